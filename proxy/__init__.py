@@ -1,0 +1,1 @@
+"""Dragoman: an OpenAI-compatible gateway to Gemini and the image vendors."""
