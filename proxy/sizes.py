@@ -67,7 +67,7 @@ class SizePolicy:
 
     `mode` tier: ratio and tier words; pixels: `W<separator>H`; pixels_or_tier: pixels, or a tier alone.
     `table` is `{ratio: {tier: "WxH"}}` for pixel models. `default_tier` completes a ratio given alone there.
-    `max_tier` caps spend. `strict` refuses a ratio that is far from every allowed one. `closed` refuses a ratio
+    `max_tier` caps spend. `strict` refuses a ratio far from every allowed one. `closed` refuses a ratio
     that was written out and is not in `aspects`, instead of taking the nearest.
     """
 
