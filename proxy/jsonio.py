@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from proxy.types import Slice
+from proxy.types import Joined, Slice
 
 JSONDecodeError = orjson.JSONDecodeError
 
@@ -46,13 +46,15 @@ def loads(raw: bytes) -> Any:
 
 
 def dumps(value: Any) -> list[bytes | memoryview]:
-    """Serialise a value that may hold `Slice` leaves, as pieces to be written one after the other."""
+    """Serialise a value that may hold `Slice` or `Joined` leaves, as pieces to be written in order."""
     cuts: list[Slice] = []
 
     def token(leaf: Any) -> str:
         if isinstance(leaf, Slice):
             cuts.append(leaf)
             return _TOKEN
+        if isinstance(leaf, Joined):
+            return "".join(token(piece) if isinstance(piece, Slice) else piece for piece in leaf.pieces)
         raise TypeError(f"{type(leaf).__name__} is not JSON serializable")
 
     text = orjson.dumps(value, default=token)

@@ -65,6 +65,29 @@ class Slice:
         return cls(pybase64.b64encode(data))
 
 
+class Joined:
+    """One JSON string made of several: text, and `Slice`s that are not copied (a data URL in markdown)."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, *pieces: str | Slice) -> None:
+        self.pieces = pieces
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.pieces))
+
+    def __repr__(self) -> str:
+        return f"<Joined of {len(self)} characters>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Joined) and str(self) == str(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it is compared by its whole text
+
+
 # --- the request ---------------------------------------------------------------------------------
 
 
@@ -197,7 +220,8 @@ class ChatRequest:
 
     `native` is the escape hatch (`extra_body.google`, `google`), keys as the client wrote them.
     `documented` holds OpenAI's documented fields without an attribute here (logit_bias, user ...), `unknown`
-    what OpenAI does not document; wires carry them or name them as dropped.
+    what OpenAI does not document; wires carry them or name them as dropped. `dropped` names documented
+    fields inside messages that have no place here (`messages[].audio`): no wire can carry them.
     """
 
     model: str
@@ -233,6 +257,36 @@ class ChatRequest:
     native: Mapping[str, Any] = field(default_factory=dict)
     documented: Mapping[str, Any] = field(default_factory=dict)
     unknown: Mapping[str, Any] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """A picture request, parsed and checked: generation, edit or variation. None: the client did not say.
+
+    `references` are the pictures to work on, `mask` what to change in the first of them. `documented` and
+    `unknown` are as in `ChatRequest`.
+    """
+
+    model: str
+    prompt: str
+    n: int = 1
+    image: ImageOptions = field(default_factory=ImageOptions)
+    references: tuple[MediaPart, ...] = ()
+    mask: MediaPart | None = None
+    seed: int | None = None
+    negative_prompt: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    output_compression: int | None = None
+    moderation: str | None = None
+    style: str | None = None
+    response_format: str | None = None
+    stream: bool = False
+    partial_images: int | None = None
+    user: str | None = None
+    documented: Mapping[str, Any] = field(default_factory=dict)
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
 
 # --- the upstream --------------------------------------------------------------------------------
@@ -259,12 +313,25 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class FormFile:
+    """One file of a multipart call."""
+
+    field: str
+    filename: str
+    mime: str
+    data: Slice
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """An upstream request without host or key. `body` may hold `Slice` leaves.
 
     `path` starts with `/` and follows the provider's base URL; `stream` says how the upstream will
     answer, whatever the client asked. `dropped` names the client's fields that are not carried;
     `context` is the wire's own note to its reader (renamed functions and the like).
+    With `files` the call is multipart/form-data and `body` holds its text fields. `url` is an address the
+    vendor gave, checked by the wire, to be called with the key instead of base URL and path; no redirects.
+    A GET sends no body.
     """
 
     path: str
@@ -274,6 +341,8 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     context: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[FormFile, ...] = ()
+    url: str | None = None
 
 
 # --- events --------------------------------------------------------------------------------------

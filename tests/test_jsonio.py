@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import jsonio
-from proxy.types import Slice
+from proxy.types import Joined, Slice
 
 PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 200).decode()
 URL = f"data:image/png;base64,{PICTURE}"
@@ -73,3 +73,9 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_json_means_the_same_after_a_round_trip(value: object) -> None:
     assert orjson.loads(written(jsonio.loads(orjson.dumps(value)))) == value
+
+
+def test_text_and_slices_join_into_one_string() -> None:
+    value = {"content": Joined('a "quoted" line\n', Slice(b"AAAA", b"data:image/png;base64,"), ")"), "n": 1}
+    assert written(value) == (b'{"content":"a \\"quoted\\" line\\ndata:image/png;base64,AAAA)","n":1}')
+    assert len(value["content"]) == len(str(value["content"])) == 43

@@ -1,0 +1,136 @@
+"""Checks of single JSON values, and OpenAI's wording when one is wrong: all raise `RequestError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from proxy.errors import RequestError
+from proxy.types import Json, Slice
+
+Check = Callable[[Any, str], Any]
+
+_KINDS: dict[type, str] = {
+    bool: "a boolean",
+    int: "an integer",
+    float: "a decimal",
+    str: "a string",
+    Slice: "a string",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def kind(value: Any) -> str:
+    return _KINDS.get(type(value), type(value).__name__)
+
+
+def invalid_type(path: str, expected: str, value: Any) -> RequestError:
+    return RequestError(
+        f"Invalid type for '{path}': expected {expected}, but got {kind(value)} instead.",
+        param=path,
+        code="invalid_type",
+    )
+
+
+def invalid_value(path: str, value: Any, supported: Collection[str] = ()) -> RequestError:
+    shown = repr(value[:80]) if isinstance(value, str) else kind(value)
+    listed = f" Supported values are: {', '.join(map(repr, supported))}." if supported else ""
+    return RequestError(f"Invalid value for '{path}': {shown}.{listed}", param=path, code="invalid_value")
+
+
+def invalid(path: str, sentence: str, code: str = "invalid_value") -> RequestError:
+    return RequestError(f"Invalid '{path}': {sentence}", param=path, code=code)
+
+
+def missing(path: str) -> RequestError:
+    return RequestError(
+        f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter"
+    )
+
+
+def string(value: Any, path: str) -> str:
+    """A string that may be long base64 all the same."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Slice):
+        return str(value)
+    raise invalid_type(path, "a string", value)
+
+
+def required_string(value: Any, path: str) -> str:
+    if value is None:
+        raise missing(path)
+    text = string(value, path)
+    if not text:
+        raise invalid(path, "empty string.", "empty_string")
+    return text
+
+
+def boolean(value: Any, path: str) -> bool:
+    if value is True or value is False:
+        return bool(value)
+    raise invalid_type(path, "a boolean", value)
+
+
+def mapping(value: Any, path: str) -> Json:
+    if isinstance(value, dict):
+        return value
+    raise invalid_type(path, "an object", value)
+
+
+def array(value: Any, path: str) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise invalid_type(path, "an array", value)
+
+
+def strings(value: Any, path: str) -> list[str]:
+    return [string(item, f"{path}[{index}]") for index, item in enumerate(array(value, path))]
+
+
+def objects(value: Any, path: str) -> list[Json]:
+    return [mapping(item, f"{path}[{index}]") for index, item in enumerate(array(value, path))]
+
+
+def integer(low: int | None = None, high: int | None = None) -> Check:
+    def check(value: Any, path: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            # JSON has one kind of number; some clients write 64.0.
+            if not isinstance(value, float) or not value.is_integer():
+                raise invalid_type(path, "an integer", value)
+            value = int(value)
+        return int(_within(value, path, low, high, "integer"))
+
+    return check
+
+
+def number(low: float | None = None, high: float | None = None) -> Check:
+    def check(value: Any, path: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise invalid_type(path, "a decimal", value)
+        return _within(value, path, low, high, "decimal")
+
+    return check
+
+
+def one_of(*words: str) -> Check:
+    def check(value: Any, path: str) -> str:
+        if not isinstance(value, str):
+            raise invalid_type(path, f"one of {', '.join(map(repr, words))}", value)
+        if value not in words:
+            raise invalid_value(path, value, words)
+        return value
+
+    return check
+
+
+def _within(value: float, path: str, low: float | None, high: float | None, sort: str) -> float:
+    if low is not None and not value >= low:
+        sentence = f"{sort} below minimum value. Expected a value >= {low}, but got {value} instead."
+        raise invalid(path, sentence, f"{sort}_below_min_value")
+    if high is not None and not value <= high:
+        sentence = f"{sort} above maximum value. Expected a value <= {high}, but got {value} instead."
+        raise invalid(path, sentence, f"{sort}_above_max_value")
+    return value

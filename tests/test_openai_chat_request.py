@@ -1,0 +1,548 @@
+"""What a client sends becomes one `ChatRequest`, or a 400 that names the field."""
+
+import base64
+import contextlib
+from typing import Any, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.chat import completion_create_params as sdk
+
+from proxy import jsonio
+from proxy.errors import RequestError
+from proxy.openai import chat_request, parameters
+from proxy.types import (
+    AudioOptions,
+    BuiltinTool,
+    ChatRequest,
+    FunctionTool,
+    ImageOptions,
+    Message,
+    ResponseFormat,
+    TextPart,
+    Thinking,
+    ToolChoice,
+)
+
+HELLO = [{"role": "user", "content": "Hi"}]
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+def parse(**fields: Any) -> ChatRequest:
+    return chat_request.parse({"model": "m", "messages": HELLO, **fields})
+
+
+def refusal(body: Any) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        chat_request.parse(body)
+    assert caught.value.status == 400
+    assert caught.value.type == "invalid_request_error"
+    return caught.value
+
+
+def test_a_small_request_is_carried() -> None:
+    assert parse(max_tokens=64, temperature=0) == ChatRequest(
+        model="m",
+        messages=(Message("user", (TextPart("Hi"),), 0),),
+        max_tokens=64,
+        temperature=0,
+    )
+
+
+def test_the_body_is_not_changed() -> None:
+    body = {
+        "model": "m",
+        "messages": HELLO,
+        "metadata": {"image_output": "parts", "a": "b"},
+        "extra_body": {"google": {"x": 1}, "top_k": 5},
+        "tools": [WEATHER],
+    }
+    before = jsonio.dumps(body)
+    chat_request.parse(body)
+    assert jsonio.dumps(body) == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "attribute", "value"),
+    [
+        pytest.param({"stream": True}, "stream", True, id="stream"),
+        pytest.param({"stream_options": {"include_usage": True}}, "include_usage", True, id="include_usage"),
+        pytest.param(
+            {"max_tokens": 5, "max_completion_tokens": 7}, "max_tokens", 7, id="G-109 the newer wins"
+        ),
+        pytest.param({"max_tokens": 64.0}, "max_tokens", 64, id="a whole decimal is an integer"),
+        pytest.param({"temperature": 0}, "temperature", 0, id="zero temperature"),
+        pytest.param({"top_p": 0}, "top_p", 0, id="zero top_p"),
+        pytest.param({"top_k": 40}, "top_k", 40, id="top_k"),
+        pytest.param({"n": 128}, "n", 128, id="n"),
+        pytest.param({"stop": "END"}, "stop", ("END",), id="G-110 one stop string"),
+        pytest.param({"stop": ["a", "", "b"]}, "stop", ("a", "b"), id="G-112 empty stop strings go"),
+        pytest.param({"seed": 0}, "seed", 0, id="zero seed"),
+        pytest.param({"seed": 2**40}, "seed", 2**40, id="large seed"),
+        pytest.param({"presence_penalty": -2}, "presence_penalty", -2, id="presence_penalty"),
+        pytest.param({"frequency_penalty": 2}, "frequency_penalty", 2, id="frequency_penalty"),
+        pytest.param({"logprobs": True, "top_logprobs": 0}, "top_logprobs", 0, id="top_logprobs"),
+        pytest.param(
+            {"response_format": {"type": "json_object"}},
+            "response_format",
+            ResponseFormat("json_object"),
+            id="json_object",
+        ),
+        pytest.param(
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {
+                        "name": "n",
+                        "description": "d",
+                        "strict": True,
+                        "schema": {"type": "object"},
+                    },
+                }
+            },
+            "response_format",
+            ResponseFormat("json_schema", {"type": "object"}, "n", "d", True),
+            id="json_schema",
+        ),
+        pytest.param({"parallel_tool_calls": False}, "parallel_tool_calls", False, id="parallel"),
+        pytest.param({"modalities": ["TEXT", "image"]}, "modalities", ("text", "image"), id="modalities"),
+        pytest.param(
+            {"audio": {"voice": "alloy", "format": "pcm16"}},
+            "audio",
+            AudioOptions("alloy", "pcm16"),
+            id="audio",
+        ),
+        pytest.param(
+            {"audio": {"voice": {"id": "v1"}, "format": "wav"}},
+            "audio",
+            AudioOptions("v1", "wav"),
+            id="voice id",
+        ),
+        pytest.param({"safety_settings": [{"a": 1}]}, "safety_settings", [{"a": 1}], id="safety_settings"),
+        pytest.param({"cached_content": "c/1"}, "cached_content", "c/1", id="cached_content"),
+        pytest.param({"service_tier": "flex"}, "service_tier", "flex", id="service_tier"),
+        pytest.param({"store": False}, "store", False, id="store"),
+        pytest.param({"metadata": {"a": "b"}}, "metadata", {"a": "b"}, id="metadata"),
+        pytest.param({"image_output": "parts"}, "image_output", "parts", id="image_output"),
+        pytest.param(
+            {"metadata": {"image_output": "link"}}, "image_output", "link", id="image_output in metadata"
+        ),
+        pytest.param({"metadata": {"image_output": "link"}}, "metadata", {}, id="I-033 it goes no further"),
+        pytest.param(
+            {"extra_body": {"image_output": "images"}}, "image_output", "images", id="image_output nested"
+        ),
+        pytest.param({"reasoning_effort": "none"}, "thinking", Thinking("none"), id="effort"),
+        pytest.param(
+            {"reasoning": {"effort": "high", "summary": "auto"}},
+            "thinking",
+            Thinking("high", None, True),
+            id="reasoning object",
+        ),
+        pytest.param(
+            {"reasoning": {"max_tokens": 0, "exclude": True}},
+            "thinking",
+            Thinking(None, 0, False),
+            id="budget",
+        ),
+        pytest.param({"reasoning": {"enabled": False}}, "thinking", Thinking("none"), id="reasoning off"),
+        pytest.param({"reasoning": {"enabled": True}}, "thinking", Thinking("medium"), id="reasoning on"),
+        pytest.param(
+            {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+            "thinking",
+            Thinking(None, 2048, True),
+            id="thinking object",
+        ),
+        pytest.param({"thinking": {"type": "disabled"}}, "thinking", Thinking("none"), id="thinking off"),
+        pytest.param(
+            {"reasoning_effort": "low", "thinking": {"budget_tokens": 9}, "include_reasoning": False},
+            "thinking",
+            Thinking("low", None, False),
+            id="effort beats budget",
+        ),
+        pytest.param(
+            {"image_config": {"aspect_ratio": "16:9", "image_size": "2k"}},
+            "image",
+            ImageOptions(aspect_ratio="16:9", image_size="2k"),
+            id="image_config",
+        ),
+        pytest.param(
+            {"size": "1536x1024", "quality": "hd", "aspectRatio": "1:1", "resolution": "4K"},
+            "image",
+            ImageOptions("1536x1024", "1:1", "4K", "hd"),
+            id="size fields at the root",
+        ),
+        pytest.param(
+            {"google": {"thinking_config": {"x": 1}}}, "native", {"thinking_config": {"x": 1}}, id="google"
+        ),
+        pytest.param(
+            {"extra_body": {"google": {"cachedContent": "c"}}},
+            "native",
+            {"cachedContent": "c"},
+            id="G-129 nested once",
+        ),
+        pytest.param(
+            {"extra_body": {"extra_body": {"google": {"a": 1}}}, "google": {"b": 2}},
+            "native",
+            {"a": 1, "b": 2},
+            id="G-129 nested twice",
+        ),
+        pytest.param(
+            {"extra_body": {"temperature": 1}, "temperature": 0}, "temperature", 0, id="the root wins"
+        ),
+        pytest.param({"extra_body": {"top_k": 3}}, "top_k", 3, id="any field may be nested by mistake"),
+        pytest.param({"foo": [1]}, "unknown", {"foo": [1]}, id="G-137 unknown keys"),
+        pytest.param({"foo": None}, "unknown", {}, id="null says nothing"),
+        pytest.param({"temperature": None}, "temperature", None, id="null is absent"),
+        pytest.param(
+            {"stream_options": {"include_obfuscation": True}},
+            "dropped",
+            ("stream_options.include_obfuscation",),
+            id="obfuscation is named",
+        ),
+        pytest.param({"tools": []}, "tools", (), id="G-077 no tools"),
+        pytest.param(
+            {"tools": [WEATHER]},
+            "tools",
+            (FunctionTool("weather", None, {"type": "object"}),),
+            id="a function",
+        ),
+        pytest.param(
+            {
+                "tools": [
+                    {
+                        "type": "function",
+                        "function": {"name": "f", "description": "d", "strict": True, "parameters": ""},
+                    }
+                ]
+            },
+            "tools",
+            (FunctionTool("f", "d", None, True),),
+            id="a function without parameters",
+        ),
+        pytest.param(
+            {"tools": [{"type": "function", "name": "f"}]}, "tools", (FunctionTool("f"),), id="flat function"
+        ),
+        pytest.param(
+            {"web_search_options": {"search_context_size": "low"}},
+            "tools",
+            (BuiltinTool("web_search", {"search_context_size": "low"}),),
+            id="G-102 web_search_options",
+        ),
+        pytest.param(
+            {"tools": [{"type": "web_search_preview_2025_03_11", "search_context_size": "low"}]},
+            "tools",
+            (BuiltinTool("web_search", {"search_context_size": "low"}),),
+            id="G-103 dated web search",
+        ),
+        pytest.param(
+            {"tools": [{"googleSearch": {"timeRangeFilter": {}}}]},
+            "tools",
+            (BuiltinTool("web_search", {"timeRangeFilter": {}}, native=True),),
+            id="native search",
+        ),
+        pytest.param(
+            {"tools": [{"type": "function", "function": {"name": "googleSearch"}}]},
+            "tools",
+            (BuiltinTool("web_search"),),
+            id="a function called googleSearch",
+        ),
+        pytest.param(
+            {"tools": [{"type": "code_interpreter"}, {"url_context": None}]},
+            "tools",
+            (BuiltinTool("code_execution"), BuiltinTool("url_context", native=True)),
+            id="G-104 code and url",
+        ),
+        pytest.param(
+            {"tools": [{"type": "file_search", "vector_store_ids": ["v"]}, {"type": "computer_use_preview"}]},
+            "tools",
+            (BuiltinTool("file_search", {"vector_store_ids": ["v"]}), BuiltinTool("computer_use")),
+            id="file search and computer",
+        ),
+        pytest.param(
+            {"tools": [{"google_maps": {"latitude": 1}}]},
+            "tools",
+            (BuiltinTool("maps", {"latitude": 1}, native=True),),
+            id="maps",
+        ),
+        pytest.param({"tool_choice": "none"}, "tool_choice", ToolChoice("none"), id="G-069 none"),
+        pytest.param(
+            {"tools": [WEATHER], "tool_choice": "required"}, "tool_choice", ToolChoice("required"), id="G-070"
+        ),
+        pytest.param(
+            {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}},
+            "tool_choice",
+            ToolChoice("required", ("weather",)),
+            id="G-071 named",
+        ),
+        pytest.param(
+            {
+                "tools": [WEATHER],
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "allowed_tools": {
+                        "mode": "required",
+                        "tools": [
+                            {"type": "function", "function": {"name": "weather"}},
+                            {"type": "web_search"},
+                        ],
+                    },
+                },
+            },
+            "tool_choice",
+            ToolChoice("required", ("weather",)),
+            id="G-072 allowed tools",
+        ),
+        pytest.param(
+            {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
+            "tool_choice",
+            ToolChoice("required", ("f",)),
+            id="G-067 legacy choice",
+        ),
+        pytest.param({"functions": [{"name": "f"}]}, "legacy_functions", True, id="G-067 legacy functions"),
+    ],
+)
+def test_a_field_is_carried(fields: dict[str, Any], attribute: str, value: Any) -> None:
+    assert getattr(parse(**fields), attribute) == value
+
+
+def test_documented_fields_without_a_place_are_kept_as_they_are() -> None:
+    """G-138"""
+    fields = {
+        "user": "u",
+        "safety_identifier": "s",
+        "prompt_cache_key": "k",
+        "prompt_cache_retention": "24h",
+        "prompt_cache_options": {"mode": "explicit"},
+        "prediction": {"type": "content", "content": "x"},
+        "verbosity": "low",
+        "moderation": {"model": "omni"},
+        "logit_bias": {"50256": -100},
+    }
+    request = parse(**fields, metadata={"a": "b"}, store=True)
+    assert request.documented == fields
+    assert request.unknown == {}
+
+
+# Fields whose name differs from the attribute that carries them.
+CARRIED_AS = {
+    "max_completion_tokens": "max_tokens",
+    "reasoning_effort": "thinking",
+    "functions": "tools",
+    "function_call": "tool_choice",
+    "web_search_options": "tools",
+    "stream_options": "include_usage",
+}
+
+
+def test_every_field_the_newest_sdk_documents_has_a_place() -> None:
+    fields = set(get_type_hints(sdk.CompletionCreateParamsStreaming))
+    fields |= set(get_type_hints(sdk.CompletionCreateParamsNonStreaming))
+    assert len(fields) > 35
+    attributes = set(ChatRequest.__dataclass_fields__)
+    homeless = {
+        field
+        for field in fields
+        if CARRIED_AS.get(field, field) not in attributes and field not in parameters.DOCUMENTED
+    }
+    assert homeless == set()
+    body = {"model": "m", "messages": HELLO} | dict.fromkeys(fields - {"model", "messages"})
+    assert chat_request.parse(body).unknown == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({"model": None}, "model", "missing_required_parameter"),
+        ({"model": ""}, "model", "empty_string"),
+        ({"model": 5}, "model", "invalid_type"),
+        ({"messages": None}, "messages", "missing_required_parameter"),
+        pytest.param({"messages": []}, "messages", "empty_array", id="G-008"),
+        ({"messages": "hi"}, "messages", "invalid_type"),
+        ({"messages": ["hi"]}, "messages[0]", "invalid_type"),
+        ({"stream": "true"}, "stream", "invalid_type"),
+        ({"stream": 1}, "stream", "invalid_type"),
+        ({"stream_options": True}, "stream_options", "invalid_type"),
+        ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage", "invalid_type"),
+        ({"n": 0}, "n", "integer_below_min_value"),
+        ({"n": 129}, "n", "integer_above_max_value"),
+        ({"n": True}, "n", "invalid_type"),
+        ({"n": 1.5}, "n", "invalid_type"),
+        ({"temperature": 2.1}, "temperature", "decimal_above_max_value"),
+        ({"temperature": -1}, "temperature", "decimal_below_min_value"),
+        ({"temperature": "1"}, "temperature", "invalid_type"),
+        ({"temperature": False}, "temperature", "invalid_type"),
+        ({"top_p": 1.01}, "top_p", "decimal_above_max_value"),
+        ({"presence_penalty": 3}, "presence_penalty", "decimal_above_max_value"),
+        ({"frequency_penalty": -3}, "frequency_penalty", "decimal_below_min_value"),
+        ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
+        ({"max_completion_tokens": -5}, "max_completion_tokens", "integer_below_min_value"),
+        ({"max_tokens": -5, "max_completion_tokens": 5}, "max_tokens", "integer_below_min_value"),
+        ({"seed": "x"}, "seed", "invalid_type"),
+        ({"seed": True}, "seed", "invalid_type"),
+        ({"stop": 5}, "stop", "invalid_type"),
+        ({"stop": ["a", 5]}, "stop[1]", "invalid_type"),
+        ({"logprobs": "yes"}, "logprobs", "invalid_type"),
+        ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "integer_above_max_value"),
+        ({"reasoning_effort": "much"}, "reasoning_effort", "invalid_value"),
+        ({"reasoning": "high"}, "reasoning", "invalid_type"),
+        ({"reasoning": {"effort": 1}}, "reasoning.effort", "invalid_type"),
+        ({"thinking": {"type": "x"}}, "thinking.type", "invalid_value"),
+        ({"thinking": {"budget_tokens": "x"}}, "thinking.budget_tokens", "invalid_type"),
+        ({"response_format": "json"}, "response_format", "invalid_type"),
+        ({"response_format": {}}, "response_format.type", "missing_required_parameter"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
+        (
+            {"response_format": {"type": "json_schema"}},
+            "response_format.json_schema",
+            "missing_required_parameter",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": []}}},
+            "response_format.json_schema.schema",
+            "invalid_type",
+        ),
+        ({"modalities": ["smell"]}, "modalities[0]", "invalid_value"),
+        ({"audio": {"voice": "a", "format": "midi"}}, "audio.format", "invalid_value"),
+        ({"service_tier": "gold"}, "service_tier", "invalid_value"),
+        ({"metadata": []}, "metadata", "invalid_type"),
+        ({"safety_settings": {}}, "safety_settings", "invalid_type"),
+        ({"extra_body": 1}, "extra_body", "invalid_type"),
+        ({"extra_body": {"google": 1}}, "extra_body.google", "invalid_type"),
+        ({"image_config": "2K"}, "image_config", "invalid_type"),
+        ({"image_config": {"image_size": 2}}, "image_config.image_size", "invalid_type"),
+        ({"size": 1024}, "size", "invalid_type"),
+        ({"logit_bias": {"5": 101}}, "logit_bias.5", "decimal_above_max_value"),
+        ({"user": 5}, "user", "invalid_type"),
+        ({"verbosity": "loud"}, "verbosity", "invalid_value"),
+        ({"tools": {}}, "tools", "invalid_type"),
+        ({"tools": [5]}, "tools[0]", "invalid_type"),
+        ({"tools": [{}]}, "tools[0].type", "missing_required_parameter"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function", "missing_required_parameter"),
+        (
+            {"tools": [{"type": "function", "function": {}}]},
+            "tools[0].function.name",
+            "missing_required_parameter",
+        ),
+        (
+            {"tools": [WEATHER, {"type": "function", "function": {"name": "f", "parameters": []}}]},
+            "tools[1].function.parameters",
+            "invalid_type",
+        ),
+        pytest.param(
+            {"tools": [{"type": "custom", "custom": {"name": "c"}}]},
+            "tools[0].type",
+            "unsupported_value",
+            id="G-068",
+        ),
+        ({"tools": [{"type": "image_generation"}]}, "tools[0].type", "invalid_value"),
+        ({"functions": [{}]}, "functions[0].name", "missing_required_parameter"),
+        ({"tool_choice": "any"}, "tool_choice", "invalid_value"),
+        ({"tool_choice": 5}, "tool_choice", "invalid_type"),
+        pytest.param(
+            {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "x"}}},
+            "tool_choice.function.name",
+            "invalid_value",
+            id="G-075",
+        ),
+        (
+            {
+                "tools": [WEATHER],
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "allowed_tools": {"mode": "auto", "tools": [{"function": {"name": "x"}}]},
+                },
+            },
+            "tool_choice.allowed_tools.tools[0].function.name",
+            "invalid_value",
+        ),
+        ({"tool_choice": {"type": "custom", "custom": {}}}, "tool_choice.type", "unsupported_value"),
+        ({"function_call": {"name": "x"}}, "function_call.name", "invalid_value"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(fields: dict[str, Any], param: str, code: str) -> None:
+    error = refusal({"model": "m", "messages": HELLO, **fields})
+    assert (error.param, error.code) == (param, code)
+    assert f"'{param}'" in error.message
+
+
+@pytest.mark.parametrize("body", [None, [], "x", 5, True])
+def test_a_body_must_be_an_object(body: Any) -> None:
+    assert refusal(body).code == "invalid_type"
+
+
+def test_a_message_names_the_limit_and_the_value() -> None:
+    error = refusal({"model": "m", "messages": HELLO, "n": 200})
+    assert error.message == (
+        "Invalid 'n': integer above maximum value. Expected a value <= 128, but got 200 instead."
+    )
+
+
+VOCABULARY = """
+    model messages role content type text image_url url input_audio data format file file_data file_id user
+    assistant tool function tool_calls function_call name arguments id tool_call_id images extra_body google
+    tools functions tool_choice allowed_tools mode data:image/png;base64,AAAA data:, ![a](data:image/png,x)
+    extra_content thought_signature reasoning_details thinking_blocks provider_specific_fields stop metadata
+    image_config size reasoning thinking response_format json_schema audio modalities web_search_options
+    video_url refusal reasoning_content stream_options logit_bias call__thought__x
+"""
+WORDS = st.sampled_from(VOCABULARY.split())
+LONG = base64.b64encode(bytes(20000)).decode()
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | WORDS
+    | st.just(LONG),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=3), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+FIELDS = sorted({*parameters.SIMPLE, *parameters.DOCUMENTED, *chat_request._GROUPS, "extra_body", "google"})
+PARTS = st.lists(
+    st.fixed_dictionaries({"type": WORDS}, optional={"text": JSON, "image_url": JSON, "file": JSON})
+    | st.fixed_dictionaries({"type": st.just("input_audio"), "input_audio": JSON})
+    | st.fixed_dictionaries({"type": st.just("video_url"), "video_url": JSON, "fps": JSON}),
+    max_size=3,
+)
+CALLS = st.lists(
+    st.fixed_dictionaries(
+        {"id": JSON, "function": st.fixed_dictionaries({"name": JSON, "arguments": JSON}) | JSON},
+        optional={"type": JSON, "extra_content": JSON, "thoughtSignature": JSON},
+    ),
+    max_size=2,
+)
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": WORDS | JSON, "content": WORDS | PARTS | JSON},
+        optional={
+            "tool_calls": CALLS | JSON,
+            "images": JSON,
+            "function_call": JSON,
+            "extra_content": JSON,
+            "thinking_blocks": JSON,
+            "reasoning_details": JSON,
+            "provider_specific_fields": JSON,
+            "name": JSON,
+            "tool_call_id": JSON,
+            "refusal": JSON,
+        },
+    ),
+    max_size=3,
+)
+
+
+@given(JSON | st.fixed_dictionaries({"model": JSON, "messages": MESSAGES | JSON}))
+def test_no_body_raises_anything_but_a_request_error(body: Any) -> None:
+    with contextlib.suppress(RequestError):
+        chat_request.parse(jsonio.loads(b"".join(jsonio.dumps(body))))
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4))
+def test_no_field_raises_anything_but_a_request_error(fields: dict[str, Any]) -> None:
+    with contextlib.suppress(RequestError):
+        chat_request.parse({"model": "m", "messages": HELLO, **fields})
