@@ -1,0 +1,267 @@
+"""Server-sent events in, decoded JSON payloads out. Does no I/O, keeps its own state, survives any cut.
+
+Reads what vendors really send under this name: events without blank lines between them, bare JSON lines, and
+a raw, pretty-printed error object in the middle of the events.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from proxy import jsonio
+from proxy.types import Json
+
+_BOM = b"\xef\xbb\xbf"
+_OTHER_FIELDS = (b"event", b"id", b"retry")
+
+
+class PayloadError(Exception):
+    """What came is not what was promised. `code` becomes the code of our own error."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def truncated() -> PayloadError:
+    return PayloadError("the reply ended in the middle of a message", "upstream_stream_truncated")
+
+
+def invalid() -> PayloadError:
+    return PayloadError("the reply is not the JSON that was asked for", "upstream_invalid_response")
+
+
+def objects(value: Any) -> list[Json]:
+    """The payloads a decoded value stands for: an object, or the objects of a list. Raises `ValueError`.
+
+    Google wraps errors into a list; `null` is what some relays send to keep a connection open.
+    """
+    if value.__class__ is dict:
+        return [value]
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [each for item in value for each in objects(item)]
+    raise ValueError(f"a {type(value).__name__} is no payload")
+
+
+class SSEDecoder:
+    """Feed it reads of any size. When `error` is set after `feed` or `close`, nothing more can come.
+
+    Payloads decoded before the fault are still returned, so that a caller hands them on before it fails.
+    `complete` is True once the terminator `[DONE]` was seen.
+    """
+
+    def __init__(self) -> None:
+        self.error: PayloadError | None = None
+        self.complete = False
+        self._line: list[bytes] = []  # a picture is one line of megabytes: join it once, at its end
+        self._data: list[bytes] = []
+        self._raw = _RawJson()
+        self._after_cr = False
+        self._at_start = True
+        self._strays = False
+        self._fruitful = False
+
+    def feed(self, chunk: bytes) -> list[Json]:
+        """Return the payloads that are complete now."""
+        out: list[Json] = []
+        if self.error is not None:
+            return out
+        if not self._line and not self._data and not self._raw.lines and not self._after_cr:
+            chunk = self._whole_events(chunk, out)
+        if chunk:
+            self._lines(chunk, out)
+        if out:
+            self._fruitful = True
+        return out
+
+    def _whole_events(self, chunk: bytes, out: list[Json]) -> bytes:
+        """The hot path: read events of one `data` line; return the rest, from the first other event on."""
+        has_cr = b"\r" in chunk
+        end = b"\r\n\r\n" if has_cr else b"\n\n"
+        events = chunk.split(end)
+        rest = events.pop()
+        loads = jsonio.loads if len(chunk) > jsonio.CUT_OVER else orjson.loads
+        for position, event in enumerate(events):
+            if event.startswith(b"data:") and b"\n" not in event and not (has_cr and b"\r" in event):
+                try:
+                    value = loads(event[5:])
+                except ValueError:
+                    pass
+                else:
+                    if value.__class__ is dict:
+                        out.append(value)
+                        continue
+            rest = end.join([*events[position:], rest])
+            break
+        if out:
+            self._at_start = False
+        return rest
+
+    def _lines(self, chunk: bytes, out: list[Json]) -> None:
+        """Read anything, line by line."""
+        lines = self._split(chunk)
+        if (self._line or self._at_start) and len(lines) > 1:
+            self._line.append(lines[0])
+            self._finish_line(out)
+            lines = lines[1:]
+        if unfinished := lines.pop():
+            self._line.append(unfinished)
+        for line in lines:
+            if self.error is not None:
+                break  # what stands behind a fault must not depend on how the bytes were cut
+            self._one(line, out)
+
+    def close(self) -> list[Json]:
+        """The bytes are over: return what the last event holds, also without its blank line."""
+        out = self.feed(b"\n") if self._line else []
+        if self._data and self.error is None:
+            self._flush(out, last=True)
+        if self._raw.lines and self.error is None:
+            try:
+                self._take(self._raw.finish(), out)
+            except ValueError:
+                self.error = truncated()
+        if self._strays and not self._fruitful and not out and self.error is None:
+            self.error = invalid()
+        return out
+
+    def _split(self, chunk: bytes) -> list[bytes]:
+        """Cut at LF, CRLF and CR, of which the last may be half of a CRLF. The last item is unfinished."""
+        if self._after_cr:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
+        if b"\r" in chunk:
+            self._after_cr = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return chunk.split(b"\n")
+
+    def _finish_line(self, out: list[Json]) -> None:
+        """Join the line that several reads brought, without copying a picture twice."""
+        pieces, self._line = self._line, []
+        if len(pieces[0]) < 8 or (self._at_start and pieces[0].startswith(_BOM)):
+            line = b"".join(pieces)
+            pieces = [line.removeprefix(_BOM) if self._at_start else line]
+        self._at_start = False
+        if pieces[0].startswith(b"data:"):
+            pieces[0] = pieces[0][5:]
+            self._event(b"".join(pieces), out)
+        else:
+            self._one(b"".join(pieces), out)
+
+    def _one(self, line: bytes, out: list[Json]) -> None:
+        """Read any line."""
+        colon = line.find(b":")
+        field = line if colon < 0 else line[:colon]
+        if field == b"data":
+            self._event(line[5:], out)
+        elif colon == 0 or field in _OTHER_FIELDS:
+            pass  # a comment keeps the connection open; names and numbers of events say nothing to us
+        elif self._raw.lines or _begins_json(line):
+            if self._raw.add(line):
+                self._take(self._raw.finish(), out)
+        elif not line:
+            if self._data:
+                self._flush(out)
+        elif line.strip() == b"[DONE]":
+            self.complete = True
+        else:
+            self._strays = True
+
+    def _event(self, data: bytes, out: list[Json]) -> None:
+        """Read what follows `data:`."""
+        self._raw.lines.clear()  # no JSON has a line that begins like this, so what was there is hopeless
+        if self._data:
+            self._data.append(data)
+            return
+        try:
+            value = jsonio.loads(data)
+        except ValueError:
+            self._keep(data)
+        else:
+            self._take(value, out)
+
+    def _keep(self, data: bytes) -> None:
+        """Data that is no JSON by itself: the terminator, nothing, or the first line of several."""
+        data = data.strip()
+        if data == b"[DONE]":
+            self.complete = True
+        elif data:
+            self._data.append(data)
+
+    def _flush(self, out: list[Json], *, last: bool = False) -> None:
+        """The event of several lines is over. Where blank lines are missing it holds more than one."""
+        lines, self._data = self._data, []
+        try:
+            self._take(jsonio.loads(b"\n".join(lines)), out)
+            return
+        except ValueError:
+            pass
+        for line in lines:
+            try:
+                self._take(jsonio.loads(line), out)
+            except ValueError:
+                if line.strip() == b"[DONE]":
+                    self.complete = True
+                elif line.strip():
+                    self._fail(truncated() if last else invalid())
+                    return
+
+    def _take(self, value: Any, out: list[Json]) -> None:
+        try:
+            found = objects(value)
+        except ValueError:
+            self._fail(invalid())
+            return
+        if found:
+            self._fruitful = True
+            out += found
+
+    def _fail(self, error: PayloadError) -> None:
+        self.error = self.error or error
+
+
+def _begins_json(line: bytes) -> bool:
+    start = line.lstrip()
+    return start.startswith(b"{") or (start.startswith(b"[") and start[1:].lstrip()[:1] in (b"", b"{"))
+
+
+class _RawJson:
+    """Lines of JSON outside of any event, until they are a whole value.
+
+    Counting brackets is only a hint, for strings may hold them; a failed attempt waits for twice the
+    size, so the time stays linear.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self._depth = 0
+        self._size = 0
+        self._try_at = 0
+        self._value: Any = None
+
+    def add(self, line: bytes) -> bool:
+        """Return True when the lines are a whole value; `finish` gives it."""
+        if not self.lines:
+            self._depth = self._size = self._try_at = 0
+        self.lines.append(line)
+        self._size += len(line)
+        self._depth += line.count(b"{") + line.count(b"[") - line.count(b"}") - line.count(b"]")
+        if self._depth > 0 or self._size < self._try_at:
+            return False
+        try:
+            self._value = jsonio.loads(b"\n".join(self.lines))
+        except ValueError:
+            self._try_at = self._size * 2
+            return False
+        self.lines = [b""]
+        return True
+
+    def finish(self) -> Any:
+        """Return the value and forget the lines. Raises `ValueError` when they are not whole."""
+        lines, self.lines = self.lines, []
+        value, self._value = self._value, None
+        return value if value is not None else jsonio.loads(b"\n".join(lines))
