@@ -1,0 +1,26 @@
+"""providers.yaml: read, checked like a program, and handed on as one value."""
+
+from proxy.config.check_accounts import is_loopback
+from proxy.config.loading import Loaded, find, load
+from proxy.config.models import Config, Key, Limits, Model, Price, Provider, TargetEntry, Timeouts
+from proxy.config.problems import Problem
+from proxy.config.schema import schema
+from proxy.config.secrets import Secret
+
+__all__ = [
+    "Config",
+    "Key",
+    "Limits",
+    "Loaded",
+    "Model",
+    "Price",
+    "Problem",
+    "Provider",
+    "Secret",
+    "TargetEntry",
+    "Timeouts",
+    "find",
+    "is_loopback",
+    "load",
+    "schema",
+]

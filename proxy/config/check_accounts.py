@@ -1,0 +1,153 @@
+"""Checks of who pays and who may call: secrets, providers, client keys, the listening address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from proxy.config import options
+from proxy.config.models import Provider
+from proxy.config.problems import Path, did_you_mean, dotted
+from proxy.config.secrets import Fault, literals
+from proxy.config.tree import Checked, at, items
+
+_PRIVATE_ENDINGS = ("localhost", "local", "internal", "lan", "home")
+_NAME_BREAKERS = set("./@ \t")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server on `host`."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_private(host: str) -> bool:
+    """By its looks; what a name resolves to is judged when it is fetched."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.rsplit(".", 1)[1] in _PRIVATE_ENDINGS
+
+
+def check(file: Checked) -> dict[str, str]:
+    """Report everything; returns why each provider that is off is off."""
+    off = _providers_off(file)
+    for name, reason in off.items():
+        file.report.add("N107", ("providers", name), f'provider "{name}" is off: {reason}', at_key=True)
+    for fault in file.faults:
+        if not _is_explained(fault, file, off):
+            _missing(fault, file)
+    for path, text, sure in literals(file.written):
+        if sure and isinstance(at(file.written, path), str):
+            message = f"{dotted(path)} is a literal secret ({len(text)} characters)"
+            hint = "write env:NAME or file:PATH, so that this file can be shared"
+            file.report.add("W142", path, message, hint)
+    _server(file)
+    for name, provider in file.config.providers.items():
+        _provider(name, provider, file)
+    _client_keys(file)
+    return off
+
+
+def _providers_off(file: Checked) -> dict[str, str]:
+    """A provider is off when something it needs is not set and, for keys, no other key is."""
+    off: dict[str, str] = {}
+    for fault in file.faults:
+        if fault.path[0] == "providers" and len(fault.path) > 2:
+            name = str(fault.path[1])
+            provider = file.config.providers.get(name)
+            if provider is not None and not (fault.path[2] == "keys" and provider.keys):
+                off.setdefault(name, fault.reason)
+    return off
+
+
+def _is_explained(fault: Fault, file: Checked, off: Mapping[str, str]) -> bool:
+    """The provider is off, or has errors and nobody knows yet whether it would be."""
+    if fault.path[0] != "providers" or len(fault.path) < 3:
+        return False
+    return fault.path[1] in off or fault.path[1] not in file.config.providers
+
+
+def _missing(fault: Fault, file: Checked) -> None:
+    place = fault.path
+    if place[0] == "keys" and place[2:] == ("key",):
+        name = at(file.tree, (*place[:2], "name"))
+        message = f'client key "{name}" is off: {fault.reason}'
+        file.report.add("W108", place, message, f"set {fault.variable} to the key your clients shall send")
+        return
+    what = place[-1] if isinstance(place[-1], str) else "key"
+    message = f"{what} is empty: {fault.reason} (used by {dotted(place)})"
+    file.report.add("E104", place, message, f"set it, or write env:{fault.variable}? if it may be missing")
+
+
+def _server(file: Checked) -> None:
+    host = file.config.server.host
+    if file.config.auth.mode == "open" and not is_loopback(host):
+        message = f"auth.mode open with server.host {host} lets everybody who can reach it spend your money"
+        hint = "bind a loopback address or set auth.mode: keys"
+        file.report.add("E140", ("auth", "mode"), message, hint)
+
+
+def _provider(name: str, provider: Provider, file: Checked) -> None:
+    path: Path = ("providers", name)
+    if not name or _NAME_BREAKERS & set(name):
+        hint = "a provider's name has no dot, slash, @ or space"
+        file.report.add("E103", path, f'"{name}" cannot stand in a target', hint, at_key=True)
+    _dialect(provider, path, file)
+    check_options(provider.options, file.known_options(name), (*path, "options"), file)
+    address = urlsplit(provider.base_url or "")
+    private = at(file.tree, (*path, "private"))  # a value of the wrong type has its own error
+    if address.scheme == "http" and private in (None, False) and _is_private(address.hostname or ""):
+        message = f"base_url {provider.base_url} is a private address over plain http"
+        hint = f"set providers.{name}.private: true if it is yours"
+        file.report.add("E141", (*path, "base_url"), message, hint)
+
+
+def _dialect(provider: Provider, path: Path, file: Checked) -> None:
+    """Exactly one of wire and profile, and an address from the provider or its profile."""
+    name, written = dotted(path), at(file.written, path)
+    if ("wire" in written) == ("profile" in written):
+        both = "both wire and profile; keep one" if "wire" in written else 'neither "wire" nor "profile"'
+        hint = f"wire: {' or '.join(options.BY_WIRE)}; profile: {', '.join(file.profiles)}"
+        file.report.add("E106", path, f"{name} has {both}", hint, at_key=True)
+        return
+    profile = file.profiles.get(provider.profile) if provider.profile else None
+    if provider.profile and profile is None:
+        hint = did_you_mean(provider.profile, file.profiles)
+        file.report.add("E115", (*path, "profile"), f'there is no profile "{provider.profile}"', hint)
+    elif "base_url" not in written and not (profile and profile.base_url):
+        file.report.add("E106", path, f'{name} has no "base_url"', at_key=True)
+
+
+def check_options(
+    given: Mapping[str, Any], known: Mapping[str, options.Values] | None, path: Path, file: Checked
+) -> None:
+    """Options by name and value; `known` None means that nothing can be said."""
+    if known is None:
+        return
+    for name, value in given.items():
+        here = (*path, name)
+        if name not in known:
+            message = f'unknown key "{name}" in {dotted(path)}'
+            file.report.add("E101", here, message, did_you_mean(name, known), at_key=True)
+        elif wrong := options.wrong_value(known[name], value):
+            file.report.add("E103", here, f"{dotted(here)} {wrong}")
+
+
+def _client_keys(file: Checked) -> None:
+    first: dict[str, Path] = {}
+    for index, entry in enumerate(items(file.tree.get("keys"))):
+        path: Path = ("keys", index)
+        if isinstance(entry, Mapping) and "key" not in at(file.written, path):
+            file.report.add("E106", path, f'{dotted(path)} has no "key"')
+        name = at(entry, ("name",))
+        if isinstance(name, str) and name in first:
+            line = file.report.line_of(first[name])
+            message = f'two client keys are called "{name}" (first at line {line})'
+            file.report.add("E111", (*path, "name"), message)
+        elif isinstance(name, str):
+            first[name] = path

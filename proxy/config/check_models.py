@@ -1,0 +1,197 @@
+"""Checks of where models lead: names claimed once, targets that exist, weights, loops, patience."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from proxy.config.check_accounts import check_options
+from proxy.config.models import Config, Model, TargetEntry
+from proxy.config.problems import Path, did_you_mean
+from proxy.config.tree import Checked, at, items, mapping
+
+_NAME_BREAKERS = set("@ \t")
+
+
+def check(file: Checked) -> None:
+    _names(file)
+    names = _by_name(file)
+    for name, model in file.models.items():
+        for part in ("targets", "fallback"):
+            for path, use in _uses(mapping(model).get(part), ("models", name, part)):
+                if part == "targets" or use not in names:
+                    _target(path, use, names, file)
+        if name in file.config.models:
+            _model(name, file.config.models[name], file)
+    _loops(names, file)
+
+
+def _names(file: Checked) -> None:
+    """A name is a model's or one model's alias, never both and never twice."""
+    claims: dict[str, tuple[str, Path]] = {}
+    for name, model in file.models.items():
+        _spelling(name, ("models", name), file)
+        for index, alias in enumerate(items(mapping(model).get("aliases"))):
+            path: Path = ("models", name, "aliases", index)
+            if not isinstance(alias, str):
+                continue
+            _spelling(alias, path, file)
+            if alias in file.models:
+                line = file.report.line_of(("models", alias))
+                message = f'alias "{alias}" of {name} is the name of a model (line {line})'
+                file.report.add("E111", path, message)
+            elif alias in claims:
+                other, first = claims[alias]
+                line = file.report.line_of(first)
+                message = f'alias "{alias}" is claimed by {other} (line {line}) and by {name}'
+                file.report.add("E111", path, message)
+            claims.setdefault(alias, (name, path))
+
+
+def _spelling(name: str, path: Path, file: Checked) -> None:
+    if not name or _NAME_BREAKERS & set(name):
+        hint = "no spaces and no @: clients write name@parts to choose how pictures come"
+        file.report.add("E103", path, f'"{name}" cannot be the name of a model', hint, at_key=True)
+
+
+def _by_name(file: Checked) -> dict[str, str]:
+    """Names and aliases, each with the model it stands for."""
+    names = {name: name for name in file.models}
+    for name, model in file.models.items():
+        for alias in items(mapping(model).get("aliases")):
+            if isinstance(alias, str):
+                names.setdefault(alias, name)
+    return names
+
+
+def _uses(entries: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    for index, entry in enumerate(items(entries)):
+        if isinstance(entry, str):
+            yield (*path, index), entry
+        elif isinstance(at(entry, ("use",)), str):
+            yield (*path, index, "use"), entry["use"]
+
+
+def _target(path: Path, use: str, names: dict[str, str], file: Checked) -> None:
+    """A target that is written `provider[.surface]/upstream-model` and leads somewhere."""
+    entry = TargetEntry(use=use or "?")
+    if not entry.model or not entry.provider:
+        hint = "a target is provider/upstream-model"
+        if use in names:
+            hint = f"{use} is a model; only a fallback may name one. " + hint
+        elif path[2] == "fallback":
+            hint += f", or in a fallback a model; {did_you_mean(use, names)}"
+        file.report.add("E110", path, f'target "{use}" names no provider', hint)
+    elif entry.provider not in file.providers:
+        message = f'target "{use}": there is no provider "{entry.provider}"'
+        file.report.add("E110", path, message, did_you_mean(entry.provider, file.providers))
+    else:
+        _surface(path, entry, file)
+
+
+def _surface(path: Path, entry: TargetEntry, file: Checked) -> None:
+    provider = file.config.providers.get(entry.provider)
+    if provider is None or (provider.wire is None) == (provider.profile is None):
+        return  # it has errors of its own
+    profile = file.profiles.get(provider.profile) if provider.profile else None
+    if provider.profile and profile is None:
+        return
+    said = f'target "{entry.use}": provider "{entry.provider}"'
+    if profile is None:
+        if entry.surface is not None:
+            hint = f"write {entry.provider}/{entry.model}"
+            file.report.add("E110", path, f'{said} has no surfaces, so no "{entry.surface}"', hint)
+        return
+    there = f"it has {', '.join(profile.surfaces)}"
+    if entry.surface is None and len(profile.surfaces) > 1:
+        hint = f"write {entry.provider}.{profile.surfaces[0]}/{entry.model}"
+        file.report.add("E110", path, f"{said} has several surfaces; {there}", hint)
+    elif entry.surface is not None and entry.surface not in profile.surfaces:
+        hint = did_you_mean(entry.surface, profile.surfaces)
+        file.report.add("E110", path, f'{said} has no surface "{entry.surface}"; {there}', hint)
+
+
+def _model(name: str, model: Model, file: Checked) -> None:
+    path: Path = ("models", name)
+    written = at(file.tree, path)
+    whole = len(model.targets) == len(items(written["targets"]))
+    if whole and model.pick == "weighted" and not sum(target.weight for target in model.targets):
+        message = f"all weights are 0 in {name}; nothing could be chosen"
+        file.report.add("E113", (*path, "targets"), message, at_key=True)
+    known = [
+        file.known_options(target.provider) for target in (*model.targets, *model.fallback) if target.model
+    ]
+    if known and None not in known:
+        merged = {option: values for options in known if options for option, values in options.items()}
+        check_options(model.options, merged, (*path, "options"), file)
+    for index, entry in enumerate(model.fallback):
+        provider = file.config.providers.get(entry.provider)
+        if provider is not None and entry.model and provider.options.get("stream") == "only":
+            message = f"fallback {entry.use} answers only as a stream; other callers wait for its end"
+            file.report.add("W150", (*path, "fallback", index), message)
+    _patience(path, model, file)
+
+
+def _patience(path: Path, model: Model, file: Checked) -> None:
+    """A caller who waits for a task is cut off by `total`; the poll should have given up before."""
+    give_up = model.poll.give_up
+    total = file.config.defaults.timeouts.changed(model.timeouts).total
+    if give_up is None or give_up < total:
+        return
+    code = "E124" if give_up > total else "W124"
+    compared = "exceeds" if give_up > total else "equals"
+    message = f"poll.give_up {give_up:g}s {compared} timeouts.total {total:g}s for callers who wait"
+    file.report.add(code, (*path, "poll", "give_up"), message, "raise timeouts.total of the model")
+
+
+def _loops(names: dict[str, str], file: Checked) -> None:
+    """Fallbacks may name models, but not in a circle; each circle is reported once."""
+    seen: set[frozenset[str]] = set()
+    for start in file.models:
+        trail = _loop_from(start, names, file)
+        if trail and frozenset(trail) not in seen:
+            seen.add(frozenset(trail))
+            path, _ = next(pair for pair in _named(start, file) if names.get(pair[1]) == trail[1])
+            file.report.add("E112", path, f"fallback loop: {' -> '.join(trail)}")
+
+
+def _named(name: str, file: Checked) -> list[tuple[Path, str]]:
+    return list(_uses(at(file.models, (name, "fallback")), ("models", name, "fallback")))
+
+
+def _loop_from(start: str, names: dict[str, str], file: Checked) -> list[str]:
+    """A way from a model over fallbacks back to it, [] if there is none."""
+    trails = [[start]]
+    visited = set()
+    while trails:
+        trail = trails.pop()
+        for _, use in _named(trail[-1], file):
+            model = names.get(use)
+            if model == start:
+                return [*trail, start]
+            if model is not None and model not in visited:
+                visited.add(model)
+                trails.append([*trail, model])
+    return []
+
+
+def expand_fallbacks(config: Config) -> Config:
+    """Replace each model that a fallback names by that model's targets and what follows them.
+
+    Only for a file without errors: a loop would not end.
+    """
+    names = {alias: model for name, model in config.models.items() for alias in (name, *model.aliases)}
+
+    def expanded(model: Model) -> list[TargetEntry]:
+        found: list[TargetEntry] = []
+        for entry in model.fallback:
+            named = names.get(entry.use)
+            found += [entry] if named is None else [*named.targets, *expanded(named)]
+        return list({entry.use: entry for entry in found}.values())
+
+    if not any(entry.use in names for model in config.models.values() for entry in model.fallback):
+        return config
+    models = {
+        name: model.model_copy(update={"fallback": expanded(model)}) for name, model in config.models.items()
+    }
+    return config.model_copy(update={"models": models})

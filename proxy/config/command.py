@@ -1,0 +1,116 @@
+"""`dragoman check`, `schema` and `models`: results to `out`, talk to `err`, an exit code back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, TextIO
+
+from proxy.config.loading import Loaded, find, load
+from proxy.config.models import Config, Model
+from proxy.config.schema import schema as _schema
+
+
+def check(
+    path: Path | str | None = None,
+    *,
+    as_json: bool = False,
+    strict: bool = False,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+) -> int:
+    """All problems of a file in one run. 1 on errors, with `strict` on warnings too; notes never count."""
+    file = find(path)
+    loaded = load(file)
+    counts = Counter(problem.severity for problem in loaded.problems)
+    failed = bool(counts["error"] or (strict and counts["warning"]))
+    if as_json:
+        result = {
+            "file": str(file),
+            "ok": not failed,
+            "digest": loaded.digest,
+            "off": loaded.off,
+            "problems": [problem.json() for problem in loaded.problems],
+        }
+        _print(json.dumps(result, indent=2, ensure_ascii=False), out)
+        return int(failed)
+    for problem in loaded.problems:
+        _print(problem.render(), out)
+    print(_summary(file, loaded, counts), file=err or sys.stderr)
+    return int(failed)
+
+
+def schema(*, out: TextIO | None = None) -> int:
+    _print(json.dumps(_schema(), indent=2, ensure_ascii=False), out)
+    return 0
+
+
+def models(
+    path: Path | str | None = None,
+    *,
+    as_json: bool = False,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+) -> int:
+    """The models of a file: their other names, whether a provider is on for them, where they lead."""
+    file = find(path)
+    loaded = load(file)
+    if loaded.config is None:
+        for problem in loaded.problems:
+            if problem.severity == "error":
+                print(problem.render(), file=err or sys.stderr)
+        return 1
+    rows = [_row(name, model, loaded) for name, model in loaded.config.models.items()]
+    if as_json:
+        _print(json.dumps(rows, indent=2, ensure_ascii=False), out)
+        return 0
+    columns = ("model", "state", "aliases", "targets")
+    _print(_table(columns, [[_cell(row[column]) for column in columns] for row in rows]), out)
+    return 0
+
+
+def _summary(file: Path, loaded: Loaded, counts: Counter[Any]) -> str:
+    found = ", ".join(
+        f"{counts[severity]} {severity}{'s' if counts[severity] != 1 else ''}"
+        for severity in ("error", "warning")
+        if counts[severity]
+    )
+    config: Config | None = loaded.config
+    if config is None:
+        return f"{file}: {found}"
+    on = len(config.providers) - len(loaded.off)
+    size = f"{len(config.models)} models, {on} of {len(config.providers)} providers on"
+    return f"{file}: {found or 'no problems'}; {size}"
+
+
+def _row(name: str, model: Model, loaded: Loaded) -> dict[str, Any]:
+    targets = [target.use for target in model.targets]
+    fallback = [target.use for target in model.fallback]
+    on = any(target.provider not in loaded.off for target in (*model.targets, *model.fallback))
+    return {
+        "model": name,
+        "state": "on" if on else "off",
+        "aliases": model.aliases,
+        "targets": targets,
+        "fallback": fallback,
+        "description": model.description,
+    }
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _table(columns: tuple[str, ...], rows: list[list[str]]) -> str:
+    widths = [max(len(row[index]) for row in ([*columns], *rows)) for index in range(len(columns))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in ([*columns], *rows)
+    ]
+    return "\n".join(lines)
+
+
+def _print(text: str, out: TextIO | None) -> None:
+    print(text, file=out or sys.stdout)

@@ -1,0 +1,164 @@
+"""YAML text into plain values, with the position of every key and value.
+
+Scalars follow the core schema of YAML 1.2, where `16:9`, `on`, `no` and dates are strings and `010` is
+ten. Readers of YAML 1.1 make 969, True, False, a date and 8 of them, and keep the last of two equal keys.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from proxy.config.problems import Mark, Path, Place, Report
+
+_TAG = "tag:yaml.org,2002:"
+_MOST_NODES = 100_000  # after anchors are followed; a file of ours has a few thousand
+
+# YAML 1.2.2, 10.3.2; the characters are those a match can begin with.
+_CORE = (
+    ("null", r"(?:null|Null|NULL|~|)\Z", ["n", "N", "~", ""]),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)\Z", list("tTfF")),
+    ("int", r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z", list("-+0123456789")),
+    (
+        "float",
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z",
+        list("-+.0123456789"),
+    ),
+    ("merge", r"<<\Z", ["<"]),
+)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - pyyaml's own way of resolver tables
+
+
+for _name, _pattern, _first in _CORE:
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(_pattern), _first)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """`value` is None when the text is empty or is not YAML; then the report says why."""
+
+    value: Any
+    places: dict[Path, Place]
+
+
+def read(text: str, report: Report) -> Document:
+    """Parse one YAML document. Syntax errors (E100) and duplicate keys (E102) go to the report.
+
+    All keys of mappings are strings, as written.
+    """
+    builder = _Builder(report)
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        value = None if root is None else builder.build(root, ())
+    except yaml.MarkedYAMLError as exc:
+        where = exc.problem_mark or exc.context_mark
+        at = _mark(where) if where is not None else Mark(1, 1)
+        since = f"{exc.context} that begins at line {exc.context_mark.line + 1}" if exc.context_mark else ""
+        report.add("E100", at, f"not YAML: {exc.problem or exc.context}", since)
+    except yaml.reader.ReaderError as exc:
+        before = text[: exc.position]
+        mark = Mark(before.count("\n") + 1, exc.position - before.rfind("\n"))
+        report.add("E100", mark, f"not YAML: {exc.reason}")
+    except RecursionError:
+        report.add("E100", Mark(1, 1), "not YAML we can read: nested too deeply")
+    else:
+        return Document(value, builder.places)
+    return Document(None, {})
+
+
+def _mark(mark: Any) -> Mark:
+    return Mark(mark.line + 1, mark.column + 1)
+
+
+class _Builder:
+    """Turns nodes into values; a node that an alias repeats is built for each path it has."""
+
+    def __init__(self, report: Report) -> None:
+        self.places: dict[Path, Place] = {}
+        self._report = report
+        self._open: set[int] = set()
+        self._merging: set[int] = set()
+        self._count = 0
+
+    def build(self, node: yaml.Node, path: Path, key: Mark | None = None) -> Any:
+        self._count += 1
+        if id(node) in self._open or self._count > _MOST_NODES:
+            problem = (
+                "an anchor that contains itself" if id(node) in self._open else "too many repeated anchors"
+            )
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        here = _mark(node.start_mark)
+        self.places[path] = Place(key or here, here)
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node)
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+                return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+            if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+                return {
+                    name: self.build(value, (*path, name), where)
+                    for name, (where, value) in self._members(node).items()
+                }
+        finally:
+            self._open.discard(id(node))
+        raise _unknown_tag(node)
+
+    def _members(self, node: yaml.MappingNode) -> dict[str, tuple[Mark, yaml.Node]]:
+        """The pairs of a mapping by name; what `<<` merges comes after the mapping's own keys."""
+        own: dict[str, tuple[Mark, yaml.Node]] = {}
+        merged: dict[str, tuple[Mark, yaml.Node]] = {}
+        self._merging.add(id(node))
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be text", problem_mark=key.start_mark)
+            where = _mark(key.start_mark)
+            if key.tag == _TAG + "merge":
+                merged = {**self._merge(key, value), **merged}
+            elif key.value in own:
+                first = own[key.value][0]
+                self._report.add("E102", where, f'duplicate key "{key.value}" (first at line {first.line})')
+            else:
+                own[key.value] = (where, value)
+        self._merging.discard(id(node))
+        return own | {name: pair for name, pair in merged.items() if name not in own}
+
+    def _merge(self, key: yaml.Node, value: yaml.Node) -> dict[str, tuple[Mark, yaml.Node]]:
+        merged: dict[str, tuple[Mark, yaml.Node]] = {}
+        for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if not isinstance(source, yaml.MappingNode) or id(source) in self._merging:
+                problem = "only another mapping can be merged by <<"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            merged = {**self._members(source), **merged}
+        return merged
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    text: str = node.value
+    kind = node.tag.removeprefix(_TAG)
+    try:
+        if kind in ("str", "merge"):
+            return text
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return {"true": True, "false": False}[text.lower()]
+        if kind == "int":
+            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        if kind == "float":
+            return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+    except (ValueError, KeyError):
+        pass
+    raise _unknown_tag(node)
+
+
+def _unknown_tag(node: yaml.Node) -> yaml.MarkedYAMLError:
+    tag = node.tag.replace(_TAG, "!!")
+    return yaml.MarkedYAMLError(problem=f"the tag {tag} is not used here", problem_mark=node.start_mark)

@@ -1,0 +1,92 @@
+"""From a path to a checked configuration: find, read, resolve, validate, check. Never raises."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from proxy.config import check_accounts, check_models, document, secrets
+from proxy.config.models import Config
+from proxy.config.problems import Mark, Problem, Report
+from proxy.config.profiles import Profiles
+from proxy.config.secrets import Resolved
+from proxy.config.tree import Checked
+from proxy.config.validate import validate
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`config` is None when the file has errors. `off` tells for each provider that is off why.
+
+    `problems` are errors, warnings and notes in the order of the file. `digest` names the file's content.
+    """
+
+    config: Config | None
+    problems: list[Problem]
+    off: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+
+def find(path: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The file to use: the one named, `DRAGOMAN_CONFIG`, ./providers.yaml, or the one shipped."""
+    named = path or environ.get("DRAGOMAN_CONFIG")
+    if named:
+        return Path(named)
+    here = Path("providers.yaml")
+    if here.is_file():
+        return here
+    packaged = _PACKAGE / "providers.yaml"  # in a wheel; in a checkout it lies beside the package
+    return packaged if packaged.is_file() else _PACKAGE.parent / "providers.yaml"
+
+
+def load(path: Path | str, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Read and check a file. Relative `file:` references start at its folder."""
+    path = Path(path)
+    report = Report(str(path))
+    try:
+        raw = path.read_bytes()
+    except OSError as exc:
+        report.add("E100", Mark(1, 1), f"cannot be read: {(exc.strerror or str(exc)).lower()}")
+        return Loaded(None, report.problems)
+    digest = hashlib.sha256(raw).hexdigest()[:12]
+    config, off = _check(raw, environ, path.parent, report)
+    problems = report.sorted()
+    if any(problem.severity == "error" for problem in problems):
+        return Loaded(None, problems, off, digest)
+    return Loaded(check_models.expand_fallbacks(config), problems, off, digest)
+
+
+def _check(
+    raw: bytes, environ: Mapping[str, str], folder: Path, report: Report
+) -> tuple[Config, dict[str, str]]:
+    try:
+        report.text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = raw.count(b"\n", 0, exc.start) + 1
+        report.add("E100", Mark(line, 1), "not YAML: the text is not UTF-8")
+        return Config(), {}
+    read = document.read(report.text, report)
+    if report.problems and read.value is None:
+        return Config(), {}
+    report.places = read.places
+    report.secrets = tuple(text for _, text, sure in secrets.literals(read.value) if sure)
+    resolved = secrets.resolve(read.value, environ, folder, report)
+    config = validate(resolved.tree, report, resolved.left_out)
+    off = _check_between(read.value, resolved, config, report)
+    return config, off
+
+
+def _check_between(written: Any, resolved: Resolved, config: Config, report: Report) -> dict[str, str]:
+    if not isinstance(written, dict):
+        return {}
+    profiles = Profiles(config.profiles)
+    file = Checked(written, resolved.tree, config, resolved.faults, profiles, report)
+    off = check_accounts.check(file)
+    check_models.check(file)
+    return off

@@ -1,0 +1,324 @@
+"""The configuration as values: what every key of providers.yaml is called, holds and defaults to.
+
+Attributes are spelled like the keys. Durations are seconds, sizes bytes, percentages fractions. Every key
+is described in docs/configuration.md; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from proxy.config import units
+from proxy.config.secrets import Secret
+from proxy.config.units import Rate
+
+ImageOutput = Literal["auto", "images", "parts", "markdown", "link", "images+link"]
+
+
+def _quantity(parse: Callable[[str], Any]) -> BeforeValidator:
+    def check(value: object) -> Any:
+        if isinstance(value, str):
+            try:
+                return parse(value)
+            except ValueError as exc:
+                raise PydanticCustomError(
+                    "E143", '"{text}" {reason}', {"text": value, "reason": str(exc)}
+                ) from exc
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            raise PydanticCustomError("E143", "{number} has no unit", {"number": value})
+        raise PydanticCustomError("E143", "must be a number with its unit, as text")
+
+    return BeforeValidator(check)
+
+
+def _text_schema(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+Duration = Annotated[float, _quantity(units.duration), _text_schema(units.DURATION_PATTERN)]
+Size = Annotated[int, _quantity(units.size), _text_schema(units.SIZE_PATTERN)]
+RateOf = Annotated[Rate, _quantity(units.rate), _text_schema(units.RATE_PATTERN)]
+Percent = Annotated[float, _quantity(units.percent), _text_schema(units.PERCENT_PATTERN)]
+
+
+def _default(value: Any, text: str) -> Any:
+    """A default that the schema shows as the file would write it."""
+    return Field(default=value, json_schema_extra={"default": text})
+
+
+def _money(value: object) -> object:
+    # A float's shortest decimal form is what the file said.
+    return Decimal(repr(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+Money = Annotated[
+    Decimal, BeforeValidator(_money), Field(ge=0), WithJsonSchema({"type": "number", "minimum": 0})
+]
+
+
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise PydanticCustomError("E103", "must be an address like https://host/path")
+    if parts.username is not None:
+        raise PydanticCustomError("E103", "must not hold a user or password; put them into keys or headers")
+    return value.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+def _present(secrets: list[Secret | None]) -> list[Secret]:
+    return [secret for secret in secrets if secret is not None]
+
+
+if TYPE_CHECKING:
+    Keys = list[Secret]
+else:  # while it is read, a key whose variable is not set holds its place
+    Keys = Annotated[list[Secret | None], AfterValidator(_present)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Server(_Part):
+    """Where we listen and keep things. `state` and `shared` may hold a password."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1)
+    state: Secret = _default(Secret("sqlite:./state/dragoman.db"), "sqlite:./state/dragoman.db")
+    shared: Secret | None = None
+    public_url: Address | None = None
+    body_limit: Size = _default(64 * 1024**2, "64MiB")
+    drain: Duration = _default(30.0, "30s")
+
+
+class Auth(_Part):
+    mode: Literal["keys", "open"] = "keys"
+    admin: Secret | None = None
+
+
+class Limits(_Part):
+    requests: RateOf | None = None
+    images: RateOf | None = None
+    tokens: RateOf | None = None
+    concurrent: int | None = Field(default=None, ge=1)
+
+
+class SharedLimits(_Part):
+    """Limits of the whole file; a key's own come first."""
+
+    everyone: Limits = Limits()
+
+
+class Key(_Part):
+    """A caller. `key` is None while its variable is not set: then nobody can call with it."""
+
+    name: str = Field(min_length=1)
+    key: Secret | None = None
+    models: list[str] = ["*"]
+    limits: Limits = Limits()
+    image_output: ImageOutput | None = None
+
+
+class Timeouts(_Part):
+    connect: Annotated[Duration, Field(gt=0)] = _default(5.0, "5s")
+    first_byte: Annotated[Duration, Field(gt=0)] = _default(120.0, "120s")
+    idle: Annotated[Duration, Field(gt=0)] = _default(60.0, "60s")
+    total: Annotated[Duration, Field(gt=0)] = _default(600.0, "600s")
+
+    def changed(self, *changes: TimeoutChanges) -> Timeouts:
+        """These, with what a provider and then a model says instead."""
+        update = {name: value for change in changes for name, value in change if value is not None}
+        return self.model_copy(update=update)
+
+
+class TimeoutChanges(_Part):
+    connect: Annotated[Duration, Field(gt=0)] | None = None
+    first_byte: Annotated[Duration, Field(gt=0)] | None = None
+    idle: Annotated[Duration, Field(gt=0)] | None = None
+    total: Annotated[Duration, Field(gt=0)] | None = None
+
+
+class Retry(_Part):
+    attempts: int = Field(default=3, ge=1, le=20)
+    budget: Percent = _default(0.2, "20%")
+
+
+class Images(_Part):
+    """What pictures a client may send, and how those it names by address are fetched."""
+
+    fetch: bool = True
+    max_count: int = Field(default=16, ge=1)
+    max_bytes: Size = _default(20 * 1024**2, "20MiB")
+    max_total: Size = _default(48 * 1024**2, "48MiB")
+    timeout: Annotated[Duration, Field(gt=0)] = _default(20.0, "20s")
+
+
+class Defaults(_Part):
+    timeouts: Timeouts = Timeouts()
+    retry: Retry = Retry()
+    heartbeat: Duration = _default(15.0, "15s")
+    image_output: ImageOutput = "auto"
+    images: Images = Images()
+
+
+class Provider(_Part):
+    """An account at a vendor. Exactly one of `wire` and `profile` is set.
+
+    `base_url` is None where the profile's own holds. Keys whose variable is not set are left out.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["wire"]}, {"required": ["profile"]}]}
+    )
+
+    wire: Literal["gemini", "openai"] | None = None
+    profile: str | None = None
+    base_url: Address | None = None
+    keys: Keys = []
+    private: bool = False
+    options: dict[str, Any] = {}
+    headers: dict[str, Secret] = {}
+    timeouts: TimeoutChanges = TimeoutChanges()
+    currency: str = Field(default="USD", min_length=1)
+
+
+class TargetEntry(_Part):
+    """`use` is `provider/upstream-model`, `provider.surface/upstream-model` or, in a fallback, a model."""
+
+    use: str = Field(min_length=1)
+    weight: int = Field(default=1, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"use": value}
+        if not isinstance(value, (dict, TargetEntry)):
+            raise PydanticCustomError("E103", "must be provider/upstream-model, or {use: ..., weight: ...}")
+        return value
+
+    @property
+    def provider(self) -> str:
+        return self.use.partition("/")[0].partition(".")[0]
+
+    @property
+    def surface(self) -> str | None:
+        return self.use.partition("/")[0].partition(".")[2] or None
+
+    @property
+    def model(self) -> str:
+        """The upstream's name of the model; empty where `use` names a model of the file."""
+        return self.use.partition("/")[2]
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler.resolve_ref_schema(handler(schema))]}
+
+
+class Poll(_Part):
+    """Overrides the profile's rhythm of asking for a task."""
+
+    every: Annotated[Duration, Field(gt=0)] | None = None
+    give_up: Annotated[Duration, Field(gt=0)] | None = None
+
+
+class Price(_Part):
+    """What the vendor takes: tokens by direction and kind per `per`, and pictures each."""
+
+    input: Money | None = None
+    output: Money | None = None
+    cached: Money | None = None
+    input_image: Money | None = None
+    input_audio: Money | None = None
+    output_image: Money | None = None
+    image: Money | None = None
+    per: Literal["1K", "1M"] = "1M"
+    currency: str | None = None
+
+
+class RequestDefaults(_Part):
+    """Request fields that hold where the client said nothing, named as clients send them.
+
+    Iterating, and so `dict(...)`, gives only those the file sets.
+    """
+
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    top_k: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    seed: int | None = None
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    service_tier: str | None = None
+    safety_settings: list[dict[str, str]] | None = None
+    size: str | None = None
+    aspect_ratio: str | None = None
+    image_size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    output_compression: int | None = Field(default=None, ge=0, le=100)
+    negative_prompt: str | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        return (pair for pair in super().__iter__() if pair[1] is not None)
+
+
+class Model(_Part):
+    """A name clients send, and the targets that answer."""
+
+    aliases: list[str] = []
+    description: str | None = None
+    targets: list[TargetEntry] = Field(min_length=1)
+    pick: Literal["ordered", "weighted"] = "ordered"
+    fallback: list[TargetEntry] = []
+    defaults: RequestDefaults = RequestDefaults()
+    options: dict[str, Any] = {}
+    image_output: ImageOutput | None = None
+    poll: Poll = Poll()
+    timeouts: TimeoutChanges = TimeoutChanges()
+    price: Price | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_ask_to_be_used(cls, value: object) -> object:
+        if not isinstance(value, dict) or "pick" in value or not isinstance(value.get("targets"), list):
+            return value
+        weighted = any(isinstance(target, dict) and "weight" in target for target in value["targets"])
+        return {**value, "pick": "weighted"} if weighted else value
+
+
+class Config(_Part):
+    """The whole file."""
+
+    version: Literal[1] = 1
+    server: Server = Server()
+    auth: Auth = Auth()
+    keys: list[Key] = []
+    defaults: Defaults = Defaults()
+    providers: dict[str, Provider] = {}
+    profiles: dict[str, dict[str, Any]] = {}
+    models: dict[str, Model] = {}
+    limits: SharedLimits = SharedLimits()

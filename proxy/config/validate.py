@@ -1,0 +1,164 @@
+"""A resolved tree into a `Config`, and what the models have against it into problems with an address.
+
+Everything that is wrong is cut out and the rest is validated again, so that the checks between entries run
+on a file with errors too and one run reports both.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Set
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from proxy.config.models import Config
+from proxy.config.problems import Path, Report, did_you_mean, dotted
+
+_GONE = object()
+_MOST_ROUNDS = 8  # one per level of nesting: a missing key takes its parent away, which was required in turn
+
+_MESSAGES = {
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "decimal_type": "must be a number",
+    "too_short": "is empty",
+    "string_too_short": "is empty",
+}
+_TYPES = {bool: "true/false", int: "number", float: "number", list: "list", dict: "mapping"}
+
+
+def validate(tree: Any, report: Report, left_out: Set[Path] = frozenset()) -> Config:
+    """The configuration as far as it is right; the rest is in the report.
+
+    Nothing is said about places that were left out: whoever did that has spoken.
+    """
+    if not isinstance(tree, dict):
+        report.add("E103", (), "the file must be a mapping with version, providers and models")
+        return Config()
+    for attempt in range(_MOST_ROUNDS):
+        try:
+            return Config.model_validate(tree)
+        except ValidationError as exc:
+            errors = exc.errors(include_url=False)
+        if attempt == 0:
+            for error in errors:
+                if error["loc"] not in left_out:
+                    _report(error, report)
+        tree = _without(tree, [_culprit(error) for error in errors])
+    return Config()
+
+
+def _report(error: ErrorDetails, report: Report) -> None:
+    path: Path = error["loc"]
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        parent, name = path[:-1], str(path[-1])
+        where = f" in {dotted(parent)}" if parent else ""
+        hint = did_you_mean(name, _keys_at(parent))
+        report.add("E101", path, f'unknown key "{name}"{where}', hint, at_key=True)
+    elif kind == "missing":
+        parent, name = path[:-1], str(path[-1])
+        report.add("E106", parent, f'{dotted(parent)} has no "{name}"', at_key=True)
+    elif kind == "E143":
+        number = (error.get("ctx") or {}).get("number")
+        hint = f"write {number}{_likely_unit(path)}" if number is not None else ""
+        report.add("E143", path, f"{dotted(path)} {error['msg']}", hint)
+    else:
+        report.add("E103", path, f"{dotted(path)} {_complaint(error)}", _hint(error))
+
+
+def _likely_unit(path: Path) -> str:
+    last = str(path[-1])
+    if "limits" in path or path[-2:-1] == ("everyone",):
+        return "/min"
+    return {"budget": "%", "body_limit": "MiB", "max_bytes": "MiB", "max_total": "MiB"}.get(last, "s")
+
+
+def _complaint(error: ErrorDetails) -> str:
+    kind = error["type"]
+    if kind not in _MESSAGES:
+        return error["msg"].replace("Input should be", "must be")
+    if kind.endswith("_type"):
+        return f"{_MESSAGES[kind]}, not {_describe(error['input'])}"
+    return _MESSAGES[kind]
+
+
+def _describe(value: object) -> str:
+    """What kind of thing a wrong value is. Text is not repeated, it may be a secret in the wrong place."""
+    if isinstance(value, str):
+        return "text"
+    if value is None:
+        return "empty"
+    kind = _TYPES.get(type(value), "thing")
+    return f"the {kind} {str(value).lower()}" if isinstance(value, (bool, int, float)) else f"a {kind}"
+
+
+def _hint(error: ErrorDetails) -> str:
+    value = error["input"]
+    if error["type"] == "string_type" and isinstance(value, (bool, int, float)):
+        return f'write "{str(value).lower()}" in quotes'
+    if error["type"] == "literal_error" and isinstance(value, str):
+        words = (error.get("ctx") or {}).get("expected", "")
+        hint = did_you_mean(value, [word.strip("' ") for word in words.replace(" or ", ",").split(",")])
+        return hint if hint.startswith("did") else ""
+    return ""
+
+
+def _keys_at(path: Path) -> list[str]:
+    """The keys that the models know at a path."""
+    model: Any = Config
+    for step in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(step)].annotation
+        else:
+            model = get_args(model)[-1]
+        model = _inner(model)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _inner(annotation: Any) -> Any:
+    """Without `| None`."""
+    options = [option for option in get_args(annotation) if option is not type(None)]
+    return options[0] if type(None) in get_args(annotation) and len(options) == 1 else annotation
+
+
+def _culprit(error: ErrorDetails) -> Path:
+    return error["loc"][:-1] if error["type"] == "missing" else error["loc"]
+
+
+def _without(tree: Any, paths: list[Path]) -> Any:
+    """A copy without what the paths lead to, or the nearest that is there."""
+    tree = copy.deepcopy(tree)
+    for path in paths:
+        _cut(tree, path)
+    return _clean(tree)
+
+
+def _cut(tree: Any, path: Path) -> None:
+    holder, last = None, None
+    value = tree
+    for step in path:
+        inside = isinstance(value, Mapping) and step in value
+        inside = inside or (isinstance(value, list) and isinstance(step, int) and step < len(value))
+        if not inside:
+            break
+        holder, last, value = value, step, value[step]
+    if holder is not None:
+        holder[last] = _GONE
+    elif isinstance(tree, dict):
+        tree.clear()
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _clean(inner) for name, inner in value.items() if inner is not _GONE}
+    if isinstance(value, list):
+        return [_clean(inner) for inner in value if inner is not _GONE]
+    return value
