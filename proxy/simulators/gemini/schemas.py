@@ -1,0 +1,74 @@
+"""The service's demands on the OpenAPI form of a schema beyond its 22 field names (gemini.md 2.1 to 2.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.simulators.gemini.errors import Refused
+
+Json = dict[str, Any]
+
+_FORMATS = {
+    "STRING": ("enum", "date-time"),
+    "INTEGER": ("int32", "int64"),
+    "NUMBER": ("float", "double"),
+}
+_DEEPEST = 32
+
+
+def check_schema(schema: Json, place: str, *, third: bool, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise Refused(f"{place}: schema is nested too deeply.")
+    kind = schema.get("type", "TYPE_UNSPECIFIED")
+    if "anyOf" in schema:
+        _check_branches(schema, place, third=third, depth=depth)
+        return
+    if kind == "TYPE_UNSPECIFIED" and ("properties" in schema or "items" in schema or "enum" in schema):
+        raise Refused(f"{place}.type: must be specified.")
+    _check_enum(schema, kind, place, third=third)
+    wanted = _FORMATS.get(kind)
+    if schema.get("format") and wanted and schema["format"] not in wanted:
+        known = " and ".join(f"'{word}'" for word in wanted)
+        raise Refused(f"{place}.format: only {known} are supported for {kind} type")
+    if kind == "ARRAY" and not schema.get("items"):  # G-058
+        raise Refused(f"{place}.items: missing field.")
+    if "items" in schema:
+        if kind != "ARRAY":
+            raise Refused(f"{place}.items: field predicate failed: $type == Type.ARRAY")
+        check_schema(schema["items"], f"{place}.items", third=third, depth=depth + 1)
+    _check_object(schema, kind, place, third=third, depth=depth)
+
+
+def _check_branches(schema: Json, place: str, *, third: bool, depth: int) -> None:
+    # G-056. `nullable` and `description` were recorded beside it with success.
+    if set(schema) - {"anyOf", "nullable", "description", "title", "default", "type"}:
+        raise Refused(f"{place}.any_of: when using any_of, it must be the only field set.")
+    for index, branch in enumerate(schema["anyOf"]):
+        check_schema(branch, f"{place}.any_of[{index}]", third=third, depth=depth + 1)
+
+
+def _check_enum(schema: Json, kind: str, place: str, *, third: bool) -> None:
+    words = schema.get("enum")
+    if not words:
+        return
+    for index, word in enumerate(words):
+        if word == "":  # G-060
+            raise Refused(f"{place}.enum[{index}]: cannot be empty")
+    if kind == "INTEGER" and third:  # G-059
+        if not all(word.lstrip("-").isdigit() for word in words):
+            raise Refused(f"{place}.enum: values of an INTEGER must be whole numbers")
+    elif kind != "STRING":
+        raise Refused(f"{place}.enum: only allowed for STRING type")
+
+
+def _check_object(schema: Json, kind: str, place: str, *, third: bool, depth: int) -> None:
+    properties = schema.get("properties")
+    if kind == "OBJECT" and not properties:
+        raise Refused(f"{place}.properties: should be non-empty for OBJECT type")
+    if kind != "OBJECT" and ("properties" in schema or schema.get("required")):
+        raise Refused(f"{place}.properties: only allowed for OBJECT type")
+    for index, name in enumerate(schema.get("required") or ()):
+        if name not in (properties or {}):  # G-062
+            raise Refused(f"{place}.required[{index}]: property is not defined")
+    for name, inner in (properties or {}).items():
+        check_schema(inner, f"{place}.properties[{name}]", third=third, depth=depth + 1)
