@@ -1,0 +1,42 @@
+"""The wire of Google's Gemini: native `generateContent`, at Google, on Vertex, and at resellers.
+
+To change: a parameter `generation.py`, a model `profiles/gemini-models.yaml`, a finish reason `reader.py`, an
+upstream error `error.py`, a tool `tools.py`, a media type `media.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.errors import UpstreamError
+from proxy.types import Call, ChatRequest, Reader, Target
+from proxy.wires.gemini import request as _request
+from proxy.wires.gemini.error import read_error, repair
+from proxy.wires.gemini.reader import GeminiReader
+
+
+class GeminiWire:
+    """Implements `types.Wire`.
+
+    `Target.options`: `kind` (developer, vertex), `schema_mode` (jsonschema, openapi), `mid_system` (hoist,
+    inline), `media_mode` (inline, passthrough), `name_prefix`, `resend_reasoning`, `include_thoughts` (false:
+    never), `prefill_text`, `function_ids`, `store`, `labels`, `aliases`, `capabilities`.
+    """
+
+    def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
+        return _request.build(request, target, repairs)
+
+    def reader(self, request: ChatRequest, target: Target, call: Call) -> Reader:
+        return GeminiReader(request, target, call)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> UpstreamError:
+        return read_error(status, headers, body, target)
+
+    def repair(self, error: Exception) -> str | None:
+        return repair(error)
+
+    def calls_needed(self, request: ChatRequest, target: Target) -> int:
+        return _request.calls_needed(request, target)
+
+    def keeps_url(self, url: str, target: Target) -> bool:
+        return _request.keeps_url(url, target)

@@ -1,0 +1,136 @@
+"""What a Gemini model can do, read once from `profiles/gemini-models.yaml`; its head explains every field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import orjson
+import yaml
+
+from proxy.sizes import SizePolicy
+from proxy.types import Json
+
+_FILE = "gemini-models.yaml"
+_NOT_CAPABILITIES = ("match", "family", "source", "aliases", "sunset", "price")
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """How thinking is asked for: not at all, by a budget of tokens, or by a level."""
+
+    kind: Literal["none", "budget", "level"] = "none"
+    min: int = 0
+    max: int = 0
+    zero: bool = False
+    levels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model's capabilities. `id` is what is sent; the others are described at the head of the file."""
+
+    id: str
+    thinking: Thought = Thought()
+    sampling: Literal["pass", "drop"] = "pass"
+    penalties: bool = False
+    prefill: bool = False
+    candidates: int = 1
+    function_ids: bool = False
+    signatures: Literal["none", "optional", "required"] = "none"
+    sign_images: bool = False
+    tool_media: bool = False
+    integer_enums: bool = False
+    mixed_tools: bool = False
+    json_with_tools: bool = False
+    schema: Literal["jsonschema", "openapi"] = "jsonschema"
+    validated: bool = False
+    functions: bool = True
+    json: bool = True
+    system: bool = True
+    media_resolution: Literal["part", "global", "none"] = "none"
+    image: SizePolicy | None = None
+    speech: bool = False
+    limits: Mapping[str, int] = field(default_factory=dict)
+    price: Mapping[str, Any] = field(default_factory=dict)
+    sunset: str | None = None
+
+
+def find(name: str, options: Mapping[str, Any]) -> Model:
+    """The model a target means.
+
+    `options["aliases"]` replaces Google's own other names for models, `options["capabilities"]` overrides
+    fields of the row found.
+    """
+    aliases, capabilities = options.get("aliases"), options.get("capabilities")
+    if aliases is None and not capabilities:
+        return _known(name)
+    return _special(name, orjson.dumps([aliases, capabilities], option=orjson.OPT_SORT_KEYS))
+
+
+@lru_cache(maxsize=1024)
+def _known(name: str) -> Model:
+    return _build(plain := _plain(name), _google_aliases().get(plain, _sent(name)), {})
+
+
+@lru_cache(maxsize=256)
+def _special(name: str, dumped: bytes) -> Model:
+    aliases, capabilities = orjson.loads(dumped)
+    known = _google_aliases() if aliases is None else aliases
+    return _build(_plain(name), known.get(_plain(name), _sent(name)), capabilities or {})
+
+
+def _sent(name: str) -> str:
+    """The id as it goes into the URL."""
+    return name.removeprefix("publishers/google/").removeprefix("models/")
+
+
+def _plain(name: str) -> str:
+    """The id without a reseller's or Vertex' decorations, for looking it up."""
+    return name.rpartition("/")[2].partition("@")[0].lower()
+
+
+def _build(plain: str, sent: str, overrides: Json) -> Model:
+    resolved = _plain(sent)
+    row = _row(resolved)
+    values: Json = {**_document()["families"][row["family"]]}
+    values |= {key: value for key, value in row.items() if key not in _NOT_CAPABILITIES}
+    values |= {key: row[key] for key in ("price",) if key in row} | overrides
+    if "sunset" in row:
+        values["sunset"] = str(row["sunset"])
+    if "thinking" in values:
+        thinking = values["thinking"]
+        values["thinking"] = Thought(**{**thinking, "levels": tuple(thinking.get("levels", ()))})
+    if values.get("image"):
+        image = values["image"]
+        values["image"] = SizePolicy(tuple(image["ratios"]), tuple(map(str, image["sizes"])), closed=True)
+    return Model(id=sent, **values)
+
+
+def _row(plain: str) -> Json:
+    exact = _rows_by_id().get(plain)
+    if exact is not None:
+        return exact
+    found: Json = next(row for row in _document()["models"] if fnmatchcase(plain, row["match"]))
+    return found
+
+
+@cache
+def _document() -> Json:
+    text = (files("proxy.profiles") / _FILE).read_bytes()
+    document: Json = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return document
+
+
+@cache
+def _rows_by_id() -> dict[str, Json]:
+    return {row["match"]: row for row in _document()["models"]}
+
+
+@cache
+def _google_aliases() -> dict[str, str]:
+    return {alias: row["match"] for row in _document()["models"] for alias in row.get("aliases", ())}

@@ -1,0 +1,44 @@
+"""Function names that Google accepts, with the way back to the client's."""
+
+from __future__ import annotations
+
+import re
+
+_VALID = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}\Z")
+_INVALID_CHARACTER = re.compile(r"[^A-Za-z0-9_.:-]")
+_MAX = 128
+
+
+class Names:
+    """The function names of one request; the same client name always gets the same upstream name."""
+
+    __slots__ = ("_upstream", "originals")
+
+    def __init__(self) -> None:
+        self._upstream: dict[str, str] = {}
+        self.originals: dict[str, str] = {}
+
+    def upstream(self, name: str) -> str:
+        known = self._upstream.get(name)
+        if known is not None:
+            return known
+        chosen = name if _VALID.match(name) else _sanitised(name)
+        number = 2
+        stem = chosen
+        while chosen in self.originals:
+            chosen = f"{stem[: _MAX - 4]}_{number}"
+            number += 1
+        self._upstream[name] = chosen
+        self.originals[chosen] = name
+        return chosen
+
+    def renamed(self) -> dict[str, str]:
+        """Upstream name to client name, where they differ."""
+        return {upstream: name for upstream, name in self.originals.items() if upstream != name}
+
+
+def _sanitised(name: str) -> str:
+    plain = _INVALID_CHARACTER.sub("_", name)
+    if not plain[:1].isalpha() and plain[:1] != "_":
+        plain = "_" + plain
+    return plain[:_MAX]

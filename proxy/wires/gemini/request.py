@@ -1,0 +1,190 @@
+"""A chat request as a call of `generateContent`.
+
+What a model can do is data (`models.py`); messages, tools and parameters have a module each; this one puts
+the body together, lays the client's own Gemini fields over it, and lists what could not be carried.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from proxy.errors import RequestError
+from proxy.types import Call, ChatRequest, Json, Target
+from proxy.wires.gemini import contents, generation, media, models, native, tools
+from proxy.wires.gemini.models import Model
+from proxy.wires.gemini.names import Names
+from proxy.wires.gemini.repairs import SCHEMA_FORM
+
+# OpenAI's word -> Google's; `auto` and None send nothing, others have no counterpart.
+_SERVICE_TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
+_VERTEX_TIER = "X-Vertex-AI-LLM-Shared-Request-Type"
+
+# Values that say what OpenAI does anyway: nothing is lost when they are not carried.
+_DEFAULTS: dict[str, Any] = {"verbosity": "medium"}
+_EMPTY: tuple[Any, ...] = (None, "", [], {})
+
+_LABEL_KEY = re.compile(r"[^a-z0-9_-]")
+
+
+def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
+    """Translate. Raises `RequestError` where the model cannot do what only the client can change."""
+    options = target.options
+    model = models.find(target.model, options)
+    if not request.messages:
+        raise RequestError("There is no message to answer.", param="messages", code="empty_array")
+    dropped: list[str] = []
+    context: Json = {}
+    names = Names()
+    openapi = ((options.get("schema_mode") or model.schema) == "openapi") is not (SCHEMA_FORM in repairs)
+    hatch = native.unfold(request.native) if request.native else {}
+
+    built = tools.Tools()
+    if request.tools or "tools" in hatch:
+        verbatim = tools.listed(hatch.pop("tools", None))
+        vertex = options.get("kind") == "vertex"
+        built = tools.build(request, model, names, native=verbatim, openapi=openapi, vertex=vertex)
+        dropped += built.dropped
+    conversation = contents.build(request, model, options, names, repairs)
+    dropped += conversation.dropped
+    config = generation.build(request, model, options, dropped)
+    if request.response_format is not None:
+        asked = generation.answer_form(
+            request.response_format, model, config, tools=built.tools, openapi=openapi, dropped=dropped
+        )
+        if asked:
+            conversation.system.append({"text": asked})
+    if conversation.media_resolution:
+        config["mediaResolution"] = conversation.media_resolution
+    if request.image is not None:
+        report = generation.picture_size(request, model, config, dropped)
+        if report:
+            context["size"] = report
+
+    body: Json = {}
+    if conversation.system:
+        body["systemInstruction"] = {"parts": conversation.system}
+    body["contents"] = conversation.contents
+    if built.tools:
+        body["tools"] = built.tools
+    if built.config:
+        body["toolConfig"] = built.config
+    if config:
+        body["generationConfig"] = config
+    headers = _others(request, options, body, dropped)
+    if hatch:
+        _lay_over(body, hatch, model, dropped)
+    if body.get("cachedContent"):
+        _leave_to_cache(request, body, dropped)
+    if renamed := names.renamed():
+        context["names"] = renamed
+    stream = request.stream or _is_too_long_for_one_reply(body, model)
+    return Call(
+        path=_path(model.id, stream),
+        body=body,
+        stream=stream,
+        headers=headers,
+        dropped=tuple(dict.fromkeys(dropped)) if dropped else (),
+        context=context,
+    )
+
+
+def calls_needed(request: ChatRequest, target: Target) -> int:
+    """One, or as many as choices where the model gives one at a time."""
+    if request.n == 1:
+        return 1
+    model = models.find(target.model, target.options)
+    return 1 if generation.candidates(request, model) == request.n else request.n
+
+
+def keeps_url(url: str, target: Target) -> bool:
+    return media.keeps_url(url, passthrough=target.options.get("media_mode") == "passthrough")
+
+
+@lru_cache(maxsize=1024)
+def _path(model_id: str, stream: bool) -> str:
+    """The path, with nothing in it that a client's model name could turn into another."""
+    if ".." in model_id.split("/"):
+        raise RequestError(f"{model_id!r} is not a model name.", param="model", code="model_not_found")
+    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    folder = "" if model_id.startswith("tunedModels/") else "models/"
+    return f"/{folder}{quote(model_id, safe='/@')}:{method}"
+
+
+def _is_too_long_for_one_reply(body: Json, model: Model) -> bool:
+    """Long decode: beyond a limit only the stream endpoint answers, also for a whole reply."""
+    whole = model.limits.get("whole")
+    if whole is None:
+        return False
+    wanted = body.get("generationConfig", {}).get("maxOutputTokens")
+    return isinstance(wanted, int) and wanted > whole
+
+
+def _others(
+    request: ChatRequest, options: Mapping[str, Any], body: Json, dropped: list[str]
+) -> Mapping[str, str]:
+    """Fields beside the conversation and its parameters; returns headers."""
+    headers: dict[str, str] = {}
+    if request.safety_settings:
+        body["safetySettings"] = request.safety_settings
+    if request.cached_content:
+        body["cachedContent"] = request.cached_content
+    if request.service_tier not in (None, "auto"):
+        tier = _SERVICE_TIERS.get(request.service_tier or "")
+        if tier is None:
+            dropped.append("service_tier")
+        elif options.get("kind") != "vertex":
+            body["serviceTier"] = tier
+        elif tier != "standard":
+            headers[_VERTEX_TIER] = tier
+    if request.store is not None and options.get("store"):
+        body["store"] = request.store  # off by default: it switches Google's own logging
+    elif request.store:
+        dropped.append("store")
+    if request.metadata and options.get("labels"):
+        body["labels"] = {
+            _LABEL_KEY.sub("_", key.lower())[:63]: str(value) for key, value in request.metadata.items()
+        }
+    elif request.metadata:
+        dropped.append("metadata")
+    for fields in (request.documented, request.unknown):
+        if fields:
+            dropped += (
+                name for name, value in fields.items() if value not in _EMPTY and value != _DEFAULTS.get(name)
+            )
+    return headers
+
+
+def _lay_over(body: Json, hatch: Json, model: Model, dropped: list[str]) -> None:
+    """Lay the client's own fields over the body; its thinking replaces ours, as both at once are refused."""
+    theirs = hatch.get("generationConfig", {}).get("thinkingConfig")
+    ours = body.get("generationConfig", {}).get("thinkingConfig", {})
+    if isinstance(theirs, Mapping) and not theirs.keys().isdisjoint(("thinkingLevel", "thinkingBudget")):
+        ours.pop("thinkingLevel", None)
+        ours.pop("thinkingBudget", None)
+    native.merge(body, hatch)
+    thinking = body.get("generationConfig", {}).get("thinkingConfig")
+    if not thinking:
+        return
+    if model.thinking.kind == "none":
+        del body["generationConfig"]["thinkingConfig"]
+        dropped.append("thinking_config")
+    elif "thinkingLevel" in thinking and "thinkingBudget" in thinking:
+        del thinking["thinkingBudget" if model.thinking.kind == "level" else "thinkingLevel"]
+
+
+def _leave_to_cache(request: ChatRequest, body: Json, dropped: list[str]) -> None:
+    """The cache holds system text and tools; repeating them is refused."""
+    if body.pop("systemInstruction", None):
+        dropped += (
+            f"messages[{message.index}]"
+            for message in request.messages
+            if message.role in ("system", "developer")
+        )
+    if body.pop("tools", None):
+        dropped.append("tools")
+    if body.pop("toolConfig", None) and request.tool_choice:
+        dropped.append("tool_choice")

@@ -1,0 +1,208 @@
+"""Functions in one declaration list, each built-in tool in its own Tool, and how they may be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.errors import RequestError
+from proxy.types import BuiltinTool, ChatRequest, FunctionTool, Json
+from proxy.wires.gemini.models import Model
+from proxy.wires.gemini.names import Names
+from proxy.wires.gemini.native import camelise
+from proxy.wires.gemini.openapi import OpenApi
+from proxy.wires.gemini.schema import is_empty, json_schema
+
+_NOT_ON_VERTEX = frozenset({"fileSearch"})
+
+
+@dataclass(slots=True)
+class Tools:
+    """What goes into the body, and the client's fields that could not."""
+
+    tools: list[Json] = field(default_factory=list)
+    config: Json = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+
+
+def build(
+    request: ChatRequest, model: Model, names: Names, *, native: list[Json], openapi: bool, vertex: bool
+) -> Tools:
+    """Translate tools and tool choice. `native` are Tools from the escape hatch, sent as they are."""
+    built = Tools()
+    functions = _functions(request, model, built.dropped)
+    config = _calling(request, model, names, functions, built.dropped)
+    declarations = _declarations(request, model, names, functions, openapi)
+    if request.tool_choice and request.tool_choice.names and not config:
+        # AUTO takes no list of names: declaring only those means the same
+        allowed = {names.upstream(name) for name in request.tool_choice.names}
+        declarations = [one for one in declarations if one["name"] in allowed]
+    declarations += [one for tool in native for one in tool.get("functionDeclarations") or ()]
+    verbatim = [tool for tool in native if "functionDeclarations" not in tool]
+    theirs = {name for tool in verbatim for name in tool}
+    builtins = [tool for tool in _builtins(request, vertex, built) if theirs.isdisjoint(tool)] + verbatim
+    if declarations and builtins and not model.mixed_tools:
+        built.dropped += (f"tools.{name}" for tool in builtins for name in tool)
+        builtins = []
+    if declarations:
+        built.tools.append({"functionDeclarations": declarations})
+        if builtins and model.validated and not config:
+            config = {"mode": "VALIDATED"}  # vercel/ai 4: AUTO does not go with built-in tools
+        if config:
+            built.config["functionCallingConfig"] = config
+        if builtins and not vertex:
+            built.config["includeServerSideToolInvocations"] = True
+    elif request.tool_choice and request.tool_choice.mode == "required":
+        built.dropped.append("tool_choice")
+    built.tools += builtins
+    return built
+
+
+# --- functions -----------------------------------------------------------------------------------
+
+
+def _functions(request: ChatRequest, model: Model, dropped: list[str]) -> list[FunctionTool]:
+    functions = [tool for tool in request.tools if isinstance(tool, FunctionTool)]
+    if functions and not model.functions:
+        dropped.append("functions" if request.legacy_functions else "tools")
+        return []
+    return functions
+
+
+def _declarations(
+    request: ChatRequest, model: Model, names: Names, functions: list[FunctionTool], openapi: bool
+) -> list[Json]:
+    converter = OpenApi(integer_enums=model.integer_enums) if openapi else None
+    declarations: list[Json] = []
+    for function in functions:
+        declaration: Json = {"name": names.upstream(function.name)}
+        if function.description is not None:
+            declaration["description"] = function.description
+        parameters = function.parameters
+        if parameters is not None and not is_empty(parameters):
+            try:
+                if converter:
+                    declaration["parameters"] = converter.parameters(parameters)
+                else:
+                    declaration["parametersJsonSchema"] = json_schema(parameters)
+            except RequestError as error:
+                holder = "functions" if request.legacy_functions else "tools"
+                index = request.tools.index(function)
+                raise RequestError(error.message, param=f"{holder}[{index}]") from error
+        declarations.append(declaration)
+    return declarations
+
+
+def _calling(
+    request: ChatRequest,
+    model: Model,
+    names: Names,
+    functions: list[FunctionTool],
+    dropped: list[str],
+) -> Json:
+    """`functionCallingConfig`; empty where the default, AUTO, holds."""
+    choice = request.tool_choice
+    if choice is not None and choice.names:
+        declared = {function.name for function in functions}
+        for name in choice.names:
+            if name not in declared and model.functions:
+                raise RequestError(
+                    f"{name!r} is not among the functions of the request.", param="tool_choice"
+                )
+    if not functions:
+        return {}
+    mode = choice.mode if choice else "auto"
+    if mode == "none":
+        return {"mode": "NONE"}
+    allowed = (
+        {"allowedFunctionNames": [names.upstream(name) for name in choice.names]}
+        if choice and choice.names
+        else {}
+    )
+    if mode == "required":
+        return {"mode": "ANY", **allowed}
+    strict = any(function.strict for function in functions)
+    if model.validated and (strict or allowed):
+        # AUTO with names is refused; VALIDATED is AUTO that keeps to the schemas
+        return {"mode": "VALIDATED", **allowed}
+    if strict:
+        dropped.append("tools[].function.strict")
+    return {}
+
+
+# --- built-in tools ------------------------------------------------------------------------------
+
+
+def _builtins(request: ChatRequest, vertex: bool, built: Tools) -> list[Json]:
+    found: dict[str, Json] = {}
+    for tool in request.tools:
+        if not isinstance(tool, BuiltinTool):
+            continue
+        name, read = _KINDS[tool.kind]
+        if vertex and name in _NOT_ON_VERTEX:
+            built.dropped.append(f"tools.{name}")
+            continue
+        options = {key: value for key, value in tool.options.items() if value is not None}
+        if tool.kind == "maps":
+            _place(options, built)
+        config = camelise(options) if tool.native else read(options)
+        if options and not tool.native:
+            built.dropped += (f"{tool.kind}.{key}" for key in options)
+        found[name] = {**found.get(name, {}), **config}
+    return [{name: config} for name, config in found.items()]
+
+
+def _place(options: Json, built: Tools) -> None:
+    """`latitude` and `longitude` of the maps tool stand in the tool config."""
+    if "latitude" in options and "longitude" in options:
+        place = {"latitude": options.pop("latitude"), "longitude": options.pop("longitude")}
+        built.config["retrievalConfig"] = {"latLng": place}
+
+
+# Each takes what it understands out of the client's options; the rest is named as dropped.
+def _plain(options: Json) -> Json:
+    return {}
+
+
+def _search(options: Json) -> Json:
+    if options.get("search_context_size") == "medium":
+        del options["search_context_size"]  # OpenAI's default
+    return {}
+
+
+def _code(options: Json) -> Json:
+    if isinstance(options.get("container"), Mapping):
+        del options["container"]  # which OpenAI demands, as {"type": "auto"}
+    return {}
+
+
+def _file_search(options: Json) -> Json:
+    stores = options.pop("vector_store_ids", None) or options.pop("file_search_store_names", [])
+    found: Json = {"fileSearchStoreNames": stores}
+    if "max_num_results" in options:
+        found["topK"] = options.pop("max_num_results")
+    return found
+
+
+def _computer(options: Json) -> Json:
+    if options.get("environment") == "browser":
+        del options["environment"]
+    return {"environment": "ENVIRONMENT_BROWSER"}
+
+
+# `BuiltinTool.kind` -> the field of Gemini's Tool, and how its options are read.
+_KINDS: dict[str, tuple[str, Callable[[Json], Json]]] = {
+    "web_search": ("googleSearch", _search),
+    "url_context": ("urlContext", _plain),
+    "code_execution": ("codeExecution", _code),
+    "file_search": ("fileSearch", _file_search),
+    "computer_use": ("computerUse", _computer),
+    "maps": ("googleMaps", _plain),
+}
+
+
+def listed(value: Any) -> list[Json]:
+    """Tools of the escape hatch; some clients write one object instead of a list."""
+    found: list[Json] = [value] if isinstance(value, dict) else list(value or ())
+    return found
