@@ -46,7 +46,14 @@ providers:
     keys: [env:RELAY_KEY?]
 profiles:
   house:
-    surfaces: {image: {}, wan: {}}
+    options: {reply_type: [json, stream, async]}
+    surfaces:
+      image:
+        submit: {request: POST /draw, body: {prompt: $prompt}}
+        result: {images: "images[].url"}
+      wan:
+        speaks: gemini
+        path: /wan
 models:
   flash:
     aliases: [gpt-4o-mini, quick]
@@ -113,6 +120,7 @@ CASES = [
     ("E103", "reasoning_effort: low", "reasoning_effort: ▸lowish"),
     ("E103", "defaults: {reasoning_effort: low,", "defaults: {temperature: ▸3,"),
     ("E103", "schema_mode: jsonschema", "schema_mode: ▸json"),
+    ("E103", "[env:RELAY_KEY?]", "[env:RELAY_KEY?]\n    options: {reply_type: ▸xml}"),
     ("E103", "connect: 5s", "connect: ▸0s"),
     ("E103", "  relay:\n", "  ▸re.lay: {wire: openai, base_url: https://x.example}\n  relay:\n"),
     ("E103", "[gpt-4o-mini, quick]", "[gpt-4o-mini, ▸quick@parts]"),
@@ -177,6 +185,10 @@ CASES = [
         "fallback: [lan/banana]",
         "fallback: [▸lan/banana]",
     ),
+    # inside a profile
+    ("E101", "        speaks: gemini\n", "        speaks: gemini\n        ▸paths: /wan\n"),
+    ("E122", "{prompt: $prompt}", "{prompt: ▸$promtp}"),
+    ("E123", 'images: "images[].url"', 'images: ▸"images[*"'),
     # addresses
     (
         "E140",

@@ -12,7 +12,7 @@ from typing import Any
 from proxy.config import check_accounts, check_models, document, secrets
 from proxy.config.models import Config
 from proxy.config.problems import Mark, Problem, Report
-from proxy.config.profiles import Profiles
+from proxy.config.profiles import Profiles, problems_inside
 from proxy.config.secrets import Resolved
 from proxy.config.tree import Checked
 from proxy.config.validate import validate
@@ -69,6 +69,7 @@ def _check(
         report.text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = raw.count(b"\n", 0, exc.start) + 1
+        report.text = raw.decode("utf-8", errors="replace")
         report.add("E100", Mark(line, 1), "not YAML: the text is not UTF-8")
         return Config(), {}
     read = document.read(report.text, report)
@@ -89,4 +90,8 @@ def _check_between(written: Any, resolved: Resolved, config: Config, report: Rep
     file = Checked(written, resolved.tree, config, resolved.faults, profiles, report)
     off = check_accounts.check(file)
     check_models.check(file)
+    for name in config.profiles:
+        for code, path, message, hint in problems_inside(name, profiles):
+            at_key = code in ("E101", "E106")  # the key is wrong, or something in it is missing
+            report.add(code, ("profiles", name, *path), f"profile {name}: {message}", hint, at_key=at_key)
     return off

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 _REFERENCE = re.compile(r"(?:env|file):")
 _NAMED = re.compile(
     r"""(?:key|keys|secret|token|password|authorization|admin)["']?\s*:\s*
-        ( \[[^\]]*\]? | "[^"]*"? | '[^']*'? | [^,\]}\[{\s\#]+ )""",
+        ( \[[^\]{]*\]? | "[^"]*"? | '[^']*'? | [^,\]}\[{\s\#]+ )""",
     re.I | re.X,
 )
 _SHORTEST = 6  # a shorter one is blanked only in its place, or every second word would be

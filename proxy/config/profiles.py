@@ -1,70 +1,96 @@
 """Which profiles there are and which surfaces they have: the shipped files, and `profiles:` of the file.
 
-What is inside a profile is checked by `CHECKS`; here only its names matter.
+Only names are read here. `problems_inside` is the one place where the checks of a profile's inside join.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from proxy.config import document
-from proxy.config.problems import Report
+from proxy.config import document, options
+from proxy.config.problems import Path, Report
 
 SHIPPED = FilePath(__file__).parent.parent / "profiles"
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`options` are the names of the options it declares; `base_url` its own, if any."""
+    """`options` are those it declares, with the values they may have; `base_url` is its own, if any."""
 
     name: str
     surfaces: tuple[str, ...]
-    options: tuple[str, ...] = ()
+    options: Mapping[str, options.Values]
     base_url: str | None = None
 
 
 class Profiles(Mapping[str, Profile]):
-    """Profiles by name. A profile of the file stands before a shipped one; files are read when asked for."""
+    """Profiles by name. One of the file stands before a shipped one; files are read when asked for."""
 
     def __init__(self, own: Mapping[str, Any]) -> None:
         self._own = own
-        self._found: dict[str, Profile | None] = {}
+        self._shipped: dict[str, Any] = {}
+
+    def data(self, name: str) -> Any:
+        """A profile as its file has it, None if there is none."""
+        if name in self._own:
+            return self._own[name]
+        if name not in self._shipped:
+            file = SHIPPED / f"{name}.yaml"
+            found = file.is_file() and file.parent == SHIPPED
+            self._shipped[name] = _read(file) if found else None
+        return self._shipped[name]
 
     def __getitem__(self, name: str) -> Profile:
-        if name not in self._found:
-            self._found[name] = self._find(name)
-        profile = self._found[name]
-        if profile is None:
+        surfaces: dict[str, None] = {}
+        declared: dict[str, options.Values] = {}
+        base_url = None
+        for layer in self._layers(name):
+            surfaces |= dict.fromkeys(_mapping(layer.get("surfaces")))
+            declared = {
+                option: _values(given) for option, given in _mapping(layer.get("options")).items()
+            } | declared
+            base_url = base_url or layer.get("base_url")
+        if not surfaces:  # there is none of this name, or it is a table of models
             raise KeyError(name)
-        return profile
+        return Profile(name, tuple(surfaces), declared, base_url if isinstance(base_url, str) else None)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         names = {*self._own, *(file.stem for file in SHIPPED.glob("*.yaml"))}
         return (name for name in sorted(names) if name in self)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def _find(self, name: str) -> Profile | None:
-        if name in self._own:
-            return _outline(name, self._own[name])
-        file = SHIPPED / f"{name}.yaml"
-        if "/" in name or not file.is_file():
-            return None
-        return _outline(name, document.read(file.read_text(encoding="utf-8"), Report(file.name)).value)
+    def _layers(self, name: str) -> Iterator[Mapping[str, Any]]:
+        """The profile, then what it extends, and what that extends."""
+        seen = set()
+        while isinstance(name, str) and name not in seen and isinstance(layer := self.data(name), Mapping):
+            seen.add(name)
+            yield layer
+            name = layer.get("extends", "")
 
 
-def _outline(name: str, value: Any) -> Profile | None:
-    """None for a file without surfaces: tables of models lie in the same folder."""
-    if not isinstance(value, dict) or not isinstance(value.get("surfaces"), dict):
-        return None
-    surfaces = value["surfaces"]
-    holders = [value, *(surface for surface in surfaces.values() if isinstance(surface, dict))]
-    options = {option: None for holder in holders for option in holder.get("options") or {}}
-    base_url = value.get("base_url")
-    return Profile(
-        name, tuple(surfaces), tuple(options), base_url if isinstance(base_url, str) and base_url else None
-    )
+def problems_inside(name: str, profiles: Profiles) -> Sequence[tuple[str, Path, str, str]]:
+    """What is wrong inside a profile: (code, path from its top, message, hint)."""
+    # Imported late: most files have no profiles of their own, and `check` shall stay quick.
+    from proxy.wires.declared.check import check_profile
+
+    return check_profile(name, profiles.data(name), profiles.data)
+
+
+def _read(file: FilePath) -> Any:
+    return document.read(file.read_text(encoding="utf-8"), Report(file.name)).value
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _values(given: Any) -> options.Values:
+    """A declared option is a list of allowed words, or its default."""
+    if isinstance(given, list):
+        return tuple(map(str, given))
+    return type(given) if given is not None else object

@@ -40,9 +40,7 @@ class Checked:
             return None
         if entry.profile is not None:
             profile = self.profiles.get(entry.profile)
-            declared = profile.options if profile else ()
-            named = {name: options.OF_PROFILES.get(name, object) for name in declared}
-            return {**options.OF_PROFILES, **named} if profile else None
+            return dict(profile.options) if profile else None
         return dict(options.BY_WIRE[entry.wire]) if entry.wire else None
 
 
