@@ -1,0 +1,39 @@
+"""Vendors as data: profiles in YAML, checked, compiled and interpreted by one wire; see docs/vendors.md."""
+
+from proxy.wires.declared.chat import ChatDelegate
+from proxy.wires.declared.check import check_profile
+from proxy.wires.declared.outcome import Billing, Done, Outcome, Pending, Ready
+from proxy.wires.declared.problems import Problem
+from proxy.wires.declared.profile import (
+    Auth,
+    ChatSurface,
+    Profile,
+    ProfileError,
+    Surface,
+    effective,
+    load_profile,
+)
+from proxy.wires.declared.sections import PollPlan
+from proxy.wires.declared.stream import StreamReader
+from proxy.wires.declared.wire import DeclaredWire
+
+__all__ = [
+    "Auth",
+    "Billing",
+    "ChatDelegate",
+    "ChatSurface",
+    "DeclaredWire",
+    "Done",
+    "Outcome",
+    "Pending",
+    "PollPlan",
+    "Problem",
+    "Profile",
+    "ProfileError",
+    "Ready",
+    "StreamReader",
+    "Surface",
+    "check_profile",
+    "effective",
+    "load_profile",
+]

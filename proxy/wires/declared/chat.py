@@ -1,0 +1,115 @@
+"""Chat surfaces: another wire does the talking, the profile says what this vendor wraps around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from proxy import jsonio
+from proxy.errors import UpstreamError
+from proxy.types import Call, ChatRequest, Event, Json, Reader, Target, Usage, Wire
+from proxy.wires.declared import failures
+from proxy.wires.declared.profile import ChatSurface
+from proxy.wires.declared.replies import kept_charge
+from proxy.wires.declared.variants import ChatVariant
+
+# What a reply of the spoken dialect has at its top.
+_LANDMARKS = {"gemini": ("candidates", "promptFeedback"), "openai": ("choices",)}
+
+
+class ChatDelegate:
+    """A `Wire`: the inner wire's call at the vendor's path; the vendor's reply, unwrapped for its reader."""
+
+    def __init__(self, inner: Wire, surface: ChatSurface) -> None:
+        self._inner = inner
+        self._surface = surface
+
+    def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
+        surface, variant = self._surface, self._surface.variant(target.model)
+        if not surface.streams and request.stream:
+            request = replace(request, stream=False)  # the client's stream is made from the one reply
+        call = self._inner.build(request, target, repairs)
+        body = {name: value for name, value in call.body.items() if name not in variant.drops}
+        if surface.model_in_body:
+            body = {"model": target.model, **body}
+        dropped = (field for name, field in variant.drops.items() if name in call.body)
+        return replace(
+            call,
+            path=surface.path or call.path,
+            body={**body, **{name: value for name, value in variant.extra.items() if name not in body}},
+            dropped=(*call.dropped, *dropped),
+        )
+
+    def reader(self, request: ChatRequest, target: Target, call: Call) -> Reader:
+        """The inner reader itself where there is nothing to add: it runs for every chunk."""
+        surface, variant = self._surface, self._surface.variant(target.model)
+        reader = self._inner.reader(request, target, call)
+        if variant.fail is None and not surface.unwrap and not variant.billing.keep:
+            return reader
+        return _Unwrapping(reader, surface, variant, target.provider)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> Exception:
+        """By the profile's rules; what they do not know is for the wire that knows the dialect."""
+        errors = self._surface.variant(target.model).errors
+        try:
+            payload = jsonio.loads(body)
+        except jsonio.JSONDecodeError:
+            payload = body
+        complaint = failures.of_reply(errors, status, headers, payload)
+        found = failures.match(errors, complaint)
+        if found is None:
+            return self._inner.error(status, headers, body, target)
+        return failures.chat_failure(found, complaint, target.provider)
+
+    def repair(self, error: Exception) -> str | None:
+        return self._inner.repair(error)
+
+    def calls_needed(self, request: ChatRequest, target: Target) -> int:
+        return self._inner.calls_needed(request, target)
+
+    def keeps_url(self, url: str, target: Target) -> bool:
+        return self._inner.keeps_url(url, target)
+
+
+class _Unwrapping:
+    def __init__(self, inner: Reader, surface: ChatSurface, variant: ChatVariant, provider: str) -> None:
+        self._inner = inner
+        self._landmarks = _LANDMARKS[surface.speaks]
+        self._unwrap = surface.unwrap
+        self._variant = variant
+        self._provider = provider
+        self._charge: Json = {}
+
+    def feed(self, payload: Json) -> list[Event]:
+        if self._variant.fail is not None and self._variant.fail.holds(payload):
+            raise self._failure(payload)
+        self._charge |= kept_charge(self._variant.billing.keep, payload)
+        return self._charged(self._inner.feed(self._body_of(payload)))
+
+    def close(self) -> list[Event]:
+        return self._charged(self._inner.close())
+
+    def _body_of(self, payload: Json) -> Json:
+        if any(name in payload for name in self._landmarks):
+            return payload
+        for key in self._unwrap:
+            inside: Any = payload.get(key)
+            if isinstance(inside, dict) and any(name in inside for name in self._landmarks):
+                return inside
+        return payload
+
+    def _charged(self, events: list[Event]) -> list[Event]:
+        if not self._charge:
+            return events
+        return [
+            replace(event, vendor={**(event.vendor or {}), **self._charge})
+            if isinstance(event, Usage)
+            else event
+            for event in events
+        ]
+
+    def _failure(self, payload: Json) -> UpstreamError:
+        complaint = failures.of_reply(self._variant.errors, 200, {}, payload)
+        found = failures.match(self._variant.errors, complaint) or failures.class_of_status(500)
+        return failures.chat_failure(found, complaint, self._provider)

@@ -1,0 +1,91 @@
+"""The compiler's checks of a profile: everything that is wrong with it, each at its own place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from proxy.wires.declared import problems as read
+from proxy.wires.declared import sections
+from proxy.wires.declared.problems import Mapped, Problem, Problems, Where, shown
+from proxy.wires.declared.profile import Lookup, Surface, effective, read_options
+from proxy.wires.declared.sections import KEYS
+from proxy.wires.declared.variants import Data, compile_chat, compile_surface, read_section
+
+
+def check_profile(name: str, data: Any, lookup: Lookup = lambda name: None) -> list[Problem]:
+    """Everything that is wrong with the profile `name`, as its file has it; inherited parts excepted."""
+    problems = Problems()
+    top = Mapped(data, (), KEYS["profile"], problems)
+    top.take("name", read.text, "")
+    top.take("base_url", _read_base_url, "")
+    if top.data.get("name", name) != name:
+        problems.add("E103", ("name",), f"the profile calls itself {top.data['name']!r} but is {name!r}")
+    if "extends" in top and not isinstance(lookup(str(top.data["extends"])), Mapping):
+        problems.add("E115", ("extends",), f'there is no profile "{top.data["extends"]}"')
+    auth = Mapped(top.data.get("auth", {}), ("auth",), KEYS["auth"], problems)
+    auth.take("header", read.text, "")
+    read_section(top.data, (), "errors", problems, sections.read_errors)
+    read_section(top.data, (), "billing", problems, sections.read_billing)
+    whole = effective(data, lookup) if isinstance(data, Mapping) else {}
+    options = read_options(whole.get("options") or {}, ("options",), problems)
+    surfaces = whole.get("surfaces")
+    if not isinstance(surfaces, Mapping) or not surfaces:
+        problems.add("E106", (), 'the profile has no "surfaces"')
+        return problems
+    for surface in surfaces:
+        own = (top.data.get("surfaces") or {}).get(surface) or {}
+        _check_surface(own, surfaces[surface], ("surfaces", surface), problems, options)
+    return list(dict.fromkeys(problems))
+
+
+def _check_surface(
+    own: Any, whole: Data, where: Where, problems: Problems, options: Mapping[str, Any]
+) -> None:
+    """Each layer for itself, where its lines are; then what only the layers together can have wrong."""
+    is_chat = "speaks" in whole
+    for layer, path in _own_layers(own, where, problems):
+        if is_chat:
+            compile_chat(layer, path, problems, partial=True)
+        else:
+            compile_surface(layer, path, problems, options, partial=True)
+    if problems:
+        return
+    if is_chat:
+        compile_chat(whole, where, problems)
+        return
+    surface = Surface("", str(where[-1]), whole, options)
+    patterns = tuple(whole.get("models") or {})
+    for layers in ((), *((pattern,) for pattern in patterns)):
+        for with_references in (False, True):
+            compile_surface(surface.merged(layers, with_references), where, problems, options)
+
+
+def _own_layers(own: Any, where: Where, problems: Problems) -> Iterator[tuple[Data, Where]]:
+    Mapped(own, where, own if isinstance(own, Mapping) else (), problems)
+    if not isinstance(own, Mapping):
+        return
+    yield {key: value for key, value in own.items() if key not in ("models", "with_references")}, where
+    overlays: list[tuple[Any, Where]] = [(own.get("with_references") or {}, (*where, "with_references"))]
+    models = own.get("models") or {}
+    if isinstance(models, Mapping):
+        for pattern, overlay in models.items():
+            path = (*where, "models", pattern)
+            overlays.append((overlay, path))
+            if isinstance(overlay, Mapping) and overlay.get("with_references"):
+                overlays.append((overlay["with_references"], (*path, "with_references")))
+    else:
+        problems.add("E103", (*where, "models"), f"{shown((*where, 'models'))} must be a mapping of patterns")
+    for overlay, path in overlays:
+        if isinstance(overlay, Mapping):
+            yield {key: value for key, value in overlay.items() if key != "with_references"}, path
+        else:
+            problems.add("E103", path, f"{shown(path)} must be a mapping of sections")
+
+
+def _read_base_url(value: Any, where: Where, problems: Problems) -> str:
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        problems.add("E103", where, f"{shown(where)} must be an address like https://host/path")
+    return str(value)

@@ -1,0 +1,94 @@
+"""Pictures in vendor replies, whatever they are wrapped in: address, data URL, base64 or an object of one."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pybase64
+
+from proxy import media_types
+from proxy.types import Image, Slice
+
+# Where an object holds its picture, in the order of trust; Gemini's inlineData and OpenAI's image_url nest.
+_KEYS = ("url", "b64_json", "image_url", "image", "inlineData", "inline_data", "data", "base64", "b64")
+_MIME_KEYS = ("mimeType", "mime_type", "content_type")
+_DEEPEST = 4
+_WINDOW = 65_536  # a multiple of 4: every window but the last holds whole base64 groups
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+def coerce_all(values: Iterable[Any]) -> list[Image]:
+    """The pictures among findings of a path; lists are flattened, what is no picture is left out."""
+    return [image for value in values for image in _flat(value, _DEEPEST)]
+
+
+def _flat(value: Any, depth: int) -> Iterator[Image]:
+    if isinstance(value, list) and depth:
+        for item in value:
+            yield from _flat(item, depth - 1)
+    elif (image := coerce(value)) is not None:
+        yield image
+
+
+def coerce(value: Any, declared: str | None = None, depth: int = _DEEPEST) -> Image | None:
+    """One picture, None if it is none. Data tells its type by its bytes; an address may not ("")."""
+    if isinstance(value, Mapping):
+        declared = next((str(value[key]) for key in _MIME_KEYS if value.get(key)), declared)
+        candidates = (value.get(key) for key in _KEYS) if depth else ()
+        found = (coerce(one, declared, depth - 1) for one in candidates if one)
+        return next((image for image in found if image is not None), None)
+    if isinstance(value, Slice):
+        raw = memoryview(value.prefix + bytes(value.raw)) if value.prefix else value.raw
+    elif isinstance(value, str):
+        raw = memoryview(value.strip().encode("utf-8", "replace"))
+    else:
+        return None
+    head = bytes(raw[:256])
+    if head[:8].lower().startswith((b"http://", b"https://")):
+        return Image(_image_type(declared), url=bytes(raw).decode())
+    if head[:5].lower() == b"data:":
+        comma = head.find(b",")
+        parameters = head[5:comma].decode("latin-1").lower().split(";")
+        if comma < 0 or "base64" not in parameters:
+            return None
+        return _of_base64(raw[comma + 1 :], parameters[0])
+    return _of_base64(raw, declared, sure=False)
+
+
+def _of_base64(raw: memoryview, declared: str | None, *, sure: bool = True) -> Image | None:
+    """`sure` False: only the bytes can say that this is a picture and not some word."""
+    data = standard_base64(raw)
+    if data is None:
+        return None
+    mime = media_types.sniff(data.head(media_types.HEAD_BYTES)) or ("" if not sure else _image_type(declared))
+    return Image(mime, data=data) if mime.startswith("image/") else None
+
+
+def _image_type(declared: str | None) -> str:
+    return declared if declared and declared.startswith("image/") else ""
+
+
+def standard_base64(raw: memoryview) -> Slice | None:
+    """The same bytes when they are standard padded base64, a mended copy when nearly, else None."""
+    if _is_standard(raw):
+        return Slice(raw)
+    text = bytes(raw).translate(_URL_SAFE, b" \t\r\n").rstrip(b"=")
+    text += b"=" * (-len(text) % 4)
+    return Slice(text) if _is_standard(memoryview(text)) else None
+
+
+def _is_standard(raw: memoryview) -> bool:
+    """Decode window by window: quicker than looking for strange letters, and holds 48 kB at a time."""
+    if not len(raw) or len(raw) % 4:
+        return False
+    try:
+        for start in range(0, len(raw), _WINDOW):
+            window = raw[start : start + _WINDOW]
+            decoded = len(pybase64.b64decode(window, validate=True))
+            if decoded * 4 != len(window) * 3 and start + _WINDOW < len(raw):
+                return False
+    except (binascii.Error, ValueError):
+        return False
+    return True

@@ -1,0 +1,259 @@
+"""Reads one reply of a vendor and decides what it comes to; the order of the questions is always the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from math import isfinite
+from typing import Any, Literal
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import Image, Usage
+from proxy.wires.declared import failures
+from proxy.wires.declared.failures import Complaint
+from proxy.wires.declared.outcome import Billing, Done, Outcome, Pending, Ready
+from proxy.wires.declared.paths import Paths, every, first, first_text
+from proxy.wires.declared.pictures import coerce_all
+from proxy.wires.declared.variants import Variant
+
+Phase = Literal["submit", "poll", "result", "stream"]
+
+# A poll that fails like this is asked again; any other 4xx says that the job cannot be asked for any more.
+_PASSING = (408, 425, 429)
+
+_FINAL = {
+    "failed": ErrorClass.INTERNAL,
+    "moderated": ErrorClass.BLOCKED,
+    "canceled": ErrorClass.CANCELED,
+    "lost": ErrorClass.LOST,
+}
+_DEFAULT_SENTENCES = {
+    "failed": "{} could not make the picture.",
+    "moderated": "{} refused to make this picture.",
+    "canceled": "{} canceled the job.",
+    "lost": "{} does not know this job any more.",
+}
+
+
+@dataclass(slots=True)
+class Reply:
+    """One reply to one call. `task` is what is known of the job so far."""
+
+    variant: Variant
+    task: Mapping[str, Any]
+    phase: Phase
+    status: int
+    headers: Mapping[str, str]
+    payload: Any
+
+    def judge(self) -> Outcome:
+        """Decide. Raises `UpstreamError` when the job has failed."""
+        if self.status >= 400:
+            return self._refused()
+        if not isinstance(self.payload, Mapping):
+            complaint = Complaint(self.status, self.payload, None, None)
+            raise self._error(ErrorClass.INTERNAL, complaint, "{} answered with something that is not JSON.")
+        word = first_text(self.variant.state.path, self.payload) if self.phase != "result" else None
+        bucket = self.variant.state.buckets.get(word or "")
+        if self.variant.fail is not None and self.variant.fail.holds(self.payload):
+            raise self._failed(word, bucket if bucket in _FINAL else "failed")
+        if bucket in _FINAL:
+            raise self._failed(word, bucket)
+        if bucket == "pending":
+            return self.pending(word)
+        images, item_errors = self.pictures()
+        if images:
+            return self._done(images, item_errors)
+        if bucket == "success" and self.variant.result.request and self.phase != "result":
+            return Ready(self._known())
+        if word and bucket is None:
+            if self.payload.get("error"):
+                raise self._failed(word, "failed")
+            return self.pending(word, unknown=True)
+        if bucket is None and self.phase != "result" and self.variant.poll and self._task_fields():
+            return self.pending(word)
+        raise item_errors[0] if item_errors else self._without_picture(word)
+
+    def is_final(self) -> bool:
+        """Whether the vendor calls the job finished, well or badly."""
+        word = first_text(self.variant.state.path, self.payload)
+        return self.variant.state.buckets.get(word or "", "pending") != "pending"
+
+    def empty(self) -> UpstreamError:
+        """Why there is no picture, when nothing more comes."""
+        return self._without_picture(None)
+
+    # --- refusals ----------------------------------------------------------------------------------
+
+    def _refused(self) -> Outcome:
+        complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload)
+        if self.phase in ("submit", "stream"):
+            found = failures.match(self.variant.errors, complaint)
+            raise self._error(found or failures.class_of_status(self.status), complaint)
+        found = failures.match(self.variant.errors, complaint, body_only=self.phase == "poll")
+        passing = self.status >= 500 or self.status in _PASSING
+        if passing and self._may_try_again():
+            error = self._error(found or failures.class_of_status(self.status), complaint)
+            return Pending(self.task, retry_after_s=error.retry_after_s, fault=error)
+        if self.phase == "result":
+            raise self._error(found or failures.class_of_status(self.status), complaint)
+        raise self._error(found or ErrorClass.LOST, complaint)
+
+    def _may_try_again(self) -> bool:
+        name = self.variant.errors.retryable_header
+        values = {key.lower(): value for key, value in self.headers.items()}
+        said = values.get(name.lower()) if name else None
+        return said is None or said in self.variant.errors.retryable_values
+
+    def _failed(self, word: str | None, bucket: str) -> UpstreamError:
+        complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload, word)
+        found = None
+        if bucket == "failed":
+            found = failures.match(self.variant.errors, complaint)
+        return self._error(found or _FINAL[bucket], complaint, _DEFAULT_SENTENCES[bucket])
+
+    def _without_picture(self, word: str | None) -> UpstreamError:
+        """The reply is in order but holds no picture: a rule may know why, else the prompt was too weak."""
+        complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload, word)
+        found = failures.match(self.variant.errors, complaint)
+        if found is not None:
+            return self._error(found, complaint)
+        said = failures.readable(self.text())
+        sentence = "{} answered without a picture" + (f": {said}" if said else ".")
+        return self._error(ErrorClass.EMPTY, Complaint(self.status, self.payload, None, None), sentence)
+
+    def _error(self, error_class: ErrorClass, complaint: Complaint, default: str = "") -> UpstreamError:
+        """Where the vendor says that failures cost nothing and names this one, nothing was bought (V-007)."""
+        provider = str(self.task["provider"])
+        named = isinstance(complaint.payload, Mapping) and error_class is not ErrorClass.LOST
+        bought = False if named and self.variant.billing.refunded_on_failure else None
+        if bought is None and self.phase != "submit":
+            bought = True
+        return failures.failure(
+            error_class, complaint, provider, default=default.replace("{}", provider, 1), bought=bought
+        )
+
+    # --- a job that goes on ------------------------------------------------------------------------
+
+    def pending(self, word: str | None, *, unknown: bool = False) -> Pending:
+        task = self._known()
+        if self.phase != "stream" and not (task.keys() & {"id", "poll_url"}):
+            complaint = Complaint(self.status, self.payload, None, None)
+            raise self._error(ErrorClass.LOST, complaint, "{} took the job but gave no number to ask for it.")
+        strange: list[str] = task.get("strange", [])
+        is_new = unknown and word not in strange
+        if is_new:
+            task["strange"] = [*strange, word]
+        return Pending(
+            task,
+            state=word,
+            progress=_number(first(self.variant.state.progress, self.payload)),
+            retry_after_s=failures.retry_after_s(self.headers),
+            estimate_s=_number(first(self.variant.task.estimate, self.payload)),
+            unknown_state=word if is_new else None,
+        )
+
+    def _known(self) -> dict[str, Any]:
+        """The job with what this reply adds; an id once given stays."""
+        return {**self._task_fields(), **self.task}
+
+    def _task_fields(self) -> dict[str, str]:
+        found = ((name, first_text(paths, self.payload)) for name, paths in self.variant.task.fields.items())
+        return {name: value for name, value in found if value}
+
+    # --- the pictures ------------------------------------------------------------------------------
+
+    def pictures(self) -> tuple[list[Image], list[UpstreamError]]:
+        """What was made, and why the rest was not."""
+        result = self.variant.result
+        images = next((good for one in every(result.images, self.payload) if (good := coerce_all([one]))), [])
+        complaints = [failures.of_item(item) for item in _items(result.item_errors, self.payload)]
+        item_errors = [
+            self._error(
+                failures.match(self.variant.errors, one) or ErrorClass.INTERNAL, one, "{}: a picture failed."
+            )
+            for one in complaints
+        ]
+        flags = first(result.moderated, self.payload) or []
+        if isinstance(flags, list) and any(flags):
+            kept = [
+                image
+                for image, flag in zip(images, [*flags, *[False] * len(images)], strict=False)
+                if not flag
+            ]
+            blocked = Complaint(self.status, self.payload, None, None)
+            item_errors += [
+                self._error(ErrorClass.BLOCKED, blocked, _DEFAULT_SENTENCES["moderated"])
+                for _ in range(len(images) - len(kept))
+            ]
+            images = kept
+        return images, item_errors
+
+    def text(self) -> str:
+        found = first(self.variant.result.text, self.payload)
+        pieces = found if isinstance(found, list) else [found]
+        return "".join(piece for piece in pieces if isinstance(piece, str))
+
+    def _done(self, images: list[Image], item_errors: list[UpstreamError]) -> Done:
+        return Done(
+            images=tuple(images),
+            text=self.text(),
+            usage=self.usage(),
+            billing=self.billing(),
+            item_errors=tuple(item_errors),
+            expires_s=self.variant.result.url_ttl_s,
+            task=self._known() if self.variant.poll else self.task,
+        )
+
+    # --- money -------------------------------------------------------------------------------------
+
+    def usage(self) -> Usage | None:
+        """None when the vendor says nothing. `vendor` keeps its own words for the charge."""
+        counts = {name: _number(first(paths, self.payload)) for name, paths in self.variant.usage.items()}
+        known: dict[str, Any] = {name: int(value) for name, value in counts.items() if value is not None}
+        kept = kept_charge(self.variant.billing.keep, self.payload)
+        return Usage(**known, vendor=kept or None) if known or kept else None
+
+    def billing(self) -> Billing:
+        billing = self.variant.billing
+        return Billing(
+            cost=_money(billing.cost, self.payload),
+            reserved=_money(billing.reserved, self.payload),
+            unit=billing.unit,
+            refunded_on_failure=billing.refunded_on_failure,
+        )
+
+
+def kept_charge(keep: Mapping[str, Paths], payload: Any) -> dict[str, Any]:
+    """The vendor's own fields about money, verbatim, by the names that the profile gives them."""
+    found = ((name, first(paths, payload)) for name, paths in keep.items())
+    return {name: value for name, value in found if value is not None}
+
+
+def _items(paths: Paths, payload: Any) -> Iterator[Any]:
+    found = first(paths, payload)
+    yield from found if isinstance(found, list) else [] if found is None else [found]
+
+
+def _money(paths: Paths, payload: Any) -> Decimal | None:
+    """Numbers and numeric strings both; a float's shortest form is what the vendor wrote (V-008)."""
+    for found in every(paths, payload):
+        if isinstance(found, str | int | float) and not isinstance(found, bool):
+            try:
+                amount = Decimal(str(found).strip())
+            except InvalidOperation:
+                continue
+            if amount.is_finite():
+                return amount
+    return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None

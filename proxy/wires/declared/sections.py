@@ -1,0 +1,372 @@
+"""The sections of a surface: what each may hold, and the plain values they are compiled to.
+
+`KEYS` is the whole grammar of a profile; docs/vendors.md describes every one of its keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.errors import ErrorClass
+from proxy.sizes import TIERS, SizePolicy
+from proxy.types import Usage
+from proxy.wires.declared import problems as read
+from proxy.wires.declared.paths import Path, Paths, read_path, read_paths
+from proxy.wires.declared.problems import Mapped, Problems, Where, shown
+from proxy.wires.declared.template import TASK_FIELDS, Node, RequestLine, Scope, parse, read_request_line
+
+BUCKETS = ("pending", "success", "failed", "moderated", "canceled", "lost")
+CLASSES = tuple(one.value for one in ErrorClass)
+FORMS = ("url", "data_uri", "base64", "file")
+
+_USAGE = tuple(one.name for one in dataclasses.fields(Usage) if one.type in ("int", "int | None"))
+_SIZE = tuple(one.name for one in dataclasses.fields(SizePolicy))
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "profile": ("name", "extends", "base_url", "auth", "options", "errors", "billing", "surfaces"),
+    "auth": ("header", "prefix"),
+    "surface": (
+        "submit", "stream", "task", "poll", "cancel", "state", "fail", "result", "errors", "billing", "usage",
+        "size", "limits", "models", "with_references",
+    ),
+    "chat surface": (
+        "speaks", "path", "model_in_body", "streams", "unwrap", "extra", "drops", "fail", "errors", "billing",
+        "models",
+    ),
+    "submit": ("request", "headers", "body", "files"),
+    "stream": ("when", "done"),
+    "task": (*TASK_FIELDS, "hosts", "estimate"),
+    "poll": ("request", "first", "every", "max_every", "give_up"),
+    "cancel": ("request", "only_when"),
+    "state": ("path", *BUCKETS, "progress"),
+    "fail": ("when",),
+    "result": ("request", "images", "text", "item_errors", "moderated", "url_ttl"),
+    "errors": ("message", "code", "rules", "retryable"),
+    "rule": ("class", "http", "code", "code_has", "message_has", "state", "when"),
+    "retryable": ("header", "values"),
+    "billing": ("cost", "reserved", "unit", "keep", "refunded_on_failure"),
+    "usage": _USAGE,
+    "size": _SIZE,
+    "limits": (
+        "n", "references", "max_references", "max_reference_bytes", "reference_types", "prompt_chars",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    request: RequestLine
+    headers: Mapping[str, Node]
+    body: Node
+    files: Mapping[str, Node]
+    used: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """`when` decides whether this call is answered as a stream; absent or false: no."""
+
+    when: Node
+    done: frozenset[str] = frozenset({"[DONE]"})
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    fields: Mapping[str, Paths] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    estimate: Paths = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PollPlan:
+    """Seconds: before the first poll, between polls (growing to `max_every_s`), and until giving up."""
+
+    first_s: float
+    every_s: float
+    max_every_s: float
+    give_up_s: float
+
+    def wait_s(self, polls: int) -> float:
+        """The pause before the next poll, after `polls` polls."""
+        if polls == 0:
+            return self.first_s
+        grown = self.every_s * 1.5 ** min(polls - 1, 32)
+        return max(self.every_s, min(grown, self.max_every_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    request: RequestLine
+    plan: PollPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    request: RequestLine
+    only_when: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    path: Paths = ()
+    buckets: Mapping[str, str] = field(default_factory=dict)
+    progress: Paths = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    request: RequestLine | None = None
+    images: Paths = ()
+    text: Paths = ()
+    item_errors: Paths = ()
+    moderated: Paths = ()
+    url_ttl_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """All conditions that are given must hold. Words are compared as text, `*_has` without case."""
+
+    error_class: ErrorClass
+    http: frozenset[int] = frozenset()
+    code: frozenset[str] = frozenset()
+    code_has: tuple[str, ...] = ()
+    message_has: tuple[str, ...] = ()
+    state: frozenset[str] = frozenset()
+    when: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    message: Paths = ()
+    code: Paths = ()
+    rules: tuple[Rule, ...] = ()
+    retryable_header: str | None = None
+    retryable_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    cost: Paths = ()
+    reserved: Paths = ()
+    unit: str | None = None
+    keep: Mapping[str, Paths] = field(default_factory=dict)
+    refunded_on_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`references` are the accepted forms, best first; empty: the vendor takes no pictures."""
+
+    n: int = 1
+    references: tuple[str, ...] = ()
+    max_references: int | None = None
+    max_reference_bytes: int | None = None
+    reference_types: tuple[str, ...] = ()
+    prompt_chars: int | None = None
+
+
+# --- reading ---------------------------------------------------------------------------------------
+
+
+def read_submit(data: Any, where: Where, problems: Problems, options: Mapping[str, Any]) -> Submit | None:
+    """None if it has no request line, as in a partial section."""
+    section, scope = Mapped(data, where, KEYS["submit"], problems), Scope(options)
+    request = section.take("request", read_request_line, None)
+    if request and any(name != "model" for name in request.fields()):
+        problems.add("E120", (*where, "request"), "submit.request uses a task, which exists only afterwards")
+    headers = _templates(section, "headers", scope)
+    files = _templates(section, "files", scope)
+    body = parse(section.data.get("body", {}), (*where, "body"), scope, problems)
+    return Submit(request, headers, body, files, frozenset(scope.used)) if request else None
+
+
+def _templates(section: Mapped, key: str, scope: Scope) -> dict[str, Node]:
+    where, data = (*section.where, key), section.data.get(key, {})
+    if not isinstance(data, Mapping):
+        section.problems.add("E103", where, f"{shown(where)} must be a mapping of keys")
+        return {}
+    return {str(name): parse(value, (*where, name), scope, section.problems) for name, value in data.items()}
+
+
+def read_stream(data: Any, where: Where, problems: Problems, options: Mapping[str, Any]) -> Stream:
+    section = Mapped(data, where, KEYS["stream"], problems)
+    when = parse(section.data.get("when", True), (*where, "when"), Scope(options, ("options",)), problems)
+    return Stream(when, frozenset(section.take("done", read.texts, ("[DONE]",))))
+
+
+def read_task(data: Any, where: Where, problems: Problems) -> Task:
+    section = Mapped(data, where, KEYS["task"], problems)
+    fields = {name: section.take(name, read_paths, ()) for name in TASK_FIELDS if name in section}
+    return Task(fields, section.take("hosts", read.texts, ()), section.take("estimate", read_paths, ()))
+
+
+def read_poll(data: Any, where: Where, problems: Problems) -> Poll | None:
+    section = Mapped(data, where, KEYS["poll"], problems)
+    request = section.take("request", read_request_line, None)
+    every = section.take("every", read.seconds, 3.0)
+    plan = PollPlan(
+        first_s=section.take("first", read.seconds, every),
+        every_s=every,
+        max_every_s=section.take("max_every", read.seconds, every),
+        give_up_s=section.take("give_up", read.seconds, 600.0),
+    )
+    return Poll(request, plan) if request else None
+
+
+def read_cancel(data: Any, where: Where, problems: Problems) -> Cancel | None:
+    section = Mapped(data, where, KEYS["cancel"], problems)
+    request = section.take("request", read_request_line, None)
+    only_when = section.take("only_when", read.texts, ())
+    return Cancel(request, only_when) if request else None
+
+
+def read_state(data: Any, where: Where, problems: Problems) -> State:
+    section = Mapped(data, where, KEYS["state"], problems)
+    buckets: dict[str, str] = {}
+    for bucket in BUCKETS:
+        for word in section.take(bucket, read.texts, ()):
+            if word in buckets:
+                problems.add(
+                    "E121", (*where, bucket), f'state "{word}" is listed under {buckets[word]} and {bucket}'
+                )
+            buckets[word] = bucket
+    return State(section.take("path", read_paths, ()), buckets, section.take("progress", read_paths, ()))
+
+
+def read_fail(data: Any, where: Where, problems: Problems) -> Path | None:
+    return Mapped(data, where, KEYS["fail"], problems).take("when", read_path, None)
+
+
+def read_result(data: Any, where: Where, problems: Problems) -> Result:
+    section = Mapped(data, where, KEYS["result"], problems)
+    return Result(
+        request=section.take("request", read_request_line, None),
+        images=section.take("images", read_paths, ()),
+        text=section.take("text", read_paths, ()),
+        item_errors=section.take("item_errors", read_paths, ()),
+        moderated=section.take("moderated", read_paths, ()),
+        url_ttl_s=section.take("url_ttl", read.seconds, None),
+    )
+
+
+def read_errors(data: Any, where: Where, problems: Problems) -> Errors:
+    section = Mapped(data, where, KEYS["errors"], problems)
+    retryable = Mapped(section.data.get("retryable", {}), (*where, "retryable"), KEYS["retryable"], problems)
+    return Errors(
+        message=section.take("message", read_paths, ()),
+        code=section.take("code", read_paths, ()),
+        rules=section.take("rules", _read_rules, ()),
+        retryable_header=retryable.take("header", read.text, None),
+        retryable_values=retryable.take("values", read.texts, ("true",)),
+    )
+
+
+def _read_rules(value: Any, where: Where, problems: Problems) -> tuple[Rule, ...]:
+    if not isinstance(value, list):
+        problems.add("E103", where, f"{shown(where)} must be a list of rules")
+        return ()
+    return tuple(_read_rule(item, (*where, at), problems) for at, item in enumerate(value))
+
+
+def _read_rule(value: Any, where: Where, problems: Problems) -> Rule:
+    section = Mapped(value, where, KEYS["rule"], problems)
+    if "class" not in section:
+        problems.add("E106", where, f"{shown(where)} has no class", f"one of {', '.join(CLASSES)}")
+    elif len(section.data) == 1:
+        problems.add("E103", where, f"{shown(where)} has no condition", "add http, code or message_has")
+    name = section.take("class", _read_class, "internal")
+    return Rule(
+        ErrorClass(name),
+        http=frozenset(section.take("http", read.counts, ())),
+        code=frozenset(section.take("code", read.texts, ())),
+        code_has=tuple(word.lower() for word in section.take("code_has", read.texts, ())),
+        message_has=tuple(word.lower() for word in section.take("message_has", read.texts, ())),
+        state=frozenset(section.take("state", read.texts, ())),
+        when=section.take("when", read_path, None),
+    )
+
+
+def _read_class(value: Any, where: Where, problems: Problems) -> str:
+    if value in CLASSES:
+        return str(value)
+    problems.unknown("E103", where, "error class", str(value), CLASSES)
+    return "internal"
+
+
+def read_billing(data: Any, where: Where, problems: Problems) -> Billing:
+    section = Mapped(data, where, KEYS["billing"], problems)
+    keep = section.data.get("keep", {})
+    names = list(keep) if isinstance(keep, Mapping) else []
+    kept = Mapped(keep, (*where, "keep"), names, problems)
+    return Billing(
+        cost=section.take("cost", read_paths, ()),
+        reserved=section.take("reserved", read_paths, ()),
+        unit=section.take("unit", read.text, None),
+        keep={name: kept.take(name, read_paths, ()) for name in names if isinstance(name, str)},
+        refunded_on_failure=section.take("refunded_on_failure", read.flag, False),
+    )
+
+
+def read_usage(data: Any, where: Where, problems: Problems) -> dict[str, Paths]:
+    section = Mapped(data, where, KEYS["usage"], problems)
+    return {name: section.take(name, read_paths, ()) for name in _USAGE if name in section}
+
+
+def read_size(data: Any, where: Where, problems: Problems) -> SizePolicy:
+    section = Mapped(data, where, KEYS["size"], problems)
+    given: dict[str, Any] = {
+        "aspects": section.take("aspects", read.texts, ()),
+        "tiers": section.take("tiers", _read_tiers, ()),
+        "mode": section.take("mode", read.one_of("tier", "pixels", "pixels_or_tier"), "tier"),
+        "separator": section.take("separator", read.text, "x"),
+        "multiple": section.take("multiple", read.count, 16),
+        "min_pixels": section.take("min_pixels", read.count, None),
+        "max_pixels": section.take("max_pixels", read.count, None),
+        "max_side": section.take("max_side", read.count, None),
+        "max_ratio": section.take("max_ratio", read.number, None),
+        "table": section.take("table", _read_table, {}),
+        "default_tier": section.take("default_tier", read.one_of(*TIERS), "1K"),
+        "max_tier": section.take("max_tier", read.one_of(*TIERS), None),
+        "strict": section.take("strict", read.flag, False),
+        "closed": section.take("closed", read.flag, False),
+    }
+    return SizePolicy(**given)
+
+
+def _read_tiers(value: Any, where: Where, problems: Problems) -> tuple[str, ...]:
+    if value == []:  # an overlay says so where a model has no sizes of its own
+        return ()
+    tiers = read.texts(value, where, problems)
+    return tuple(read.one_of(*TIERS)(tier, where, problems) for tier in tiers)
+
+
+def _read_table(value: Any, where: Where, problems: Problems) -> dict[str, dict[str, str]]:
+    if not isinstance(value, Mapping) or not all(isinstance(row, Mapping) for row in value.values()):
+        problems.add("E103", where, f'{shown(where)} must be a table like {{"16:9": {{1K: 1280x720}}}}')
+        return {}
+    return {
+        str(aspect): {str(tier): str(size) for tier, size in row.items()} for aspect, row in value.items()
+    }
+
+
+def read_limits(data: Any, where: Where, problems: Problems) -> Limits:
+    section = Mapped(data, where, KEYS["limits"], problems)
+    return Limits(
+        n=section.take("n", read.count, 1),
+        references=section.take("references", _read_forms, ()),
+        max_references=section.take("max_references", read.count, None),
+        max_reference_bytes=section.take("max_reference_bytes", read.count, None),
+        reference_types=section.take("reference_types", read.texts, ()),
+        prompt_chars=section.take("prompt_chars", read.count, None),
+    )
+
+
+def _read_forms(value: Any, where: Where, problems: Problems) -> tuple[str, ...]:
+    if value in ("none", []):
+        return ()
+    forms = read.texts(value, where, problems)
+    return tuple(read.one_of(*FORMS)(form, where, problems) for form in forms)

@@ -1,0 +1,130 @@
+"""The compiled form of a surface's data, and the checks that need several sections at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.sizes import SizePolicy
+from proxy.wires.declared import problems as read
+from proxy.wires.declared import sections
+from proxy.wires.declared.paths import Path, Paths
+from proxy.wires.declared.problems import Mapped, Problems, Where, shown
+from proxy.wires.declared.sections import KEYS
+
+Data = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A picture surface as one model, with or without references, has it."""
+
+    submit: sections.Submit
+    stream: sections.Stream | None
+    task: sections.Task
+    poll: sections.Poll | None
+    cancel: sections.Cancel | None
+    state: sections.State
+    fail: Path | None
+    result: sections.Result
+    errors: sections.Errors
+    billing: sections.Billing
+    usage: Mapping[str, Paths]
+    size: SizePolicy | None
+    limits: sections.Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ChatVariant:
+    """A chat surface as one model has it. `extra` joins the body, `drops` is {body key: client's field}."""
+
+    extra: Mapping[str, Any]
+    drops: Mapping[str, str]
+    fail: Path | None
+    errors: sections.Errors
+    billing: sections.Billing
+
+
+def read_section(
+    data: Data, where: Where, key: str, problems: Problems, reader: Callable[..., Any], *more: Any
+) -> Any:
+    return reader(data.get(key) or {}, (*where, key), problems, *more)
+
+
+def compile_surface(
+    data: Data, where: Where, problems: Problems, options: Mapping[str, Any], *, partial: bool = False
+) -> Variant | None:
+    """Compile all sections. `partial` is for overlays, which need not be complete."""
+    Mapped(data, where, KEYS["surface"], problems)
+    submit = read_section(data, where, "submit", problems, sections.read_submit, options)
+    variant = Variant(
+        submit=submit,
+        stream=read_section(data, where, "stream", problems, sections.read_stream, options)
+        if data.get("stream")
+        else None,
+        task=read_section(data, where, "task", problems, sections.read_task),
+        poll=read_section(data, where, "poll", problems, sections.read_poll),
+        cancel=read_section(data, where, "cancel", problems, sections.read_cancel),
+        state=read_section(data, where, "state", problems, sections.read_state),
+        fail=read_section(data, where, "fail", problems, sections.read_fail),
+        result=read_section(data, where, "result", problems, sections.read_result),
+        errors=read_section(data, where, "errors", problems, sections.read_errors),
+        billing=read_section(data, where, "billing", problems, sections.read_billing),
+        usage=read_section(data, where, "usage", problems, sections.read_usage),
+        size=read_section(data, where, "size", problems, sections.read_size) if data.get("size") else None,
+        limits=read_section(data, where, "limits", problems, sections.read_limits),
+    )
+    if partial:
+        return None
+    if submit is None:
+        problems.add("E106", where, f'{shown(where)} has no "submit.request"')
+        return None
+    if not variant.result.images:
+        problems.add("E106", where, f'{shown(where)} has no "result.images"')
+    _check_tasks(variant, where, problems)
+    return variant
+
+
+def _check_tasks(variant: Variant, where: Where, problems: Problems) -> None:
+    """E120: a later request may only use what an earlier reply gives."""
+    given = {f"task.{name}" for name, paths in variant.task.fields.items() if paths}
+    later = {"poll": variant.poll, "result": variant.result, "cancel": variant.cancel}
+    for section, holder in later.items():
+        line = holder.request if holder else None
+        for name in line.fields() if line else ():
+            if name != "model" and name not in given:
+                message = f"{section}.request uses {{{name}}} but {name} is missing"
+                hint = f"say where the submit reply has it: task: {{{name.removeprefix('task.')}: ...}}"
+                problems.add("E120", (*where, section, "request"), message, hint)
+    if variant.poll and not given:
+        problems.add("E120", (*where, "poll"), "poll has no task to ask for", "add task: {id: ...}")
+
+
+def compile_chat(data: Data, where: Where, problems: Problems, *, partial: bool = False) -> ChatVariant:
+    section = Mapped(data, where, KEYS["chat surface"], problems)
+    section.take("speaks", read.one_of("gemini", "openai"), "")
+    section.take("path", _read_url_path, None)
+    section.take("model_in_body", read.flag, False)
+    section.take("streams", read.flag, True)
+    section.take("unwrap", read.texts, ())
+    if not partial and "speaks" not in section:
+        problems.add("E106", where, f'{shown(where)} has no "speaks"')
+    return ChatVariant(
+        extra=section.take("extra", read_mapping, {}),
+        drops=section.take("drops", read_mapping, {}),
+        fail=read_section(data, where, "fail", problems, sections.read_fail),
+        errors=read_section(data, where, "errors", problems, sections.read_errors),
+        billing=read_section(data, where, "billing", problems, sections.read_billing),
+    )
+
+
+def _read_url_path(value: Any, where: Where, problems: Problems) -> str:
+    if isinstance(value, str) and value.startswith("/"):
+        return value
+    problems.add("E103", where, f"{shown(where)} must be a path that starts with /")
+    return "/"
+
+
+def read_mapping(value: Any, where: Where, problems: Problems) -> Mapping[str, Any]:
+    return Mapped(value, where, list(value) if isinstance(value, Mapping) else (), problems).data

@@ -1,0 +1,141 @@
+"""The interpreter of picture surfaces: builds each call of a job and judges each reply. No sockets, no clock.
+
+call = wire.submit(request, target)
+outcome = wire.judge(call, status, headers, payload)     # Pending | Ready | Done, or raises
+while Pending: wait; call = wire.poll(outcome.task); outcome = wire.judge(call, ...)
+if Ready: call = wire.result(outcome.task); outcome = wire.judge(call, ...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import Call, ImageRequest, Json, Target
+from proxy.wires.declared import inputs as of_request
+from proxy.wires.declared.addresses import is_allowed
+from proxy.wires.declared.outcome import Outcome
+from proxy.wires.declared.profile import Surface
+from proxy.wires.declared.replies import Phase, Reply
+from proxy.wires.declared.sections import PollPlan
+from proxy.wires.declared.stream import StreamReader
+from proxy.wires.declared.template import ABSENT, RequestLine
+from proxy.wires.declared.variants import Variant
+
+
+class DeclaredWire:
+    """One surface at one account. `base_url` is the account's: the vendor may send us to addresses there."""
+
+    def __init__(self, surface: Surface, base_url: str = "") -> None:
+        self._surface = surface
+        self._base_url = base_url
+
+    def reference_forms(self, target: Target) -> tuple[str, ...]:
+        """How the model takes pictures, best first: url, data_uri, base64, file. Empty: not at all."""
+        return self._variant(target.model, True).limits.references
+
+    def keeps_url(self, url: str, target: Target) -> bool:
+        """True where the vendor reads addresses itself; elsewhere pictures are fetched before `submit`."""
+        return "url" in self.reference_forms(target)
+
+    def shares(self, n: int, target: Target) -> tuple[int, ...]:
+        """How `n` pictures are spread over calls: `n` of each."""
+        most = self._variant(target.model, False).limits.n
+        whole, rest = divmod(n, most)
+        return (most,) * whole + ((rest,) if rest else ())
+
+    def plan(self, task: Mapping[str, Any]) -> PollPlan | None:
+        """When to poll; None for a vendor without tasks."""
+        poll = self._variant_of(task).poll
+        return poll.plan if poll else None
+
+    def has_tasks(self, target: Target) -> bool:
+        return self._variant(target.model, False).poll is not None
+
+    # --- calls -------------------------------------------------------------------------------------
+
+    def submit(self, request: ImageRequest, target: Target) -> Call:
+        """Raises `RequestError` where the request breaks a limit of the profile."""
+        variant = self._variant(target.model, bool(request.references))
+        values = of_request.inputs_of(request, target, variant, self._surface.options)
+        submit = variant.submit
+        body = submit.body.render(values)
+        headers = ((name, node.render(values)) for name, node in submit.headers.items())
+        is_stream = variant.stream is not None and variant.stream.when.render(values)
+        task = {
+            "provider": target.provider,
+            "model": target.model,
+            "references": bool(request.references),
+        }
+        return Call(
+            path=submit.request.path({"model": target.model}),
+            body={} if body is ABSENT else body,
+            method=submit.request.method,
+            stream=is_stream is not ABSENT and bool(is_stream),
+            headers={name: str(value) for name, value in headers if value is not ABSENT},
+            dropped=of_request.dropped(request, variant),
+            context={"phase": "submit", "task": task, "size": of_request.size_report(request, variant)},
+            files=of_request.files_of(submit.files, values),
+        )
+
+    def poll(self, task: Mapping[str, Any]) -> Call:
+        """Ask how the job is. Raises `UpstreamError` when the vendor gave an address that is not its own."""
+        poll = self._variant_of(task).poll
+        if poll is None:
+            raise ValueError(f"{self._surface.profile}.{self._surface.name} has no tasks")
+        return self._call(poll.request, task, "poll")
+
+    def result(self, task: Mapping[str, Any]) -> Call | None:
+        """Fetch what a `Ready` job made; None where the poll's reply itself has it."""
+        request = self._variant_of(task).result.request
+        return self._call(request, task, "result") if request else None
+
+    def cancel(self, task: Mapping[str, Any], state: str | None) -> Call | None:
+        """Call the job off; None where the vendor cannot do that, or not in this state (its own word)."""
+        cancel = self._variant_of(task).cancel
+        if cancel is None or (cancel.only_when and state not in cancel.only_when):
+            return None
+        return self._call(cancel.request, task, "cancel")
+
+    # --- replies -----------------------------------------------------------------------------------
+
+    def judge(self, call: Call, status: int, headers: Mapping[str, str], payload: Any) -> Outcome:
+        """`payload` is the decoded JSON, or the raw bytes of what is none. Raises `UpstreamError`."""
+        return self._reply(call, status, headers, payload).judge()
+
+    def reader(self, call: Call) -> StreamReader:
+        """For a call that is answered as a stream: feed it every payload."""
+        return StreamReader(lambda payload: self._reply(call, 200, {}, payload, "stream"))
+
+    def _reply(
+        self, call: Call, status: int, headers: Mapping[str, str], payload: Any, phase: Phase | None = None
+    ) -> Reply:
+        task: Json = call.context["task"]
+        return Reply(self._variant_of(task), task, phase or call.context["phase"], status, headers, payload)
+
+    # --- helpers -----------------------------------------------------------------------------------
+
+    def _call(self, request: RequestLine, task: Mapping[str, Any], phase: str) -> Call:
+        context = {"phase": phase, "task": task}
+        values = {"model": str(task["model"])} | {f"task.{key}": str(task[key]) for key in task}
+        missing = [name for name in request.fields() if name not in values]
+        if missing:
+            raise self._lost(
+                task, f"{task['provider']} gave no {missing[0].removeprefix('task.')} for the job."
+            )
+        if request.url_field is None:
+            return Call(request.path(values), {}, request.method, context=context)
+        url = values[request.url_field]
+        if not is_allowed(url, self._variant_of(task).task.hosts, self._base_url):
+            raise self._lost(task, f"{task['provider']} named an address for the job that is not its own.")
+        return Call("", {}, request.method, context=context, url=url)
+
+    def _lost(self, task: Mapping[str, Any], sentence: str) -> UpstreamError:
+        return UpstreamError(ErrorClass.LOST, sentence, provider=str(task["provider"]))
+
+    def _variant(self, model: str, with_references: bool) -> Variant:
+        return self._surface.variant(model, with_references)
+
+    def _variant_of(self, task: Mapping[str, Any]) -> Variant:
+        return self._variant(str(task["model"]), bool(task["references"]))
