@@ -137,7 +137,7 @@ POLICIES: dict[ErrorClass, Policy] = {
         400, "invalid_request_error", "content_policy_violation", bought=True, should_retry=False
     ),
     ErrorClass.EMPTY: Policy(
-        502, "server_error", "upstream_empty_response", same_target=True, next_target=True, bought=True
+        502, "server_error", "upstream_empty_response", same_target=True, next_target=True
     ),
     ErrorClass.LOST: Policy(
         502,
@@ -158,7 +158,7 @@ POLICIES: dict[ErrorClass, Policy] = {
 
 
 class UpstreamError(ProxyError):
-    """An upstream failure. Status, type and code come from its class unless given.
+    """An upstream failure. Status, type, code and `bought` come from its class unless given.
 
     `retry_after_s` is the vendor's own word on when to come back. `native` is the vendor's status or code.
     """
@@ -176,6 +176,7 @@ class UpstreamError(ProxyError):
         retry_after_s: float | None = None,
         native: str | None = None,
         native_status: int | None = None,
+        bought: bool | None = None,
     ) -> None:
         policy = POLICIES[error_class]
         super().__init__(
@@ -191,3 +192,4 @@ class UpstreamError(ProxyError):
         self.retry_after_s = retry_after_s
         self.native = native
         self.native_status = native_status
+        self.bought = policy.bought if bought is None else bought

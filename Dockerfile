@@ -1,0 +1,19 @@
+# Build: the wheel of this folder and what it needs, into a venv that is copied as it is.
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY pyproject.toml README.md providers.yaml ./
+COPY proxy ./proxy
+RUN python3 -m venv /opt/dragoman && /opt/dragoman/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --home-dir /var/lib/dragoman --create-home dragoman
+COPY --from=build /opt/dragoman /opt/dragoman
+COPY providers.yaml /etc/dragoman/providers.yaml
+USER dragoman
+WORKDIR /var/lib/dragoman
+ENV PATH=/opt/dragoman/bin:$PATH DRAGOMAN_CONFIG=/etc/dragoman/providers.yaml PYTHONUNBUFFERED=1
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
+  CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/livez', timeout=2)"]
+ENTRYPOINT ["dragoman"]
+CMD ["serve", "--host", "0.0.0.0"]

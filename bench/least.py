@@ -1,0 +1,73 @@
+"""The least possible translation on Starlette, uvicorn and aiohttp: no keys, no routing, no usage, no checks.
+
+What Dragoman is measured against. It turns the text of a Gemini reply or chunk into OpenAI's shape, no more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+
+import aiohttp
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+_BASE = os.environ["BENCH_UPSTREAM"]
+_session: aiohttp.ClientSession | None = None
+
+
+def session() -> aiohttp.ClientSession:
+    global _session
+    if _session is None:
+        _session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    return _session
+
+
+def _text(payload: dict) -> str:
+    return payload["candidates"][0]["content"]["parts"][0]["text"]
+
+
+async def chat(request: Request) -> Response:
+    body = orjson.loads(await request.body())
+    native = {"contents": [{"role": "user", "parts": [{"text": body["messages"][-1]["content"]}]}]}
+    model = body["model"].rpartition("/")[2]
+    if body.get("stream"):
+        url = f"{_BASE}/models/{model}:streamGenerateContent?alt=sse"
+        return StreamingResponse(stream(url, orjson.dumps(native)), media_type="text/event-stream")
+    async with session().post(f"{_BASE}/models/{model}:generateContent", data=orjson.dumps(native)) as reply:
+        payload = orjson.loads(await reply.read())
+    message = {"role": "assistant", "content": _text(payload)}
+    whole = {"id": "x", "object": "chat.completion", "choices": [{"index": 0, "message": message}]}
+    return Response(orjson.dumps(whole), media_type="application/json")
+
+
+async def stream(url: str, body: bytes) -> AsyncIterator[bytes]:
+    async with session().post(url, data=body) as reply:
+        pending = b""
+        async for data in reply.content.iter_any():
+            *events, pending = (pending + data).split(b"\r\n\r\n")
+            out = []
+            for event in events:
+                delta = {"content": _text(orjson.loads(event[6:]))}
+                chunk = {
+                    "id": "x",
+                    "object": "chat.completion.chunk",
+                    "choices": [{"index": 0, "delta": delta}],
+                }
+                out.append(b"data: " + orjson.dumps(chunk) + b"\n\n")
+            if out:
+                yield b"".join(out)
+    yield b"data: [DONE]\n\n"
+
+
+app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+
+if __name__ == "__main__":
+    import sys
+
+    import uvicorn
+
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=False, log_level="warning")

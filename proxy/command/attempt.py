@@ -1,0 +1,132 @@
+"""`dragoman try`: one prompt through the gateway's own path, without a server in between."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import sys
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from proxy import app
+from proxy import config as configuration
+from proxy.errors import ProxyError, RequestError
+from proxy.keys import ClientKey
+from proxy.openai import chat_request
+from proxy.serve.house import House
+from proxy.serve.pipeline import Run, events
+from proxy.types import Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
+
+
+def attempt(
+    file: Path | None,
+    model: str,
+    prompt: str,
+    images: list[Path],
+    out: Path | None,
+    *,
+    stream: bool,
+    as_json: bool,
+    simulate: bool,
+) -> int:
+    """Exit 1 for a wrong file or request, 3 when the upstream failed."""
+    loaded = configuration.load(configuration.find(file))
+    if loaded.config is None:
+        for problem in loaded.problems:
+            print(problem, file=sys.stderr)
+        return 1
+    simulators = None
+    if simulate:
+        from proxy.simulators.server import start
+
+        simulators = start()
+    base_url = simulators.base_url if simulators else None
+    try:
+        application = app.create(loaded.config, loaded.off, simulated=base_url)
+        return asyncio.run(
+            _run(application, _body(model, prompt, images, stream=stream), out, as_json=as_json)
+        )
+    finally:
+        if simulators is not None:
+            simulators.stop()
+
+
+def _body(model: str, prompt: str, images: list[Path], *, stream: bool) -> dict[str, Any]:
+    content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
+    for image in images:
+        data = base64.b64encode(image.read_bytes()).decode()
+        content.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}})
+    return {"model": model, "messages": [{"role": "user", "content": content}], "stream": stream}
+
+
+async def _run(application: app.App, body: dict[str, Any], out: Path | None, *, as_json: bool) -> int:
+    house = await application.open()
+    try:
+        return await _ask(house, body, out, as_json=as_json)
+    except RequestError as error:
+        print(f"{error.param or 'request'}: {error.message}", file=sys.stderr)
+        return 1
+    except ProxyError as error:
+        print(f"upstream: {error.message}", file=sys.stderr)
+        return 3
+    finally:
+        await application.close()
+
+
+async def _ask(house: House, body: dict[str, Any], out: Path | None, *, as_json: bool) -> int:
+    caller = ClientKey("try")
+    route = house.routes.resolve(body["model"], caller)
+    for name, value in route.defaults.items():
+        body.setdefault(name, value)
+    request = chat_request.parse(body)
+    run = Run(route, caller)
+    seen: list[Event] = []
+    async with aclosing(events(house, request, run, whole=not request.stream)) as batches:
+        async for batch in batches:
+            seen += batch
+            if not as_json:
+                _print(batch)
+    if as_json:
+        print(orjson.dumps(_summary(seen, run)).decode())
+    else:
+        print()
+    saved = _save(seen, out)
+    usage = next((event for event in reversed(seen) if isinstance(event, Usage)), None)
+    tokens = f", {usage.prompt} + {usage.completion} tokens" if usage else ""
+    print(f"{run.target}{tokens}{f', saved {saved}' if saved else ''}", file=sys.stderr)
+    return 0
+
+
+def _print(batch: list[Event]) -> None:
+    for event in batch:
+        if isinstance(event, Text):
+            print(event.text, end="", flush=True)
+        elif isinstance(event, Reasoning):
+            print(event.text, end="", file=sys.stderr, flush=True)
+        elif isinstance(event, Refusal):
+            print(event.text)
+        elif isinstance(event, ToolCall) and event.name:
+            print(f"{event.name}({event.arguments})")
+
+
+def _summary(seen: list[Event], run: Run) -> dict[str, Any]:
+    return {
+        "target": run.target,
+        "text": "".join(event.text for event in seen if isinstance(event, Text)),
+        "images": sum(isinstance(event, Image) for event in seen),
+        "dropped": list(run.dropped),
+    }
+
+
+def _save(seen: list[Event], out: Path | None) -> str | None:
+    pictures = [event for event in seen if isinstance(event, Image) and event.data is not None]
+    if not pictures:
+        return None
+    first = pictures[0]
+    assert first.data is not None
+    path = out or Path(f"picture.{first.mime.rpartition('/')[2].replace('jpeg', 'jpg')}")
+    path.write_bytes(first.data.decode())
+    return str(path)

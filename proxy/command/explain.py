@@ -1,0 +1,109 @@
+"""`dragoman explain`: the plan of a request and the exact upstream request, with nothing sent."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from proxy import config as configuration
+from proxy import jsonio
+from proxy.errors import ProxyError
+from proxy.keys import ClientKey
+from proxy.openai import chat_request
+from proxy.routing import Route, Routes
+from proxy.types import Slice
+from proxy.wires import wire_for
+
+
+def explain(
+    file: Path | None, model: str, prompt: str, request: Path | None, *, stream: bool, as_json: bool
+) -> int:
+    """Print the plan. Exit 1 when the file or the request is wrong."""
+    loaded = configuration.load(configuration.find(file))
+    if loaded.config is None:
+        for problem in loaded.problems:
+            print(problem, file=sys.stderr)
+        return 1
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": prompt}]}
+    if request is not None:
+        body = jsonio.loads(request.read_bytes())
+    body["model"] = model
+    if stream:
+        body["stream"] = True
+    try:
+        # A provider that is off has a plan too: explaining needs no key.
+        routes = Routes.of(loaded.config, {})
+        plan = _plan(routes.resolve(model, ClientKey("explain")), body, loaded.off)
+    except ProxyError as error:
+        print(f"{error.param or 'request'}: {error.message}", file=sys.stderr)
+        return 1
+    _show(plan, as_json=as_json)
+    return 0
+
+
+def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, Any]:
+    filled = {**{name: value for name, value in route.defaults.items() if body.get(name) is None}, **body}
+    request = chat_request.parse(filled)
+    steps = []
+    for candidate in (*route.targets, *route.fallback):
+        target = candidate.target
+        account = candidate.keys.account(0)
+        wire = wire_for(target)
+        call = wire.build(request, target)
+        steps.append(
+            {
+                "target": target.name,
+                "state": f"off: {off[target.provider]}" if target.provider in off else "on",
+                "weight": target.weight if route.weighted else None,
+                "calls": wire.calls_needed(request, target),
+                "method": call.method,
+                "url": account.base_url + call.path,
+                "headers": {name: "***" for name, _ in account.auth} | dict(call.headers),
+                "body": _elided(call.body),
+                "dropped": list(call.dropped),
+                "deadlines_s": asdict(candidate.deadlines),
+            }
+        )
+    return {
+        "model": route.name,
+        "pick": "weighted" if route.weighted else "ordered",
+        "defaults": dict(route.defaults),
+        "attempts": route.attempts,
+        "steps": steps,
+    }
+
+
+def _elided(value: Any) -> Any:
+    """The body with base64 named instead of printed."""
+    if isinstance(value, Slice):
+        return f"<base64, {len(value)} characters>"
+    if isinstance(value, dict):
+        return {key: _elided(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_elided(item) for item in value]
+    return value
+
+
+def _show(plan: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode())
+        return
+    print(f"{plan['model']}: {plan['pick']}, at most {plan['attempts']} attempts")
+    if plan["defaults"]:
+        print(f"defaults: {orjson.dumps(plan['defaults']).decode()}")
+    for number, step in enumerate(plan["steps"], 1):
+        weight = f", weight {step['weight']}" if step["weight"] is not None else ""
+        print(f"\n{number}. {step['target']} ({step['state']}{weight})")
+        print(
+            "deadlines: " + ", ".join(f"{key[:-2]} {value:g} s" for key, value in step["deadlines_s"].items())
+        )
+        print(f"{step['method']} {step['url']}")
+        for name, shown in step["headers"].items():
+            print(f"{name}: {shown}")
+        print(orjson.dumps(step["body"], option=orjson.OPT_INDENT_2).decode())
+        if step["dropped"]:
+            print(f"not carried: {', '.join(step['dropped'])}")

@@ -1,0 +1,180 @@
+"""`dragoman serve` and `dragoman simulate`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from proxy import config as configuration
+from proxy.config import Config, Loaded
+
+_HEADER_BYTES = 64 * 1024
+_BACKLOG = 2048
+
+
+def serve(
+    file: Path | None, host: str | None, port: int | None, workers: int | None, *, simulate: bool
+) -> int:
+    """Run the gateway until it is told to stop."""
+    found = configuration.find(file)
+    os.environ["DRAGOMAN_CONFIG"] = str(found)
+    loaded = configuration.load(found)
+    config = loaded.config
+    if config is None:
+        return _refuse(loaded)
+    if not simulate:  # simulated vendors need no keys, so nothing is off
+        for problem in loaded.problems:
+            _say(str(problem))
+    simulators = None
+    if simulate:
+        from proxy.simulators.server import start
+
+        simulators = start()
+        os.environ["DRAGOMAN_SIMULATED"] = simulators.base_url
+    _make_a_key_if_there_is_none(config, simulate=simulate)
+    host = host or config.server.host
+    port = config.server.port if port is None else port
+    if config.auth.mode == "open" and not _is_loopback(host):
+        _say(f"auth.mode open is refused on {host}: anybody could spend your money. Set auth.mode keys.")
+        return 1
+    try:
+        listener = _listen(host, port)
+    except OSError as error:
+        _say(f"cannot listen on {host}:{port}: {error.strerror}")
+        return 1
+    _greet(config, loaded, listener, simulate=simulate)
+    try:
+        return _run(config, listener, workers or config.server.workers)
+    finally:
+        if simulators is not None:
+            simulators.stop()
+
+
+def simulate(port: int) -> int:
+    """Run the simulated vendors alone."""
+    from proxy.simulators.server import VENDORS, start
+
+    try:
+        running = start(port)
+    except OSError as error:
+        _say(f"cannot listen on 127.0.0.1:{port}: {error.strerror}")
+        return 1
+    for vendor in VENDORS:
+        print(f"{vendor:16} {running.url(vendor)}", flush=True)
+    try:
+        running.wait()
+    except KeyboardInterrupt:
+        running.stop()
+    return 0
+
+
+def _run(config: Config, listener: socket.socket, workers: int) -> int:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    settings = uvicorn.Config(
+        "proxy.app:from_environment",
+        factory=True,
+        workers=workers,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=round(config.server.drain),
+    )
+    if workers > 1:
+        with tempfile.TemporaryDirectory(prefix="dragoman-") as folder:
+            os.environ["DRAGOMAN_SIGNATURE_FILE"] = f"{folder}/signatures.db"
+            Multiprocess(settings, sockets=[listener]).run()
+        return 0
+    server = uvicorn.Server(settings)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _make_a_key_if_there_is_none(config: Config, *, simulate: bool) -> None:
+    """Simulated vendors cost nothing, so a fresh machine gets a key of its own for the session."""
+    if config.auth.mode == "open" or any(key.key is not None for key in config.keys):
+        return
+    if simulate:
+        os.environ["DRAGOMAN_SESSION_KEY"] = f"sk-dragoman-{secrets.token_urlsafe(24)}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.set_inheritable(True)
+    return listener
+
+
+def _greet(config: Config, loaded: Loaded, listener: socket.socket, *, simulate: bool) -> None:
+    """Tell what runs where, and show two snippets that work as pasted."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    base = f"http://{shown}:{port}/v1"
+    off = {} if simulate else loaded.off
+    on = [name for name in config.providers if name not in off]
+    _say(f"Dragoman at {base}  ({len(config.models)} models; providers on: {', '.join(on) or 'none'})")
+    for name, reason in off.items():
+        _say(f"  provider {name} is off: {reason}")
+    if simulate:
+        _say("  all vendors are simulated: no key is used, no money is spent, pictures are drawn here")
+    key = _key_to_show(config)
+    if key is None:
+        _say("  no client key is set: export DRAGOMAN_KEY, or add one under `keys:`")
+        return
+    model = next(iter(config.models), "gemini-flash")
+    print(
+        f"""
+key: {key}
+
+curl {base}/chat/completions -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
+  -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hello"}}]}}'
+
+from openai import OpenAI
+client = OpenAI(base_url="{base}", api_key="{key}")
+reply = client.chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "Say hello"}}])
+print(reply.choices[0].message.content)
+""",
+        flush=True,
+    )
+
+
+def _key_to_show(config: Config) -> str | None:
+    """A session key in full; of a configured key only where it comes from, for screens are shared."""
+    session = os.environ.get("DRAGOMAN_SESSION_KEY")
+    if session:
+        return session
+    if config.auth.mode == "open":
+        return "any"
+    named = next((key for key in config.keys if key.key is not None), None)
+    return None if named is None else "$DRAGOMAN_KEY"
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("127.0.0.1", "::1", "localhost") or host.startswith("127.")
+
+
+def _refuse(loaded: Loaded) -> int:
+    for problem in loaded.problems:
+        _say(str(problem))
+    return 1
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,82 @@
+"""Who is calling: client keys from the file, compared in constant time, and what each may use."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from proxy.errors import RequestError
+
+_CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """A caller. `models` are patterns of the names it may use; `image_output` its default picture mode."""
+
+    name: str
+    models: tuple[str, ...] = ("*",)
+    image_output: str | None = None
+    admin: bool = False
+
+    def may_use(self, model: str) -> bool:
+        return any(pattern == "*" or fnmatchcase(model, pattern) for pattern in self.models)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKeys:
+    """All callers. `open_caller` stands for everybody when the server runs in open mode."""
+
+    by_digest: Mapping[bytes, tuple[bytes, ClientKey]] = field(repr=False)
+    open_caller: ClientKey | None = None
+
+    @classmethod
+    def of(cls, keys: Iterable[tuple[str, ClientKey]], open_caller: ClientKey | None = None) -> ClientKeys:
+        """`keys` are (secret, caller) pairs; only digests of the secrets are kept."""
+        by_digest = {}
+        for secret, caller in keys:
+            digest = _digest(secret.encode())
+            by_digest[digest[:8]] = (digest, caller)
+        return cls(by_digest, open_caller)
+
+    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> ClientKey:
+        """The caller of a request. Raises a 401 without a known key, a 400 with two different ones."""
+        secret = _credential(headers)
+        if secret:
+            digest = _digest(secret)
+            expected, caller = self.by_digest.get(digest[:8], (b"", None))
+            if hmac.compare_digest(digest, expected) and caller is not None:
+                return caller
+        if self.open_caller is not None:
+            return self.open_caller
+        raise RequestError(
+            "Incorrect API key provided." if secret else "No API key provided; send it as a bearer token.",
+            status=401,
+            type="authentication_error",
+            code="invalid_api_key",
+            headers={"www-authenticate": "Bearer"},
+        )
+
+
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()
+
+
+def _credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    found = b""
+    for name, value in headers:
+        if name not in _CREDENTIAL_HEADERS:
+            continue
+        secret = value.strip()
+        if name == b"authorization":
+            scheme, _, secret = secret.partition(b" ")
+            if scheme.lower() != b"bearer":
+                continue
+            secret = secret.strip()
+        if found and secret and secret != found:
+            raise RequestError("The request carries two different API keys.", code="conflicting_api_keys")
+        found = found or secret
+    return found

@@ -1,0 +1,141 @@
+"""`POST /v1/chat/completions`: parse, run, render, whole or as a stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from proxy import jsonio
+from proxy.errors import ProxyError, RequestError
+from proxy.openai import chat_reply, chat_request, modes
+from proxy.openai.chat_stream import StreamRenderer
+from proxy.openai.reply_parts import ReplyOptions
+from proxy.serve.exchange import Exchange
+from proxy.serve.fan_out import merged
+from proxy.serve.house import House
+from proxy.serve.pipeline import Run, events
+from proxy.serve.stream import EventStream
+from proxy.types import ChatRequest, Event, Usage
+from proxy.wires import wire_for
+
+
+async def complete(exchange: Exchange, house: House) -> None:
+    caller = exchange.caller
+    assert caller is not None
+    body = read_json(await exchange.body(house.config.server.body_limit))
+    exchange.watch()
+    name = body.get("model")
+    if not isinstance(name, str) or not name:
+        raise RequestError("`model` is missing; name one of GET /v1/models.", param="model")
+    name, suffix = modes.split_model_suffix(name)
+    route = house.routes.resolve(name, caller)
+    exchange.facts["model"] = route.name
+    for field, value in route.defaults.items():
+        if body.get(field) is None:
+            body[field] = value
+    request = chat_request.parse(body)
+    mode = modes.choose(
+        body=request.image_output,
+        header=exchange.header(b"x-image-output"),
+        query=exchange.query("image_output"),
+        suffix=suffix,
+        key=caller.image_output,
+        model=route.image_output,
+        default=house.config.defaults.image_output,
+        user_agent=exchange.header(b"user-agent"),
+    )
+    reply = ReplyOptions(
+        model=name,
+        created=int(time.time()),
+        include_usage=request.include_usage,
+        image_mode=mode,
+        legacy_functions=request.legacy_functions,
+        audio_format=request.audio.format if request.audio else None,
+    )
+    run = Run(
+        route,
+        caller,
+        strict=exchange.header(b"x-proxy-strict") == "true",
+        fallback=exchange.header(b"x-proxy-no-fallback") != "true",
+    )
+    try:
+        if request.stream:
+            await _streamed(exchange, house, request, run, reply)
+        else:
+            await _whole(exchange, house, request, run, reply)
+    finally:
+        exchange.facts.update(target=run.target, attempts=run.attempts)
+        if run.usage is not None:
+            exchange.facts.update(prompt_tokens=run.usage.prompt, completion_tokens=run.usage.completion)
+
+
+def read_json(raw: bytes) -> dict[str, object]:
+    """The body as an object. Raises a 400 that says where the JSON breaks."""
+    try:
+        body = jsonio.loads(raw)
+    except jsonio.JSONDecodeError as exc:
+        raise RequestError(f"The request body is not valid JSON: {exc}.", code="invalid_json") from exc
+    if not isinstance(body, dict):
+        raise RequestError("The request body must be a JSON object.", code="invalid_json")
+    return body
+
+
+async def _whole(
+    exchange: Exchange, house: House, request: ChatRequest, run: Run, reply: ReplyOptions
+) -> None:
+    collected: list[Event] = []
+    async with aclosing(_events(house, request, run, whole=True)) as batches:
+        async for batch in batches:
+            collected += batch
+    _note_usage(run, collected)
+    pieces = chat_reply.whole(collected, reply)
+    exchange.dropped = run.dropped
+    await exchange.respond(200, pieces)
+
+
+async def _streamed(
+    exchange: Exchange, house: House, request: ChatRequest, run: Run, reply: ReplyOptions
+) -> None:
+    renderer = StreamRenderer(reply)
+    stream = EventStream(exchange, house.config.defaults.heartbeat)
+    try:
+        async with aclosing(_events(house, request, run, whole=False)) as batches:
+            async for batch in batches:
+                _note_usage(run, batch)
+                exchange.dropped = run.dropped
+                if frames := renderer.feed(batch):
+                    await stream.write(frames)
+        await stream.write(renderer.finish())
+    except ProxyError as error:
+        if not exchange.started:
+            raise
+        exchange.facts["error"] = error.code
+        await stream.write(renderer.error(error, exchange.request_id))
+    finally:
+        stream.stop()
+    await stream.end()
+
+
+def _events(
+    house: House, request: ChatRequest, run: Run, *, whole: bool
+) -> AsyncGenerator[list[Event], None]:
+    if request.n > 1:
+        target = run.route.order()[0].target
+        count = wire_for(target).calls_needed(request, target)
+        if count > 1:
+            single = _single(request)
+            return merged(count, lambda: events(house, single, run, whole=whole))
+    return events(house, request, run, whole=whole)
+
+
+def _single(request: ChatRequest) -> ChatRequest:
+    from dataclasses import replace
+
+    return replace(request, n=1)
+
+
+def _note_usage(run: Run, batch: list[Event]) -> None:
+    for event in batch:
+        if type(event) is Usage:
+            run.usage = event

@@ -1,0 +1,78 @@
+"""Several choices from an upstream that makes one at a time: n calls side by side, merged into one reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import fields, replace
+from typing import Any
+
+from proxy.types import Event, Started, Usage
+
+_Batches = AsyncGenerator[list[Event], None]
+
+
+async def merged(count: int, start: Callable[[], _Batches]) -> _Batches:
+    """Run `count` replies at once; reply k's events become choice k. Usage is summed and comes last.
+
+    The first failure ends all of them.
+    """
+    queue: asyncio.Queue[tuple[int, list[Event] | None, BaseException | None]] = asyncio.Queue(
+        maxsize=count * 2
+    )
+
+    async def pump(choice: int) -> None:
+        try:
+            async with aclosing(start()) as batches:
+                async for batch in batches:
+                    await queue.put((choice, batch, None))
+        except Exception as error:  # handed to the reader, which raises it
+            await queue.put((choice, None, error))
+        else:
+            await queue.put((choice, None, None))
+
+    pumps = [asyncio.create_task(pump(choice)) for choice in range(count)]
+    usages: dict[int, Usage] = {}
+    began = False
+    running = count
+    try:
+        while running:
+            choice, batch, error = await queue.get()
+            if error is not None:
+                raise error
+            if batch is None:
+                running -= 1
+                continue
+            mine: list[Event] = []
+            for event in batch:
+                if isinstance(event, Usage):
+                    usages[choice] = event
+                elif not isinstance(event, Started):
+                    mine.append(replace(event, choice=choice))
+                elif not began:
+                    began = True
+                    mine.append(event)
+            if mine:
+                yield mine
+        if usages:
+            yield [_sum(list(usages.values()))]
+    finally:
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+def _sum(usages: list[Usage]) -> Usage:
+    """Every call was billed, so the prompt counts once per call (gemini.md 3, `n`)."""
+    total = usages[0]
+    for usage in usages[1:]:
+        sums: dict[str, Any] = {}
+        for item in fields(Usage):
+            left, right = getattr(total, item.name), getattr(usage, item.name)
+            if isinstance(left, bool):
+                sums[item.name] = left or right
+            elif isinstance(left, int) or isinstance(right, int):
+                sums[item.name] = (left or 0) + (right or 0)
+        total = replace(total, **sums)
+    return total

@@ -1,0 +1,23 @@
+"""Everything a request needs, as one value: a reload makes a new one and swaps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.config import Config
+from proxy.keys import ClientKeys
+from proxy.logs import Log
+from proxy.routing import Routes
+from proxy.signatures import SignatureMemory
+from proxy.upstream import Fetcher, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    config: Config
+    routes: Routes
+    keys: ClientKeys
+    upstream: Upstream
+    fetcher: Fetcher
+    signatures: SignatureMemory
+    log: Log

@@ -1,0 +1,43 @@
+"""What the server tells of itself: models, liveness, readiness."""
+
+from __future__ import annotations
+
+from proxy import jsonio
+from proxy.errors import RequestError
+from proxy.openai import models_reply
+from proxy.routing import Route
+from proxy.serve.exchange import Exchange
+from proxy.serve.house import House
+
+
+async def models(exchange: Exchange, house: House) -> None:
+    assert exchange.caller is not None
+    routes = house.routes.listed(exchange.caller)
+    await exchange.respond(200, [models_reply.listed(_card(route) for route in routes)])
+
+
+async def model(exchange: Exchange, house: House) -> None:
+    assert exchange.caller is not None
+    route = house.routes.resolve(exchange.scope["path_params"]["name"], exchange.caller)
+    await exchange.respond(200, [models_reply.single(_card(route))])
+
+
+def _card(route: Route) -> models_reply.Model:
+    first = route.order()[0].target
+    return models_reply.Model(route.name, first.provider, extra=route.card)
+
+
+async def livez(exchange: Exchange, house: House) -> None:
+    await exchange.respond(200, jsonio.dumps({"status": "ok"}))
+
+
+async def readyz(exchange: Exchange, house: House) -> None:
+    """What is off, and why, is told only to callers with a known key."""
+    reply: dict[str, object] = {"status": "ok"}
+    try:
+        house.keys.identify(exchange.headers)
+    except RequestError:
+        pass
+    else:
+        reply["providers"] = house.routes.provider_states()
+    await exchange.respond(200, jsonio.dumps(reply))

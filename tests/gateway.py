@@ -1,0 +1,88 @@
+"""A real gateway on a real uvicorn over simulated vendors, for tests of the front door."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+import uvicorn
+
+from proxy import app
+from proxy import config as configuration
+from proxy.simulators.server import Running, start
+
+KEY = "sk-test-app"
+
+FILE = """
+version: 1
+keys:
+  - {name: app, key: env:TEST_KEY}
+  - {name: narrow, key: env:TEST_NARROW_KEY, models: ["gemini-flash"]}
+defaults:
+  heartbeat: 300ms
+providers:
+  google: {wire: gemini, base_url: "http://SIMULATORS/gemini/v1beta", keys: [env:VENDOR_KEY], private: true}
+  lan: {wire: openai, base_url: "http://SIMULATORS/openai/v1", keys: [env:VENDOR_KEY], private: true}
+models:
+  gemini-flash: {aliases: [gpt-4o-mini], targets: [google/gemini-3-flash-preview]}
+  gemini-2.5-flash: {targets: [google/gemini-2.5-flash]}
+  nano-banana-pro: {targets: [google/gemini-3-pro-image]}
+  lan-chat: {targets: [lan/llama]}
+"""
+
+_ENVIRONMENT = {"TEST_KEY": KEY, "TEST_NARROW_KEY": "sk-test-narrow", "VENDOR_KEY": "vendor-key-canary"}
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    base_url: str
+    application: app.App
+    vendors: Running
+
+    def client(self, **options: Any) -> openai.OpenAI:
+        return openai.OpenAI(
+            **{"base_url": f"{self.base_url}/v1", "api_key": KEY, "max_retries": 0, **options}
+        )
+
+    def sent(self) -> list[Any]:
+        """What the simulated vendors received, oldest first."""
+        return list(self.vendors.log.exchanges())
+
+
+@contextmanager
+def open_gateway(
+    folder: Path, file: str = FILE, environment: dict[str, str] | None = None
+) -> Iterator[Gateway]:
+    """Serve `file` (SIMULATORS stands for the vendors' address) until the block ends."""
+    vendors = start()
+    path = folder / "providers.yaml"
+    path.write_text(file.replace("http://SIMULATORS", vendors.base_url))
+    loaded = configuration.load(path, {**os.environ, **_ENVIRONMENT, **(environment or {})})
+    assert loaded.config is not None, [str(problem) for problem in loaded.problems]
+    application = app.create(loaded.config, loaded.off)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application, http="httptools", ws="none", log_config=None, access_log=False, lifespan="on"
+        )
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    try:
+        yield Gateway(f"http://127.0.0.1:{listener.getsockname()[1]}", application, vendors)
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        thread.join(5)
+        vendors.stop()

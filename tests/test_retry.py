@@ -1,0 +1,155 @@
+"""What is tried after a failure: the table of error classes, cell by cell."""
+
+import pytest
+
+from proxy.errors import POLICIES, ErrorClass, UpstreamError
+from proxy.types import Target
+from proxy.upstream import Account, Deadlines
+from proxy.upstream.retry import Attempt, Attempts, Candidate, KeyPool
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pool(provider: str, keys: int, clock: Clock) -> KeyPool:
+    accounts = [Account(provider, f"http://{provider}", (("x-key", f"{provider}-{n}"),)) for n in range(keys)]
+    return KeyPool(accounts, clock)
+
+
+def candidates(clock: Clock) -> list[Candidate]:
+    """A provider with two keys, then one with one."""
+    return [
+        Candidate(Target("a", "m"), pool("a", 2, clock), Deadlines()),
+        Candidate(Target("b", "m"), pool("b", 1, clock), Deadlines()),
+    ]
+
+
+def place(attempt: Attempt | None) -> str | None:
+    return None if attempt is None else f"{attempt.target.provider}{attempt.key}"
+
+
+def places(error: UpstreamError, limit: int = 10) -> list[str | None]:
+    """Where a request goes that fails the same way everywhere."""
+    attempts = Attempts(candidates(Clock()), limit)
+    attempt: Attempt | None = attempts.first()
+    seen = [place(attempt)]
+    while attempt is not None:
+        attempt = attempts.failed(attempt, error)
+        seen.append(place(attempt))
+    return seen[:-1]
+
+
+# Where a request goes whose every attempt fails with this class: the keys a0 and a1, then b0.
+TABLE = {
+    ErrorClass.BAD_REQUEST: ["a0"],
+    ErrorClass.NOT_FOUND: ["a0", "b0"],
+    ErrorClass.AUTH: ["a0", "a1", "b0"],
+    ErrorClass.QUOTA: ["a0", "a1", "b0"],
+    ErrorClass.RATE_LIMITED: ["a0", "a1", "b0"],
+    ErrorClass.OVERLOADED: ["a0", "a0", "a1", "b0", "b0"],
+    ErrorClass.UNAVAILABLE: ["a0", "b0"],
+    ErrorClass.TIMEOUT: ["a0"],
+    ErrorClass.CONNECT: ["a0", "a0", "b0", "b0"],
+    ErrorClass.BLOCKED: ["a0"],
+    ErrorClass.EMPTY: ["a0", "a0", "b0", "b0"],
+    ErrorClass.LOST: ["a0"],
+    ErrorClass.CANCELED: ["a0"],
+    ErrorClass.INTERNAL: ["a0"],
+}
+
+
+@pytest.mark.parametrize("error_class", list(ErrorClass))
+def test_each_error_class_goes_where_its_row_says(error_class: ErrorClass) -> None:
+    assert places(UpstreamError(error_class, "no")) == TABLE[error_class]
+
+
+@pytest.mark.parametrize("error_class", list(ErrorClass))
+def test_a_request_that_may_have_been_served_is_never_sent_again(error_class: ErrorClass) -> None:
+    assert places(UpstreamError(error_class, "no", bought=True)) == ["a0"]
+
+
+def test_a_refusal_by_status_is_certain_and_goes_on() -> None:
+    assert places(UpstreamError(ErrorClass.INTERNAL, "500", bought=False)) == ["a0", "a0", "b0", "b0"]
+
+
+def test_the_number_of_attempts_is_limited() -> None:
+    assert places(UpstreamError(ErrorClass.OVERLOADED, "no"), limit=3) == ["a0", "a0", "a1"]
+    assert places(UpstreamError(ErrorClass.OVERLOADED, "no"), limit=1) == ["a0"]
+
+
+def test_a_repair_happens_once_at_the_same_place_and_is_not_counted() -> None:
+    """G-066, G-101"""
+    attempts = Attempts(candidates(Clock()), 1)
+    first = attempts.first()
+    refused = UpstreamError(ErrorClass.BAD_REQUEST, "schema")
+    second = attempts.failed(first, refused, "schema_form")
+    assert second == Attempt(first.candidate, 0, frozenset({"schema_form"}))
+    assert attempts.failed(second, refused, "schema_form") is None
+
+
+def test_keys_are_used_in_turn() -> None:
+    both = pool("a", 2, Clock())
+    assert [both.pick("m") for _ in range(4)] == [0, 1, 0, 1]
+
+
+def test_a_refused_key_rests_for_the_vendors_time_and_only_for_that_model() -> None:
+    clock = Clock()
+    targets = candidates(clock)[:1]
+    attempts = Attempts(targets, 10)
+    attempts.failed(attempts.first(), UpstreamError(ErrorClass.RATE_LIMITED, "slow down", retry_after_s=30))
+    keys = targets[0].keys
+    assert [keys.pick("m") for _ in range(2)] == [1, 1]
+    assert [keys.pick("other") for _ in range(2)] == [0, 1]
+    clock.now = 31
+    assert [keys.pick("m") for _ in range(2)] == [0, 1]
+
+
+def test_a_shorter_rest_never_shortens_a_longer_one() -> None:
+    clock = Clock()
+    one = pool("a", 1, clock)
+    one.rest(0, "m", 100)
+    one.rest(0, "m", 1)
+    clock.now = 50
+    assert one.pick("m") is None
+
+
+def test_when_every_key_rests_the_client_learns_when_to_come_back() -> None:
+    clock = Clock()
+    targets = candidates(clock)
+    for candidate, rests in zip(targets, ([40.0, 20.0], [30.0]), strict=True):
+        for key, seconds in enumerate(rests):
+            candidate.keys.rest(key, "m", seconds)
+    with pytest.raises(UpstreamError) as caught:
+        Attempts(targets, 3).first()
+    assert (caught.value.status, caught.value.retry_after_s) == (429, 20.0)
+
+
+# What the client is told: status, type, code, and whether its SDK shall try again.
+REPLIES = {
+    ErrorClass.BAD_REQUEST: (400, "invalid_request_error", None, False),
+    ErrorClass.NOT_FOUND: (404, "invalid_request_error", "model_not_found", False),
+    ErrorClass.AUTH: (502, "api_error", "upstream_auth_failed", False),
+    ErrorClass.QUOTA: (429, "insufficient_quota", "insufficient_quota", False),
+    ErrorClass.RATE_LIMITED: (429, "rate_limit_error", "rate_limit_exceeded", None),
+    ErrorClass.OVERLOADED: (503, "server_error", "overloaded", None),
+    ErrorClass.UNAVAILABLE: (503, "server_error", "upstream_unavailable", None),
+    ErrorClass.TIMEOUT: (504, "server_error", "upstream_timeout", None),
+    ErrorClass.CONNECT: (502, "server_error", "upstream_unreachable", None),
+    ErrorClass.BLOCKED: (400, "invalid_request_error", "content_policy_violation", False),
+    ErrorClass.EMPTY: (502, "server_error", "upstream_empty_response", None),
+    ErrorClass.LOST: (502, "server_error", "upstream_task_lost", False),
+    ErrorClass.CANCELED: (502, "server_error", "upstream_task_canceled", False),
+    ErrorClass.INTERNAL: (502, "server_error", "upstream_error", None),
+}
+
+
+@pytest.mark.parametrize("error_class", list(ErrorClass))
+def test_each_error_class_tells_the_client_what_its_row_says(error_class: ErrorClass) -> None:
+    policy = POLICIES[error_class]
+    told = (policy.status, policy.type, policy.code, policy.should_retry)
+    assert told == REPLIES[error_class]
