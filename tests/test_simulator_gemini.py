@@ -1,35 +1,17 @@
-"""The simulated Gemini refuses what Google refuses, answers in Google's shapes and obeys its directives.
-
-Ids such as G026 are statements of the reference; they are written without their dash because these tests prove
-the simulator, not the proxy.
-"""
+"""The simulated Gemini knows keys, models and what a question wants."""
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 
 from proxy.simulators import pictures
-from proxy.simulators.gemini import models, proto, rules, signatures
-from proxy.simulators.gemini.errors import Refused
 from proxy.simulators.server import Running, start
-
-G3, G25, ARGON = "gemini-3-flash-preview", "gemini-2.5-flash", "gemini-4-argon"
-WEATHER = {
-    "name": "get_weather",
-    "parametersJsonSchema": {
-        "type": "object",
-        "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
-        "required": ["city"],
-    },
-}
-TOOLS = [{"functionDeclarations": [WEATHER]}]
-PNG = base64.b64encode(pictures.png(64, 48, "x")).decode()
-SENTINEL = "skip_thought_signature_validator"
+from tests.simulated import ARGON, G3, G25, PNG, ask, google_client, hello, parts_of, refused, user
 
 
 @pytest.fixture(scope="module")
@@ -40,47 +22,8 @@ def running() -> Iterator[Running]:
 
 @pytest.fixture
 def google(running: Running) -> Iterator[httpx.Client]:
-    running.log.reset()
-    url = running.url("google") + "/"
-    with httpx.Client(base_url=url, headers={"x-goog-api-key": "sim-key"}) as client:
+    with google_client(running) as client:
         yield client
-
-
-def user(*parts: Any) -> dict[str, Any]:
-    return {"role": "user", "parts": [{"text": part} if isinstance(part, str) else part for part in parts]}
-
-
-def ask(google: httpx.Client, *parts: Any, model: str = G3, **fields: Any) -> httpx.Response:
-    body = {"contents": [user(*parts)], **fields}
-    return google.post(f"models/{model}:generateContent", json=body)
-
-
-def payloads(google: httpx.Client, *parts: Any, model: str = G3, **fields: Any) -> list[dict[str, Any]]:
-    body = {"contents": [user(*parts)], **fields}
-    reply = google.post(f"models/{model}:streamGenerateContent?alt=sse", json=body)
-    assert reply.headers["content-type"] == "text/event-stream"
-    return [json.loads(frame[6:]) for frame in reply.text.split("\r\n\r\n") if frame]
-
-
-def refused(request: dict[str, Any], model: str = G3, *, streamed: bool = False) -> str:
-    """The message of the refusal, "" when the request is taken."""
-    try:
-        rules.check(proto.read(request, "GenerateContentRequest"), models.MODELS[model], streamed=streamed)
-    except Refused as error:
-        return error.message
-    return ""
-
-
-def hello(**fields: Any) -> dict[str, Any]:
-    return {"contents": [user("Hi")], **fields}
-
-
-def config(**fields: Any) -> dict[str, Any]:
-    return hello(generationConfig=fields)
-
-
-def declare(parameters: Any) -> dict[str, Any]:
-    return hello(tools=[{"functionDeclarations": [{"name": "f", "parameters": parameters}]}])
 
 
 def test_a_plain_question_gets_a_whole_reply(google: httpx.Client) -> None:
@@ -105,365 +48,6 @@ def test_a_plain_question_gets_a_whole_reply(google: httpx.Client) -> None:
         },
         "modelVersion": "gemini-2.5-flash",
     }
-
-
-# Refusals ---------------------------------------------------------------------------------------------------
-
-
-def test_an_unknown_field_is_refused_in_googles_words(google: httpx.Client) -> None:
-    """The body is the recorded one of an `exclusiveMinimum` inside `parameters` (G049, G061)."""
-    schema = {"type": "OBJECT", "properties": {"max_tokens": {"type": "NUMBER", "exclusiveMinimum": 0}}}
-    reply = ask(google, "Hi", tools=[{"functionDeclarations": [{"name": "f", "parameters": schema}]}])
-    place = "tools[0].function_declarations[0].parameters.properties[0].value"
-    message = (
-        f"Invalid JSON payload received. Unknown name \"exclusiveMinimum\" at '{place}': Cannot find field."
-    )
-    assert reply.status_code == 400
-    assert reply.json() == {
-        "error": {
-            "code": 400,
-            "message": message,
-            "status": "INVALID_ARGUMENT",
-            "details": [
-                {
-                    "@type": "type.googleapis.com/google.rpc.BadRequest",
-                    "fieldViolations": [{"field": place, "description": message}],
-                }
-            ],
-        }
-    }
-
-
-FORM = [
-    ("G137 top level", hello(messages=[]), 'Unknown name "messages": Cannot find field.'),
-    (
-        "G048 strict",
-        hello(tools=[{"functionDeclarations": [{"name": "f", "strict": True}]}]),
-        "Unknown name \"strict\" at 'tools[0].function_declarations[0]': Cannot find field.",
-    ),
-    (
-        "type",
-        config(temperature="hot"),
-        "Invalid value at 'generation_config.temperature' (TYPE_FLOAT), \"hot\"",
-    ),
-    ("G115 int32", config(seed=2**31), "Invalid value at 'generation_config.seed' (TYPE_INT32), 2147483648"),
-    (
-        "G041 enum",
-        config(mediaResolution="MEDIA_RESOLUTION_ULTRA_HIGH"),
-        "Invalid value at 'generation_config.media_resolution' (type.googleapis.com/google.ai."
-        'generativelanguage.v1beta.MediaResolution), "MEDIA_RESOLUTION_ULTRA_HIGH"',
-    ),
-    ("G218 XHIGH", config(thinkingConfig={"thinkingLevel": "XHIGH"}), "thinking_level'"),
-    (
-        "G027 base64",
-        {"contents": [user({"inlineData": {"mimeType": "image/png", "data": "%%"}})]},
-        "'contents[0].parts[0].inline_data.data' (TYPE_BYTES), Base64 decoding failed for \"%%\"",
-    ),
-    (
-        "oneof",
-        {"contents": [user({"text": "a", "inlineData": {"mimeType": "image/png", "data": PNG}})]},
-        "oneof field 'data' is already set. Cannot set 'inlineData'",
-    ),
-    (
-        "G051 $ref",
-        declare({"type": "OBJECT", "properties": {"p": {"$ref": "#/$defs/P"}}}),
-        'Unknown name "$ref"',
-    ),
-    (
-        "G055 type list",
-        declare({"type": "OBJECT", "properties": {"p": {"type": ["string", "null"]}}}),
-        "properties[0].value.type'",
-    ),
-    ("G053 const", declare({"type": "OBJECT", "properties": {"p": {"const": 1}}}), 'Unknown name "const"'),
-]
-
-
-@pytest.mark.parametrize(("request_", "message"), [row[1:] for row in FORM], ids=[row[0] for row in FORM])
-def test_malformed_bodies_are_refused(request_: dict[str, Any], message: str) -> None:
-    assert message in refused(request_)
-
-
-def test_names_may_be_spelled_with_underscores_and_enum_words_in_lower_case() -> None:
-    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
-    request = {
-        "contents": [{"role": "user", "parts": [{"inline_data": {"mime_type": "image/png", "data": PNG}}]}],
-        "system_instruction": {"parts": {"text": "Be brief."}},
-        "tools": {"function_declarations": [{"name": "f", "description": None, "parameters": schema}]},
-        "tool_config": {"function_calling_config": {"mode": "any"}},
-        "generation_config": {"max_output_tokens": 100, "thinking_config": {"thinking_level": "low"}},
-    }
-    assert proto.read(request, "GenerateContentRequest") == {
-        "contents": [{"role": "user", "parts": [{"inlineData": {"mimeType": "image/png", "data": PNG}}]}],
-        "systemInstruction": {"parts": [{"text": "Be brief."}]},
-        "tools": [
-            {
-                "functionDeclarations": [
-                    {
-                        "name": "f",
-                        "parameters": {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}},
-                    }
-                ]
-            }
-        ],
-        "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
-        "generationConfig": {"maxOutputTokens": 100, "thinkingConfig": {"thinkingLevel": "LOW"}},
-    }
-    assert refused(request) == ""
-
-
-def inline(mime: str, data: str = PNG) -> dict[str, Any]:
-    return {"contents": [user({"inlineData": {"mimeType": mime, "data": data}})]}
-
-
-def calling(mode: str, *names: str, tools: Any = TOOLS) -> dict[str, Any]:
-    return hello(
-        tools=tools,
-        toolConfig={"functionCallingConfig": {"mode": mode, "allowedFunctionNames": list(names)}},
-    )
-
-
-MEANING = [
-    ("G007", {"contents": []}, G3, "contents is not specified"),
-    ("G015", {"contents": [{"role": "user", "parts": []}]}, G3, "must include at least one parts field"),
-    ("G010", {"contents": [{"role": "assistant", "parts": [{"text": "a"}]}]}, G3, "valid role: user, model"),
-    ("G013", {"contents": [{"role": "model", "parts": [{"text": "a"}]}, user("b")]}, G3, "first content"),
-    (
-        "G020",
-        {"contents": [user("a"), {"role": "model", "parts": [{"text": "b"}]}]},
-        ARGON,
-        "ending with a model",
-    ),
-    ("1.1 system", hello(systemInstruction={"parts": [{"inlineData": {}}]}), G3, "only supports text"),
-    (
-        "1.1 Gemma",
-        hello(systemInstruction={"parts": [{"text": "a"}]}),
-        "gemma-3-27b-it",
-        "Developer instruction",
-    ),
-    ("G024", inline("image/jpg"), G3, "Unsupported MIME type: image/jpg"),
-    ("G025", inline("image/png;a=b"), G3, "Unsupported MIME type: image/png;a=b"),
-    ("G026", inline("image/jpeg"), G3, "Unable to process input image"),
-    ("G044", inline("image/tiff"), G3, "Unsupported MIME type: image/tiff"),
-    ("1.5 empty", inline("image/png", ""), G3, "must not be empty"),
-    (
-        "G038",
-        {"contents": [user({"text": "a", "mediaResolution": {"level": "MEDIA_RESOLUTION_LOW"}})]},
-        G25,
-        "Media resolution of a part",
-    ),
-    (
-        "G037",
-        {"contents": [user({"fileData": {"fileUri": "https://youtu.be/x"}, "videoMetadata": {"fps": 25}})]},
-        G3,
-        "fps must be in the range (0, 24]",
-    ),
-    ("G046", declare({"type": "OBJECT", "properties": {}}), G3, "should be non-empty for OBJECT type"),
-    (
-        "G058",
-        declare({"type": "OBJECT", "properties": {"a": {"type": "ARRAY"}}}),
-        G3,
-        "items: missing field",
-    ),
-    (
-        "G060",
-        declare({"type": "OBJECT", "properties": {"a": {"type": "STRING", "enum": ["", "b"]}}}),
-        G3,
-        "enum[0]: cannot be empty",
-    ),
-    (
-        "G059",
-        declare({"type": "OBJECT", "properties": {"a": {"type": "INTEGER", "enum": ["1"]}}}),
-        G25,
-        "only allowed for STRING type",
-    ),
-    (
-        "G062",
-        declare({"type": "OBJECT", "properties": {"a": {"type": "STRING"}}, "required": ["b"]}),
-        G3,
-        "required[0]: property is not defined",
-    ),
-    (
-        "G056",
-        declare({"type": "OBJECT", "properties": {"a": {"anyOf": [{"type": "STRING"}], "enum": ["a"]}}}),
-        G3,
-        "it must be the only field set",
-    ),
-    (
-        "2.3 format",
-        declare({"type": "OBJECT", "properties": {"a": {"type": "STRING", "format": "uri"}}}),
-        G3,
-        "only 'enum' and 'date-time' are supported for STRING type",
-    ),
-    ("2.3 top", declare({"type": "STRING"}), G3, "parameters.type: should be OBJECT"),
-    ("G045", hello(tools=[*TOOLS, *TOOLS]), G3, "into one tool"),
-    (
-        "G047",
-        hello(tools=[{"functionDeclarations": [{**WEATHER, "parameters": {"type": "OBJECT"}}]}]),
-        G3,
-        "mutually exclusive",
-    ),
-    ("G064", hello(tools=[{"functionDeclarations": [{"name": "1a"}]}]), G3, "Invalid function name"),
-    (
-        "2.1 twice",
-        hello(tools=[{"functionDeclarations": [WEATHER, WEATHER]}]),
-        G3,
-        "Duplicate function declaration found: get_weather",
-    ),
-    ("G073", calling("AUTO", "get_weather"), G3, "allowed_function_names should only be set"),
-    ("G075", calling("ANY", "other"), G3, "other is not a declared function"),
-    ("G076", calling("ANY", tools=[]), G3, "Function calling config is set without function_declarations"),
-    ("G105", hello(tools=[*TOOLS, {"googleSearch": {}}]), G3, "include_server_side_tool_invocations"),
-    (
-        "G107",
-        hello(tools=[*TOOLS, {"googleSearch": {}}]),
-        G25,
-        "Tool use with function calling is unsupported",
-    ),
-    (
-        "G106",
-        hello(toolConfig={"includeServerSideToolInvocations": True}),
-        G25,
-        "Tool call context circulation is not enabled",
-    ),
-    ("2.8 retrieval", hello(tools=[{"googleSearchRetrieval": {}}]), G3, "please use google_search"),
-    ("G111", config(stopSequences=list("abcdef")), G3, "at most 5 stop sequences"),
-    ("G112", config(stopSequences=[""]), G3, "must not be empty"),
-    ("G109", config(maxOutputTokens=0), G3, "maxOutputTokens value of 0"),
-    ("3 temperature", config(temperature=2.5), G3, "in the range [0, 2]"),
-    ("G220", config(candidateCount=2), G3, "Multiple candidates is not enabled for this model"),
-    ("G114", config(candidateCount=9), G25, "exceeds the maximum of 8"),
-    ("G116", config(presencePenalty=0), G3, "Penalty is not enabled"),
-    ("G117", config(responseLogprobs=True), G3, "Logprobs is not enabled"),
-    ("G117 alone", config(logprobs=3), G25, "requires response_logprobs"),
-    ("G119", config(responseSchema={}, responseJsonSchema={}), G3, "mutually exclusive"),
-    (
-        "G118",
-        config(responseJsonSchema={}),
-        G3,
-        "only allowed when response_mime_type is 'application/json'",
-    ),
-    (
-        "G120",
-        hello(tools=TOOLS, generationConfig={"responseMimeType": "application/json"}),
-        G25,
-        "Function calling with a response mime type: 'application/json' is unsupported",
-    ),
-    (
-        "2.8 maps",
-        hello(tools=[{"googleMaps": {}}], generationConfig={"responseMimeType": "application/json"}),
-        G3,
-        "Google Maps with a response mime type",
-    ),
-    (
-        "G122 Pro",
-        config(thinkingConfig={"thinkingBudget": 0}),
-        "gemini-2.5-pro",
-        "Budget 0 is invalid. This model only works in thinking mode.",
-    ),
-    (
-        "3.1 range",
-        config(thinkingConfig={"thinkingBudget": 100}),
-        "gemini-2.5-flash-lite",
-        "choose a value between 512 and 24576",
-    ),
-    ("G123", config(thinkingConfig={"thinkingLevel": "LOW"}), G25, "Thinking level is not supported"),
-    ("G124", config(thinkingConfig={"thinkingLevel": "MINIMAL"}), ARGON, "Thinking level MINIMAL is not"),
-    (
-        "G126",
-        config(thinkingConfig={"thinkingLevel": "MEDIUM"}),
-        "gemini-3.1-flash-image",
-        "Thinking level MEDIUM is not",
-    ),
-    (
-        "G127 2.5",
-        config(thinkingConfig={"includeThoughts": True}),
-        "gemini-2.5-flash-image",
-        "Thinking is not enabled for this model",
-    ),
-    ("G127 3", config(thinkingConfig={}), "gemini-3-pro-image", "Thinking is not enabled for this model"),
-    (
-        "G128",
-        config(thinkingConfig={"thinkingLevel": "LOW", "thinkingBudget": 1}),
-        G3,
-        "only set only one of thinking budget and thinking level",
-    ),
-    ("G131", config(imageConfig={"imageSize": "2k"}), "gemini-3-pro-image", "Invalid image size 2k"),
-    (
-        "G132",
-        config(imageConfig={"imageSize": "1K"}),
-        "gemini-2.5-flash-image",
-        "Image size is not supported",
-    ),
-    ("G133", config(imageConfig={"aspectRatio": "1:8"}), "gemini-3-pro-image", "Invalid aspect ratio 1:8"),
-    ("3.3 text", config(imageConfig={"aspectRatio": "1:1"}), G3, "Image config is not enabled"),
-    ("3.3 tools", hello(tools=TOOLS), "gemini-3-pro-image", "Function calling is not enabled"),
-    (
-        "3.3 JSON",
-        config(responseMimeType="application/json"),
-        "gemini-3-pro-image",
-        "JSON mode is not enabled",
-    ),
-    (
-        "G130",
-        config(responseModalities=["TEXT"]),
-        "gemini-3.8-flash-tts",
-        "accepts the following combination of response modalities:\n* AUDIO\n",
-    ),
-    ("G135", hello(cachedContent="cachedContents/a", tools=TOOLS), G3, "CachedContent can not be used"),
-    ("G219", config(maxOutputTokens=32769), ARGON, "needs streaming"),
-]
-
-
-@pytest.mark.parametrize(
-    ("request_", "model", "message"), [row[1:] for row in MEANING], ids=[row[0] for row in MEANING]
-)
-def test_well_formed_requests_are_refused_where_the_reference_says_so(
-    request_: dict[str, Any], model: str, message: str
-) -> None:
-    assert message in refused(request_, model)
-
-
-TAKEN = [
-    ("G019", {"contents": [user("a"), {"role": "model", "parts": [{"text": "b"}]}]}, G3),
-    ("G013", {"contents": [user(""), {"role": "model", "parts": [{"text": "b"}]}, user("c")]}, G3),
-    ("G031", {"contents": [user({"fileData": {"fileUri": "https://h/v1beta/files/a"}})]}, G3),
-    ("G032", {"contents": [user({"fileData": {"fileUri": "https://www.youtube.com/watch?v=a"}})]}, G3),
-    ("G033", {"contents": [user({"fileData": {"fileUri": "gs://b/a", "mimeType": "image/png"}})]}, G3),
-    (
-        "G059",
-        declare({"type": "OBJECT", "properties": {"a": {"type": "INTEGER", "enum": ["1"]}}}),
-        G3,
-    ),
-    ("G046", hello(tools=[{"functionDeclarations": [{"name": "f"}]}]), G3),
-    ("G215", calling("VALIDATED", "get_weather"), G3),
-    (
-        "G105",
-        hello(
-            tools=[*TOOLS, {"googleSearch": {}}],
-            toolConfig={"includeServerSideToolInvocations": True},
-        ),
-        G3,
-    ),
-    ("G114", config(candidateCount=8), G25),
-    ("G122", config(thinkingConfig={"thinkingBudget": 0}), G25),
-    ("G216", config(imageConfig={"aspectRatio": "8:1"}), "gemini-nano-banana-2.1"),
-    ("G131", config(imageConfig={"imageSize": "512"}), "gemini-3.1-flash-image"),
-    ("penalty 2.5", config(presencePenalty=1.5), G25),
-    ("G120", hello(tools=TOOLS, generationConfig={"responseMimeType": "application/json"}), G3),
-]
-
-
-@pytest.mark.parametrize(("request_", "model"), [row[1:] for row in TAKEN], ids=[row[0] for row in TAKEN])
-def test_requests_are_taken_where_the_reference_says_so(request_: dict[str, Any], model: str) -> None:
-    assert refused(request_, model) == ""
-
-
-def test_a_long_output_of_argon_needs_the_stream_endpoint() -> None:
-    """G219"""
-    assert refused(config(maxOutputTokens=1_000_000), ARGON, streamed=True) == ""
-
-
-# Keys and models --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -545,199 +129,131 @@ def test_several_embeddings_keep_their_order(google: httpx.Client) -> None:
     assert [len(each["values"]) for each in single] == [3, 3]
 
 
-# Calls and signatures ---------------------------------------------------------------------------------------
+# Answers ----------------------------------------------------------------------------------------------------
 
 
-def called(google: httpx.Client, prompt: str, model: str = G3) -> dict[str, Any]:
-    reply = ask(google, prompt, model=model, tools=TOOLS)
-    content: dict[str, Any] = reply.json()["candidates"][0]["content"]
-    return content
-
-
-def result(part: dict[str, Any], **response: Any) -> dict[str, Any]:
-    call = part["functionCall"]
-    identity = {"id": call["id"]} if "id" in call else {}
-    return {"functionResponse": {**identity, "name": call["name"], "response": response}}
-
-
-def follow(google: httpx.Client, prompt: str, *contents: dict[str, Any], model: str = G3) -> httpx.Response:
-    body = {"contents": [user(prompt), *contents], "tools": TOOLS}
-    return google.post(f"models/{model}:generateContent", json=body)
-
-
-def test_a_prompt_that_names_a_tool_calls_it_with_fitting_arguments(google: httpx.Client) -> None:
-    content = called(google, "What is the weather in Paris and in London? sim:parallel:2")
-    first, second = content["parts"]
-    assert first["functionCall"]["args"] == {"city": "Paris", "days": 1}
-    assert second["functionCall"]["args"] == {"city": "London", "days": 2}
-    assert first["functionCall"]["id"] != second["functionCall"]["id"]
-    assert ["thoughtSignature" in part for part in content["parts"]] == [True, False]
-
-
-def test_results_are_quoted_in_the_answer(google: httpx.Client) -> None:
-    prompt = "weather in Paris and London sim:parallel:2"
-    content = called(google, prompt)
-    first, second = content["parts"]
-    results = {"role": "user", "parts": [result(first, temp=15), result(second, output="12C")]}
-    reply = follow(google, prompt, content, results).json()
-    assert reply["candidates"][0]["content"]["parts"][0]["text"] == (
-        'The tools answered: get_weather -> {"temp":15}; get_weather -> {"output":"12C"}.'
+def test_received_pictures_are_described_so_that_a_test_can_prove_them(google: httpx.Client) -> None:
+    parts = parts_of(google, "Look", {"inlineData": {"mimeType": "image/png", "data": PNG}})
+    digest = hashlib.sha256(base64.b64decode(PNG)).hexdigest()[:16]
+    size = len(base64.b64decode(PNG))
+    assert parts[0]["text"] == (
+        f"You said: Look\nI received: image/png 64x48 pixels, {size} bytes, sha256 {digest}."
     )
 
 
-def test_several_steps_of_one_turn_each_need_their_signature(google: httpx.Client, running: Running) -> None:
-    prompt = "weather sim:steps:2"
-    first = called(google, prompt)
-    answer = {"role": "user", "parts": [result(first["parts"][0], temp=1)]}
-    second = follow(google, prompt, first, answer).json()["candidates"][0]["content"]
-    again = {"role": "user", "parts": [result(second["parts"][0], temp=2)]}
-    done = follow(google, prompt, first, answer, second, again)
-    assert done.json()["candidates"][0]["content"]["parts"][0]["text"].startswith("The tools answered")
-    assert running.log.counts["google.signatures.real"] == 3
-    bare = {"role": "model", "parts": [{"functionCall": second["parts"][0]["functionCall"]}]}
-    error = follow(google, prompt, first, answer, bare, again).json()["error"]["message"]
-    assert "missing a thought_signature in functionCall parts" in error
-    assert error.endswith("function call `default_api:get_weather`, position 4.")
-
-
-def test_only_the_current_turn_must_be_signed(google: httpx.Client) -> None:
-    """G094: the sentinel is not needed in earlier turns."""
-    content = called(google, "weather")
-    bare = {"role": "model", "parts": [{"functionCall": content["parts"][0]["functionCall"]}]}
-    answer = {"role": "user", "parts": [result(bare["parts"][0], temp=1)]}
-    assert follow(google, "weather", bare, answer).status_code == 400
-    assert follow(google, "weather", bare, answer, user("thanks")).status_code == 200
-
-
 @pytest.mark.parametrize(
-    "sentinel",
+    ("model", "ratio", "size", "pixels"),
     [
-        pytest.param(SENTINEL, id="literal"),
-        pytest.param(base64.b64encode(SENTINEL.encode()).decode(), id="G217"),
-        pytest.param("context_engineering_is_the_way_to_go", id="the other word"),
+        pytest.param("gemini-3-pro-image", "16:9", "2K", (2752, 1536), id="2K"),
+        pytest.param("gemini-3-pro-image", None, None, (1024, 1024), id="default"),
+        pytest.param("gemini-3.1-flash-image", "21:9", "512", (792, 336), id="512"),
+        pytest.param("gemini-3.1-flash-image", "1:8", "4K", (1536, 12288), id="4K"),
+        pytest.param("gemini-2.5-flash-image", "3:2", None, (1248, 832), id="2.5"),
     ],
 )
-def test_a_sentinel_is_taken_and_counted(google: httpx.Client, running: Running, sentinel: str) -> None:
-    """G094, G095"""
-    call = {"id": "a", "name": "get_weather", "args": {}}
-    other = {**call, "id": "b"}
-    content = {
-        "role": "model",
-        "parts": [{"functionCall": call, "thoughtSignature": sentinel}, {"functionCall": other}],
-    }
-    answers = [result({"functionCall": each}, ok=True) for each in (call, other)]
-    assert follow(google, "weather", content, {"role": "user", "parts": answers}).status_code == 200
-    counts = httpx.get(f"{running.base_url}/_sim/counters").json()
-    assert {name: count for name, count in counts.items() if "signatures" in name} == {
-        "google.signatures.real": 0,
-        "google.signatures.sentinels": 1,
-        "google.signatures.sentinels_on_siblings": 0,
-        "google.signatures.sentinels_before_3": 0,
-    }
-
-
-def test_foreign_moved_and_doubled_signatures_are_corrupted(google: httpx.Client) -> None:
-    """G097, G098, G099"""
-    content = called(google, "weather in Paris sim:parallel:2")
-    first, second = content["parts"]
-    signature = first["thoughtSignature"]
-    unsigned = {"functionCall": first["functionCall"]}
-    results = {"role": "user", "parts": [result(first, a=1), result(second, a=2)]}
-
-    def status(*parts: dict[str, Any]) -> tuple[int, str]:
-        reply = follow(google, "weather", {"role": "model", "parts": list(parts)}, results)
-        return reply.status_code, reply.json().get("error", {}).get("message", "")
-
-    corrupted = (400, "Corrupted thought signature.")
-    assert status(first, second) == (200, "")
-    assert status({**first, "thoughtSignature": "U0lH"}, second) == corrupted
-    assert status(first, {**second, "thoughtSignature": signature}) == corrupted
-    assert status({**first, "thoughtSignature": signature[:-4] + "AAA="}, second) == corrupted
-    changed = {**first["functionCall"], "args": {"city": "Rome"}}
-    assert status({"functionCall": changed, "thoughtSignature": signature}, second) == corrupted
-    assert status({"text": "Hm", "thoughtSignature": signature}, unsigned, second) == corrupted
-
-
-def test_a_signature_outlives_the_simulator(google: httpx.Client) -> None:
-    content = called(google, "weather in Paris")
-    call = content["parts"][0]
-    tally = signatures.check([user("a"), content], required=True)
-    assert (tally.real, call["thoughtSignature"]) == (1, signatures.for_call(call["functionCall"]))
-
-
-PAIRING = [
-    ("G083", [0], "equal to the number of function call parts"),
-    ("G082", [1, 0], "does not belong to function call"),
-    ("G081", [], "equal to the number of function call parts"),
-]
-
-
-@pytest.mark.parametrize(("order", "message"), [row[1:] for row in PAIRING], ids=[row[0] for row in PAIRING])
-def test_results_must_follow_their_calls_in_number_and_order(
-    google: httpx.Client, order: list[int], message: str
+def test_image_models_draw_real_pictures_of_the_right_size(
+    google: httpx.Client, model: str, ratio: str | None, size: str | None, pixels: tuple[int, int]
 ) -> None:
-    content = called(google, "weather sim:parallel:2")
-    parts = [result(content["parts"][index], a=1) for index in order] or [{"text": "never mind"}]
-    assert (
-        message
-        in follow(google, "weather", content, {"role": "user", "parts": parts}).json()["error"]["message"]
+    wanted = {name: value for name, value in (("aspectRatio", ratio), ("imageSize", size)) if value}
+    text, picture = parts_of(google, "a cat", model=model, generationConfig={"imageConfig": wanted})
+    assert text["text"] == "You said: a cat"
+    data = base64.b64decode(picture["inlineData"]["data"])
+    assert pictures.look(data) == pictures.Seen("image/png", *pixels)
+    assert ("thoughtSignature" in picture) == model.startswith("gemini-3")
+
+
+def test_image_answers_can_be_several_jpegs_with_a_draft(google: httpx.Client) -> None:
+    """G149"""
+    prompt = "cats sim:image:2 sim:jpeg sim:draft"
+    parts = parts_of(
+        google, prompt, model="gemini-3-pro-image", generationConfig={"responseModalities": ["IMAGE"]}
     )
+    kinds = [(part.get("thought", False), part["inlineData"]["mimeType"]) for part in parts]
+    assert kinds == [(True, "image/png"), (False, "image/jpeg"), (False, "image/jpeg")]
+    assert parts[1]["inlineData"]["data"] != parts[2]["inlineData"]["data"]
 
 
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        pytest.param([{"functionResponse": {"name": "f", "response": {}}}], "equal to the number", id="G084"),
-        pytest.param(
-            [{"functionResponse": {"name": "f", "response": {"a": [{"$ref": 1}]}}}], "$ref", id="G088"
-        ),
-        pytest.param(
-            [{"functionResponse": {"name": "f", "response": {}}}, {"text": "a"}], "mixes", id="G012"
-        ),
-    ],
-)
-def test_stray_and_mixed_results_are_refused(parts: list[dict[str, Any]], message: str) -> None:
-    assert message in refused({"contents": [{"role": "user", "parts": parts}]})
+def test_a_big_picture_has_the_asked_length(google: httpx.Client) -> None:
+    parts = parts_of(google, "cat sim:big:2", model="gemini-3-pro-image")
+    assert len(base64.b64decode(parts[1]["inlineData"]["data"])) == 2 * 1024 * 1024
 
 
-def test_ids_stand_on_both_sides_or_on_neither() -> None:
-    """G090"""
-    call = {
-        "role": "model",
-        "parts": [{"functionCall": {"id": "a", "name": "f"}, "thoughtSignature": SENTINEL}],
+def test_thoughts_are_counted_and_shown_when_asked(google: httpx.Client) -> None:
+    reply = ask(google, "Hi", generationConfig={"thinkingConfig": {"includeThoughts": True}}).json()
+    parts = reply["candidates"][0]["content"]["parts"]
+    assert [part.get("thought", False) for part in parts] == [True, False]
+    assert reply["usageMetadata"]["thoughtsTokenCount"] == 32
+    off = ask(google, "Hi", model=G25, generationConfig={"thinkingConfig": {"thinkingBudget": 0}}).json()
+    assert "thoughtsTokenCount" not in off["usageMetadata"]
+
+
+def test_a_small_limit_is_eaten_by_thoughts(google: httpx.Client) -> None:
+    """G140"""
+    reply = ask(google, "Hi", generationConfig={"maxOutputTokens": 10}).json()
+    assert reply["candidates"] == [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS", "index": 0}]
+    longer = ask(google, "Hi there", generationConfig={"maxOutputTokens": 34}).json()
+    assert longer["candidates"][0]["content"]["parts"][0]["text"] == "You said"
+
+
+def test_json_mode_answers_in_the_schema(google: httpx.Client) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "tags": {"type": "array", "items": {"enum": ["a"]}}},
+        "required": ["name", "tags"],
     }
-    answer = {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]}
-    assert "must both have an id" in refused({"contents": [user("a"), call, answer]})
+    mode = {"responseMimeType": "application/json", "responseJsonSchema": schema}
+    text = parts_of(google, "About Ada Lovelace", generationConfig=mode)[0]["text"]
+    assert json.loads(text) == {"name": "Ada Lovelace", "tags": ["a"]}
 
 
-def test_pictures_in_results_need_the_third_generation() -> None:
-    """G089"""
-    call = {"role": "model", "parts": [{"functionCall": {"name": "f"}, "thoughtSignature": SENTINEL}]}
-    media = [{"inlineData": {"mimeType": "image/png", "data": PNG}}]
-    answer = {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}, "parts": media}}]}
-    request = {"contents": [user("a"), call, answer]}
-    assert refused(request, G3) == ""
-    assert "Multimodal function responses are not supported" in refused(request, G25)
+def test_several_candidates_are_numbered(google: httpx.Client) -> None:
+    reply = ask(google, "Hi", model=G25, generationConfig={"candidateCount": 3}).json()
+    texts = [(each["index"], each["content"]["parts"][0]["text"]) for each in reply["candidates"]]
+    assert texts == [(0, "You said: Hi"), (1, "Answer 2.\nYou said: Hi"), (2, "Answer 3.\nYou said: Hi")]
 
 
-def test_older_models_need_no_signature_and_give_no_ids(google: httpx.Client) -> None:
-    """G090, G096"""
-    content = called(google, "weather", model=G25)
-    assert set(content["parts"][0]) == {"functionCall", "thoughtSignature"}
-    assert "id" not in content["parts"][0]["functionCall"]
-    bare = {"role": "model", "parts": [{"functionCall": content["parts"][0]["functionCall"]}]}
-    answer = {"role": "user", "parts": [result(bare["parts"][0], temp=1)]}
-    assert follow(google, "weather", bare, answer, model=G25).status_code == 200
+def test_speech_models_answer_with_samples(google: httpx.Client) -> None:
+    parts = parts_of(google, "Say hello", model="gemini-3.8-flash-tts")
+    assert parts[0]["inlineData"]["mimeType"] == "audio/L16;codec=pcm;rate=24000"
+    assert len(base64.b64decode(parts[0]["inlineData"]["data"])) == 12000
 
 
-def test_mode_any_always_calls_and_none_never(google: httpx.Client) -> None:
-    """G069, G071"""
-    tools = [{"functionDeclarations": [WEATHER, {"name": "other"}]}]
+def test_stop_sequences_end_the_text(google: httpx.Client) -> None:
+    parts = parts_of(google, "one two three", generationConfig={"stopSequences": [" two"]})
+    assert parts[0]["text"] == "You said: one"
 
-    def parts(prompt: str, **calling: Any) -> list[dict[str, Any]]:
-        reply = ask(google, prompt, tools=tools, toolConfig={"functionCallingConfig": calling})
-        found: list[dict[str, Any]] = reply.json()["candidates"][0]["content"]["parts"]
-        return found
 
-    assert parts("Hi", mode="ANY", allowedFunctionNames=["other"])[0]["functionCall"]["name"] == "other"
-    assert parts("weather", mode="NONE")[0]["text"] == "You said: weather"
+def test_grounding_counts_bytes_and_omits_zero(google: httpx.Client) -> None:
+    """G158, G159"""
+    candidate = ask(google, "sim:grounding").json()["candidates"][0]
+    text = candidate["content"]["parts"][0]["text"].encode()
+    segments = [each["segment"] for each in candidate["groundingMetadata"]["groundingSupports"]]
+    assert "startIndex" not in segments[0]
+    assert [text[each.get("startIndex", 0) : each["endIndex"]].decode() for each in segments] == [
+        "Zürich is big.",
+        "東京 is bigger.",
+        "Nobody knows **why**.",
+    ]
+
+
+def test_long_answers_are_continued_with_their_own_token(google: httpx.Client) -> None:
+    """G164"""
+    request = hello(contents=[user("tell sim:continue:1")], generationConfig={"maxOutputTokens": 40000})
+    url = f"models/{ARGON}:generateContent"
+    first = google.post(f"models/{ARGON}:streamGenerateContent?alt=sse", json=request).text
+    token = json.loads(first.split("\r\n\r\n")[-2][6:])["candidates"][0]["continuationToken"]
+    second = google.post(url, json={**request, "continuationToken": token}).json()["candidates"][0]
+    assert (second["content"]["parts"][0]["text"], second["finishReason"]) == ("Part 2 of 2. ", "STOP")
+    other = {**request, "generationConfig": {"maxOutputTokens": 40001}, "continuationToken": token}
+    assert "does not belong" in google.post(url, json=other).json()["error"]["message"]
+
+
+def test_server_side_tools_are_shown_and_must_come_back_signed(google: httpx.Client) -> None:
+    """G108"""
+    tools = [{"googleSearch": {}}]
+    parts = parts_of(google, "news sim:search", tools=tools)
+    assert [next(iter(part)) for part in parts] == ["toolCall", "toolResponse", "text"]
+    history = [user("news"), {"role": "model", "parts": parts}, user("more")]
+    assert refused({"contents": history, "tools": tools}) == ""
+    del parts[0]["thoughtSignature"]
+    assert "must be returned with their thought_signature" in refused({"contents": history, "tools": tools})
