@@ -67,6 +67,7 @@ class _Builder:
         self._signer = Signer(model, repairs)
         self._levels: list[str] = []
         self._turns: list[_Turn] = []
+        self._answered = False  # results came since the last turn: what the model says now is a new one
         self._out = Conversation()
         self.prefixes = False
 
@@ -92,6 +93,8 @@ class _Builder:
                 leading = False
                 if position in pairing.orphans:
                     self._add_orphan(message)
+                else:
+                    self._answered = True
             else:
                 raise RequestError(f"{role!r} is not a role.", param=f"messages[{message.index}].role")
         self._place_system()
@@ -122,11 +125,12 @@ class _Builder:
             self._sign_message(message.signature, parts, calls[0][1] if calls else None)
         if not parts:
             return
-        if self._turns and self._turns[-1].role == "model":
+        if self._turns and self._turns[-1].role == "model" and not self._answered:
             self._turns[-1].parts += parts
             self._turns[-1].calls += calls
         else:
             self._turns.append(_Turn("model", parts, calls))
+        self._answered = False
 
     def _sign_message(self, signature: str, parts: list[Json], first_call: Json | None) -> None:
         """The message's own signature belongs to its first call, else to its last part."""
