@@ -1,5 +1,7 @@
 """providers.yaml is read by YAML 1.2, and every value knows where it stands."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from proxy.config import document
 from proxy.config.document import Document
 from proxy.config.problems import Mark, Place, Report
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def read(text: str) -> Document:
@@ -68,6 +72,22 @@ def test_scalars_follow_the_core_schema_of_yaml_1_2(scalar: str, value: object) 
     found = read(f"a: {scalar}").value["a"]
     assert found == value
     assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param((ROOT / "providers.yaml").read_text(encoding="utf-8"), id="shipped"),
+        pytest.param("[env:A?, env:B?]", id="questions in brackets"),
+        pytest.param('{a?: "b?", c: d?e, "f": g? h}\n', id="other questions"),
+        pytest.param("a: b?\n? c\n: d\n", id="questions outside"),
+        pytest.param("a: {x: 国, y: &b [16:9, 010]}\nb: *b\n", id="scalars"),
+    ],
+)
+def test_both_parsers_of_pyyaml_read_the_same(text: str) -> None:
+    fast, portable = (document.read(text, Report("f.yaml", text), loader) for loader in document.LOADERS)
+    assert fast == portable
+    assert fast.value
 
 
 def test_keys_are_text_as_written() -> None:

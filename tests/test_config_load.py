@@ -343,6 +343,56 @@ def test_loopback_hosts_are_known(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
+# --- the shipped profiles ----------------------------------------------------------------------------
+
+DESIGN = """
+version: 1
+server: {host: 127.0.0.1, port: 8080, state: "sqlite:./state/dragoman.db", shared: "env:REDIS_URL?", \
+public_url: "env:PUBLIC_URL?"}
+auth: {mode: keys, admin: "env:DRAGOMAN_ADMIN_KEY?"}          # keys | open (open: loopback only)
+keys:
+  - {name: app, key: env:DRAGOMAN_KEY, models: ["*"], \
+limits: {requests: 600/min, images: 200/day, concurrent: 32}, image_output: auto}
+defaults:
+  timeouts: {connect: 5s, first_byte: 120s, idle: 60s, total: 600s}
+  retry: {attempts: 3, budget: 20%}
+  heartbeat: 15s
+providers:
+  google:  {wire: gemini, base_url: "https://generativelanguage.googleapis.com/v1beta", \
+keys: [env:GEMINI_API_KEY]}
+  jlike:   {profile: jlike, base_url: "https://www.jlike.com/api/v1/openapi", keys: [env:JLIKE_API_KEY]}
+  grsai:   {profile: grsai, keys: [env:GRSAI_API_KEY], options: {reply_type: stream}}
+  lan:     {wire: openai, base_url: "http://10.0.0.7:8000/v1", keys: [env:LAN_KEY], private: true}
+models:
+  gemini-flash: {aliases: [gpt-4o-mini], targets: [google/gemini-3-flash-preview], \
+defaults: {reasoning_effort: low}}
+  nano-banana-pro:
+    targets: [google/gemini-3-pro-image, {use: jlike.image/nano-banana-pro, weight: 3}]
+    fallback: [grsai/nano-banana-pro]
+    poll: {every: 4s, give_up: 10m}                            # overrides the profile's
+"""
+
+
+def test_a_file_with_shipped_profiles_is_right(tmp_path: Path) -> None:
+    found = loaded(DESIGN, tmp_path, dict.fromkeys(("DRAGOMAN_KEY", "GEMINI_API_KEY", "LAN_KEY"), "k"))
+    assert found.config is not None, [str(problem) for problem in found.problems]
+    assert set(found.off) == {"jlike", "grsai"}
+    assert codes(found) == ["N107", "N107", "W124"]
+
+
+def test_options_are_those_of_the_profile_and_of_the_wires_it_speaks(tmp_path: Path) -> None:
+    text = """
+providers:
+  right: {profile: jlike, options: {schema_mode: openapi}}
+  wan: {profile: dashscope, options: {watermark: true, thinking_mode: auto}}
+  wrong: {profile: dashscope, options: {watermark: auto, reply_type: json}}
+"""
+    assert [(problem.code, problem.line, problem.message) for problem in loaded(text, tmp_path).problems] == [
+        ("E103", 5, "providers.wrong.options.watermark must be false or true"),
+        ("E101", 5, 'unknown key "reply_type" in providers.wrong.options'),
+    ]
+
+
 # --- the shipped file --------------------------------------------------------------------------------
 
 

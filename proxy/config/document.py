@@ -32,12 +32,21 @@ _CORE = (
 )
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - pyyaml's own way of resolver tables
+# pyyaml's portable scanner ends a plain word at `?` inside brackets, YAML 1.2 and libyaml do not. A character
+# of the same width takes its place while the text is parsed.
+_QUESTION = re.compile(r"(?<=\w)\?")
+_STAND_IN = "\ue03f"
 
 
-for _name, _pattern, _first in _CORE:
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(_pattern), _first)
+def _loader(base: Any) -> Any:
+    loader: Any = type("Loader", (base,), {"yaml_implicit_resolvers": {}})
+    for name, pattern, first in _CORE:
+        loader.add_implicit_resolver(_TAG + name, re.compile(pattern), first)
+    return loader
+
+
+# The first is libyaml where pyyaml was built with it, about ten times as fast.
+LOADERS = [_loader(getattr(yaml, name)) for name in ("CSafeLoader", "SafeLoader") if hasattr(yaml, name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +57,14 @@ class Document:
     places: dict[Path, Place]
 
 
-def read(text: str, report: Report) -> Document:
+def read(text: str, report: Report, loader: Any = LOADERS[0]) -> Document:
     """Parse one YAML document. Syntax errors (E100) and duplicate keys (E102) go to the report.
 
     All keys of mappings are strings, as written.
     """
     builder = _Builder(report)
     try:
-        root = yaml.compose(text, Loader=_Loader)
+        root = yaml.compose(_QUESTION.sub(_STAND_IN, text), Loader=loader)
         value = None if root is None else builder.build(root, ())
     except yaml.MarkedYAMLError as exc:
         where = exc.problem_mark or exc.context_mark
@@ -122,13 +131,13 @@ class _Builder:
             where = _mark(key.start_mark)
             if key.tag == _TAG + "merge":
                 merged = {**self._merge(key, value), **merged}
-            elif key.value in own:
-                first = own[key.value][0]
-                self._report.add("E102", where, f'duplicate key "{key.value}" (first at line {first.line})')
+            elif (name := _text(key)) in own:
+                first = own[name][0]
+                self._report.add("E102", where, f'duplicate key "{name}" (first at line {first.line})')
             else:
-                own[key.value] = (where, value)
+                own[name] = (where, value)
         self._merging.discard(id(node))
-        return own | {name: pair for name, pair in merged.items() if name not in own}
+        return {**own, **{name: pair for name, pair in merged.items() if name not in own}}
 
     def _merge(self, key: yaml.Node, value: yaml.Node) -> dict[str, tuple[Mark, yaml.Node]]:
         merged: dict[str, tuple[Mark, yaml.Node]] = {}
@@ -141,7 +150,7 @@ class _Builder:
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
-    text: str = node.value
+    text = _text(node)
     kind = node.tag.removeprefix(_TAG)
     try:
         if kind in ("str", "merge"):
@@ -157,6 +166,11 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     except (ValueError, KeyError):
         pass
     raise _unknown_tag(node)
+
+
+def _text(node: yaml.ScalarNode) -> str:
+    text: str = node.value
+    return text.replace(_STAND_IN, "?")
 
 
 def _unknown_tag(node: yaml.Node) -> yaml.MarkedYAMLError:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# An option's values: a tuple of words, or a type.
-Values = tuple[str, ...] | type
+# What an option may be: one of a tuple of words or flags, or anything of a type.
+Values = tuple[str | bool, ...] | type
 
 _TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
 
@@ -21,6 +21,13 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
         "media_mode": ("inline", "passthrough"),
         "aliases": dict,
         "capabilities": dict,
+        "include_thoughts": bool,
+        "resend_reasoning": bool,
+        "name_prefix": bool,
+        "prefill_text": str,
+        "function_ids": bool,
+        "store": bool,
+        "labels": bool,
     },
     "openai": {
         "stream": ("both", "only", "never"),
@@ -32,6 +39,7 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
 def wrong_value(values: Values, value: Any) -> str:
     """Why a value does not fit, "" if it does."""
     if isinstance(values, tuple):
-        return "" if value in values else f"must be {' or '.join(values)}"
+        fits = any(value is known or (isinstance(known, str) and value == known) for known in values)
+        return "" if fits else f"must be {' or '.join(str(known).lower() for known in values)}"
     fits = isinstance(value, values) and (values in (bool, object) or not isinstance(value, bool))
     return "" if fits else f"must be {_TYPES.get(values, values.__name__)}"

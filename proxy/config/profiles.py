@@ -52,6 +52,8 @@ class Profiles(Mapping[str, Profile]):
             declared = {
                 option: _values(given) for option, given in _mapping(layer.get("options")).items()
             } | declared
+            for surface in _mapping(layer.get("surfaces")).values():
+                declared |= options.BY_WIRE.get(str(_mapping(surface).get("speaks")), {})
             base_url = base_url or layer.get("base_url")
         if not surfaces:  # there is none of this name, or it is a table of models
             raise KeyError(name)
@@ -92,5 +94,5 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 def _values(given: Any) -> options.Values:
     """A declared option is a list of allowed words, or its default."""
     if isinstance(given, list):
-        return tuple(map(str, given))
+        return tuple(given)
     return type(given) if given is not None else object
