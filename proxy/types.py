@@ -264,8 +264,8 @@ class ChatRequest:
 class ImageRequest:
     """A picture request, parsed and checked: generation, edit or variation. None: the client did not say.
 
-    `references` are the pictures to work on, `mask` what to change in the first of them. `documented` and
-    `unknown` are as in `ChatRequest`.
+    `references` are the pictures to work on, `mask` what to change in the first of them. `user` is the
+    client's `safety_identifier`, else its `user`. `documented`, `unknown` and `dropped` are as in `ChatRequest`.
     """
 
     model: str
@@ -285,8 +285,11 @@ class ImageRequest:
     stream: bool = False
     partial_images: int | None = None
     user: str | None = None
+    run_in_background: bool = False
+    callback_url: str | None = None
     documented: Mapping[str, Any] = field(default_factory=dict)
     unknown: Mapping[str, Any] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
 
 
 # --- the upstream --------------------------------------------------------------------------------

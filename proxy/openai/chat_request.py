@@ -28,7 +28,9 @@ def parse(body: Any, *, history_images: int | None = 2, is_stored: IsStored | No
         )
     out: Json = {}
     if "extra_body" in body or "google" in body:
-        body = _unfold(body, out)
+        body, native = parameters.unfold(body)
+        if native:
+            out["native"] = native
     groups: dict[Group, None] = {}
     for key, value in body.items():
         if value is None:
@@ -54,28 +56,6 @@ def parse(body: Any, *, history_images: int | None = 2, is_stored: IsStored | No
         raise checks.invalid("top_logprobs", "it needs 'logprobs' to be true.")
     out["dropped"] = tuple(sorted(notes)) if notes else ()
     return ChatRequest(**out)
-
-
-def _unfold(body: Json, out: Json) -> Json:
-    """Lay out `extra_body`, which some clients really send, once or twice nested; the root wins.
-
-    Its `google` object, or the root's (openai-python merges `extra_body` into the root), becomes `native`.
-    """
-    native: Json = {}
-    path = ""
-    for _ in range(3):
-        if body.get("google") is not None:
-            native = {**checks.mapping(body["google"], f"{path}google"), **native}
-        inner = body.get("extra_body")
-        path += "extra_body."
-        body = {key: value for key, value in body.items() if key not in ("extra_body", "google")}
-        if inner is None:
-            break
-        inner = checks.mapping(inner, path[:-1])
-        body = {**inner, **{key: value for key, value in body.items() if value is not None}}
-    if native:
-        out["native"] = native
-    return body
 
 
 def _tools(body: Json, out: Json) -> None:

@@ -113,6 +113,26 @@ DOCUMENTED: dict[str, checks.Check] = {
 }
 
 
+def unfold(body: Json) -> tuple[Json, Json]:
+    """Lay out `extra_body`, which some clients really send, once or twice nested; the root wins.
+
+    Its `google` object, or the root's (openai-python merges `extra_body` into the root), comes second.
+    """
+    native: Json = {}
+    path = ""
+    for _ in range(3):
+        if body.get("google") is not None:
+            native = {**checks.mapping(body["google"], f"{path}google"), **native}
+        inner = body.get("extra_body")
+        path += "extra_body."
+        body = {key: value for key, value in body.items() if key not in ("extra_body", "google")}
+        if inner is None:
+            break
+        inner = checks.mapping(inner, path[:-1])
+        body = {**inner, **{key: value for key, value in body.items() if value is not None}}
+    return body, native
+
+
 def max_tokens(body: Json, out: Json) -> None:
     """`max_completion_tokens` wins; both are checked."""
     for field in ("max_tokens", "max_completion_tokens"):
