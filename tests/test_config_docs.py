@@ -81,6 +81,18 @@ def test_an_option_of_a_wire_is_described(option: str) -> None:
     assert option in ROWS
 
 
+# Where a wire's folder is called otherwise, and files that read a tool's own options.
+_FOLDERS = {"gemini": "gemini", "openai": "openai_chat"}
+_OTHER_OPTIONS = {"tools.py"}
+
+
+@pytest.mark.parametrize("wire", sorted(BY_WIRE))
+def test_an_option_that_a_wire_reads_can_be_written(wire: str) -> None:
+    files = (ROOT / "proxy" / "wires" / _FOLDERS[wire]).glob("*.py")
+    source = "".join(file.read_text(encoding="utf-8") for file in files if file.name not in _OTHER_OPTIONS)
+    assert set(re.findall(r'options(?:\.get\(|\[)"(\w+)"', source)) == set(BY_WIRE[wire])
+
+
 def test_every_code_is_described() -> None:
     source = "".join(file.read_text() for file in (ROOT / "proxy" / "config").glob("*.py"))
     codes = set(re.findall(r'"([EWN]1\d\d)"', source))

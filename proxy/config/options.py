@@ -11,7 +11,14 @@ from typing import Any
 # What an option may be: one of a tuple of words or flags, or anything of a type.
 Values = tuple[str | bool, ...] | type
 
-_TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
+_TYPES = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a mapping",
+    list: "a list",
+}
 
 BY_WIRE: Mapping[str, Mapping[str, Values]] = {
     "gemini": {
@@ -32,6 +39,13 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
     "openai": {
         "stream": ("both", "only", "never"),
         "unknown": ("forward", "drop"),
+        "max_tokens_field": ("max_tokens", "max_completion_tokens"),
+        "n": ("many", "one"),
+        "modalities": list,
+        "image_fields": ("image_config", "google", "root", "drop"),
+        "assistant_images": ("user", "parts", "drop"),
+        "history_reasoning": str,
+        "extra_body": ("none", "google"),
     },
 }
 
