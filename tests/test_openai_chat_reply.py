@@ -258,6 +258,26 @@ def test_calls_in_a_stream() -> None:
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
+def test_a_piece_of_a_call_that_says_nothing_is_not_sent() -> None:
+    events = [
+        ToolCall(0, "a", "f", "{}"),
+        ToolCall(0, "a", "f", ""),
+        ToolCall(0, "a", "f", "", signature="x"),
+    ]
+    found = deltas(*events, STOP)
+    assert len(found) == 4
+    late = {"extra_content": {"google": {"thought_signature": "x"}}}
+    assert found[2] == {"tool_calls": [{"index": 0, "function": {"arguments": ""}, **late}]}
+    assert message(*events, STOP)["tool_calls"][0]["extra_content"] == late["extra_content"]
+
+
+def test_the_tier_that_served_is_told() -> None:
+    """G-136"""
+    assert complete(Text("x"), Usage(service_tier="default"), STOP)["service_tier"] == "default"
+    chunks = frames(Text("x"), Usage(service_tier="default"), STOP)
+    assert [chunk.get("service_tier") for chunk in chunks] == [None, None, "default"]
+
+
 def test_a_call_without_its_own_id_gets_one() -> None:
     """G-151"""
     calls = message(

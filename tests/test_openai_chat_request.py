@@ -236,6 +236,12 @@ def test_the_body_is_not_changed() -> None:
             id="G-103 dated web search",
         ),
         pytest.param(
+            {"tools": [{"type": "openrouter:web_search"}]},
+            "tools",
+            (BuiltinTool("web_search"),),
+            id="OpenRouter's web search",
+        ),
+        pytest.param(
             {"tools": [{"googleSearch": {"timeRangeFilter": {}}}]},
             "tools",
             (BuiltinTool("web_search", {"timeRangeFilter": {}}, native=True),),
@@ -265,6 +271,34 @@ def test_the_body_is_not_changed() -> None:
             (BuiltinTool("maps", {"latitude": 1}, native=True),),
             id="maps",
         ),
+        pytest.param(
+            {"tools": [{"function": {"name": "f"}}]},
+            "tools",
+            (FunctionTool("f"),),
+            id="a function without type",
+        ),
+        pytest.param(
+            {"response_format": {"type": "text"}}, "response_format", ResponseFormat("text"), id="text format"
+        ),
+        pytest.param(
+            {"tools": [WEATHER], "tool_choice": {"type": "auto"}},
+            "tool_choice",
+            ToolChoice("auto"),
+            id="auto object",
+        ),
+        pytest.param(
+            {
+                "tools": [WEATHER],
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "mode": "auto",
+                    "tools": [{"type": "function", "name": "weather"}],
+                },
+            },
+            "tool_choice",
+            ToolChoice("auto", ("weather",)),
+            id="G-073 flat allowed tools",
+        ),
         pytest.param({"tool_choice": "none"}, "tool_choice", ToolChoice("none"), id="G-069 none"),
         pytest.param(
             {"tools": [WEATHER], "tool_choice": "required"}, "tool_choice", ToolChoice("required"), id="G-070"
@@ -274,6 +308,12 @@ def test_the_body_is_not_changed() -> None:
             "tool_choice",
             ToolChoice("required", ("weather",)),
             id="G-071 named",
+        ),
+        pytest.param(
+            {"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "weather"}},
+            "tool_choice",
+            ToolChoice("required", ("weather",)),
+            id="named as Anthropic does",
         ),
         pytest.param(
             {
@@ -457,6 +497,7 @@ def test_every_field_the_newest_sdk_documents_has_a_place() -> None:
             "tool_choice.allowed_tools.tools[0].function.name",
             "invalid_value",
         ),
+        ({"tool_choice": {"type": "any"}}, "tool_choice.type", "invalid_value"),
         ({"tool_choice": {"type": "custom", "custom": {}}}, "tool_choice.type", "unsupported_value"),
         ({"function_call": {"name": "x"}}, "function_call.name", "invalid_value"),
     ],

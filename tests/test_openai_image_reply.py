@@ -225,6 +225,16 @@ def test_a_stream_has_one_completed_event_for_each_picture() -> None:
     assert b'"output_format":"jpeg","quality":"auto","size":"8x4"' in last
 
 
+def test_a_streamed_picture_has_an_address_beside_its_bytes_when_one_is_asked_for() -> None:
+    (_, frame) = streamed([BOTH], response_format="url", link=lambda image: "https://p/1")
+    assert frame.endswith(b'"url":"https://p/1"}\n\n')
+    (_, frame) = streamed([BOTH], response_format="url")
+    assert b'"url"' not in frame
+    (_, frame) = streamed([VENDOR])
+    assert b'"b64_json":""' in frame
+    assert b'"url":"https://v/1"' in frame
+
+
 def sdk_events(body: bytes) -> list[Any]:
     transport = httpx.MockTransport(
         lambda request: httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body)

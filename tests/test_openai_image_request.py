@@ -177,6 +177,10 @@ def test_a_wrong_value_is_refused_by_name(fields: dict[str, Any], param: str, co
     assert (error.param, error.code) == (param, code)
 
 
+def test_a_body_must_be_an_object() -> None:
+    assert refusal([]).code == "invalid_type"
+
+
 def test_an_edit_needs_a_picture() -> None:
     error = refusal({"model": "m", "prompt": "x"}, "edit")
     assert (error.param, error.code) == ("image", "missing_required_parameter")

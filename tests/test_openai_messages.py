@@ -138,6 +138,29 @@ def test_roles(role: str, ours: str) -> None:
             id="file without data URL",
         ),
         pytest.param(
+            {
+                "type": "input_audio",
+                "input_audio": {"data": "data:audio/ogg;base64,UklGRg==", "format": "wav"},
+            },
+            MediaPart(
+                "audio",
+                Slice(b"UklGRg=="),
+                mime="audio/ogg",
+                where="messages[0].content[0].input_audio.data",
+            ),
+            id="audio as a data URL",
+        ),
+        pytest.param(
+            {"type": "file", "file": {"file_data": "JVBERg==", "format": "Application/PDF; a=b"}},
+            MediaPart(
+                "file",
+                Slice(b"JVBERg=="),
+                mime="application/pdf",
+                where="messages[0].content[0].file.file_data",
+            ),
+            id="file with a format",
+        ),
+        pytest.param(
             {"type": "input_file", "file_url": "https://x/a.pdf"},
             MediaPart("file", url="https://x/a.pdf", where="messages[0].content[0].file_url"),
             id="input_file",

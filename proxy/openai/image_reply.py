@@ -155,8 +155,10 @@ class ImageStreamRenderer:
             "size": facts.get("size", "auto"),
             "usage": usage(counted),
         }
-        if image.data is None or self._reply.response_format == "url":
-            body["url"] = _url(image, self._reply) or image.url
+        # The event's type demands bytes; an address stands beside them.
+        wanted = _url(image, self._reply) if self._reply.response_format == "url" else None
+        if (address := wanted or (image.url if image.data is None else None)) is not None:
+            body["url"] = address
         if self._reply.safety_identifier is not None:
             body["safety_identifier"] = self._reply.safety_identifier
         return [b"event: ", self._type.encode(), b"\ndata: ", *jsonio.dumps(body), b"\n\n"]

@@ -27,6 +27,7 @@ _BUILTIN_TYPES: dict[str, str] = {
     "computer_use_preview": "computer_use",
     "google_maps": "maps",
     "googleMaps": "maps",
+    "openrouter:web_search": "web_search",
 }
 
 # Gemini's own spelling, an object without `type`: {"googleSearch": {}}.
@@ -80,7 +81,7 @@ def parse_choice(value: Any, tools: Iterable[Tool]) -> ToolChoice:
         return ToolChoice(_MODES[checks.one_of(*_MODES)(value, path)])
     choice = checks.mapping(value, path)
     sort = choice.get("type")
-    if sort == "function":
+    if sort == "function" or sort == "tool":  # Anthropic's word, which other vendors take here too
         holder, where = _inner(choice, "function", path)
         return ToolChoice("required", _declared([holder.get("name")], where + ".name", tools))
     if sort == "allowed_tools":
