@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
@@ -68,8 +69,12 @@ class Vendor:
             await asyncio.gather(work, watch, return_exceptions=True)
 
     async def _work(self, exchange: Exchange, send: Send) -> None:
-        answer = self.handle(exchange)
-        reply = await answer if inspect.isawaitable(answer) else answer
+        try:
+            answer = self.handle(exchange)
+            reply = await answer if inspect.isawaitable(answer) else answer
+        except Exception as error:  # A fault of ours must be seen in the log, not taken for the vendor's.
+            exchange.notes["crash"] = "".join(traceback.format_exception(error))
+            reply = json_reply({"error": f"the simulator crashed: {error!r}"}, 500)
         exchange.raw = b""
         await _send(exchange, reply, send)
 

@@ -74,7 +74,7 @@ class Mind:
         answer = Answer(thought_tokens=self._thought_tokens())
         modalities = self.config.get("responseModalities") or ()
         calls = self._calls()
-        if "unexpected" in self.orders or self.orders.word("finish") == "UNEXPECTED_TOOL_CALL":
+        if self.orders.word("finish") == "UNEXPECTED_TOOL_CALL":
             calls = [{"name": "list_files", "args": {}}]
         if calls:
             self._call(answer, calls)

@@ -162,15 +162,20 @@ def _body(exchange: Exchange) -> Any:
 
 def _list(exchange: Exchange) -> Reply:
     names = [*models.MODELS, *models.LATEST]
-    size = int(exchange.query.get("pageSize") or _PAGE)
-    start = int(exchange.query.get("pageToken") or 0)
+    size, start = exchange.query.get("pageSize") or str(_PAGE), exchange.query.get("pageToken") or "0"
+    if not size.isdecimal() or not start.isdecimal():
+        raise Refused("* ListModelsRequest.page_token: Invalid page token.")
+    return json_reply(_page(int(size), int(start)))
+
+
+def _page(size: int, start: int) -> Json:
     page = []
     for name in names[start : start + size]:
         model = models.find(name)
         assert model is not None
         page.append({**model.listed(), "name": f"models/{name}"})
     more = {"nextPageToken": str(start + size)} if start + size < len(names) else {}
-    return json_reply({"models": page, **more})
+    return {"models": page, **more}
 
 
 def _odd(envelope: render.Envelope, orders: Directives) -> Json | None:
