@@ -34,9 +34,14 @@ def check_profile(name: str, data: Any, lookup: Lookup = lambda name: None) -> l
     if not isinstance(surfaces, Mapping) or not surfaces:
         problems.add("E106", (), 'the profile has no "surfaces"')
         return problems
-    for surface in surfaces:
-        own = (top.data.get("surfaces") or {}).get(surface) or {}
-        _check_surface(own, surfaces[surface], ("surfaces", surface), problems, options)
+    for surface, merged in surfaces.items():
+        if isinstance(merged, Mapping):
+            own = (top.data.get("surfaces") or {}).get(surface) or {}
+            _check_surface(own, merged, ("surfaces", surface), problems, options)
+        else:
+            problems.add(
+                "E103", ("surfaces", surface), f"{shown(('surfaces', surface))} must be a mapping of keys"
+            )
     return list(dict.fromkeys(problems))
 
 

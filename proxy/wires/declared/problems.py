@@ -27,10 +27,18 @@ class Problems(list[Problem]):
 
     def unknown(self, code: str, path: Where, what: str, name: str, known: Iterable[str]) -> None:
         """Complain about a name that is none of `known`, and suggest the nearest."""
-        names = list(known)
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-        hint = f'did you mean "{close[0]}"?' if close else f"there are {', '.join(names)}"
-        self.add(code, path, f"unknown {what} {name}", hint)
+        self.add(code, path, f"unknown {what} {name}", nearest(name, known))
+
+    def unknown_key(self, path: Where, known: Iterable[str]) -> None:
+        """Complain about the key that `path` ends with."""
+        key = str(path[-1])
+        self.add("E101", path, f'unknown key "{key}" in {shown(path[:-1])}', nearest(key, known))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f'did you mean "{close[0]}"?' if close else f"there are {', '.join(names) or 'none'}"
 
 
 class Mapped:
@@ -50,7 +58,7 @@ class Mapped:
                     "E126", (*where, key), f"{key!r} is no text, so it cannot be a key", "put it in quotes"
                 )
             elif key not in names:
-                problems.unknown("E101", (*where, key), "key", f'"{key}" in {shown(where)}', names)
+                problems.unknown_key((*where, key), names)
         self.data = {key: value for key, value in data.items() if key in names and value is not None}
 
     def __contains__(self, key: str) -> bool:

@@ -162,9 +162,8 @@ def effective(data: Data, lookup: Lookup) -> Data:
     surfaces = data.get("surfaces")
     if isinstance(surfaces, Mapping):
         merged = {
-            name: merge_surface(shared, surface)
+            name: merge_surface(shared, surface) if isinstance(surface, Mapping) else surface
             for name, surface in surfaces.items()
-            if isinstance(surface, Mapping)
         }
         data = {**data, "surfaces": merged}
     return {key: value for key, value in data.items() if key not in shared}
@@ -179,7 +178,11 @@ def _extended(data: Data, lookup: Lookup, seen: tuple[str, ...]) -> Data:
     merged = merge_surface(base, {key: value for key, value in data.items() if key != "extends"})
     ours, theirs = data.get("surfaces"), base.get("surfaces")
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        both = {name: merge_surface(theirs[name], ours[name]) for name in ours if name in theirs}
+        both = {
+            name: merge_surface(theirs[name], ours[name])
+            for name in ours
+            if isinstance(theirs.get(name), Mapping) and isinstance(ours[name], Mapping)
+        }
         merged = {**merged, "surfaces": {**theirs, **ours, **both}}
     return {key: value for key, value in merged.items() if key != "extends"}
 
@@ -193,7 +196,7 @@ def load_profile(name: str, data: Data, lookup: Lookup = lambda name: None) -> P
     problems = Problems()
     options = read_options(whole.get("options") or {}, ("options",), problems)
     surfaces = whole.get("surfaces") or {}
-    if problems or not surfaces:
+    if problems or not surfaces or not all(isinstance(body, Mapping) for body in surfaces.values()):
         raise ProfileError(name, problems or [Problem("E106", (), 'the profile has no "surfaces"')])
     auth = whole.get("auth") or {}
     return Profile(

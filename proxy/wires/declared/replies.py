@@ -128,7 +128,7 @@ class Reply:
         provider = str(self.task["provider"])
         named = isinstance(complaint.payload, Mapping) and error_class is not ErrorClass.LOST
         bought = False if named and self.variant.billing.refunded_on_failure else None
-        if bought is None and self.phase != "submit":
+        if bought is None and (self.phase != "submit" or error_class is ErrorClass.EMPTY):
             bought = True
         return failures.failure(
             error_class, complaint, provider, default=default.replace("{}", provider, 1), bought=bought

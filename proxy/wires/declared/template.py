@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -191,7 +192,7 @@ def _form(data: Mapping[Any, Any], where: Where, scope: Scope, problems: Problem
     for key in data:
         if key != form and key not in _FORMS.get(form, ()):
             known = sorted(_FORMS[form]) if form else list(_FORMS)
-            problems.unknown("E101", (*where, key), "key", f'"{key}" in {shown(where)}', known)
+            problems.unknown_key((*where, key), known)
     missing = {"$map": "$to", "$each": "$as"}.get(form)
     if missing and missing not in data:
         problems.add("E106", where, f"{shown(where)} has {form} but no {missing}")
@@ -256,12 +257,13 @@ _METHODS = ("GET", "POST", "PUT", "DELETE")
 def read_request_line(value: Any, where: Where, problems: Problems) -> RequestLine:
     method, _, target = value.partition(" ") if isinstance(value, str) else ("", "", "")
     target = target.strip()
-    if method not in _METHODS or not target.startswith(("/", "{")):
+    is_whole = re.fullmatch(r"[^{}\s]*(?:\{[^{}\s]*\}[^{}\s]*)*", target)
+    if method not in _METHODS or not target.startswith(("/", "{")) or not is_whole:
         problems.add(
             "E103",
             where,
             f"{shown(where)} is {value!r}; it must be a method and a path",
-            "GET /tasks/{task.id}",
+            "write for example GET /tasks/{task.id}",
         )
         return RequestLine("POST", ("/",))
     pieces = target.replace("}", "{").split("{")

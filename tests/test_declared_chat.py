@@ -1,0 +1,193 @@
+"""Chat surfaces of profiles: another wire talks, the profile moves its calls and unwraps its replies."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import Call, ChatRequest, Finish, FunctionTool, Message, Text, TextPart, ToolChoice, Usage
+from proxy.wires.declared import ChatDelegate
+from proxy.wires.gemini import GeminiWire
+from tests.declared import shipped, target
+
+ASKED = ChatRequest("gemini-flash", (Message("user", (TextPart("用一句话解释相对论"),)),))
+JLIKE = target("jlike", "gemini-3-flash-preview", "text")
+CANDIDATES = {
+    "candidates": [{"content": {"role": "model", "parts": [{"text": "hi"}]}, "finishReason": "STOP"}],
+    "usageMetadata": {
+        "promptTokenCount": 3,
+        "candidatesTokenCount": 1,
+        "thoughtsTokenCount": 5,
+        "totalTokenCount": 9,
+    },
+}
+
+
+def jlike():
+    return ChatDelegate(GeminiWire(), shipped("jlike").surface("text"))
+
+
+def read(wire, payload, request=ASKED, where=JLIKE):
+    reader = wire.reader(request, where, wire.build(request, where))
+    return [*reader.feed(payload), *reader.close()]
+
+
+class Echo:
+    """An inner wire that builds a fixed call and reads texts."""
+
+    def build(self, request, target, repairs=frozenset()):
+        return Call(
+            "/chat/completions", {"model": target.model, "stream": request.stream}, stream=request.stream
+        )
+
+    def reader(self, request, target, call):
+        return self
+
+    def feed(self, payload):
+        return [Text(payload["choices"][0]["text"])]
+
+    def close(self):
+        return []
+
+    def error(self, status, headers, body, target):
+        return UpstreamError(ErrorClass.INTERNAL, "the inner wire's reading")
+
+    def repair(self, error):
+        return "cure"
+
+    def calls_needed(self, request, target):
+        return request.n
+
+    def keeps_url(self, url, target):
+        return url.startswith("https:")
+
+
+def test_jlike_text_as_on_its_page():
+    """000: the example of /gemini3/generate: the model is in the body, the rest is Gemini's."""
+    call = jlike().build(ASKED, JLIKE)
+    assert (call.method, call.path, call.stream) == ("POST", "/gemini3/generate", False)
+    assert call.body["model"] == "gemini-3-flash-preview"
+    assert call.body["contents"] == [{"role": "user", "parts": [{"text": "用一句话解释相对论"}]}]
+    assert set(call.body) <= {"model", "contents", "generationConfig", "tools", "systemInstruction"}
+
+
+def test_jlike_is_asked_for_a_whole_reply_also_when_the_client_streams():
+    """000 documents no streaming."""
+    call = jlike().build(replace(ASKED, stream=True), JLIKE)
+    assert (call.path, call.stream) == ("/gemini3/generate", False)
+
+
+def test_what_jlike_does_not_pass_through_is_named():
+    request = replace(
+        ASKED,
+        tools=(FunctionTool("f", "does f", {"type": "object", "properties": {}}),),
+        tool_choice=ToolChoice("required"),
+        safety_settings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
+    )
+    call = jlike().build(request, JLIKE)
+    assert "toolConfig" not in call.body
+    assert "safetySettings" not in call.body
+    assert {"tool_choice", "safety_settings"} <= set(call.dropped)
+
+
+@pytest.mark.parametrize("wrap", [None, "data", "result", "response"])
+def test_the_reply_is_found_where_it_lies(wrap):
+    payload = {"success": True, wrap: CANDIDATES} if wrap else CANDIDATES
+    events = read(jlike(), payload)
+    assert [event.text for event in events if isinstance(event, Text)] == ["hi"]
+    assert [event.reason for event in events if isinstance(event, Finish)] == ["stop"]
+    (usage,) = [event for event in events if isinstance(event, Usage)]
+    assert (usage.prompt, usage.completion, usage.vendor) == (3, 6, None)
+
+
+@pytest.mark.parametrize("where", ["top", "data"])
+def test_the_vendor_s_charge_is_kept_beside_the_usage(where):
+    """V-008: kept for the ledger; whether a client sees it is not decided here."""
+    charge = {"_billing": {"cost": 0.02, "actual_cost": "0.018"}}
+    payload = {**CANDIDATES, **charge} if where == "top" else {"data": {**CANDIDATES, **charge}}
+    (usage,) = [event for event in read(jlike(), payload) if isinstance(event, Usage)]
+    assert usage.vendor == charge
+
+
+def test_an_error_with_http_200_is_an_error():
+    """V-002"""
+    with pytest.raises(UpstreamError) as caught:
+        read(jlike(), {"success": False, "error": "no such model", "error_code": "INVALID_PARAMS"})
+    assert (caught.value.error_class, caught.value.message) == (ErrorClass.BAD_REQUEST, "no such model")
+    with pytest.raises(UpstreamError) as caught:
+        read(jlike(), {"success": False, "error": "blocked", "error_code": "PROMPT_BLOCKED"})
+    assert caught.value.code == "content_policy_violation"
+    with pytest.raises(UpstreamError) as caught:
+        read(jlike(), {"success": False, "error": "?"})
+    assert caught.value.error_class is ErrorClass.INTERNAL
+
+
+def test_jlike_statuses_are_read_by_the_profile():
+    """V-001"""
+    body = b'{"success": false, "error": "no points left", "error_code": "INSUFFICIENT"}'
+    error = jlike().error(402, {}, body, JLIKE)
+    assert (error.error_class, error.status, error.provider) == (ErrorClass.QUOTA, 429, "jlike")
+
+
+@pytest.mark.parametrize("relay", ["aigcbest", "xiaotian"])
+@pytest.mark.parametrize(
+    ("status", "body", "error_class"),
+    [
+        (403, {"type": "new_api_error", "code": "insufficient_user_quota"}, ErrorClass.QUOTA),
+        (403, {"code": "pre_consume_token_quota_failed"}, ErrorClass.QUOTA),
+        (503, {"message": "no channel for model", "type": "new_api_error"}, ErrorClass.UNAVAILABLE),
+        (400, {"code": "prompt_blocked"}, ErrorClass.BLOCKED),
+        (500, None, ErrorClass.INTERNAL),
+    ],
+)
+def test_relay_errors(relay, status, body, error_class):
+    """V-021, V-022: what the rules do not know is for the wire that speaks the dialect."""
+    wire = ChatDelegate(Echo(), shipped(relay).surface())
+    raw = json.dumps({"error": body}).encode() if body else b"<html>"
+    error = wire.error(status, {}, raw, target(relay, "m"))
+    assert error.error_class is error_class
+    assert (error.message == "the inner wire's reading") == (status == 500)
+
+
+def test_a_relay_s_call_is_the_inner_wire_s():
+    """002, 004: ordinary Chat Completions, whole and streamed."""
+    wire = ChatDelegate(Echo(), shipped("xiaotian").surface())
+    call = wire.build(replace(ASKED, stream=True), target("xiaotian", "gemini-3-pro-image-preview"))
+    assert (call.path, call.stream) == ("/chat/completions", True)
+    assert call.body == {"model": "gemini-3-pro-image-preview", "stream": True}
+
+
+def test_a_model_may_need_more_in_its_body():
+    """002: modalities, for the older picture models."""
+    wire = ChatDelegate(Echo(), shipped("aigcbest").surface())
+    old = wire.build(ASKED, target("aigcbest", "gemini-2.0-flash-preview-image-generation"))
+    assert old.body["modalities"] == ["text", "image"]
+    assert "modalities" not in wire.build(ASKED, target("aigcbest", "gemini-2.5-flash-image")).body
+
+
+def test_where_nothing_is_to_be_unwrapped_the_inner_reader_reads_alone():
+    """It runs for every chunk."""
+    inner = Echo()
+    wire = ChatDelegate(inner, shipped("xiaotian").surface())
+    assert wire.reader(ASKED, target("xiaotian", "m"), wire.build(ASKED, target("xiaotian", "m"))) is inner
+
+
+def test_other_questions_go_to_the_inner_wire():
+    wire = ChatDelegate(Echo(), shipped("xiaotian").surface())
+    where = target("xiaotian", "m")
+    assert wire.repair(ValueError()) == "cure"
+    assert wire.calls_needed(replace(ASKED, n=2), where) == 2
+    assert wire.keeps_url("https://example.com", where)
+
+
+def test_a_registry_reads_how_to_speak():
+    surface = shipped("jlike").surface("text")
+    assert (surface.speaks, surface.path, surface.model_in_body, surface.streams) == (
+        "gemini",
+        "/gemini3/generate",
+        True,
+        False,
+    )
+    assert surface.unwrap == ("data", "result", "response")
+    assert shipped("jlike").surface("image").speaks is None

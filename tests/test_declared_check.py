@@ -1,0 +1,266 @@
+"""Profiles are checked like programs: everything that is wrong, each at its own line and column."""
+
+import pytest
+
+from proxy.config import document
+from proxy.config.problems import Report
+from proxy.wires.declared import ProfileError, check_profile, effective, load_profile
+from tests.declared import NAMES, PROFILES, data, read
+
+SMALL = """
+base_url: https://api.example.com
+surfaces:
+  image:
+    submit: {request: POST /jobs, body: {model: $model, prompt: $prompt}}
+    task: {id: id}
+    poll: {request: "GET /jobs/{task.id}"}
+    state: {path: status, pending: [queued], success: [done], failed: [error]}
+    result: {images: "urls[]"}
+"""
+
+
+def complaints(text, name="x", lookup=lambda name: None):
+    """`line CODE [the text it points at] message; hint` of everything that is wrong."""
+    report = Report("x.yaml", text)
+    found = document.read(text, report)
+    report.places = found.places
+    if not report.problems:
+        for problem in check_profile(name, found.value, lookup):
+            report.add(*problem, at_key=problem.code == "E101")
+    lines = text.splitlines()
+    return [
+        f"{one.line} {one.code} [{lines[one.line - 1][one.column - 1 :][:12]}] {one.message}; {one.hint}"
+        for one in report.sorted()
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_shipped_profiles_are_right(name):
+    assert complaints((PROFILES / f"{name}.yaml").read_text(encoding="utf-8"), name) == []
+
+
+def test_the_small_profile_is_right():
+    assert complaints(SMALL) == []
+
+
+MISTAKES = {
+    "E120": (
+        "task: {id: id}",
+        "task: {poll_url: u}",
+        '7 E120 ["GET /jobs/{] poll.request uses {task.id} but task.id is missing; '
+        "say where the submit reply has it: task: {id: ...}",
+    ),
+    "E121": (
+        "failed: [error]",
+        "failed: [error, done]",
+        '8 E121 [[error, done] state "done" is listed under success and failed; ',
+    ),
+    "E122": (
+        "prompt: $prompt",
+        "prompt: $promtp",
+        '5 E122 [$promtp}}] unknown input $promtp; did you mean "$prompt"?',
+    ),
+    "E122 option": (
+        "prompt: $prompt",
+        "prompt: $options.style",
+        "5 E122 [$options.sty] unknown option $options.style; there are none",
+    ),
+    "E122 line": (
+        "{task.id}",
+        "{task.uuid}",
+        '7 E122 ["GET /jobs/{] unknown input {task.uuid}; did you mean "{task.id}"?',
+    ),
+    "E123": (
+        '"urls[]"',
+        '"urls[*"',
+        '9 E123 ["urls[*"}] "urls[*" is not a valid path (column 7: it ends too early); ',
+    ),
+    "E123 JSONPath": (
+        '"urls[]"',
+        '"$.urls[*]"',
+        '9 E123 ["$.urls[*]"}] "$.urls[*]" is not a valid path (column 1: unexpected "$"); '
+        'paths are JMESPath, which starts without "$": urls[*]',
+    ),
+    "E123 function": (
+        '"urls[]"',
+        '"lenght(urls)"',
+        '9 E123 ["lenght(urls] unknown function in path "lenght(urls)": lenght; did you mean "length"?',
+    ),
+    "E101": (
+        "result:",
+        "resutl:",
+        '9 E101 [resutl: {ima] unknown key "resutl" in surfaces.image; did you mean "result"?',
+    ),
+    "E101 nested": (
+        "status, pending",
+        "status, ending",
+        '8 E101 [ending: [que] unknown key "ending" in surfaces.image.state; did you mean "pending"?',
+    ),
+    "method": (
+        "POST /jobs",
+        "SEND /jobs",
+        "5 E103 [SEND /jobs, ] surfaces.image.submit.request is 'SEND /jobs'; it must be a method and a path"
+        "; write for example GET /tasks/{task.id}",
+    ),
+    "E143": (
+        'GET /jobs/{task.id}"',
+        'GET /jobs/{task.id}", every: 4',
+        '7 E143 [4}] surfaces.image.poll.every "4" has no unit; write 4s',
+    ),
+    "base_url": (
+        "https://api.example.com",
+        "api.example.com",
+        "2 E103 [api.example.] base_url must be an address like https://host/path; ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), MISTAKES.values(), ids=MISTAKES)
+def test_each_mistake_has_its_place_and_a_hint(old, new, expected):
+    """V-048"""
+    assert old in SMALL
+    assert expected in complaints(SMALL.replace(old, new))
+
+
+def test_all_mistakes_are_told_in_one_run():
+    text = (
+        SMALL.replace("$prompt", "$promtp")
+        .replace('"urls[]"', '"urls[*"')
+        .replace("[queued]", "[queued, done]")
+    )
+    assert [one.split()[1] for one in complaints(text)] == ["E122", "E121", "E123"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SMALL.replace('"urls[]"', "urls[]"),  # a list begins inside a flow mapping
+        SMALL.replace("status, pending", "status, pending: [a], pending"),
+    ],
+)
+def test_what_is_not_yaml_is_told_by_the_reader_of_the_file(text):
+    """V-048: an unquoted [] in a flow mapping; a key twice."""
+    (complaint,) = complaints(text)
+    assert complaint.split()[1] in ("E100", "E102")
+
+
+def test_a_key_that_is_a_boolean_is_refused():
+    """V-048: readers of YAML 1.1 make True of `on`."""
+    value = read(SMALL)
+    value["surfaces"]["image"]["submit"]["body"][True] = 1
+    value["surfaces"]["image"][False] = {}
+    found = {(one.code, one.path, one.message) for one in check_profile("x", value)}
+    assert ("E126", ("surfaces", "image", False), "False is no text, so it cannot be a key") in found
+    where = ("surfaces", "image", "submit", "body", True)
+    assert ("E126", where, "True is no text, so it cannot be a key") in found
+
+
+def test_overlays_are_checked_at_their_own_lines():
+    text = (
+        SMALL
+        + "    models:\n      small-*:\n        size: {tiers: [1k]}\n        submit: {body: {p: $promt}}\n"
+    )
+    assert complaints(text) == [
+        "12 E103 [[1k]}] surfaces.image.models[\"small-*\"].size.tiers is '1k'; "
+        "it must be one of 512, 1K, 2K, 3K, 4K, 8K; ",
+        '13 E122 [$promt}}] unknown input $promt; did you mean "$prompt"?',
+    ]
+
+
+def test_overlays_and_surface_are_checked_together():
+    text = SMALL + "    models: {m: {state: {canceled: [done]}}}\n    with_references: {task: {id: null}}\n"
+    assert {one.split()[1] for one in complaints(text)} == {"E120", "E121"}
+
+
+@pytest.mark.parametrize(
+    ("surface", "expected"),
+    [
+        ("{submit: {body: {}}}", 'surfaces.image has no "submit.request"; '),
+        ("{submit: {request: POST /x}}", 'surfaces.image has no "result.images"; '),
+        ("{speaks: klingon}", "surfaces.image.speaks is 'klingon'; it must be one of gemini, openai; "),
+        ("{speaks: openai, path: chat}", "surfaces.image.path must be a path that starts with /; "),
+        ("[]", "surfaces.image must be a mapping of keys; "),
+    ],
+)
+def test_a_surface_must_be_complete(surface, expected):
+    (complaint,) = complaints(f"\nbase_url: https://a.example\nsurfaces: {{image: {surface}}}\n")
+    assert complaint.split("] ", 1)[1] == expected
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "{http: [400]}",
+        "{class: blocked}",
+        "{class: moderation, http: [400]}",
+        "{class: blocked, http: [a]}",
+        "5",
+    ],
+)
+def test_a_rule_needs_a_known_class_and_a_condition(rule):
+    text = SMALL + f"errors: {{message: error, rules: [{rule}]}}\n"
+    assert complaints(text)
+
+
+@pytest.mark.parametrize(
+    "value", [None, [], "text", {"surfaces": {}}, {"surfaces": []}, {"surfaces": {"a": None}}, {}]
+)
+def test_what_is_no_profile_at_all_is_a_problem(value):
+    assert check_profile("x", value)
+    with pytest.raises((ProfileError, AttributeError)):
+        load_profile("x", value or {}).surface("a").variant("m")
+
+
+def test_a_profile_with_another_name_inside_is_a_problem():
+    (problem,) = check_profile("x", {**read(SMALL), "name": "y"})
+    assert problem[:2] == ("E103", ("name",))
+
+
+# --- extends ---------------------------------------------------------------------------------------
+
+CHILD = """
+extends: evolink
+base_url: https://other.example
+surfaces:
+  image:
+    submit: {request: POST /v2/images}
+    poll: {every: 10s}
+    limits: {max_references: null}
+"""
+
+
+def test_a_profile_may_extend_another_and_shows_what_it_comes_to():
+    """V-058: keys of a section one by one, values whole, null takes away."""
+    whole = effective(read(CHILD), data)
+    image, parent = whole["surfaces"]["image"], data("evolink")["surfaces"]["image"]
+    assert whole["base_url"] == "https://other.example"
+    assert image["submit"] == {**parent["submit"], "request": "POST /v2/images"}
+    assert image["poll"] == {**parent["poll"], "every": "10s"}
+    assert image["limits"] == {**parent["limits"], "max_references": None}
+    assert image["errors"] == data("evolink")["errors"]
+    assert image["state"] == parent["state"]
+    assert "extends" not in whole
+
+
+def test_an_extended_profile_is_checked_and_loaded():
+    value = read(CHILD)
+    assert check_profile("child", value, data) == []
+    variant = load_profile("child", value, data).surface().variant("m")
+    assert (variant.poll.plan.every_s, variant.limits.max_references) == (10, None)
+
+
+def test_inherited_and_own_words_are_checked_together():
+    """E121"""
+    value = read(CHILD)
+    value["surfaces"]["image"]["state"] = {"lost": ["completed"]}
+    assert [one.code for one in check_profile("child", value, data)] == ["E121"]
+
+
+def test_the_extended_profile_must_exist():
+    codes = [one.code for one in check_profile("child", read(CHILD))]
+    assert "E115" in codes
+
+
+def test_profiles_that_extend_each_other_do_not_hang():
+    ring = {"a": {**read(SMALL), "extends": "b"}, "b": {**read(SMALL), "extends": "a"}}
+    assert effective(ring["a"], ring.get)["base_url"] == "https://api.example.com"
