@@ -161,7 +161,6 @@ def _body(exchange: Exchange) -> Any:
 
 
 def _list(exchange: Exchange) -> Reply:
-    names = [*models.MODELS, *models.LATEST]
     size, start = exchange.query.get("pageSize") or str(_PAGE), exchange.query.get("pageToken") or "0"
     if not size.isdecimal() or not start.isdecimal():
         raise Refused("* ListModelsRequest.page_token: Invalid page token.")
@@ -169,6 +168,7 @@ def _list(exchange: Exchange) -> Reply:
 
 
 def _page(size: int, start: int) -> Json:
+    names = [*models.MODELS, *models.LATEST]
     page = []
     for name in names[start : start + size]:
         model = models.find(name)
