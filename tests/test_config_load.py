@@ -163,6 +163,18 @@ def test_an_optional_variable_may_be_missing(tmp_path: Path) -> None:
     assert found.problems == []
 
 
+def test_an_optional_variable_cannot_stand_for_what_is_needed(tmp_path: Path) -> None:
+    found = loaded("keys: [{name: env:NAME?, key: env:KEY?}]", tmp_path)
+    assert [problem.message for problem in found.problems] == ['keys[0] has no "name"']
+
+
+def test_an_optional_item_of_a_list_is_left_out(tmp_path: Path) -> None:
+    found = loaded('keys: [{name: app, key: env:KEY?, models: [flash, "env:MORE?"]}]', tmp_path)
+    assert found.config is not None
+    assert found.config.keys[0].models == ["flash"]
+    assert found.problems == []
+
+
 def test_a_provider_without_its_key_is_off_and_says_so(tmp_path: Path) -> None:
     text = "version: 1\nproviders:\n  a: {wire: openai, base_url: https://x.example, keys: [env:A_KEY]}\n"
     found = loaded(text, tmp_path)

@@ -78,7 +78,7 @@ def _check(
     report.places = read.places
     report.secrets = tuple(text for _, text, sure in secrets.literals(read.value) if sure)
     resolved = secrets.resolve(read.value, environ, folder, report)
-    config = validate(resolved.tree, report, resolved.left_out)
+    config = validate(resolved.tree, report, resolved.faulty, resolved.optional)
     off = _check_between(read.value, resolved, config, report)
     return config, off
 

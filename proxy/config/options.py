@@ -39,6 +39,8 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
     "openai": {
         "stream": ("both", "only", "never"),
         "unknown": ("forward", "drop"),
+        "media_mode": ("inline", "passthrough"),
+        "think_tags": bool,
         "max_tokens_field": ("max_tokens", "max_completion_tokens"),
         "n": ("many", "one"),
         "modalities": list,

@@ -92,11 +92,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A tree without references, the faults met on the way, and the places now without a value."""
+    """A tree without references, and the places now without a value: by a fault, or because they may be."""
 
     tree: Any
     faults: list[Fault]
-    left_out: set[Path]
+    faulty: set[Path]
+    optional: set[Path]
 
 
 def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Report) -> Resolved:
@@ -106,13 +107,16 @@ def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Rep
     is a fault for the caller. `profiles` are not looked into: a profile has no environment.
     """
     faults: list[Fault] = []
-    left_out: set[Path] = set()
+    faulty: set[Path] = set()
+    optional: set[Path] = set()
 
     def value_of(text: str, path: Path) -> str | None:
         found = _ENVIRONMENT.match(text)
         if found:
             value = environ.get(found[1])
-            if not value and not found[2]:
+            if not value and found[2]:
+                optional.add(path)
+            elif not value:
                 faults.append(Fault(path, found[1]))
             return value or None
         if text.startswith("file:"):
@@ -128,7 +132,7 @@ def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Rep
         if isinstance(value, str):
             found = value_of(value, path)
             if found is None:
-                left_out.add(path)
+                faulty.add(path)
             return found
         if isinstance(value, dict):
             pairs = {name: (inner, walk(inner, (*path, name))) for name, inner in value.items()}
@@ -143,7 +147,7 @@ def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Rep
     if profiles:
         tree |= profiles
         resolved |= profiles
-    return Resolved(resolved, faults, left_out)
+    return Resolved(resolved, faults, faulty - optional, optional)
 
 
 def _from_file(text: str, path: Path, folder: FilePath, report: Report) -> str | None:

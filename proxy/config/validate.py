@@ -34,10 +34,13 @@ _MESSAGES = {
 _TYPES = {bool: "true/false", int: "number", float: "number", list: "list", dict: "mapping"}
 
 
-def validate(tree: Any, report: Report, left_out: Set[Path] = frozenset()) -> Config:
+def validate(
+    tree: Any, report: Report, faulty: Set[Path] = frozenset(), optional: Set[Path] = frozenset()
+) -> Config:
     """The configuration as far as it is right; the rest is in the report.
 
-    Nothing is said about places that were left out: whoever did that has spoken.
+    Nothing is said about `faulty` places, which are reported already, nor about items of lists that are
+    `optional` and not there.
     """
     if not isinstance(tree, dict):
         report.add("E103", (), "the file must be a mapping with version, providers and models")
@@ -49,7 +52,8 @@ def validate(tree: Any, report: Report, left_out: Set[Path] = frozenset()) -> Co
             errors = exc.errors(include_url=False)
         if attempt == 0:
             for error in errors:
-                if error["loc"] not in left_out:
+                place = error["loc"]
+                if place not in faulty and (place not in optional or error["type"] == "missing"):
                     _report(error, report)
         tree = _without(tree, [_culprit(error) for error in errors])
     return Config()
