@@ -1,0 +1,103 @@
+"""functionCall parts into whole calls: the client's names, unique ids, arguments that come in pieces."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from proxy import jsonio
+from proxy.types import ChatRequest, FunctionTool, Json
+from proxy.wires.gemini.lenient import dict_of, dicts_of
+
+_STEP = re.compile(r"""\.([^.\[\]]+)|\[(\d+)\]|\['([^']*)'\]|\["([^"]*)"\]""")
+_LITERALS = ("stringValue", "numberValue", "boolValue")
+
+
+class FunctionNames:
+    """From the upstream's name of a function to the client's. `renamed` is what the request changed."""
+
+    def __init__(self, request: ChatRequest, renamed: Mapping[str, str]) -> None:
+        self._renamed = renamed
+        self._declared = {tool.name for tool in request.tools if isinstance(tool, FunctionTool)}
+
+    def client_name(self, name: str) -> str:
+        # Models invent namespaces, `default_api:name` and `default_api.name` above all.
+        for candidate in (name, name.rpartition(":")[2], name.rpartition(".")[2]):
+            if candidate in self._renamed:
+                return self._renamed[candidate]
+            if candidate in self._declared:
+                return candidate
+        return name
+
+
+class OpenCall:
+    """A call whose arguments come in pieces (Vertex, streamFunctionCallArguments)."""
+
+    __slots__ = ("arguments", "id", "name", "signature")
+
+    def __init__(self, name: str, id: Any, signature: str | None) -> None:
+        self.name = name
+        self.id = id
+        self.signature = signature
+        self.arguments: Json = {}
+
+    def add(self, call: Json) -> None:
+        """Take what a functionCall says of the arguments: whole ones, and pieces by JSON path."""
+        self.arguments.update(dict_of(call.get("args")))
+        for piece in dicts_of(call.get("partialArgs")):
+            if isinstance(piece.get("jsonPath"), str):
+                _put(self.arguments, _steps(piece["jsonPath"]), _literal(piece))
+
+
+def arguments_text(arguments: Any) -> str:
+    """Compact JSON in raw UTF-8; `{}` where there are none. A reseller's string is passed as it is."""
+    if isinstance(arguments, str):
+        return arguments.strip() or "{}"
+    if arguments is None:
+        return "{}"
+    return b"".join(jsonio.dumps(arguments)).decode()
+
+
+def call_id(given: Any, taken: set[str]) -> str:
+    """The upstream's id if it is usable and new in this reply, else a random one."""
+    id = given if isinstance(given, str) and given and given not in taken else f"call_{secrets.token_hex(12)}"
+    taken.add(id)
+    return id
+
+
+def _steps(path: str) -> list[str | int]:
+    """The keys and indexes of a JSON path such as `$.recipe.steps[0]['a b']`."""
+    steps: list[str | int] = []
+    for dotted, index, single, double in _STEP.findall(path.removeprefix("$")):
+        steps.append(int(index) if index else dotted or single or double)
+    return steps
+
+
+def _literal(piece: Json) -> Any:
+    return next((piece[name] for name in _LITERALS if name in piece), None)
+
+
+def _put(root: Json, steps: list[str | int], value: Any) -> None:
+    """Set the value at a path, making what is missing on the way. A string continues the string there."""
+    if not steps:
+        return
+    place: Any = root  # a dict or a list
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        key: Any = step
+        if isinstance(step, int) and isinstance(place, list):
+            if step >= len(place):
+                place.append(None)  # never more than one, whatever the index claims
+                key = len(place) - 1
+            present = place[key]
+        elif isinstance(step, str) and isinstance(place, dict):
+            present = place.get(key)
+        else:
+            return  # a path that contradicts an earlier one
+        if following is None:
+            joined = isinstance(present, str) and isinstance(value, str)
+            place[key] = present + value if joined else value
+        elif present is None:
+            place[key] = [] if isinstance(following, int) else {}
+        place = place[key]

@@ -1,0 +1,253 @@
+"""One candidate of a reply: its parts, in order, into events, and what is told at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.types import (
+    Audio,
+    Event,
+    Extra,
+    Image,
+    Json,
+    Logprobs,
+    Reasoning,
+    Slice,
+    Text,
+    ToolCall,
+)
+from proxy.wires.gemini import finish, grounding
+from proxy.wires.gemini.calls import FunctionNames, OpenCall, arguments_text, call_id
+from proxy.wires.gemini.lenient import dict_of, dicts_of, list_of, string_of
+
+_MAX_TEXT_DATA = 16_384  # characters of base64 that may stand in the text as a data URL
+_FACTS = {"avgLogprobs": "avg_logprobs", "urlContextMetadata": "url_context_metadata"}
+
+
+class Candidate:
+    """The state of one choice. `read` gives events as they come, `ending` those that wait for the end."""
+
+    def __init__(self, index: int, names: FunctionNames, *, single_call: bool) -> None:
+        self.index = index
+        self.native: str | None = None
+        self.message: str | None = None
+        self.texts: list[str] = []
+        self.called = 0
+        self.images = 0
+        self.said_nothing = False  # there was a text part, and it was empty
+        self._names = names
+        self._single_call = single_call
+        self._heard = False
+        self._inserted: set[int] = set()
+        self._starts: list[int] = []
+        self._ids: set[str] = set()
+        self._open: OpenCall | None = None
+        self._extra: Json = {}
+        self._grounding: Json = {}
+
+    @property
+    def shows(self) -> bool:
+        """True when there is something for the client besides thoughts."""
+        return bool(self.texts or self.called or self.images or self._heard)
+
+    def read(self, candidate: Json) -> list[Event]:
+        events: list[Event] = []
+        for part in list_of(dict_of(candidate.get("content")).get("parts")):
+            self._starts.append(len(self.texts))
+            self._part(dict_of(part), events)
+        if "logprobsResult" in candidate:
+            self._logprobs(dict_of(candidate["logprobsResult"]), events)
+        self._note(candidate)
+        return events
+
+    def close_call(self) -> list[Event]:
+        """The call whose arguments were still coming; the closing part may be missing."""
+        call, self._open = self._open, None
+        if call is None:
+            return []
+        return self._call(call.name, call.id, arguments_text(call.arguments), call.signature)
+
+    def ending(self, model: str | None, *, whole: bool) -> list[Event]:
+        """Citations and the vendor's facts. `whole`: part indexes count over the whole reply."""
+        events: list[Event] = []
+        pages = self._extra.get("url_context_metadata")
+        if self._grounding or pages:
+            shown = grounding.ShownText(self.texts, self._inserted, self._starts if whole else ())
+            events += grounding.citations(shown, self._grounding, dict_of(pages), self.index)
+        values: Json = {"model_version": model} if model else {}
+        if self._grounding:
+            values["grounding_metadata"] = self._grounding
+        values.update(self._extra)
+        if values:
+            events.append(Extra("google", values, self.index))
+        return events
+
+    # --- parts -------------------------------------------------------------------------------------
+
+    def _part(self, part: Json, events: list[Event]) -> None:
+        for key in part:
+            handler = _HANDLERS.get(key)
+            if handler is not None:
+                handler(self, part, events)
+                return
+        signature = _signature(part)
+        if signature is not None:
+            events.append(Text("", self.index, signature))
+
+    def _text(self, part: Json, events: list[Event]) -> None:
+        text = str(part["text"] or "")
+        if part.get("thought"):
+            if text:
+                events.append(Reasoning(text, self.index))
+            return
+        signature = _signature(part)
+        if text:
+            self.texts.append(text)
+        else:
+            self.said_nothing = True
+        if text or signature is not None:
+            events.append(Text(text, self.index, signature))
+
+    def _function_call(self, part: Json, events: list[Event]) -> None:
+        call = dict_of(part["functionCall"])
+        name = string_of(call.get("name"))
+        if name:
+            events += self.close_call()
+            if not call.get("willContinue") and "partialArgs" not in call:
+                text = arguments_text(call.get("args"))
+                events += self._call(name, call.get("id"), text, _signature(part))
+                return
+            self._open = OpenCall(name, call.get("id"), _signature(part))
+        if self._open is not None:
+            self._open.add(call)
+            if not call.get("willContinue"):
+                events += self.close_call()
+
+    def _call(self, name: str, id: Any, arguments: str, signature: str | None) -> list[Event]:
+        if self._single_call and self.called:
+            return []
+        index = self.called
+        self.called += 1
+        client_name = self._names.client_name(name)
+        return [ToolCall(index, call_id(id, self._ids), client_name, arguments, self.index, signature)]
+
+    def _inline_data(self, part: Json, events: list[Event]) -> None:
+        blob = dict_of(part["inlineData"])
+        data = _slice(blob.get("data"))
+        if part.get("thought") or data is None:
+            return
+        mime = string_of(blob.get("mimeType")) or "image/png"
+        if mime.startswith("image/"):
+            self.images += 1
+            events.append(Image(mime, data, choice=self.index, signature=_signature(part)))
+        elif mime.startswith("audio/"):
+            self._heard = True
+            events.append(Audio(mime, data, choice=self.index))
+        else:
+            self._extra.setdefault("files", []).append({"mime_type": mime, "data": data})
+            if len(data) <= _MAX_TEXT_DATA:
+                self._insert(f"data:{mime};base64,{data}", events)
+            else:
+                self._heard = True
+
+    def _file_data(self, part: Json, events: list[Event]) -> None:
+        file = dict_of(part["fileData"])
+        uri, mime = string_of(file.get("fileUri")), string_of(file.get("mimeType"))
+        if part.get("thought") or uri is None:
+            return
+        if mime and mime.startswith("image/"):
+            self.images += 1
+            events.append(Image(mime, url=uri, choice=self.index, signature=_signature(part)))
+            return
+        self._extra.setdefault("files", []).append({"mime_type": mime, "uri": uri})
+        self._insert(uri, events)
+
+    def _code(self, part: Json, events: list[Event]) -> None:
+        code = dict_of(part["executableCode"])
+        language = string_of(code.get("language")) or ""
+        self._insert(_fenced(str(code.get("code") or ""), language.lower()), events)
+
+    def _code_result(self, part: Json, events: list[Event]) -> None:
+        output = dict_of(part["codeExecutionResult"]).get("output")
+        if output:
+            self._insert(_fenced(str(output), ""), events)
+
+    def _kept(self, part: Json, events: list[Event]) -> None:
+        """A tool that the vendor ran itself: only for being sent back in the next turn."""
+        self._extra.setdefault("parts", []).append(part)
+
+    def _ignored(self, part: Json, events: list[Event]) -> None:
+        """A functionResponse: the vendor talks to itself (server-side tools)."""
+
+    def _insert(self, block: str, events: list[Event]) -> None:
+        """Put a block of our own on lines of its own into the text."""
+        before = "" if not self.texts or self.texts[-1].endswith("\n") else "\n"
+        text = f"{before}{block}\n"
+        self._inserted.add(len(self.texts))
+        self.texts.append(text)
+        events.append(Text(text, self.index))
+
+    # --- facts -------------------------------------------------------------------------------------
+
+    def _logprobs(self, result: Json, events: list[Event]) -> None:
+        steps = list_of(result.get("topCandidates"))
+        content: list[Json] = []
+        for number, entry in enumerate(list_of(result.get("chosenCandidates"))):
+            step = dict_of(steps[number]) if number < len(steps) else {}
+            others = [_token(other) for other in dicts_of(step.get("candidates"))]
+            content.append({**_token(dict_of(entry)), "top_logprobs": others})
+        if content:
+            events.append(Logprobs(content, self.index))
+
+    def _note(self, candidate: Json) -> None:
+        self.native = finish.word(candidate.get("finishReason")) or self.native
+        self.message = string_of(candidate.get("finishMessage")) or self.message
+        found = dict_of(candidate.get("groundingMetadata"))
+        self._grounding.update({name: value for name, value in found.items() if value})
+        for name, ours in _FACTS.items():
+            if candidate.get(name) is not None:
+                self._extra[ours] = candidate[name]
+        for name, cited in dict_of(candidate.get("citationMetadata")).items():
+            known = self._extra.setdefault("citation_metadata", {})  # each chunk of a stream tells its own
+            known[name] = [*list_of(known.get(name)), *cited] if isinstance(cited, list) else cited
+
+
+_HANDLERS = {
+    "text": Candidate._text,
+    "functionCall": Candidate._function_call,
+    "inlineData": Candidate._inline_data,
+    "fileData": Candidate._file_data,
+    "executableCode": Candidate._code,
+    "codeExecutionResult": Candidate._code_result,
+    "toolCall": Candidate._kept,
+    "toolResponse": Candidate._kept,
+    "functionResponse": Candidate._ignored,
+}
+
+
+def _signature(part: Json) -> str | None:
+    """Opaque, passed on as it came; a very long one arrives as a `Slice`."""
+    signature = part.get("thoughtSignature")
+    return str(signature) if signature else None
+
+
+def _slice(data: Any) -> Slice | None:
+    """Base64 from a Slice or a string, without the data URL that some resellers put around it."""
+    if isinstance(data, str):
+        data = Slice(data.encode("ascii", "ignore"))
+    if not isinstance(data, Slice) or not len(data):
+        return None
+    head = bytes(data.raw[:256])
+    return Slice(data.raw[head.index(b",") + 1 :]) if head[:5] == b"data:" and b"," in head else data
+
+
+def _token(entry: Json) -> Json:
+    token = str(entry.get("token") or "")
+    return {"token": token, "logprob": entry.get("logProbability", 0.0), "bytes": list(token.encode())}
+
+
+def _fenced(text: str, language: str) -> str:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

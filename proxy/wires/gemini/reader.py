@@ -1,0 +1,195 @@
+"""Reads generateContent replies: whole ones, stream chunks and errors inside a 200, all through `feed`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import Call, ChatRequest, Event, Finish, Json, Refusal, Started, Target, Text
+from proxy.wires.gemini import error, finish, models, usage
+from proxy.wires.gemini.calls import FunctionNames
+from proxy.wires.gemini.lenient import dict_of, list_of, string_of
+from proxy.wires.gemini.parts import Candidate
+
+_ENVELOPES = ("data", "result", "response")  # resellers wrap the reply
+
+
+class GeminiReader:
+    """One per call.
+
+    Text, thoughts, pictures and calls are handed on at once. Citations, vendor facts, `Usage` and then
+    `Finish` wait for `close`: a chunk after finishReason may still bring parts, a signature or counts.
+    `Started` waits for the first event beside it, so that an empty reply can be tried again elsewhere.
+    """
+
+    def __init__(self, request: ChatRequest, target: Target, call: Call) -> None:
+        self._target = target
+        self._streams = call.stream
+        self._names = FunctionNames(request, call.context.get("names") or {})
+        self._single_call = request.parallel_tool_calls is False
+        self._after_tools = bool(request.messages) and request.messages[-1].role == "tool"
+        self._asks_for_pictures = _asks_for_pictures(call.body)
+        self._started = False
+        self._id: str | None = None
+        self._model: str | None = None
+        self._created: int | None = None
+        self._choices: dict[int, Candidate] = {}
+        self._usage: Json = {}
+        self._charge: Any = None
+        self._blocked: str | None = None
+        self._blocked_message: str | None = None
+
+    def feed(self, payload: Any) -> list[Event]:
+        # The hot path: one unsigned text part of a known choice, and nothing else but the cumulative counts.
+        try:
+            [candidate] = payload["candidates"]
+            [part] = candidate["content"]["parts"]
+            text = part["text"]
+            choice = self._choices[candidate.get("index", 0)]
+            counts = payload["usageMetadata"]
+            plain = len(part) == 1 and len(candidate) == (2 if "index" in candidate else 1)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            return self._read(payload)
+        if not plain or not text or type(text) is not str or not self._started:
+            return self._read(payload)
+        self._count(counts)
+        choice.texts.append(text)
+        return [Text(text, choice.index)]
+
+    def close(self) -> list[Event]:
+        choices = list(self._choices.values())
+        events: list[Event] = []
+        for choice in choices:
+            events += choice.close_call()
+        if self._blocked is None:
+            self._check_complete(choices)
+        elif not choices:
+            text = finish.refusal("The prompt was blocked", self._blocked, self._blocked_message)
+            events.append(Refusal(text))
+        finishes = [self._finish(choice) for choice in choices]
+        for choice, end in zip(choices, finishes, strict=True):
+            if end.reason == "content_filter" and end.native:
+                text = finish.refusal("The answer was stopped", end.native, end.message)
+                events.append(Refusal(text, choice.index))
+            events += choice.ending(self._model, whole=not self._streams)
+        images = sum(choice.images for choice in choices)
+        charge = None if self._charge is None else {"_billing": self._charge}
+        events.append(usage.read_usage(self._usage, images=images, model=self._target.model, vendor=charge))
+        events += finishes or [Finish("content_filter", self._blocked, 0, self._blocked_message)]
+        return self._begin(events)
+
+    # --- payloads ----------------------------------------------------------------------------------
+
+    def _read(self, payload: Any) -> list[Event]:
+        if isinstance(payload, list):  # an array of chunks, or an error in a list
+            return [event for item in payload for event in self.feed(item)]
+        if not isinstance(payload, dict):
+            raise UpstreamError(
+                ErrorClass.INTERNAL, "The upstream answered with something else than an object."
+            )
+        payload = self._unwrap(payload)
+        if error.is_error(payload):
+            raise error.error_in(payload, self._target)
+        self._id = self._id or string_of(payload.get("responseId"))
+        self._model = self._model or string_of(payload.get("modelVersion"))
+        if self._created is None:
+            self._created = _seconds(payload.get("createTime"))
+        self._count(payload.get("usageMetadata"))
+        feedback = dict_of(payload.get("promptFeedback"))
+        if feedback.get("blockReason"):
+            self._blocked = str(feedback["blockReason"])
+            self._blocked_message = string_of(feedback.get("blockReasonMessage"))
+        events: list[Event] = []
+        for position, candidate in enumerate(list_of(payload.get("candidates"))):
+            if isinstance(candidate, dict):
+                events += self._choice(candidate.get("index", position)).read(candidate)
+        return self._begin(events) if events else events
+
+    def _choice(self, index: Any) -> Candidate:
+        index = index if isinstance(index, int) else 0
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = Candidate(index, self._names, single_call=self._single_call)
+            self._choices[index] = choice
+        return choice
+
+    def _count(self, counts: Any) -> None:
+        """Keep the newest counts; merge only when a field of the last ones vanished or fell to zero."""
+        if isinstance(counts, dict):
+            if self._usage.keys() <= counts.keys() and 0 not in counts.values():
+                self._usage = counts
+            else:
+                self._usage = usage.merged(self._usage, counts)
+
+    def _unwrap(self, payload: Json) -> Json:
+        self._charge = payload.get("_billing", self._charge)
+        if "candidates" in payload:
+            return payload
+        for name in _ENVELOPES:
+            inner = payload.get(name)
+            if isinstance(inner, dict) and not inner.keys().isdisjoint(("candidates", "promptFeedback")):
+                return self._unwrap(inner)
+        return payload
+
+    def _begin(self, events: list[Event]) -> list[Event]:
+        if self._started:
+            return events
+        self._started = True
+        return [Started(self._id, self._model, self._created), *events]
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def _check_complete(self, choices: list[Candidate]) -> None:
+        """Raise when the reply broke off, or holds nothing where something was due."""
+        shows = any(choice.shows for choice in choices)
+        if self._streams and any(choice.native is None for choice in choices):
+            raise UpstreamError(
+                ErrorClass.INTERNAL,
+                "The upstream's stream ended before the answer was complete.",
+                code="upstream_stream_truncated",
+                bought=shows,
+            )
+        if shows:
+            return
+        if not choices:
+            raise UpstreamError(ErrorClass.EMPTY, "The upstream answered with nothing.")
+        choice = choices[0]
+        meaning = finish.ending(choice.native)
+        draws = self._asks_for_pictures or models.find(self._target.model, self._target.options).image
+        silent = choice.said_nothing or self._after_tools
+        if meaning.empty is not None or (silent and choice.native in (None, "STOP") and not draws):
+            return
+        code = meaning.code
+        if draws and code == "upstream_empty_response":
+            code = finish.NO_IMAGE_CODE
+        what = f"The upstream gave no {'picture' if code == finish.NO_IMAGE_CODE else 'usable answer'}"
+        message = f"{what} ({choice.native or 'no finish reason'})."
+        raise UpstreamError(
+            meaning.error_class,
+            f"{message} {choice.message}" if choice.message else message,
+            code=code,
+            native=choice.native,
+        )
+
+    def _finish(self, choice: Candidate) -> Finish:
+        if self._blocked is not None:  # the filter struck after the answer had begun
+            native = choice.native if choice.native not in (None, "STOP") else self._blocked
+            return Finish("content_filter", native, choice.index, choice.message or self._blocked_message)
+        meaning = finish.ending(choice.native)
+        reason = meaning.reason if choice.shows else meaning.empty or "stop"
+        if reason == "stop" and choice.called:
+            reason = "tool_calls"
+        return Finish(reason, choice.native, choice.index, choice.message)
+
+
+def _asks_for_pictures(body: Json) -> bool:
+    return "IMAGE" in list_of(dict_of(body.get("generationConfig")).get("responseModalities"))
+
+
+def _seconds(stamp: Any) -> int | None:
+    """Vertex's createTime, RFC 3339, as seconds."""
+    try:
+        return int(datetime.fromisoformat(stamp).timestamp()) if isinstance(stamp, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,136 @@
+"""Gemini function calls into tool calls: literal payloads, literal events."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.types import (
+    ChatRequest,
+    Finish,
+    FunctionTool,
+    ToolCall,
+)
+from tests.gemini_replies import REQUEST, call, chunk, end, only, read, reply
+
+
+def test_parallel_calls() -> None:
+    """G-139, G-151, G-152, G-153, G-174: ids are kept, indexes count, no arguments are `{}`."""
+    events = read(
+        reply(
+            {**call("w", id="a1", args={"c": "Zürich", "n": 1}), "thoughtSignature": "U0lH"},
+            call("w", id="a2"),
+            call("w", args=None),
+        )
+    )
+    first, second, third = only(events, ToolCall)
+    assert first == ToolCall(0, "a1", "w", '{"c":"Zürich","n":1}', 0, "U0lH")
+    assert second == ToolCall(1, "a2", "w", "{}")
+    assert isinstance(third, ToolCall)
+    assert third.id.startswith("call_")
+    assert len(third.id) == 29
+    assert third == ToolCall(2, third.id, "w", "{}")
+    assert end(events) == Finish("tool_calls", "STOP", 0)
+
+
+def test_an_id_that_comes_twice_or_empty_is_replaced() -> None:
+    """G-151."""
+    events = read(reply(call("w", id="a"), call("w", id="a"), call("w", id="")))
+    ids = [event.id for event in events if type(event) is ToolCall]
+    assert ids[0] == "a"
+    assert len(set(ids)) == 3
+    assert all(ids)
+
+
+def test_a_call_in_an_early_chunk_still_ends_with_tool_calls() -> None:
+    """G-139, G-174, G-176."""
+    events = read(
+        chunk(call("w", id="1")), chunk(call("w", id="2")), chunk({"text": ""}, finishReason="STOP")
+    )
+    assert only(events, ToolCall, Finish) == [
+        ToolCall(0, "1", "w", "{}"),
+        ToolCall(1, "2", "w", "{}"),
+        Finish("tool_calls", "STOP", 0),
+    ]
+
+
+def test_the_token_limit_after_a_call_stays_length() -> None:
+    """G-140: the calls are kept."""
+    events = read(reply(call("w", id="1"), finishReason="MAX_TOKENS"))
+    assert only(events, ToolCall, Finish) == [ToolCall(0, "1", "w", "{}"), Finish("length", "MAX_TOKENS", 0)]
+
+
+def test_only_the_first_call_passes_when_parallel_calls_are_unwanted() -> None:
+    """G-078: over all chunks; it is the one with the signature."""
+    request = ChatRequest("m", REQUEST.messages, parallel_tool_calls=False)
+    signed = {**call("w", id="1"), "thoughtSignature": "U0lH"}
+    events = read(
+        chunk(signed, call("w", id="2")), chunk(call("w", id="3"), finishReason="STOP"), request=request
+    )
+    assert only(events, ToolCall) == [ToolCall(0, "1", "w", "{}", 0, "U0lH")]
+    assert end(events).reason == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "client"),
+    [
+        pytest.param("_1st", "1st", id="G-064 renamed"),
+        pytest.param("default_api:_1st", "1st", id="G-065 and renamed"),
+        pytest.param("default_api:plain", "plain", id="G-065"),
+        pytest.param("default_api.plain", "plain", id="G-065 dot"),
+        pytest.param("ns:whole", "ns:whole", id="G-065 declared so"),
+        pytest.param("unknown", "unknown", id="not declared"),
+        pytest.param("default_api:unknown", "default_api:unknown", id="suffix not declared"),
+    ],
+)
+def test_a_functions_name_is_the_clients(upstream: str, client: str) -> None:
+    request = ChatRequest(
+        "m", REQUEST.messages, tools=(FunctionTool("1st"), FunctionTool("plain"), FunctionTool("ns:whole"))
+    )
+    events = read(reply(call(upstream, id="a")), request=request, names={"_1st": "1st"})
+    assert only(events, ToolCall) == [ToolCall(0, "a", client, "{}")]
+
+
+def piece(path: str, **value: Any) -> dict[str, Any]:
+    return {"functionCall": {"partialArgs": [{"jsonPath": path, **value}], "willContinue": True}}
+
+
+OPENER = {"functionCall": {"name": "w", "id": "a", "willContinue": True}, "thoughtSignature": "U0lH"}
+
+
+def test_arguments_in_pieces_become_one_call() -> None:
+    """2.7 of the contract, Vertex: strings continue, objects and lists grow, the closer ends the call."""
+    events = read(
+        chunk(OPENER),
+        chunk(piece("$.c", stringValue="Par", willContinue=True)),
+        chunk(piece("$.c", stringValue="is", willContinue=True)),
+        chunk(piece("$.c", stringValue="")),
+        chunk(piece("$.ops[0].x", numberValue=0)),
+        chunk({"functionCall": {"willContinue": True}}),
+        chunk(piece("$.ops[1].x", boolValue=False)),
+        chunk(piece("$['a b'].y", nullValue="NULL_VALUE")),
+        chunk({"functionCall": {}}),
+        chunk({"functionCall": {"name": "v", "id": "b"}}, finishReason="STOP"),
+    )
+    assert only(events, ToolCall) == [
+        ToolCall(0, "a", "w", '{"c":"Paris","ops":[{"x":0},{"x":false}],"a b":{"y":null}}', 0, "U0lH"),
+        ToolCall(1, "b", "v", "{}"),
+    ]
+    assert end(events).reason == "tool_calls"
+
+
+def test_a_new_opener_and_the_end_of_the_stream_close_a_call() -> None:
+    second = {"functionCall": {"name": "v", "id": "b", "willContinue": True}}
+    events = read(chunk(OPENER), chunk(second), chunk(piece("$.k", stringValue="x"), finishReason="STOP"))
+    assert only(events, ToolCall) == [
+        ToolCall(0, "a", "w", "{}", 0, "U0lH"),
+        ToolCall(1, "b", "v", '{"k":"x"}'),
+    ]
+
+
+@given(st.lists(st.text("$.[]'\"ab01x", max_size=12), max_size=6))
+def test_no_path_of_a_piece_breaks_the_reader(paths: list[str]) -> None:
+    pieces = [piece(path, stringValue="v") for path in [*paths, "$.list[999999999]", "$.list.key"]]
+    events = read(chunk(OPENER), *map(chunk, pieces), chunk({"functionCall": {}}, finishReason="STOP"))
+    assert len(only(events, ToolCall)) == 1
