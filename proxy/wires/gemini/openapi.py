@@ -126,7 +126,9 @@ class OpenApi:
         branches: list[Json] = []
         for choice in choices or [{}]:
             resolved, inside = self._resolved(choice, open_references)
-            merged = _with_one_type(_beside(resolved or _CUT, beside, only=len(choices) == 1))
+            merged = _with_one_type(
+                _beside(_CUT if resolved is None else resolved, beside, only=len(choices) == 1)
+            )
             branch = self._convert_resolved(merged, inside)
             for one in branch.get("anyOf", [branch]):
                 if nullable:

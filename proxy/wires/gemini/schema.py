@@ -211,7 +211,9 @@ def lookup(root: Json, reference: str) -> Any:
 def describe(node: Json, text: str) -> None:
     """Say in the description what the schema cannot."""
     before = node.get("description")
-    if before and text in before:
+    if not isinstance(before, str):
+        before = ""
+    if text in before:
         return
     node["description"] = f"{before.rstrip('. ')}. {text}" if before else text
 

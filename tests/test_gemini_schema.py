@@ -1,0 +1,600 @@
+"""JSON Schemas as Gemini's two schema fields take them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.errors import RequestError
+from proxy.types import Json
+from proxy.wires.gemini.openapi import OpenApi
+from proxy.wires.gemini.schema import is_empty, json_schema
+
+WHITELIST = {
+    *("type", "format", "title", "description", "nullable", "enum", "items", "maxItems", "minItems"),
+    *("properties", "required", "minProperties", "maxProperties", "minimum", "maximum", "minLength"),
+    *("maxLength", "pattern", "example", "anyOf", "propertyOrdering", "default"),
+}
+
+
+def prop(schema: Json) -> Json:
+    """One property in the OpenAPI form."""
+    found: Json = OpenApi().parameters({"type": "object", "properties": {"p": schema}})["properties"]["p"]
+    return found
+
+
+def light(schema: Json) -> Json:
+    """One property in the JSON Schema form."""
+    found: Json = json_schema({"type": "object", "properties": {"p": schema}})["properties"]["p"]
+    return found
+
+
+def test_a_whole_schema_in_both_forms() -> None:
+    """G-049, G-051, G-053 to G-055, G-059, G-061."""
+    schema = {
+        "type": "object",
+        "$defs": {
+            "P": {"type": "object", "properties": {"lat": {"type": "number", "exclusiveMinimum": -90}}}
+        },
+        "properties": {
+            "p": {"$ref": "#/$defs/P"},
+            "k": {"const": "x"},
+            "n": {"type": ["integer", "null"]},
+            "m": {"enum": [1, 2]},
+        },
+        "additionalProperties": False,
+    }
+    assert OpenApi().parameters(schema) == {
+        "type": "object",
+        "properties": {
+            "p": {"type": "object", "properties": {"lat": {"type": "number", "minimum": -90}}},
+            "k": {"type": "string", "enum": ["x"]},
+            "n": {"type": "integer", "nullable": True},
+            "m": {"type": "integer", "description": "Allowed values: 1, 2"},
+        },
+    }
+    assert json_schema(schema) == {
+        "type": "object",
+        "$defs": {"P": {"type": "object", "properties": {"lat": {"type": "number", "minimum": -90}}}},
+        "properties": {
+            "p": {"$ref": "#/$defs/P"},
+            "k": {"type": "string", "enum": ["x"]},
+            "n": {"type": ["integer", "null"]},
+            "m": {"enum": [1, 2]},
+        },
+        "additionalProperties": False,
+    }
+
+
+def test_properties_named_like_keywords_survive() -> None:
+    """G-050."""
+    names = ["format", "title", "const", "$ref", "type", "properties", "not", "allOf", "$schema", "enum"]
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": names}
+    assert list(OpenApi().parameters(schema)["properties"]) == names
+    assert OpenApi().parameters(schema)["required"] == names
+    assert json_schema(schema) == schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        pytest.param({"const": True}, {"type": "boolean", "enum": [True]}, id="G-053 bool before int"),
+        pytest.param({"const": None}, {"type": "null"}, id="G-053 null"),
+        pytest.param(
+            {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 9},
+            {"type": "integer", "minimum": 1, "maximum": 8},
+            id="G-054",
+        ),
+        pytest.param(
+            {"type": "integer", "exclusiveMinimum": 0.5, "minimum": 3},
+            {"type": "integer", "minimum": 3},
+            id="G-054 both",
+        ),
+        pytest.param(
+            {"type": "number", "exclusiveMaximum": 1.5}, {"type": "number", "maximum": 1.5}, id="G-054 number"
+        ),
+        pytest.param(
+            {"type": "integer", "minimum": 3, "exclusiveMinimum": True},
+            {"type": "integer", "minimum": 3},
+            id="draft 4",
+        ),
+        pytest.param({"oneOf": [{"type": "string"}]}, {"anyOf": [{"type": "string"}]}, id="G-057 oneOf"),
+        pytest.param(
+            {
+                "allOf": [
+                    {"properties": {"a": {"type": "string"}}, "required": ["a"]},
+                    {"properties": {"b": {"title": "B", "type": "integer"}}, "required": ["b"]},
+                ],
+                "description": "d",
+            },
+            {
+                "properties": {"a": {"type": "string"}, "b": {"type": "integer"}},
+                "required": ["a", "b"],
+                "description": "d",
+            },
+            id="G-057 allOf",
+        ),
+        pytest.param(
+            {"allOf": [{"$ref": "#/$defs/X"}], "description": "d", "default": {}},
+            {"$ref": "#/$defs/X", "description": "d"},
+            id="described reference",
+        ),
+        pytest.param({"enum": ["a", ""]}, {"enum": ["a"], "description": "May be empty."}, id="G-060"),
+        pytest.param(
+            {"type": "string", "enum": ["a", None]},
+            {"type": ["string", "null"], "enum": ["a"]},
+            id="null in enum",
+        ),
+        pytest.param({"enum": [""]}, {"description": "May be empty."}, id="only the empty string"),
+        pytest.param({"enum": "a"}, {}, id="broken enum"),
+        pytest.param(
+            {"type": "string", "title": "T", "$comment": "c", "examples": [1], "deprecated": True},
+            {"type": "string"},
+            id="G-061 annotations",
+        ),
+        pytest.param(
+            {"type": "array", "uniqueItems": True, "items": {"not": {}}, "contains": {}},
+            {"type": "array", "items": {}},
+            id="G-061 constraints",
+        ),
+        pytest.param(
+            {"type": "string", "format": "email", "description": "Where to."},
+            {"type": "string", "description": "Where to. Format: email"},
+            id="format",
+        ),
+        pytest.param(
+            {"type": "string", "format": "date"}, {"type": "string", "format": "date"}, id="known format"
+        ),
+        pytest.param(
+            {"type": "integer", "format": "int32"}, {"type": "integer", "format": "int32"}, id="int32"
+        ),
+        pytest.param(True, {}, id="true"),
+        pytest.param(
+            {"properties": {"a": False, "b": True}, "required": ["a", "b"]},
+            {"properties": {"b": {}}, "required": ["b"]},
+            id="G-062 false",
+        ),
+        pytest.param({"required": None, "type": "object"}, {"type": "object"}, id="G-062 null"),
+        pytest.param({"$ref": "https://x.org/s.json"}, {}, id="foreign reference"),
+        pytest.param(
+            {"$ref": "#/$defs/X", "description": "d", "title": "T", "minimum": 1},
+            {"$ref": "#/$defs/X", "description": "d"},
+            id="beside a reference",
+        ),
+        pytest.param(
+            {"items": [{"type": "string"}, False]}, {"prefixItems": [{"type": "string"}]}, id="draft 4 tuple"
+        ),
+        pytest.param(
+            {"prefixItems": [{"const": 1}], "items": False},
+            {"prefixItems": [{"type": "integer", "enum": [1]}]},
+            id="closed tuple",
+        ),
+        pytest.param(
+            {"additionalProperties": {"title": "T", "type": "integer"}},
+            {"additionalProperties": {"type": "integer"}},
+            id="free keys",
+        ),
+    ],
+)
+def test_the_light_form(schema: Json, expected: Json) -> None:
+    """G-053, G-054, G-057, G-060 to G-062."""
+    assert light(schema) == expected
+
+
+def test_definitions_become_defs_with_their_references() -> None:
+    """G-051."""
+    schema = {
+        "definitions": {"X": {"type": "string", "title": "X"}},
+        "properties": {"a": {"$ref": "#/definitions/X"}},
+    }
+    assert json_schema(schema) == {
+        "$defs": {"X": {"type": "string"}},
+        "properties": {"a": {"$ref": "#/$defs/X"}},
+    }
+    assert OpenApi().parameters(schema) == {"type": "object", "properties": {"a": {"type": "string"}}}
+    root = {"$ref": "#/definitions/X", "definitions": {"X": {"type": "object"}}}
+    assert json_schema(root) == {"$ref": "#/$defs/X", "$defs": {"X": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        pytest.param({"type": ["string", "null"]}, {"type": "string", "nullable": True}, id="G-055"),
+        pytest.param({"type": ["null"]}, {"type": "string", "nullable": True}, id="G-055 only null"),
+        pytest.param(
+            {"type": ["string", "integer", "null"], "description": "d", "maxLength": 3},
+            {
+                "anyOf": [
+                    {"type": "string", "description": "d", "maxLength": 3, "nullable": True},
+                    {"type": "integer", "description": "d", "nullable": True},
+                ]
+            },
+            id="G-055 several",
+        ),
+        pytest.param(
+            {"anyOf": [{"type": "string"}, {"type": "null"}], "description": "d", "default": None},
+            {"type": "string", "nullable": True, "description": "d", "default": None},
+            id="G-056",
+        ),
+        pytest.param(
+            {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}], "default": "x"},
+            {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+            id="G-056 two branches",
+        ),
+        pytest.param(
+            {"anyOf": [{"type": "null"}]}, {"type": "string", "nullable": True}, id="G-056 null alone"
+        ),
+        pytest.param(
+            {"oneOf": [{"const": "a"}, {"const": "b"}]},
+            {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "string", "enum": ["b"]}]},
+            id="G-057",
+        ),
+        pytest.param(
+            {
+                "type": "object",
+                "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+                "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+            },
+            {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+                        "required": [name],
+                    }
+                    for name in "ab"
+                ]
+            },
+            id="what stands beside anyOf goes into the branches",
+        ),
+        pytest.param({"type": "array"}, {"type": "array", "items": {"type": "string"}}, id="G-058"),
+        pytest.param(
+            {"type": "array", "items": {}}, {"type": "array", "items": {"type": "string"}}, id="G-058 empty"
+        ),
+        pytest.param(
+            {"prefixItems": [{"type": "string"}, {"type": "integer"}]},
+            {
+                "type": "array",
+                "minItems": 2,
+                "maxItems": 2,
+                "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+            },
+            id="tuple",
+        ),
+        pytest.param({"properties": {}}, {"type": "object"}, id="no properties"),
+        pytest.param({}, {"type": "string"}, id="anything"),
+        pytest.param(True, {"type": "string"}, id="true"),
+        pytest.param({"type": "any"}, {"type": "string"}, id="a type nobody knows"),
+        pytest.param({"type": "STRING"}, {"type": "string"}, id="upper case"),
+        pytest.param(
+            {"enum": [True, False]},
+            {"type": "boolean", "description": "Allowed values: true, false"},
+            id="G-059 booleans",
+        ),
+        pytest.param(
+            {"enum": ["a", 1]}, {"type": "string", "description": "Allowed values: a, 1"}, id="G-059 mixed"
+        ),
+        pytest.param(
+            {"enum": ["a", None, ""]},
+            {"type": "string", "nullable": True, "enum": ["a"], "description": "May be empty."},
+            id="G-060",
+        ),
+        pytest.param(
+            {"type": "object", "additionalProperties": {"type": "integer"}},
+            {"type": "object", "description": "Write it as an object with keys of your choice."},
+            id="G-061 free keys",
+        ),
+        pytest.param(
+            {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a", "b"]},
+            {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+            id="G-062",
+        ),
+        pytest.param(
+            {"type": "string", "format": "date"},
+            {"type": "string", "description": "Format: date"},
+            id="format",
+        ),
+        pytest.param(
+            {"type": "integer", "format": "int64"}, {"type": "integer", "format": "int64"}, id="int64"
+        ),
+        pytest.param(
+            {"type": "string", "minLength": "2", "pattern": 5}, {"type": "string"}, id="wrong types"
+        ),
+        pytest.param({"type": "string", "minLength": True}, {"type": "string"}, id="a boolean is no number"),
+        pytest.param(
+            {"$ref": "#/nowhere", "description": "d"},
+            {"type": "string", "description": "d"},
+            id="lost reference",
+        ),
+    ],
+)
+def test_the_open_api_form(schema: Json, expected: Json) -> None:
+    """G-055 to G-062."""
+    assert prop(schema) == expected
+
+
+def test_integers_with_an_enum_on_newer_models() -> None:
+    """G-059: strings of the numbers, as far as a double and 2000 characters reach."""
+    convert = OpenApi(integer_enums=True).schema
+    assert convert({"enum": [1, 2]}) == {"type": "integer", "enum": ["1", "2"]}
+    assert convert({"enum": [2**53 + 2]})["description"] == f"Allowed values: {2**53 + 2}"
+    many = {"enum": list(range(1000, 1600))}
+    assert "enum" not in convert(many)
+    assert "enum" not in OpenApi(integer_enums=True).schema({"enum": [1.5]})
+
+
+def test_the_top_level_is_an_object() -> None:
+    """G-049."""
+    assert OpenApi().parameters({"type": "string"}) == {"type": "object"}
+    branches = [
+        {
+            "type": "object",
+            "properties": {"a": {"type": "string"}, "c": {"type": "string"}},
+            "required": ["a", "c"],
+        },
+        {
+            "type": "object",
+            "properties": {"b": {"type": "integer"}, "c": {"type": "string"}},
+            "required": ["c"],
+        },
+        {"type": "null"},
+    ]
+    assert OpenApi().parameters({"anyOf": branches}) == {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "c": {"type": "string"}, "b": {"type": "integer"}},
+        "required": ["c"],
+    }
+    assert OpenApi().parameters({"anyOf": [{"type": "string"}, {"type": "integer"}]}) == {"type": "object"}
+
+
+def test_answers_can_be_ordered_like_their_schema() -> None:
+    schema = {"properties": {"b": {"type": "string"}, "a": {"properties": {"z": {}, "y": {}}}}}
+    assert OpenApi(ordering=True).schema(schema) == {
+        "type": "object",
+        "properties": {
+            "b": {"type": "string"},
+            "a": {
+                "type": "object",
+                "properties": {"z": {"type": "string"}, "y": {"type": "string"}},
+                "propertyOrdering": ["z", "y"],
+            },
+        },
+        "propertyOrdering": ["b", "a"],
+    }
+
+
+TREE = {
+    "$ref": "#/$defs/Node",
+    "$defs": {
+        "Node": {
+            "type": "object",
+            "properties": {
+                "value": {"type": "string"},
+                "children": {"type": "array", "items": {"$ref": "#/$defs/Node"}},
+            },
+        }
+    },
+}
+
+
+def test_a_recursive_schema_ends() -> None:
+    """G-052: cut where it begins again; the JSON Schema form keeps the reference."""
+    assert OpenApi().parameters(TREE) == {
+        "type": "object",
+        "properties": {
+            "value": {"type": "string"},
+            "children": {
+                "type": "array",
+                "items": {"type": "object", "description": "The same structure again."},
+            },
+        },
+    }
+    assert json_schema(TREE) == TREE
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["referenced", "merged"])
+def test_definitions_that_use_each_other_twice_stay_small(merged: bool) -> None:
+    """G-052: sixty levels of two would be 2**60 nodes."""
+
+    def use(number: int) -> Json:
+        reference = {"$ref": f"#/$defs/D{number}"}
+        return {"allOf": [reference, {"minProperties": 1}]} if merged else reference
+
+    levels = {
+        f"D{number}": {"type": "object", "properties": {"a": use(number + 1), "b": use(number + 1)}}
+        for number in range(60)
+    }
+    schema = {**use(0), "$defs": levels}
+    began = time.perf_counter()
+    assert len(json.dumps(OpenApi().parameters(schema))) < 1_000_000
+    assert len(json.dumps(json_schema(schema))) < 1_000_000
+    assert time.perf_counter() - began < 5
+
+
+def test_references_in_a_circle_and_merges_in_a_circle_end() -> None:
+    """G-052."""
+    circle = {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}}}
+    assert OpenApi().parameters(circle) == {"type": "object", "description": "The same structure again."}
+    merging = {"$defs": {"A": {"allOf": [{"$ref": "#/$defs/A"}, {"type": "object"}]}}, "$ref": "#/$defs/A"}
+    assert OpenApi().parameters(merging) == {"type": "object"}
+
+
+def test_a_schema_nested_too_deeply_is_refused() -> None:
+    """G-052."""
+    schema: Json = {"type": "string"}
+    for _ in range(3000):
+        schema = {"type": "array", "items": schema}
+    for convert in (json_schema, OpenApi().parameters):
+        with pytest.raises(RequestError, match="too deeply"):
+            convert(schema)
+
+
+def test_json_pointers_are_unescaped() -> None:
+    """G-051."""
+    schema = {
+        "$defs": {"a/b": {"type": "integer"}, "c~d": {"type": "number"}, "e f": {"type": "boolean"}},
+        "properties": {
+            "x": {"$ref": "#/$defs/a~1b"},
+            "y": {"$ref": "#/$defs/c~0d"},
+            "z": {"$ref": "#/$defs/e%20f"},
+        },
+    }
+    found = OpenApi().parameters(schema)["properties"]
+    assert [one["type"] for one in found.values()] == ["integer", "number", "boolean"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "empty"),
+    [
+        (None, True),
+        ("", True),
+        ({}, True),
+        ({"type": "object"}, True),
+        ({"type": "object", "properties": {}, "required": [], "additionalProperties": False}, True),
+        ({"$schema": "x", "type": "object", "title": "T", "description": "d"}, True),
+        ({"type": "object", "properties": {"a": {}}}, False),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, False),
+        ({"$ref": "#/$defs/X"}, False),
+        ({"anyOf": [{"type": "object"}]}, False),
+        ({"oneOf": [{"type": "object"}]}, False),
+        ({"type": "string"}, False),
+    ],
+)
+def test_which_parameters_say_nothing(schema: Any, empty: bool) -> None:
+    """G-046."""
+    assert is_empty(schema) is empty
+
+
+# --- any schema ----------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(["a", "b", "format", "title", "$ref", "properties", "const"])
+VALUES = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2, 2) | st.sampled_from(["", "a", "b"])
+KEYWORDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["object", "array", "string", "integer", "number", "boolean", "null", "odd"])
+        | st.lists(st.sampled_from(["string", "integer", "null", "array"]), max_size=3),
+        "title": st.text(max_size=3),
+        "description": st.text(max_size=3) | st.just(5),
+        "format": st.sampled_from(["date-time", "email", "int32", "date"]),
+        "enum": st.lists(VALUES, max_size=4),
+        "const": VALUES,
+        "default": VALUES,
+        "minimum": VALUES,
+        "exclusiveMinimum": VALUES,
+        "exclusiveMaximum": VALUES,
+        "minItems": VALUES,
+        "pattern": VALUES,
+        "nullable": VALUES,
+        "required": st.none() | st.lists(NAMES, max_size=3),
+        "$schema": st.just("x"),
+        "$ref": st.sampled_from(["#/$defs/a", "#/$defs/b", "#", "#/properties/a", "x.json"]),
+        "uniqueItems": st.booleans(),
+        "x-vendor": VALUES,
+    },
+)
+
+
+def _nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    named = st.dictionaries(NAMES, inner, max_size=3)
+    several = st.lists(inner, max_size=3)
+    nested = st.fixed_dictionaries(
+        {},
+        optional={
+            "properties": named,
+            "$defs": named,
+            "definitions": named,
+            "patternProperties": named,
+            "items": inner | several,
+            "prefixItems": several,
+            "additionalProperties": inner,
+            "anyOf": several,
+            "oneOf": several,
+            "allOf": several,
+            "not": inner,
+            "if": inner,
+        },
+    )
+    return st.builds(lambda plain, deep: {**plain, **deep}, KEYWORDS, nested)
+
+
+SCHEMAS = st.recursive(KEYWORDS | st.booleans(), _nest, max_leaves=12)
+ROOTS = st.builds(
+    lambda schema, defs: {**schema, "$defs": defs},
+    _nest(SCHEMAS),
+    st.fixed_dictionaries({"a": SCHEMAS, "b": SCHEMAS}),
+)
+
+
+def nodes(schema: Json) -> Iterator[Json]:
+    yield schema
+    for child in schema.get("properties", {}).values():
+        yield from nodes(child)
+    for child in schema.get("anyOf", ()):
+        yield from nodes(child)
+    if "items" in schema:
+        yield from nodes(schema["items"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(ROOTS, st.booleans())
+def test_any_schema_becomes_one_that_the_proto_accepts(schema: Json, newer: bool) -> None:
+    """G-047, G-049, G-052, G-058, G-060 to G-063."""
+    before = copy.deepcopy(schema)
+    converted = OpenApi(integer_enums=newer).parameters(schema)
+    json_schema(schema)
+    assert schema == before
+    assert converted["type"] == "object"
+    for node in nodes(converted):
+        assert set(node) <= WHITELIST
+        assert ("anyOf" in node) != ("type" in node)
+        if "anyOf" in node:
+            assert set(node) == {"anyOf"}
+            assert len(node["anyOf"]) > 1
+        assert all(isinstance(value, str) and value for value in node.get("enum", ()))
+        assert node.get("enum") != []
+        assert node.get("properties") != {}
+        assert set(node.get("required", ())) <= set(node.get("properties", ()))
+        assert (node.get("type") == "array") == ("items" in node)
+    json.dumps(converted)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROOTS)
+def test_the_light_form_of_any_schema_holds_nothing_that_was_to_go(schema: Json) -> None:
+    """G-053, G-054, G-057, G-060."""
+
+    def check(node: Any) -> None:
+        assert isinstance(node, dict)
+        assert node.keys().isdisjoint(
+            {
+                "$schema",
+                "title",
+                "const",
+                "allOf",
+                "oneOf",
+                "not",
+                "if",
+                "definitions",
+                "uniqueItems",
+                "exclusiveMinimum",
+            }
+        )
+        for key in ("properties", "$defs"):
+            for child in node.get(key, {}).values():
+                check(child)
+        for key in ("anyOf", "prefixItems"):
+            for child in node.get(key, ()):
+                check(child)
+        for key in ("items", "additionalProperties"):
+            if not isinstance(node.get(key, True), bool):
+                check(node[key])
+
+    check(json_schema(schema))
