@@ -1,0 +1,7 @@
+"""The only folder that opens a socket."""
+
+from proxy.upstream.client import Account, Upstream
+from proxy.upstream.deadlines import Deadlines
+from proxy.upstream.fetch import Fetched, Fetcher, FetchRules
+
+__all__ = ["Account", "Deadlines", "FetchRules", "Fetched", "Fetcher", "Upstream"]

@@ -1,0 +1,60 @@
+"""The way out to vendors. Imports nothing heavy: what sends is loaded by `open`, or by the first call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from proxy.types import Call
+from proxy.upstream.deadlines import Deadlines
+
+if TYPE_CHECKING:
+    from proxy.upstream.reply import Reply
+    from proxy.upstream.send import Sender
+
+__all__ = ["Account", "Deadlines", "Upstream"]
+
+MAX_REPLY_BYTES = 96 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose account at which vendor: where calls go, and the header (name, value) pairs that open the door.
+
+    `private`: the vendor is in a private network; without it only public addresses are called.
+    """
+
+    provider: str
+    base_url: str
+    auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    private: bool = False
+
+
+class Upstream:
+    """Keeps connections open between calls. Use and `close` it in one running loop."""
+
+    def __init__(self, *, max_reply_bytes: int = MAX_REPLY_BYTES) -> None:
+        self._max_reply_bytes = max_reply_bytes
+        self._sender: Sender | None = None
+
+    def open(self) -> Sender:
+        """Load what the first call would else wait for, about 0.1 s. Needs the running loop."""
+        from proxy.upstream.send import Sender
+
+        self._sender = self._sender or Sender(self._max_reply_bytes)
+        return self._sender
+
+    async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
+        """Send once; return the answer as soon as its headers are there, whatever its status >= 200.
+
+        Follows no redirect, sends nothing again, and sends nothing of the client's but the call. Raises
+        `UpstreamError`: class connect when it is certain that nothing was sent, else with `bought` set when
+        the vendor may have got the whole call.
+        """
+        return await (self._sender or self.open()).send(call, account, deadlines)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            await sender.close()

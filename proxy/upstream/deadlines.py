@@ -1,0 +1,67 @@
+"""How long an upstream may take, phase by phase, watched by one timer for each reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. `connect_s` covers waiting for a free connection, name, TCP and TLS; `first_byte_s` all until
+    the first byte of the answer's body; `idle_s` the time between two reads; `total_s` everything."""
+
+    connect_s: float = 5.0
+    first_byte_s: float = 120.0
+    idle_s: float = 60.0
+    total_s: float = 600.0
+
+
+class Watch:
+    """Calls `expire` with the phase's name when the upstream is too slow. The time a slow client takes counts
+    for the total only.
+
+    A read costs one look at the clock: the timer is never moved, it looks at `waiting_since` when it fires.
+    """
+
+    __slots__ = ("_answered", "_deadlines", "_expire", "_handle", "_loop", "_started", "waiting_since")
+
+    def __init__(self, deadlines: Deadlines, started: float, expire: Callable[[str], None]) -> None:
+        self._deadlines = deadlines
+        self._expire = expire
+        self._started = started
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.TimerHandle | None = None
+        self.waiting_since: float | None = None
+        self._answered = False
+
+    def start(self) -> None:
+        if self._handle is None:
+            self._look()
+
+    def answer(self) -> None:
+        """The first byte of the body has come."""
+        self._answered = True
+        if self._handle is not None:
+            self.stop()
+            self.start()
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        limits = self._deadlines
+        total_due = self._started + limits.total_s
+        idle_due = (now if self.waiting_since is None else self.waiting_since) + limits.idle_s
+        if not self._answered:  # an upstream that sends headers early may still think before it speaks
+            idle_due = max(idle_due, self._started + limits.first_byte_s)
+        due = min(total_due, idle_due)
+        if due <= now:
+            self._handle = None
+            self._expire("total" if total_due <= idle_due else "idle" if self._answered else "first_byte")
+        else:
+            self._handle = self._loop.call_at(due, self._look)

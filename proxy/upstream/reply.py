@@ -1,0 +1,148 @@
+"""An upstream's answer as it arrives: payloads or bytes, watched by deadlines and a size limit."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Mapping
+
+from aiohttp import ClientResponse
+
+from proxy.types import Json
+from proxy.upstream.deadlines import Deadlines, Watch
+from proxy.upstream.payloads import Decoder, decoder_for
+from proxy.upstream.sse import PayloadError
+from proxy.upstream.transport import FAULTS, Progress, upstream_errors
+
+
+class Reply:
+    """Read it once, by `payloads` or by `read`, and `close` it in any case.
+
+    When reading is cancelled or fails the connection is closed at once. Both ways of reading raise
+    `UpstreamError` only.
+    """
+
+    __slots__ = (
+        "_cap",
+        "_fault",
+        "_progress",
+        "_response",
+        "_size",
+        "_time",
+        "_watch",
+        "content_type",
+        "status",
+    )
+
+    def __init__(
+        self, response: ClientResponse, progress: Progress, deadlines: Deadlines, started: float, cap: int
+    ) -> None:
+        self.status = response.status
+        self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._response = response
+        self._progress = progress
+        self._cap = cap
+        self._size = 0
+        self._fault: Exception | None = None
+        self._time = asyncio.get_running_loop().time
+        self._watch = Watch(deadlines, started, self._expire)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in lower case."""
+        return {name.lower(): value for name, value in self._response.headers.items()}
+
+    async def payloads(self) -> AsyncIterator[list[Json]]:
+        """Yield the payloads of each read together, and what came before a fault before it is raised."""
+        decoder: Decoder | None = None
+        try:
+            with upstream_errors(self._progress):
+                self._start_watch()
+                while chunk := await self._read():
+                    if decoder is None:
+                        if chunk.isspace():
+                            continue  # sent to keep the connection open while the vendor works
+                        decoder = decoder_for(self.content_type, chunk)
+                    if batch := decoder.feed(chunk):
+                        yield batch
+                    if decoder.error is not None:
+                        raise decoder.error
+                if decoder is not None:
+                    if batch := decoder.close():
+                        yield batch
+                    if self._fault is None and decoder.error is not None:
+                        raise decoder.error
+                # An answer that proves its own end is whole, also when the connection ends without manners.
+                if self._fault is not None and not (decoder is not None and decoder.complete):
+                    raise self._fault
+        finally:
+            self._drop()
+
+    async def read(self, limit: int) -> bytes:
+        """Return the body. More than `limit` bytes are an error; of an error's body the first are enough."""
+        body = io.BytesIO()
+        refused = self.status >= 400
+        try:
+            with upstream_errors(self._progress):
+                self._start_watch()
+                while chunk := await self._read():
+                    body.write(chunk)
+                    if body.tell() > limit:
+                        if not refused:
+                            raise _too_large(limit)
+                        body.truncate(limit)
+                        break
+                if self._fault is not None and not refused:
+                    raise self._fault
+        finally:
+            self._drop()
+        return body.getvalue()
+
+    async def close(self) -> None:
+        """Free the connection, at once: what has not arrived by now is not wanted. May be called again."""
+        self._drop()
+
+    def _start_watch(self) -> None:
+        if not self._response.content.is_eof():
+            self._watch.start()
+
+    async def _read(self) -> bytes:
+        """The next bytes, none at the end. A fault comes after the bytes that came before it, as the end."""
+        watch = self._watch
+        watch.waiting_since = self._time()
+        try:
+            chunk = await self._response.content.readany()
+        except FAULTS as fault:
+            if self._fault is not None or self._progress.expired is not None:
+                self._fault = self._fault or fault
+                return b""
+            self._fault = fault
+            chunk = self._left_over()
+        watch.waiting_since = None
+        if not self._size:
+            watch.answer()
+        self._size += len(chunk)
+        if self._size > self._cap:
+            raise _too_large(self._cap)
+        return chunk
+
+    def _left_over(self) -> bytes:
+        """aiohttp forgets what it has buffered when the connection breaks; there is no public way to it."""
+        content = self._response.content
+        return content._read_nowait(-1) if content._buffer else b""
+
+    def _expire(self, phase: str) -> None:
+        self._progress.expired = phase
+        self._drop()
+
+    def _drop(self) -> None:
+        self._watch.stop()
+        connection = self._response.connection
+        if connection is not None:  # else it is free already
+            if connection.transport is not None:
+                connection.transport.abort()  # `close` would wait until the vendor has read what was sent
+            self._response.close()
+
+
+def _too_large(limit: int) -> PayloadError:
+    return PayloadError(f"the answer is larger than {limit >> 20} MiB", "upstream_response_too_large")

@@ -1,0 +1,253 @@
+"""Everything we ask of aiohttp for calls to vendors: sessions, request bodies, and the door where its errors
+become ours.
+
+Imported by the first call only, for aiohttp takes 0.1 s to import.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import select
+import socket
+from collections.abc import Sequence
+from time import monotonic
+from types import TracebackType
+from typing import Any, cast
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError, StreamWriter
+from aiohttp.payload import Payload
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.upstream.guard import PrivateAddressError, is_public
+from proxy.upstream.sse import PayloadError
+
+# Below common servers' own limits (nginx 75 s, cloud load balancers 60 s), so that they seldom close first.
+_KEEPALIVE_S = 30.0
+_MAX_CONNECTIONS = 1000
+_HEADER_BYTES = 131_072
+_PIECE_BYTES = 131_072
+
+# What aiohttp, the loop and the system raise when a connection fails in any way.
+FAULTS = (aiohttp.ClientError, HttpProcessingError, OSError)
+# These are raised before a byte is sent. TLS and DNS errors are connector errors too.
+_BEFORE_SENDING = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+
+
+class Progress:
+    """How far one call went, for the error class. `sells`: the vendor may charge once it has it all."""
+
+    __slots__ = ("answered", "expired", "finished", "provider", "sells", "started")
+
+    def __init__(self, provider: str, *, sells: bool) -> None:
+        self.provider = provider
+        self.sells = sells
+        self.started = False  # a byte may have been sent
+        self.finished = False  # all of it may have been sent
+        self.answered = False  # the answer's headers came
+        self.expired: str | None = None  # the phase that took too long
+
+
+class Body(Payload):
+    """A request body in pieces, that notes how far it went.
+
+    aiohttp sends the headers together with the first piece, so nothing at all was sent before the body is
+    asked to write, and the vendor cannot have a whole request before the last piece is written.
+    """
+
+    _autoclose = True
+
+    def __init__(self, pieces: Sequence[bytes | memoryview], progress: Progress) -> None:
+        super().__init__(pieces, content_type="application/json")
+        self._size = sum(map(len, pieces))
+        self._progress = progress
+        self._writer: StreamWriter | None = None
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        assert isinstance(writer, StreamWriter)
+        self._writer = writer
+        progress = self._progress
+        progress.started = True
+        *pieces, last = self._pieces()
+        for piece in pieces:
+            await writer.write(piece)
+        progress.finished = True
+        await writer.write(last)
+
+    def _pieces(self) -> list[bytes | memoryview]:
+        # One write of many megabytes is copied again and again in the transport's buffer: 22 ms for 10 MB.
+        if self._size is not None and self._size <= _PIECE_BYTES:
+            return [b"".join(self._value)]
+        cut: list[bytes | memoryview] = []
+        for piece in self._value:
+            view = memoryview(piece)
+            cut += [view[at : at + _PIECE_BYTES] for at in range(0, len(view), _PIECE_BYTES)]
+        return cut
+
+    def keep_alive_for(self, seconds: float) -> None:
+        """The vendor said how long it keeps the connection open."""
+        if self._writer is not None:
+            cast(Line, self._writer.protocol).stale_at = monotonic() + seconds - 1
+
+    def abort(self) -> None:
+        """Close the connection at once, also when the vendor does not read what is still to be sent."""
+        if self._writer is not None and self._writer.transport is not None:
+            self._writer.transport.abort()
+
+
+class Line(ResponseHandler):
+    """A connection. `stale_at` is when it must not be used again, None while it was never used."""
+
+    stale_at: float | None = None
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        """Break off the answer too when its framing is broken; aiohttp 3.14 leaves its reader waiting."""
+        payload = self._payload
+        super().set_exception(exc, exc if exc_cause is None else exc_cause)
+        if payload is not None and not payload.is_eof() and isinstance(exc, HttpProcessingError):
+            payload.set_exception(exc)
+
+
+class Connector(aiohttp.TCPConnector):
+    """Never hands out an idle connection on which the server has closed, or said anything, in the meantime.
+
+    What is in flight at this very moment cannot be known; a request lost that way is reported as possibly
+    served, never sent again.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        factory: Any = functools.partial(Line, loop=self._loop)
+        self._factory = factory
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            line = connection.protocol
+            assert isinstance(line, Line)
+            if line.stale_at is None:
+                line.stale_at = math.inf
+                return connection
+            if monotonic() < line.stale_at and _is_quiet(connection):
+                return connection
+            connection.close()
+
+
+def _is_quiet(connection: Connection) -> bool:
+    """True if nothing waits to be read; on an idle connection that would be its end."""
+    sock = connection.transport.get_extra_info("socket") if connection.transport is not None else None
+    if sock is None:
+        return False
+    if not hasattr(select, "poll"):
+        return not select.select([sock], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return not poll.poll(0)
+
+
+def _guarded_socket(address: Any) -> socket.socket:
+    """Open a socket for an address that is public; the last moment at which it can be judged."""
+    family, kind, protocol, _, place = address
+    if not is_public(place[0]):
+        raise PrivateAddressError("the address is not public")
+    return socket.socket(family, kind, protocol)
+
+
+def open_session(*, private: bool) -> aiohttp.ClientSession:
+    """Open a session for vendors in private networks, or for all others; inside the running loop.
+
+    It knows no cookies, no proxies and no credentials of the environment, so nothing passes between callers.
+    """
+    connector = Connector(
+        limit=_MAX_CONNECTIONS,
+        keepalive_timeout=_KEEPALIVE_S,
+        socket_factory=None if private else _guarded_socket,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"user-agent": "dragoman", "accept-encoding": "identity"},
+        trust_env=False,
+        requote_redirect_url=False,
+        max_line_size=_HEADER_BYTES,
+        max_field_size=_HEADER_BYTES,
+        read_bufsize=1 << 18,
+    )
+
+
+class upstream_errors:
+    """The door: whatever a connection raises leaves as `UpstreamError`, naming the provider."""
+
+    __slots__ = ("_progress",)
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(fault, (*FAULTS, PayloadError)):
+            return
+        error = explain(fault, self._progress)
+        try:
+            raise error from _without_secrets(fault)
+        finally:
+            error.__context__ = None
+
+
+def explain(fault: Exception, progress: Progress) -> UpstreamError:
+    """Our error for a fault, by how far the call went."""
+    name = progress.provider
+    bought = progress.finished and progress.sells
+    if isinstance(fault, PayloadError):
+        return _internal(progress, f"{name!r}: {fault}", fault.code)
+    if progress.expired is not None:
+        message = _TOO_SLOW[progress.expired]
+        return UpstreamError(ErrorClass.TIMEOUT, f"{name!r} {message}", provider=name, bought=bought)
+    if isinstance(fault, _BEFORE_SENDING) or not progress.started:
+        reason = _PRIVATE if isinstance(_os_error(fault), PrivateAddressError) else "could not be reached"
+        return UpstreamError(ErrorClass.CONNECT, f"{name!r} {reason}", provider=name)
+    if progress.answered:
+        return _internal(progress, f"{name!r} broke off its answer", "upstream_stream_truncated")
+    if isinstance(fault, aiohttp.ClientResponseError):
+        return _internal(progress, f"{name!r} did not answer in HTTP", "upstream_invalid_response")
+    return _internal(progress, f"{name!r} closed the connection without an answer", "upstream_unreachable")
+
+
+_PRIVATE = "has an address in a private network; the provider's setting `private: true` allows that"
+_TOO_SLOW = {
+    "first_byte": "did not begin to answer in time",
+    "idle": "fell silent in the middle of its answer",
+    "total": "did not finish its answer in time",
+}
+
+
+def _internal(progress: Progress, message: str, code: str) -> UpstreamError:
+    return UpstreamError(
+        ErrorClass.INTERNAL,
+        message,
+        provider=progress.provider,
+        code=code,
+        bought=progress.finished and progress.sells,
+    )
+
+
+def _os_error(fault: Exception) -> OSError | None:
+    return fault.os_error if isinstance(fault, aiohttp.ClientConnectorError) else None
+
+
+def _without_secrets(fault: Exception) -> Exception:
+    """aiohttp keeps the request's headers, and so the key, in some of its errors."""
+    if isinstance(fault, aiohttp.ClientResponseError):
+        return ValueError(f"{type(fault).__name__}: {fault.message}")
+    return fault

@@ -1,0 +1,476 @@
+"""Every way an upstream can fail: the right error, the connection freed, nothing sent twice."""
+
+import asyncio
+import gzip
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import Call, Json
+from proxy.upstream import Account, Deadlines, Upstream
+from tests.hostile import (
+    EVENTS,
+    OK,
+    Handler,
+    Request,
+    Server,
+    answering,
+    chunked,
+    serving,
+    until_hung_up,
+)
+
+pytestmark = pytest.mark.anyio
+
+CALL = Call("/v1/models/m:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]})
+STREAM = Call("/v1/models/m:streamGenerateContent?alt=sse", {"contents": []}, stream=True)
+PATIENT = Deadlines(connect_s=5, first_byte_s=10, idle_s=10, total_s=20)
+CLOSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+
+
+def account(server: Server) -> Account:
+    return Account("acme", server.url, (("x-goog-api-key", "sk-canary"),), private=True)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    upstream = Upstream()
+    yield upstream
+    await upstream.close()
+
+
+async def payloads(
+    upstream: Upstream, server: Server, call: Call = CALL, deadlines: Deadlines = PATIENT
+) -> list[Json]:
+    reply = await upstream.send(call, account(server), deadlines)
+    return [payload async for batch in reply.payloads() for payload in batch]
+
+
+FAULTS: list[tuple[str, Handler, ErrorClass, str, bool]] = [
+    ("close before headers", answering(then="close"), ErrorClass.INTERNAL, "upstream_unreachable", True),
+    (
+        "close within headers",
+        answering(b"HTTP/1.1 200 OK\r\ncontent-", then="close"),
+        ErrorClass.INTERNAL,
+        "upstream_unreachable",
+        True,
+    ),
+    (
+        "cut body",
+        answering(CLOSE + b'content-length: 99\r\n\r\n{"n":', then="close"),
+        ErrorClass.INTERNAL,
+        "upstream_stream_truncated",
+        True,
+    ),
+    (
+        "cut body without a length",
+        answering(CLOSE + b'connection: close\r\n\r\n{"n":', then="close"),
+        ErrorClass.INTERNAL,
+        "upstream_stream_truncated",
+        True,
+    ),
+    (
+        "cut chunked stream",
+        answering(EVENTS + chunked(b'data: {"n":1}\n\n', end=False), then="close"),
+        ErrorClass.INTERNAL,
+        "upstream_stream_truncated",
+        True,
+    ),
+    (
+        "bad chunk size",
+        answering(EVENTS + chunked(b'data: {"n":1}\n\n', end=False), b"zz\r\nhello\r\n"),
+        ErrorClass.INTERNAL,
+        "upstream_stream_truncated",
+        True,
+    ),
+    (
+        "bad status line",
+        answering(b"HELLO WORLD\r\n\r\n", then="close"),
+        ErrorClass.INTERNAL,
+        "upstream_invalid_response",
+        True,
+    ),
+    (
+        "two lengths",
+        answering(b'HTTP/1.1 200 OK\r\ncontent-length: 7\r\ncontent-length: 9\r\n\r\n{"n":1}ab'),
+        ErrorClass.INTERNAL,
+        "upstream_invalid_response",
+        True,
+    ),
+    (
+        "headers too large",
+        answering(b"HTTP/1.1 200 OK\r\nx: " + b"a" * 300_000 + b"\r\n\r\n"),
+        ErrorClass.INTERNAL,
+        "upstream_invalid_response",
+        True,
+    ),
+    (
+        "a page",
+        answering(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>", then="close"),
+        ErrorClass.INTERNAL,
+        "upstream_invalid_response",
+        True,
+    ),
+    (
+        "broken gzip",
+        answering(CLOSE + b"content-encoding: gzip\r\ncontent-length: 7\r\n\r\nnotgzip"),
+        ErrorClass.INTERNAL,
+        "upstream_stream_truncated",
+        True,
+    ),
+    (
+        "redirect",
+        answering(
+            b"HTTP/1.1 307 Go\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", then="close"
+        ),
+        ErrorClass.INTERNAL,
+        "upstream_redirect",
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("handler", "error_class", "code", "bought"),
+    [row[1:] for row in FAULTS],
+    ids=[row[0] for row in FAULTS],
+)
+async def test_a_fault_has_its_class_and_frees_the_connection_and_nothing_is_sent_twice(
+    upstream: Upstream, handler: Handler, error_class: ErrorClass, code: str, bought: bool
+) -> None:
+    async with serving(handler) as server:
+        with pytest.raises(UpstreamError) as caught:
+            await payloads(upstream, server)
+        error = caught.value
+        assert (error.error_class, error.code, error.bought) == (error_class, code, bought)
+        assert error.provider == "acme"
+        assert "sk-canary" not in repr(error) + str(error) + repr(error.__cause__) + repr(error.__context__)
+        assert len(server.requests) == 1
+        assert await server.until_gone(1)
+
+
+async def test_a_refused_connection_is_certain_to_have_bought_nothing(upstream: Upstream) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        nowhere = Account("acme", f"http://127.0.0.1:{taken.getsockname()[1]}", private=True)
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.send(CALL, nowhere, PATIENT)
+    assert (caught.value.error_class, caught.value.bought) == (ErrorClass.CONNECT, False)
+
+
+async def test_a_name_that_does_not_exist_is_a_connect_error(upstream: Upstream) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await upstream.send(CALL, Account("acme", "http://nowhere.invalid"), PATIENT)
+    assert (caught.value.error_class, caught.value.bought) == (ErrorClass.CONNECT, False)
+
+
+async def test_a_failed_tls_handshake_is_a_connect_error(upstream: Upstream) -> None:
+    async def speak_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        writer.close()
+
+    server = await asyncio.start_server(speak_plainly, "127.0.0.1", 0)
+    place = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    with pytest.raises(UpstreamError) as caught:
+        await upstream.send(CALL, Account("acme", place, private=True), PATIENT)
+    server.close()
+    assert (caught.value.error_class, caught.value.bought) == (ErrorClass.CONNECT, False)
+
+
+async def test_a_host_that_never_takes_the_connection_is_a_connect_error(upstream: Upstream) -> None:
+    with socket.socket() as full, socket.socket() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting.setblocking(False)
+        crowd = [socket.socket() for _ in range(4)]
+        for each in crowd:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        place = Account("acme", f"http://127.0.0.1:{full.getsockname()[1]}", private=True)
+        started = time.monotonic()
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.send(CALL, place, Deadlines(connect_s=0.2))
+        for each in crowd:
+            each.close()
+    assert (caught.value.error_class, caught.value.bought) == (ErrorClass.CONNECT, False)
+    assert time.monotonic() - started < 2
+
+
+async def test_an_address_in_a_private_network_needs_the_provider_to_say_so(upstream: Upstream) -> None:
+    async with serving(answering(OK)) as server:
+        for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
+            with pytest.raises(UpstreamError) as caught:
+                await upstream.send(CALL, Account("acme", url), PATIENT)
+            assert caught.value.error_class is ErrorClass.CONNECT
+        assert "`private: true`" in caught.value.message
+        assert server.connections == 0
+
+
+SLOW: list[tuple[str, Handler, Deadlines, str]] = [
+    ("slow headers", answering(then="stall"), Deadlines(first_byte_s=0.1), "begin"),
+    ("slow headers, little time in all", answering(then="stall"), Deadlines(total_s=0.1), "begin"),
+    ("half headers", answering(b"HTTP/1.1 200 OK\r\n", then="stall"), Deadlines(first_byte_s=0.1), "begin"),
+    (
+        "silence after headers",
+        answering(EVENTS, then="stall"),
+        Deadlines(first_byte_s=0.1, idle_s=0.05),
+        "begin",
+    ),
+    (
+        "stalled stream",
+        answering(EVENTS + chunked(b"data: {}\n\n", end=False), then="stall"),
+        Deadlines(first_byte_s=5, idle_s=0.1),
+        "silent",
+    ),
+    (
+        "stalled body",
+        answering(CLOSE + b'content-length: 99\r\n\r\n{"n"', then="stall"),
+        Deadlines(idle_s=0.1),
+        "silent",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("handler", "deadlines", "word"), [row[1:] for row in SLOW], ids=[row[0] for row in SLOW]
+)
+async def test_an_upstream_that_is_too_slow_times_out_and_is_dropped(
+    upstream: Upstream, handler: Handler, deadlines: Deadlines, word: str
+) -> None:
+    async with serving(handler) as server:
+        started = time.monotonic()
+        with pytest.raises(UpstreamError) as caught:
+            await payloads(upstream, server, deadlines=deadlines)
+        assert (caught.value.error_class, caught.value.code) == (ErrorClass.TIMEOUT, "upstream_timeout")
+        assert caught.value.bought
+        assert word in caught.value.message
+        assert time.monotonic() - started < 2
+        assert await server.until_gone(1)
+
+
+async def test_headers_may_come_early_while_the_upstream_still_thinks(upstream: Upstream) -> None:
+    async def thinking(request: Request) -> None:
+        await request.read_body()
+        await request.send(EVENTS)
+        await asyncio.sleep(0.3)
+        await request.send(chunked(b'data: {"n":1}\n\n'))
+
+    async with serving(thinking) as server:
+        assert await payloads(upstream, server, deadlines=Deadlines(first_byte_s=5, idle_s=0.1)) == [{"n": 1}]
+
+
+async def test_a_drip_that_is_never_idle_ends_with_the_total_time(upstream: Upstream) -> None:
+    async def drip(request: Request) -> None:
+        await request.read_body()
+        await request.send(EVENTS)
+        while True:
+            await request.send(chunked(b": x\n", end=False))
+            await asyncio.sleep(0.02)
+
+    async with serving(drip) as server:
+        with pytest.raises(UpstreamError) as caught:
+            await payloads(upstream, server, deadlines=Deadlines(idle_s=0.2, total_s=0.5))
+        assert "finish" in caught.value.message
+        assert await server.until_gone(1)
+
+
+async def test_a_slow_client_does_not_make_the_upstream_late(upstream: Upstream) -> None:
+    events = [chunked(b'data: {"n":%d}\n\n' % n, end=False) for n in range(3)]
+    async with serving(answering(EVENTS, *events, b"0\r\n\r\n")) as server:
+        reply = await upstream.send(STREAM, account(server), Deadlines(idle_s=0.1))
+        seen = []
+        async for batch in reply.payloads():
+            seen += batch
+            await asyncio.sleep(0.25)
+        assert seen == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+async def test_what_came_before_a_fault_is_handed_on_first(upstream: Upstream) -> None:
+    """G-187"""
+    raw = chunked(b'data: {"n":1}\n\n', b'data: {"n":2}\n\n', end=False)
+    for bad in ((b"zz\r\n",), ()):
+        async with serving(answering(EVENTS + raw, *bad, then="close")) as server:
+            reply = await upstream.send(STREAM, account(server), PATIENT)
+            await asyncio.sleep(0.1)  # all of it is here before it is looked at
+            batches = reply.payloads()
+            assert await anext(batches) == [{"n": 1}, {"n": 2}]
+            with pytest.raises(UpstreamError):
+                await anext(batches)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(EVENTS + chunked(b'data: {"n":1}\n\ndata: [DONE]\n\n', end=False), id="events"),
+        pytest.param(
+            CLOSE + b"transfer-encoding: chunked\r\n\r\n" + chunked(b'{"n":1}', end=False), id="json"
+        ),
+        pytest.param(
+            CLOSE + b"transfer-encoding: chunked\r\n\r\n" + chunked(b'[{"n":1}]', end=False), id="array"
+        ),
+        pytest.param(CLOSE + b'content-length: 9\r\n\r\n{"n":1}', id="length two too long"),
+    ],
+)
+async def test_an_answer_that_proves_its_own_end_is_whole_without_a_proper_close(
+    upstream: Upstream, reply: bytes
+) -> None:
+    async with serving(answering(reply, then="close")) as server:
+        assert await payloads(upstream, server) == [{"n": 1}]
+
+
+async def test_a_reply_over_the_limit_is_refused_at_the_limit() -> None:
+    upstream = Upstream(max_reply_bytes=1 << 20)
+    sent = 0
+
+    async def flood(request: Request) -> None:
+        nonlocal sent
+        await request.read_body()
+        await request.send(EVENTS)
+        while True:
+            await request.send(chunked(b": " + b"x" * 65536 + b"\n", end=False))
+            sent += 65536
+
+    async with serving(flood) as server:
+        with pytest.raises(UpstreamError) as caught:
+            await payloads(upstream, server)
+        assert (caught.value.error_class, caught.value.code) == (
+            ErrorClass.INTERNAL,
+            "upstream_response_too_large",
+        )
+        assert await server.until_gone(1)
+        assert sent < 64 << 20
+    await upstream.close()
+
+
+async def test_a_compressed_bomb_is_refused_at_the_limit() -> None:
+    upstream = Upstream(max_reply_bytes=4 << 20)
+    bomb = gzip.compress(b'{"x":"' + b"A" * (256 << 20), 9)
+    head = CLOSE + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(bomb)
+    async with serving(answering(head + bomb, then="stall")) as server:
+        with pytest.raises(UpstreamError) as caught:
+            await payloads(upstream, server)
+        assert caught.value.code == "upstream_response_too_large"
+        assert await server.until_gone(1)
+    await upstream.close()
+
+
+async def test_a_70_kb_header_and_gzip_are_read(upstream: Upstream) -> None:
+    body = gzip.compress(b'{"n":1}')
+    head = CLOSE + b"x-long: " + b"a" * 70_000 + b"\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+    async with serving(answering(head % len(body) + body)) as server:
+        assert await payloads(upstream, server) == [{"n": 1}]
+
+
+async def test_an_error_body_is_read_as_far_as_wanted_and_survives_a_cut(upstream: Upstream) -> None:
+    head = b"HTTP/1.1 503 No\r\nretry-after: 7\r\nX-Mixed: Case\r\ncontent-length: 500000\r\n\r\n"
+    async with serving(answering(head + b"overloaded" * 2000, then="close")) as server:
+        for limit, size in ((10, 10), (1 << 20, 20_000)):
+            reply = await upstream.send(CALL, account(server), PATIENT)
+            assert (reply.status, reply.headers["retry-after"], reply.headers["x-mixed"]) == (
+                503,
+                "7",
+                "Case",
+            )
+            assert await reply.read(limit) == (b"overloaded" * 2000)[:size]
+
+
+async def test_reading_more_than_wanted_of_a_good_answer_is_an_error(upstream: Upstream) -> None:
+    async with serving(answering(OK)) as server:
+        reply = await upstream.send(CALL, account(server), PATIENT)
+        with pytest.raises(UpstreamError) as caught:
+            await reply.read(3)
+        assert caught.value.code == "upstream_response_too_large"
+        reply = await upstream.send(CALL, account(server), PATIENT)
+        assert await reply.read(7) == b'{"n":1}'
+
+
+async def test_an_early_413_on_a_large_body_is_an_answer(upstream: Upstream) -> None:
+    async def too_much(request: Request) -> None:
+        await request.send(b'HTTP/1.1 413 No\r\ncontent-length: 7\r\nconnection: close\r\n\r\n{"n":1}')
+        await request.hang_up()
+
+    large = Call("/x", {"data": "A" * (8 << 20)})
+    async with serving(too_much) as server:
+        for _ in range(5):
+            reply = await upstream.send(large, account(server), PATIENT)
+            assert reply.status == 413
+            assert await reply.read(100) == b'{"n":1}'
+            await reply.close()
+        assert await server.until_gone(1)
+
+
+async def test_a_request_that_was_cut_short_was_not_bought(upstream: Upstream) -> None:
+    async def reset(request: Request) -> None:
+        request.writer.transport.abort()
+
+    async with serving(reset) as server:
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.send(Call("/x", {"data": "A" * (32 << 20)}), account(server), PATIENT)
+        assert (caught.value.error_class, caught.value.bought) == (ErrorClass.INTERNAL, False)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("handler", "stage"),
+    [
+        pytest.param(answering(then="stall"), "headers", id="before headers"),
+        pytest.param(answering(EVENTS, then="stall"), "body", id="before the body"),
+        pytest.param(
+            answering(EVENTS + chunked(b"data: {}\n\n", end=False), then="stall"), "body", id="mid-stream"
+        ),
+    ],
+)
+async def test_cancelling_closes_the_upstream_connection_within_100_ms(
+    upstream: Upstream, handler: Handler, stage: str
+) -> None:
+    async with serving(handler) as server:
+        task = asyncio.create_task(payloads(upstream, server))
+        await asyncio.sleep(0.1)
+        assert server.open == 1
+        task.cancel()
+        assert await server.until_gone(0.1)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_cancelling_a_large_upload_to_a_server_that_does_not_read_closes_at_once(
+    upstream: Upstream,
+) -> None:
+    closed = asyncio.Event()
+
+    async def deaf(request: Request) -> None:
+        await asyncio.sleep(0.3)
+        await until_hung_up(request)
+        closed.set()
+
+    async with serving(deaf) as server:
+        large = Call("/x", {"data": "A" * (32 << 20)})
+        task = asyncio.create_task(upstream.send(large, account(server), PATIENT))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(1):
+            await closed.wait()
+
+
+async def test_a_consumer_that_breaks_off_frees_the_connection_by_closing(upstream: Upstream) -> None:
+    async with serving(answering(EVENTS + chunked(b"data: {}\n\n", end=False), then="stall")) as server:
+        reply = await upstream.send(STREAM, account(server), PATIENT)
+        async with aclosing(reply.payloads()) as batches:
+            async for _ in batches:
+                break
+        assert await server.until_gone(0.1)
+        await reply.close()
+        await reply.close()
+
+
+async def test_a_reply_that_is_never_read_is_freed_by_closing(upstream: Upstream) -> None:
+    async with serving(answering(EVENTS, then="stall")) as server:
+        reply = await upstream.send(STREAM, account(server), PATIENT)
+        await reply.close()
+        assert await server.until_gone(0.1)
