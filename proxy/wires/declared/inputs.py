@@ -63,7 +63,7 @@ def dropped(request: ImageRequest, variant: Variant) -> tuple[str, ...]:
     is_size = variant.size is not None and wish.fields.get("tier") == "quality"
     if request.image.quality not in _SAYS_NOTHING and "quality" not in used and not is_size:
         names.append("quality")
-    return (*names, *request.documented, *request.unknown)
+    return (*request.dropped, *names, *request.documented, *request.unknown)
 
 
 def _check(request: ImageRequest, variant: Variant) -> None:

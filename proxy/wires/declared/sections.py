@@ -37,7 +37,7 @@ KEYS: dict[str, tuple[str, ...]] = {
         "models",
     ),
     "submit": ("request", "headers", "body", "files"),
-    "stream": ("when", "done"),
+    "stream": ("when",),
     "task": (*TASK_FIELDS, "hosts", "estimate"),
     "poll": ("request", "first", "every", "max_every", "give_up"),
     "cancel": ("request", "only_when"),
@@ -70,7 +70,6 @@ class Stream:
     """`when` decides whether this call is answered as a stream; absent or false: no."""
 
     when: Node
-    done: frozenset[str] = frozenset({"[DONE]"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ def _templates(section: Mapped, key: str, scope: Scope) -> dict[str, Node]:
 def read_stream(data: Any, where: Where, problems: Problems, options: Mapping[str, Any]) -> Stream:
     section = Mapped(data, where, KEYS["stream"], problems)
     when = parse(section.data.get("when", True), (*where, "when"), Scope(options, ("options",)), problems)
-    return Stream(when, frozenset(section.take("done", read.texts, ("[DONE]",))))
+    return Stream(when)
 
 
 def read_task(data: Any, where: Where, problems: Problems) -> Task:

@@ -1,0 +1,74 @@
+"""docs/vendors.md describes every key of a profile and no other, and its example works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from proxy.types import MediaPart, Target
+from proxy.wires.declared import DeclaredWire, Done, Pending, check_profile, load_profile
+from proxy.wires.declared.sections import CLASSES, KEYS
+from proxy.wires.declared.template import INPUTS
+from tests.declared import NAMES, asked, read
+
+PAGE = (Path(__file__).parent.parent / "docs" / "vendors.md").read_text(encoding="utf-8")
+SECTIONS = {
+    title.strip().lower(): body for title, body in re.findall(r"^#{1,4} (.+)\n((?:(?!#).*\n)*)", PAGE, re.M)
+}
+SHARED = {"fail", "errors", "billing", "models"}
+
+
+def described(title):
+    """The keys in the first column of a section's tables."""
+    rows = re.findall(r"^\| (`.+?`(?:, `.+?`)*) \|", SECTIONS[title], re.M)
+    return {key for row in rows for key in re.findall(r"`([^`]+)`", row)}
+
+
+@pytest.mark.parametrize(
+    ("grammar", "title"),
+    [(name, {"rule": "errors.rules", "retryable": "errors.retryable"}.get(name, name)) for name in KEYS],
+)
+def test_every_key_is_described_and_no_other(grammar, title):
+    expected = set(KEYS[grammar]) - (SHARED if grammar == "chat surface" else set())
+    assert described(title) == expected
+
+
+def test_inputs_classes_and_profiles_are_listed():
+    inputs = set(re.findall(r"`\$(\w+)`", SECTIONS["request templates"]))
+    assert set(INPUTS) - {"options"} <= inputs
+    rule = next(line for line in SECTIONS["errors.rules"].splitlines() if line.startswith("| `class`"))
+    assert set(re.findall(r"`(\w+)`", rule)) - {"class"} == set(CLASSES)
+    assert described("vendors") == set(NAMES)
+
+
+def example():
+    text = re.search(r"```yaml\n(profiles:.+?)```", PAGE, re.S)[1]
+    assert len(text.splitlines()) <= 22
+    return read(text)["profiles"]["paintco"]
+
+
+def test_a_vendor_nobody_shipped_works_after_twenty_lines():
+    """V-056"""
+    assert check_profile("paintco", example()) == []
+    profile = load_profile("paintco", example())
+    paint = DeclaredWire(profile.surface(), profile.base_url)
+    request = asked(
+        "a door", size="1920x1080", n=2, references=(MediaPart("image", url="https://a.example/1.png"),)
+    )
+    call = paint.submit(request, Target("paint", "paint-1"))
+    assert (call.method, call.path) == ("POST", "/v2/jobs")
+    assert call.body == {
+        "model": "paint-1",
+        "prompt": "a door",
+        "ratio": "16:9",
+        "count": 2,
+        "refs": ["https://a.example/1.png"],
+    }
+    pending = paint.judge(call, 200, {}, {"job": {"id": "j-1", "state": "new"}})
+    assert isinstance(pending, Pending)
+    poll = paint.poll(pending.task)
+    assert (poll.method, poll.path) == ("GET", "/v2/jobs/j-1")
+    reply = {"job": {"id": "j-1", "state": "ok", "pictures": [{"link": "https://cdn.example/1.png"}]}}
+    done = paint.judge(poll, 200, {}, reply)
+    assert isinstance(done, Done)
+    assert [image.url for image in done.images] == ["https://cdn.example/1.png"]
