@@ -2,7 +2,7 @@
 
 `POST .../models/{behaviour}:generateContent` answers one small reply; `:streamGenerateContent` streams. The
 model's name says how: `chat`, `paced-COUNT` (one chunk each 10 ms), `burst-COUNT` (as fast as it can),
-`slow-COUNT` (one chunk each 100 ms). A chunk's text is the time it was sent, so that a reader can tell its age.
+`slow-COUNT` (one chunk each 100 ms). A chunk's text is the time it was sent, so a reader can tell its age.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 import time
+from typing import cast
 
 _PATH = re.compile(rb"^POST \S*/models/([a-z]+)(?:-(\d+))?:(stream)?", re.I)
 _PAUSE_S = {b"paced": 0.01, b"slow": 0.1, b"burst": 0.0}
@@ -46,8 +47,7 @@ class _Connection(asyncio.Protocol):
         self.resumed.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
 
     def pause_writing(self) -> None:
         self.resumed.clear()

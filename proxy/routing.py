@@ -35,7 +35,7 @@ class Route:
     card: Mapping[str, Any] = field(default_factory=dict)
 
     def order(self) -> tuple[Candidate, ...]:
-        """The targets of one request: as written, or drawn by weight without replacement; then the fallback."""
+        """One request's targets: as written, or drawn by weight without replacement; then the fallback."""
         if not self.weighted:
             return self.targets + self.fallback
         drawn = sorted(

@@ -71,7 +71,13 @@ def open_gateway(
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     server = uvicorn.Server(
         uvicorn.Config(
-            application, http="httptools", ws="none", log_config=None, access_log=False, lifespan="on"
+            application,
+            http="httptools",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=1,
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -83,6 +89,5 @@ def open_gateway(
         yield Gateway(f"http://127.0.0.1:{listener.getsockname()[1]}", application, vendors)
     finally:
         server.should_exit = True
-        server.force_exit = True
         thread.join(5)
         vendors.stop()

@@ -84,6 +84,7 @@ def _run(config: Config, listener: socket.socket, workers: int) -> int:
         ws="none",
         lifespan="on",
         access_log=False,
+        proxy_headers=False,
         log_level="warning",
         server_header=False,
         date_header=False,

@@ -90,7 +90,7 @@ async def _whole(
             collected += batch
     _note_usage(run, collected)
     pieces = chat_reply.whole(collected, reply)
-    exchange.dropped = run.dropped
+    exchange.dropped = request.dropped + run.dropped
     await exchange.respond(200, pieces)
 
 
@@ -103,7 +103,7 @@ async def _streamed(
         async with aclosing(_events(house, request, run, whole=False)) as batches:
             async for batch in batches:
                 _note_usage(run, batch)
-                exchange.dropped = run.dropped
+                exchange.dropped = request.dropped + run.dropped
                 if frames := renderer.feed(batch):
                     await stream.write(frames)
         await stream.write(renderer.finish())

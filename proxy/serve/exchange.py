@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from secrets import token_hex
+from random import getrandbits
 from time import perf_counter
 from typing import Any
 
@@ -30,6 +30,7 @@ class Exchange:
     """A request being answered. `facts` collects what the access log tells (never prompts or secrets)."""
 
     __slots__ = (
+        "_fields",
         "_receive",
         "_send",
         "_watcher",
@@ -48,11 +49,12 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.headers: list[Header] = scope["headers"]
+        self._fields = dict(self.headers)
         self._receive = receive
         self._send = send
         self._watcher: asyncio.Task[Any] | None = None
         self.began = perf_counter()
-        self.request_id = f"req_{token_hex(12)}"
+        self.request_id = f"req_{getrandbits(96):024x}"
         self.caller: ClientKey | None = None
         self.status = 0
         self.gone = False
@@ -61,10 +63,8 @@ class Exchange:
         self.dropped: tuple[str, ...] = ()
 
     def header(self, name: bytes) -> str | None:
-        for key, value in self.headers:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        value = self._fields.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def query(self, name: str) -> str | None:
         raw: bytes = self.scope.get("query_string", b"")

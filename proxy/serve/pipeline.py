@@ -103,11 +103,17 @@ async def _attempt(
             raise error
         async for payloads in reply.payloads():
             batch: list[Event] = []
-            for payload in payloads:
-                batch += reader.feed(payload)
+            fault: UpstreamError | None = None
+            try:
+                for payload in payloads:
+                    batch += reader.feed(payload)
+            except UpstreamError as error:
+                fault = error  # what came before it in the same read is handed on first
             if batch:
                 recorder.watch(batch)
                 yield batch
+            if fault is not None:
+                raise fault
         batch = reader.close()
         recorder.watch(batch)
         if batch:

@@ -50,9 +50,9 @@ class KeyPool:
             return 0.0
         return self._rest_until.get((index, model), 0.0) - self._clock()
 
-    def wakes_in_s(self, model: str) -> float:
-        """When the first key can be used again."""
-        return max(0.0, min(self.rests_s(index, model) for index in range(len(self._accounts))))
+    def wakes_first(self, model: str) -> tuple[float, int]:
+        """How long the key still rests that wakes first, and which it is."""
+        return min((self.rests_s(index, model), index) for index in range(len(self._accounts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +96,14 @@ class Attempts:
         self.made = 0
 
     def first(self) -> Attempt:
-        """The first try. Raises `UpstreamError` (rate_limited) when every key of every target rests."""
+        """The first try. Resting is a preference: when every key of every target rests, the one that wakes
+        first is asked all the same, for the vendor knows better than we do."""
         attempt = self._pick()
-        if attempt is None:
-            wait_s = min(pool.keys.wakes_in_s(pool.target.model) for pool in self._candidates)
-            raise UpstreamError(
-                ErrorClass.RATE_LIMITED, "All upstream keys for this model are resting.", retry_after_s=wait_s
-            )
-        return attempt
+        if attempt is not None:
+            return attempt
+        wakes = [candidate.keys.wakes_first(candidate.target.model) for candidate in self._candidates]
+        self._position = min(range(len(wakes)), key=wakes.__getitem__)
+        return self._count(Attempt(self._candidates[self._position], wakes[self._position][1]))
 
     def failed(self, attempt: Attempt, error: UpstreamError, repair: str | None = None) -> Attempt | None:
         """The next try after a failure, None when the error is final.
