@@ -14,6 +14,7 @@ from proxy.types import Call, Json
 from proxy.upstream import Account, Deadlines, Upstream
 from tests.hostile import (
     EVENTS,
+    LOOPS,
     OK,
     Handler,
     Request,
@@ -34,6 +35,12 @@ CLOSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 def account(server: Server) -> Account:
     return Account("acme", server.url, (("x-goog-api-key", "sk-canary"),), private=True)
+
+
+@pytest.fixture(params=LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    """The server runs on uvloop where it installs."""
+    return request.param
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Account", "Deadlines", "Upstream"]
 
 MAX_REPLY_BYTES = 96 << 20
+MAX_CONNECTIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,21 @@ class Account:
 
 
 class Upstream:
-    """Keeps connections open between calls. Use and `close` it in one running loop."""
+    """Keeps connections open between calls, at most `connections` at once; more calls wait for `connect_s`.
 
-    def __init__(self, *, max_reply_bytes: int = MAX_REPLY_BYTES) -> None:
+    Use and `close` it in one running loop.
+    """
+
+    def __init__(self, *, max_reply_bytes: int = MAX_REPLY_BYTES, connections: int = MAX_CONNECTIONS) -> None:
         self._max_reply_bytes = max_reply_bytes
+        self._connections = connections
         self._sender: Sender | None = None
 
     def open(self) -> Sender:
         """Load what the first call would else wait for, about 0.1 s. Needs the running loop."""
         from proxy.upstream.send import Sender
 
-        self._sender = self._sender or Sender(self._max_reply_bytes)
+        self._sender = self._sender or Sender(self._max_reply_bytes, self._connections)
         return self._sender
 
     async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:

@@ -24,9 +24,11 @@ _KEEP_ALIVE_TIMEOUT = re.compile(r"timeout=(\d+)")
 class Sender:
     """What `client.Upstream` opens: a session for vendors on the internet, and one for private networks."""
 
-    def __init__(self, max_reply_bytes: int) -> None:
+    def __init__(self, max_reply_bytes: int, connections: int) -> None:
         self._max_reply_bytes = max_reply_bytes
-        self._sessions = {private: open_session(private=private) for private in (False, True)}
+        self._sessions = {
+            private: open_session(private=private, connections=connections) for private in (False, True)
+        }
 
     async def close(self) -> None:
         for session in self._sessions.values():

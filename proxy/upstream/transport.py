@@ -28,7 +28,6 @@ from proxy.upstream.sse import PayloadError
 
 # Below common servers' own limits (nginx 75 s, cloud load balancers 60 s), so that they seldom close first.
 _KEEPALIVE_S = 30.0
-_MAX_CONNECTIONS = 1000
 _HEADER_BYTES = 131_072
 _PIECE_BYTES = 131_072
 
@@ -135,7 +134,7 @@ class Connector(aiohttp.TCPConnector):
             if line.stale_at is None:
                 line.stale_at = math.inf
                 return connection
-            if monotonic() < line.stale_at and _is_quiet(connection):
+            if not line.should_close and monotonic() < line.stale_at and _is_quiet(connection):
                 return connection
             connection.close()
 
@@ -160,13 +159,13 @@ def _guarded_socket(address: Any) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-def open_session(*, private: bool) -> aiohttp.ClientSession:
+def open_session(*, private: bool, connections: int) -> aiohttp.ClientSession:
     """Open a session for vendors in private networks, or for all others; inside the running loop.
 
     It knows no cookies, no proxies and no credentials of the environment, so nothing passes between callers.
     """
     connector = Connector(
-        limit=_MAX_CONNECTIONS,
+        limit=connections,
         keepalive_timeout=_KEEPALIVE_S,
         socket_factory=None if private else _guarded_socket,
     )
