@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.errors import UpstreamError
 from proxy.types import (
     ChatRequest,
     Finish,
     FunctionTool,
+    Text,
     ToolCall,
 )
 from tests.gemini_replies import REQUEST, call, chunk, end, only, read, reply
@@ -90,6 +92,28 @@ def test_a_functions_name_is_the_clients(upstream: str, client: str) -> None:
     )
     events = read(reply(call(upstream, id="a")), request=request, names={"_1st": "1st"})
     assert only(events, ToolCall) == [ToolCall(0, "a", client, "{}")]
+
+
+def test_a_call_that_google_made_itself_is_not_the_clients() -> None:
+    """4.1: a functionResponse in an answer is Google's own (MCP servers)."""
+    tools = [{"mcpServers": [{"name": "w"}]}, {"functionDeclarations": [{"name": "mine"}]}]
+    hosted = call("w_get", args={"c": "Paris"})
+    answered = {"functionResponse": {"name": "w_get", "response": {"t": 1}}}
+    events = read(reply(hosted, answered, {"text": "1 degree"}, call("mine", id="a")), body={"tools": tools})
+    assert only(events, Text, ToolCall) == [Text("1 degree"), ToolCall(0, "a", "mine", "{}")]
+
+
+def test_an_unexpected_call_of_a_function_that_nobody_declared_is_not_made() -> None:
+    """4.2, UNEXPECTED_TOOL_CALL: alone it is an empty reply, beside a declared call it is left out."""
+    request = ChatRequest("m", REQUEST.messages, tools=(FunctionTool("mine"),))
+    said = {"finishReason": "UNEXPECTED_TOOL_CALL", "finishMessage": "Unexpected tool call: list_files"}
+    with pytest.raises(UpstreamError) as caught:
+        read(reply(call("list_files"), **said), request=request)
+    assert caught.value.code == "upstream_malformed_response"
+    assert "list_files" in caught.value.message
+    events = read(reply(call("mine", id="a"), call("list_files"), **said), request=request)
+    assert only(events, ToolCall) == [ToolCall(0, "a", "mine", "{}")]
+    assert end(events).reason == "tool_calls"
 
 
 def piece(path: str, **value: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from tests.gemini_replies import PNG, end, only, read, reply
 
 
 def test_every_kind_of_part_in_order() -> None:
-    """G-148, G-149, G-150, G-154, G-157, G-193: what is shown is shown in order, drafts are not."""
+    """G-148, G-149, G-150, G-154, G-157, G-193, V-038: what is shown is shown in order, drafts are not."""
     events = read(
         reply(
             {"text": "Let me see.", "thought": True},

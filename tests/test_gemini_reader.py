@@ -243,6 +243,7 @@ def test_an_image_model_that_draws_and_says_nothing_is_an_error(finish: str) -> 
 
 
 def test_an_image_model_that_only_speaks_has_answered() -> None:
+    """V-039: on chat."""
     assert end(read(reply({"text": "Which cat?"}, finishReason="NO_IMAGE"), target=PAINTER)).reason == "stop"
 
 
@@ -300,6 +301,12 @@ def test_an_error_inside_a_stream_is_raised(payload: Any) -> None:
     assert (error.error_class, error.status, error.code) == (ErrorClass.OVERLOADED, 503, "overloaded")
     assert error.message == "The model is overloaded."
     assert error.native == "UNAVAILABLE"
+
+
+def test_an_error_as_the_first_payload_is_raised_before_any_event() -> None:
+    """G-186: so the client gets its HTTP status."""
+    with pytest.raises(UpstreamError, match="overloaded"):
+        read(OVERLOADED, chunk({"text": "x"}))
 
 
 def test_a_200_that_says_it_failed_is_an_error() -> None:

@@ -44,6 +44,9 @@ NOT_ANSWERS = {
     "malformed-function-call-empty-content--malformed-function-call-empty-content": (
         "upstream_malformed_response"
     ),
+    "pydantic-ai--s-test-multimodal-tool-return-matrix-tool-return-content-uploaded-file-video-google-vertex": (  # noqa: E501
+        "upstream_malformed_response"
+    ),
     "vertexai-sdk-test-data--vertexai-unary-failure-empty-content": "upstream_empty_response",
     "vertexai-sdk-test-data--vertexai-unary-failure-malformed-content": "upstream_empty_response",
     "vertexai-sdk-test-data--vertexai-unary-failure-invalid-response": "upstream_empty_response",
@@ -177,7 +180,9 @@ def check_choice(events: list[Any], parts: list[dict[str, Any]]) -> None:
         assert "".join(event.text for event in events if type(event) is Text) == answer
     assert "".join(event.text for event in events if type(event) is Reasoning) == thoughts
     calls = [event for event in events if type(event) is ToolCall]
+    answered = {part["functionResponse"]["name"] for part in parts if "functionResponse" in part}
     told = [part["functionCall"] for part in parts if part.get("functionCall", {}).get("name")]
+    told = [original for original in told if original["name"] not in answered]
     assert [call.name for call in calls] == [call["name"] for call in told]
     assert [call.index for call in calls] == list(range(len(calls)))
     assert len({call.id for call in calls}) == len(calls)

@@ -5,31 +5,53 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from proxy import jsonio
-from proxy.types import ChatRequest, FunctionTool, Json
+from proxy.types import Call, ChatRequest, FunctionTool, Json
 from proxy.wires.gemini.lenient import dict_of, dicts_of
 
 _STEP = re.compile(r"""\.([^.\[\]]+)|\[(\d+)\]|\['([^']*)'\]|\["([^"]*)"\]""")
+_DECLARATIONS = ("functionDeclarations", "function_declarations")
 _LITERALS = ("stringValue", "numberValue", "boolValue")
 
 
 class FunctionNames:
-    """From the upstream's name of a function to the client's. `renamed` is what the request changed."""
+    """From the upstream's name of a function to the client's."""
 
-    def __init__(self, request: ChatRequest, renamed: Mapping[str, str]) -> None:
-        self._renamed = renamed
-        self._declared = {tool.name for tool in request.tools if isinstance(tool, FunctionTool)}
+    def __init__(self, request: ChatRequest, call: Call) -> None:
+        self._request = request
+        self._body = call.body
+        self._renamed: Mapping[str, str] = call.context.get("names") or {}
 
-    def client_name(self, name: str) -> str:
+    @cached_property
+    def _declared(self) -> set[str]:
+        """What the client declared as functions, and what it laid into the body in Gemini's own words."""
+        names = {tool.name for tool in self._request.tools if isinstance(tool, FunctionTool)}
+        for tool in dicts_of(self._body.get("tools")):
+            for key in _DECLARATIONS:
+                names |= {str(function.get("name")) for function in dicts_of(tool.get(key))}
+        return names
+
+    @cached_property
+    def _hosted(self) -> bool:
+        """True when Google calls functions of its own accord, at MCP servers."""
+        return any("mcpServers" in tool for tool in dicts_of(self._body.get("tools")))
+
+    def find(self, name: str, *, unexpected: bool = False) -> str | None:
+        """The client's name; None for a call that is not for the client to make.
+
+        Such is one that Google made itself and, where the vendor says it was `unexpected`, one of a function
+        that nobody declared.
+        """
         # Models invent namespaces, `default_api:name` and `default_api.name` above all.
         for candidate in (name, name.rpartition(":")[2], name.rpartition(".")[2]):
             if candidate in self._renamed:
                 return self._renamed[candidate]
             if candidate in self._declared:
                 return candidate
-        return name
+        return None if unexpected or self._hosted else name
 
 
 class OpenCall:

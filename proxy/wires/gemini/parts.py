@@ -38,6 +38,7 @@ class Candidate:
         self._names = names
         self._single_call = single_call
         self._heard = False
+        self._unexpected = False
         self._inserted: set[int] = set()
         self._starts: list[int] = []
         self._ids: set[str] = set()
@@ -52,6 +53,7 @@ class Candidate:
 
     def read(self, candidate: Json) -> list[Event]:
         events: list[Event] = []
+        self._unexpected = candidate.get("finishReason") == "UNEXPECTED_TOOL_CALL"
         for part in list_of(dict_of(candidate.get("content")).get("parts")):
             self._starts.append(len(self.texts))
             self._part(dict_of(part), events)
@@ -124,11 +126,11 @@ class Candidate:
                 events += self.close_call()
 
     def _call(self, name: str, id: Any, arguments: str, signature: str | None) -> list[Event]:
-        if self._single_call and self.called:
+        client_name = self._names.find(name, unexpected=self._unexpected)
+        if client_name is None or (self._single_call and self.called):
             return []
         index = self.called
         self.called += 1
-        client_name = self._names.client_name(name)
         return [ToolCall(index, call_id(id, self._ids), client_name, arguments, self.index, signature)]
 
     def _inline_data(self, part: Json, events: list[Event]) -> None:

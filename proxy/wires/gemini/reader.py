@@ -26,7 +26,7 @@ class GeminiReader:
     def __init__(self, request: ChatRequest, target: Target, call: Call) -> None:
         self._target = target
         self._streams = call.stream
-        self._names = FunctionNames(request, call.context.get("names") or {})
+        self._names = FunctionNames(request, call)
         self._single_call = request.parallel_tool_calls is False
         self._after_tools = bool(request.messages) and request.messages[-1].role == "tool"
         self._asks_for_pictures = _asks_for_pictures(call.body)
