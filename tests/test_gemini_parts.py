@@ -1,6 +1,19 @@
 """The parts of a Gemini reply into events: literal payloads, literal events."""
 
-from proxy.types import Audio, Extra, Finish, Image, Logprobs, Reasoning, Refusal, Slice, Started, Text, Usage
+from proxy.types import (
+    Audio,
+    Extra,
+    Finish,
+    Image,
+    Logprobs,
+    Reasoning,
+    Refusal,
+    Slice,
+    Started,
+    Text,
+    ToolCall,
+    Usage,
+)
 from tests.gemini_replies import PNG, end, only, read, reply
 
 
@@ -31,6 +44,27 @@ def test_every_kind_of_part_in_order() -> None:
         Usage(images=2, completion=2240, completion_image=2240, estimated=True),
         Finish("stop", "STOP", 0),
     ]
+
+
+def test_unused_fields_of_a_part_change_nothing() -> None:
+    """Resellers that write every field: null, or an empty string."""
+    unused = {"functionCall": None, "inlineData": None, "fileData": None, "thoughtSignature": ""}
+    picture = {"text": "", "inlineData": {"mimeType": "image/png", "data": PNG}, "thought": False}
+    assert only(read(reply({**unused, "text": "a"}, picture)), Text, Image, ToolCall) == [
+        Text("a"),
+        Image("image/png", Slice(PNG.encode())),
+    ]
+
+
+def test_two_things_in_one_part_are_both_shown_and_signed_once() -> None:
+    part = {"text": "a", "functionCall": {"name": "f", "id": "1"}, "thoughtSignature": "c2ln"}
+    assert only(read(reply(part)), Text, ToolCall) == [Text("a", 0, "c2ln"), ToolCall(0, "1", "f", "{}")]
+
+
+def test_a_picture_in_snake_case_is_seen() -> None:
+    """vendors.md 8.4, gemini-image: relays in Python write the proto's own names."""
+    part = {"inline_data": {"mime_type": "image/jpeg", "data": "/9j/"}}
+    assert only(read(reply(part)), Image) == [Image("image/jpeg", Slice(b"/9j/"))]
 
 
 def test_a_data_url_in_place_of_base64_is_unwrapped() -> None:

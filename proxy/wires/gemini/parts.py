@@ -87,28 +87,24 @@ class Candidate:
     # --- parts -------------------------------------------------------------------------------------
 
     def _part(self, part: Json, events: list[Event]) -> None:
-        for key in part:
-            handler = _HANDLERS.get(key)
-            if handler is not None:
-                handler(self, part, events)
-                return
+        # Resellers write every field of a part, the unused ones as null or "".
+        kinds = [key for key in part if key in _HANDLERS and part[key] not in (None, "")]
+        for number, kind in enumerate(kinds):
+            _HANDLERS[kind](self, part if number == 0 else {**part, "thoughtSignature": None}, events)
+        if kinds:
+            return
+        self.said_nothing = self.said_nothing or "text" in part
         signature = _signature(part)
-        if signature is not None:
+        if signature is not None and not part.get("thought"):
             events.append(Text("", self.index, signature))
 
     def _text(self, part: Json, events: list[Event]) -> None:
-        text = str(part["text"] or "")
+        text = str(part["text"])
         if part.get("thought"):
-            if text:
-                events.append(Reasoning(text, self.index))
-            return
-        signature = _signature(part)
-        if text:
-            self.texts.append(text)
+            events.append(Reasoning(text, self.index))
         else:
-            self.said_nothing = True
-        if text or signature is not None:
-            events.append(Text(text, self.index, signature))
+            self.texts.append(text)
+            events.append(Text(text, self.index, _signature(part)))
 
     def _function_call(self, part: Json, events: list[Event]) -> None:
         call = dict_of(part["functionCall"])
@@ -134,11 +130,11 @@ class Candidate:
         return [ToolCall(index, call_id(id, self._ids), client_name, arguments, self.index, signature)]
 
     def _inline_data(self, part: Json, events: list[Event]) -> None:
-        blob = dict_of(part["inlineData"])
+        blob = dict_of(part.get("inlineData") or part.get("inline_data"))
         data = _slice(blob.get("data"))
         if part.get("thought") or data is None:
             return
-        mime = string_of(blob.get("mimeType")) or "image/png"
+        mime = string_of(blob.get("mimeType") or blob.get("mime_type")) or "image/png"
         if mime.startswith("image/"):
             self.images += 1
             events.append(Image(mime, data, choice=self.index, signature=_signature(part)))
@@ -218,6 +214,7 @@ _HANDLERS = {
     "text": Candidate._text,
     "functionCall": Candidate._function_call,
     "inlineData": Candidate._inline_data,
+    "inline_data": Candidate._inline_data,  # relays in Python
     "fileData": Candidate._file_data,
     "executableCode": Candidate._code,
     "codeExecutionResult": Candidate._code_result,
