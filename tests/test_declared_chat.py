@@ -101,6 +101,11 @@ def test_the_reply_is_found_where_it_lies(wrap):
     assert (usage.prompt, usage.completion, usage.vendor) == (3, 6, None)
 
 
+def test_a_reply_that_is_nowhere_is_for_the_inner_reader_to_judge():
+    with pytest.raises(UpstreamError):
+        read(jlike(), {"success": True, "data": {"something": "else"}})
+
+
 @pytest.mark.parametrize("where", ["top", "data"])
 def test_the_vendor_s_charge_is_kept_beside_the_usage(where):
     """V-008: kept for the ledger; whether a client sees it is not decided here."""

@@ -264,3 +264,86 @@ def test_the_extended_profile_must_exist():
 def test_profiles_that_extend_each_other_do_not_hang():
     ring = {"a": {**read(SMALL), "extends": "b"}, "b": {**read(SMALL), "extends": "a"}}
     assert effective(ring["a"], ring.get)["base_url"] == "https://api.example.com"
+
+
+def test_a_ring_of_profiles_is_a_problem():
+    ring = {"a": {**read(SMALL), "extends": "b"}, "b": {**read(SMALL), "extends": "a"}}
+    assert [(one.code, one.message) for one in check_profile("a", ring["a"], ring.get)] == [
+        ("E112", "profiles extend each other: a -> b -> a")
+    ]
+
+
+def test_what_is_wrong_with_a_parent_is_not_told_twice():
+    broken = {"parent": {**read(SMALL), "surfaces": {"image": {"models": []}}}}
+    assert check_profile("parent", broken["parent"])
+    assert check_profile("child", {**read(SMALL), "extends": "parent"}, broken.get) == []
+
+
+def test_a_grandparent_is_inherited_too():
+    family = {"child": read(CHILD), "evolink": data("evolink")}
+    grandchild = {"extends": "child", "base_url": "https://third.example"}
+    assert check_profile("grandchild", grandchild, family.get) == []
+    assert effective(grandchild, family.get)["surfaces"]["image"]["poll"]["every"] == "10s"
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("a..b", 'column 3: unexpected "."'),
+        ("'abc", "column 1: Unclosed ' delimiter"),
+        ("a[", "column 3: it ends too early"),
+        ("a[?b='c']", "column 5: Unknown token '='"),
+        ("images[].(url || data_uri)", 'column 10: unexpected "("'),
+    ],
+)
+def test_a_path_s_mistake_has_its_column(path, complaint):
+    """E123"""
+    value = read(SMALL)
+    value["surfaces"]["image"]["result"]["images"] = [path]
+    (problem,) = check_profile("x", value)
+    assert (problem.code, problem.path) == ("E123", ("surfaces", "image", "result", "images", 0))
+    assert problem.message == f'"{path}" is not a valid path ({complaint})'
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"submit": {"request": "POST /jobs/{task.id}"}}, "E120"),
+        ({"poll": {"request": "GET /jobs"}, "task": None}, "E120"),
+        ({"models": {"m": 5}}, "E103"),
+        ({"models": []}, "E103"),
+        ({"with_references": "x"}, "E103"),
+        ({"poll": []}, "E103"),
+        ({"size": 0}, "E103"),
+        ({"submit": {"request": "POST /x", "headers": []}}, "E103"),
+        ({"errors": {"rules": {}}}, "E103"),
+        ({"billing": {"refunded_on_failure": "yes"}}, "E103"),
+        ({"billing": {"unit": 5}}, "E103"),
+        ({"limits": {"n": 0}}, "E103"),
+        ({"limits": {"references": ["paper"]}}, "E103"),
+        ({"size": {"table": []}}, "E103"),
+        ({"size": {"max_ratio": "wide"}}, "E103"),
+        ({"state": {"path": 5}}, "E123"),
+    ],
+)
+def test_other_mistakes(change, code):
+    value = read(SMALL)
+    value["surfaces"]["image"].update(change)
+    assert code in [one.code for one in check_profile("x", value)]
+
+
+def test_a_chat_surface_must_say_what_it_speaks_in_each_layer():
+    value = {"surfaces": {"chat": {"speaks": "openai", "models": {"m": {"speak": "gemini"}}}}}
+    (problem,) = check_profile("x", value)
+    assert (problem.code, problem.hint) == ("E101", 'did you mean "speaks"?')
+
+
+def test_a_profile_that_was_not_checked_is_refused_when_it_is_used():
+    value = read(SMALL)
+    value["surfaces"]["image"]["result"]["images"] = "urls[*"
+    with pytest.raises(ProfileError, match=r"profile x: surfaces\.image\.result\.images: E123"):
+        load_profile("x", value).surface().variant("m")
+    with pytest.raises(ProfileError, match="E103"):
+        load_profile("x", {"surfaces": {"chat": {"speaks": "klingon"}}}).surface().variant("m")
+    with pytest.raises(KeyError):
+        load_profile("x", read(SMALL)).surface("nowhere")

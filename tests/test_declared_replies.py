@@ -727,7 +727,22 @@ def test_a_reply_that_is_no_object_is_the_vendor_s_fault(payload):
     )
 
 
-@pytest.mark.parametrize("value", ["ok", 5, True, {"width": 3}, ["a"], "aGVsbG8=", {"data": {"data": {}}}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ok",
+        5,
+        True,
+        {"width": 3},
+        ["a"],
+        "aGVsbG8=",
+        {"data": {"data": {}}},
+        "data:image/png,abc",
+        "data:",
+        "=",
+        "!!",
+    ],
+)
 def test_what_is_no_picture_is_not_taken_for_one(value):
     assert refused("jlike", "m", {"image": value}, surface="image").code == "no_image_generated"
 
@@ -736,6 +751,29 @@ def test_url_safe_base64_and_line_breaks_are_mended():
     loose = "\n".join([JPEG[:20], JPEG[20:]]).replace("+", "-").replace("/", "_")
     outcome = judge("jlike", "m", {"image": loose}, surface="image")
     assert outcome.images == (Image("image/jpeg", data=Slice(JPEG.encode())),)
+
+
+def test_a_big_picture_with_a_broken_middle_is_none():
+    """Padding may stand only at the end."""
+    whole = PNG[:64] + "A" * 65_536
+    assert judge("jlike", "m", {"image": Slice(whole.encode())}, surface="image").images
+    broken = PNG[:64] + "A" * (65_536 - 66) + "==" + "A" * 64
+    assert (
+        refused("jlike", "m", {"image": Slice(broken.encode())}, surface="image").code == "no_image_generated"
+    )
+
+
+def test_a_finished_job_without_pictures_is_explained_by_the_rules():
+    payload = {
+        "status": "completed",
+        "error": {"code": "generation_failed_no_content", "message": "weak prompt"},
+    }
+    error = refused("evolink", "m", payload, phase="poll")
+    assert (error.error_class, error.message, error.bought) == (ErrorClass.EMPTY, "weak prompt", False)
+
+
+def test_a_progress_that_is_no_number_is_none():
+    assert judge("evolink", "m", {"id": "1", "status": "pending", "progress": "half"}).progress is None
 
 
 def test_a_date_as_retry_after_is_read_against_the_reply_s_own():

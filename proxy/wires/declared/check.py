@@ -22,21 +22,20 @@ def check_profile(name: str, data: Any, lookup: Lookup = lambda name: None) -> l
     top.take("base_url", _read_base_url, "")
     if top.data.get("name", name) != name:
         problems.add("E103", ("name",), f"the profile calls itself {top.data['name']!r} but is {name!r}")
-    if "extends" in top and not isinstance(lookup(str(top.data["extends"])), Mapping):
-        problems.add("E115", ("extends",), f'there is no profile "{top.data["extends"]}"')
+    sound = _check_extends(top, name, lookup, problems)
     auth = Mapped(top.data.get("auth", {}), ("auth",), KEYS["auth"], problems)
     auth.take("header", read.text, "")
     read_section(top.data, (), "errors", problems, sections.read_errors)
     read_section(top.data, (), "billing", problems, sections.read_billing)
-    whole = effective(data, lookup) if isinstance(data, Mapping) else {}
-    options = read_options(whole.get("options") or {}, ("options",), problems)
+    whole = effective(top.data, lookup if sound else lambda name: None)
+    options = read_options(_or_empty(whole.get("options")), ("options",), problems)
     surfaces = whole.get("surfaces")
     if not isinstance(surfaces, Mapping) or not surfaces:
         problems.add("E106", (), 'the profile has no "surfaces"')
         return problems
     for surface, merged in surfaces.items():
         if isinstance(merged, Mapping):
-            own = (top.data.get("surfaces") or {}).get(surface) or {}
+            own = _or_empty((top.data.get("surfaces") or {}).get(surface))
             _check_surface(own, merged, ("surfaces", surface), problems, options)
         else:
             problems.add(
@@ -45,8 +44,26 @@ def check_profile(name: str, data: Any, lookup: Lookup = lambda name: None) -> l
     return list(dict.fromkeys(problems))
 
 
+def _check_extends(top: Mapped, name: str, lookup: Lookup, problems: Problems) -> bool:
+    """Whether what it extends is in order. What is wrong with a parent is told where that is checked."""
+    if "extends" not in top:
+        return True
+    seen, parent_name = [name], str(top.data["extends"])
+    while parent_name not in seen:
+        seen.append(parent_name)
+        parent = lookup(parent_name)
+        if not isinstance(parent, Mapping):
+            problems.add("E115", ("extends",), f'there is no profile "{parent_name}"')
+            return False
+        if "extends" not in parent:
+            return not check_profile(seen[1], lookup(seen[1]), lookup)
+        parent_name = str(parent["extends"])
+    problems.add("E112", ("extends",), f"profiles extend each other: {' -> '.join([*seen, parent_name])}")
+    return False
+
+
 def _check_surface(
-    own: Any, whole: Data, where: Where, problems: Problems, options: Mapping[str, Any]
+    own: Data, whole: Data, where: Where, problems: Problems, options: Mapping[str, Any]
 ) -> None:
     """Each layer for itself, where its lines are; then what only the layers together can have wrong."""
     is_chat = "speaks" in whole
@@ -67,13 +84,10 @@ def _check_surface(
             compile_surface(surface.merged(layers, with_references), where, problems, options)
 
 
-def _own_layers(own: Any, where: Where, problems: Problems) -> Iterator[tuple[Data, Where]]:
-    Mapped(own, where, own if isinstance(own, Mapping) else (), problems)
-    if not isinstance(own, Mapping):
-        return
+def _own_layers(own: Data, where: Where, problems: Problems) -> Iterator[tuple[Data, Where]]:
     yield {key: value for key, value in own.items() if key not in ("models", "with_references")}, where
-    overlays: list[tuple[Any, Where]] = [(own.get("with_references") or {}, (*where, "with_references"))]
-    models = own.get("models") or {}
+    overlays: list[tuple[Any, Where]] = [(_or_empty(own.get("with_references")), (*where, "with_references"))]
+    models = _or_empty(own.get("models"))
     if isinstance(models, Mapping):
         for pattern, overlay in models.items():
             path = (*where, "models", pattern)
@@ -94,3 +108,7 @@ def _read_base_url(value: Any, where: Where, problems: Problems) -> str:
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         problems.add("E103", where, f"{shown(where)} must be an address like https://host/path")
     return str(value)
+
+
+def _or_empty(value: Any) -> Any:
+    return {} if value is None else value

@@ -21,11 +21,10 @@ _SAYS_NOTHING = (None, "auto")
 
 
 def inputs_of(
-    request: ImageRequest, target: Target, variant: Variant, options: Mapping[str, Any]
+    request: ImageRequest, target: Target, variant: Variant, options: Mapping[str, Any], size: sizes.Size
 ) -> dict[str, Any]:
     """The names of `template.INPUTS` with their values. Raises `RequestError` naming the field."""
     _check(request, variant)
-    size = sizes.choose(sizes.parse(request.image), variant.size) if variant.size else sizes.Size()
     forms = variant.limits.references
     values = {name: getattr(request, name) for name in _FIELDS}
     return {
@@ -43,21 +42,20 @@ def inputs_of(
     }
 
 
-def size_report(request: ImageRequest, variant: Variant) -> str:
-    """Value of the header `x-proxy-size`."""
+def size_of(request: ImageRequest, variant: Variant) -> tuple[sizes.Wish, sizes.Size]:
+    """What the client asked for, and what the model makes of it. Raises `RequestError`."""
     if variant.size is None:
-        return ""
+        return sizes.parse(request.image, lenient=True), sizes.Size()
     wish = sizes.parse(request.image)
-    return sizes.choose(wish, variant.size).report(wish)
+    return wish, sizes.choose(wish, variant.size)
 
 
-def dropped(request: ImageRequest, variant: Variant) -> tuple[str, ...]:
+def dropped(request: ImageRequest, variant: Variant, wish: sizes.Wish) -> tuple[str, ...]:
     """The client's fields that this surface has no place for."""
     used = variant.submit.used
     names = [name for name in _FIELDS if name not in used and getattr(request, name) not in _SAYS_NOTHING]
     if request.partial_images == 0 and "partial_images" in names:
         names.remove("partial_images")
-    wish = sizes.parse(request.image, lenient=True)
     if variant.size is None:
         names += sorted(set(wish.fields.values()) - {"quality"})
     is_size = variant.size is not None and wish.fields.get("tier") == "quality"

@@ -38,9 +38,6 @@ class Path:
         self.text = text
         self._parsed = jmespath.compile(text)
 
-    def __repr__(self) -> str:
-        return f"Path({self.text!r})"
-
     def search(self, payload: Any) -> Any:
         try:
             return self._parsed.search(payload, options=_OPTIONS)
@@ -130,6 +127,5 @@ def _complaint(exc: Exception, text: str) -> str:
         return f"column {len(text) + 1}: it ends too early"
     if isinstance(exc, jmespath.exceptions.LexerError):
         return f"column {exc.lexer_position + 1}: {exc.message}"
-    if isinstance(exc, jmespath.exceptions.ParseError):
-        return f'column {exc.lex_position + 1}: unexpected "{exc.token_value}"'
-    return str(exc).splitlines()[0]
+    assert isinstance(exc, jmespath.exceptions.ParseError)  # `compile` raises no others
+    return f'column {exc.lex_position + 1}: unexpected "{exc.token_value}"'

@@ -65,13 +65,6 @@ class Surface(_Layered):
         found: Variant = self._compiled[key]
         return found
 
-    @property
-    def takes_references(self) -> bool:
-        """Whether some model of it takes pictures."""
-        holders = (self.data, *(self.data.get("models") or {}).values())
-        limits = (holder.get("limits") or {} for holder in holders)
-        return any(limit.get("references") not in (None, "none", []) for limit in limits)
-
 
 class ChatSurface(_Layered):
     """A surface that the wire named `speaks` talks to, at `path`, with the model in the body or not.
@@ -194,7 +187,7 @@ def load_profile(name: str, data: Data, lookup: Lookup = lambda name: None) -> P
     """Compile a profile that `check_profile` has nothing against. Raises `ProfileError`."""
     whole = effective(data, lookup)
     problems = Problems()
-    options = read_options(whole.get("options") or {}, ("options",), problems)
+    options = read_options({} if whole.get("options") is None else whole["options"], ("options",), problems)
     surfaces = whole.get("surfaces") or {}
     if problems or not surfaces or not all(isinstance(body, Mapping) for body in surfaces.values()):
         raise ProfileError(name, problems or [Problem("E106", (), 'the profile has no "surfaces"')])

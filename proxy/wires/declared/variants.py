@@ -49,7 +49,8 @@ class ChatVariant:
 def read_section(
     data: Data, where: Where, key: str, problems: Problems, reader: Callable[..., Any], *more: Any
 ) -> Any:
-    return reader(data.get(key) or {}, (*where, key), problems, *more)
+    found = data.get(key)
+    return reader({} if found is None else found, (*where, key), problems, *more)
 
 
 def compile_surface(
@@ -61,7 +62,7 @@ def compile_surface(
     variant = Variant(
         submit=submit,
         stream=read_section(data, where, "stream", problems, sections.read_stream, options)
-        if data.get("stream")
+        if data.get("stream") is not None
         else None,
         task=read_section(data, where, "task", problems, sections.read_task),
         poll=read_section(data, where, "poll", problems, sections.read_poll),
@@ -72,7 +73,9 @@ def compile_surface(
         errors=read_section(data, where, "errors", problems, sections.read_errors),
         billing=read_section(data, where, "billing", problems, sections.read_billing),
         usage=read_section(data, where, "usage", problems, sections.read_usage),
-        size=read_section(data, where, "size", problems, sections.read_size) if data.get("size") else None,
+        size=read_section(data, where, "size", problems, sections.read_size)
+        if data.get("size") is not None
+        else None,
         limits=read_section(data, where, "limits", problems, sections.read_limits),
     )
     if partial:

@@ -58,7 +58,8 @@ class DeclaredWire:
     def submit(self, request: ImageRequest, target: Target) -> Call:
         """Raises `RequestError` where the request breaks a limit of the profile."""
         variant = self._variant(target.model, bool(request.references))
-        values = of_request.inputs_of(request, target, variant, self._surface.options)
+        wish, size = of_request.size_of(request, variant)
+        values = of_request.inputs_of(request, target, variant, self._surface.options, size)
         submit = variant.submit
         body = submit.body.render(values)
         headers = ((name, node.render(values)) for name, node in submit.headers.items())
@@ -74,8 +75,8 @@ class DeclaredWire:
             method=submit.request.method,
             stream=is_stream is not ABSENT and bool(is_stream),
             headers={name: str(value) for name, value in headers if value is not ABSENT},
-            dropped=of_request.dropped(request, variant),
-            context={"phase": "submit", "task": task, "size": of_request.size_report(request, variant)},
+            dropped=of_request.dropped(request, variant, wish),
+            context={"phase": "submit", "task": task, "size": size.report(wish) if variant.size else ""},
             files=of_request.files_of(submit.files, values),
         )
 
