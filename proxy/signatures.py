@@ -80,16 +80,20 @@ class SignatureMemory:
     def _restored(self, message: Message, issuer: str, owner: str) -> Message:
         if not message.calls:
             return self._restored_text(message, issuer, owner)
-        calls = tuple(self._restored_call(call, issuer, owner) for call in message.calls)
+        first, *others = (self._known_call(call, issuer, owner) for call in message.calls)
+        if message.signature is None and not any(call.signature for call in (first, *others)):
+            # Of parallel calls only the first is signed, and an equal call may have been signed elsewhere.
+            signature = self.get((issuer, owner, "call", _digest_call(first.name, first.arguments)))
+            first = replace(first, signature=signature)
+        calls = (first, *others)
         return message if calls == message.calls else replace(message, calls=calls)
 
-    def _restored_call(self, call: FunctionCall, issuer: str, owner: str) -> FunctionCall:
+    def _known_call(self, call: FunctionCall, issuer: str, owner: str) -> FunctionCall:
+        """A call with the signature it came with, or that its id was given; never another upstream's."""
         if call.signature:
             made_by = self.get(("", owner, "issuer", call.id))
             return replace(call, signature=None) if made_by and made_by != issuer else call
         signature = self.get((issuer, owner, "id", call.id)) if call.id else None
-        if signature is None:
-            signature = self.get((issuer, owner, "call", _digest_call(call.name, call.arguments)))
         return replace(call, signature=signature) if signature else call
 
     def _restored_text(self, message: Message, issuer: str, owner: str) -> Message:

@@ -54,6 +54,20 @@ def test_a_sibling_without_a_signature_stays_without() -> None:
     assert restored_call(memory, FunctionCall("call_2", "weather", {"city": "London"})).signature is None
 
 
+def test_a_sibling_is_not_taken_for_an_equal_call_that_was_signed_before() -> None:
+    """G-091: of parallel calls only the first is signed; a guessed one would be refused as corrupted."""
+    memory = memory_after(CALL, ToolCall(1, "call_2", "files", "{}", signature="RklMRQ=="))
+    siblings = (
+        FunctionCall("call_8", "weather", {"city": "Rome"}, signature="Uk9NRQ=="),
+        FunctionCall("call_9", "files", {}),
+    )
+    request = history(Message("assistant", calls=siblings))
+    assert memory.restore(request, GOOGLE, "app") is request
+    unsigned = tuple(FunctionCall(f"own_{place}", "files", {}) for place in range(2))
+    restored = memory.restore(history(Message("assistant", calls=unsigned)), GOOGLE, "app").messages[1].calls
+    assert [call.signature for call in restored] == ["RklMRQ==", None]
+
+
 def test_an_answer_is_known_by_its_text() -> None:
     memory = memory_after(Text("Hello "), Text("there"), Text("", signature="U0lH"))
     request = memory.restore(history(Message("assistant", (TextPart("Hello there"),))), GOOGLE, "app")
