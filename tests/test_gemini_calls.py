@@ -11,6 +11,7 @@ from proxy.types import (
     ChatRequest,
     Finish,
     FunctionTool,
+    Slice,
     Text,
     ToolCall,
 )
@@ -131,6 +132,8 @@ def test_arguments_in_pieces_become_one_call() -> None:
         chunk(piece("$.c", stringValue="is", willContinue=True)),
         chunk(piece("$.c", stringValue="")),
         chunk(piece("$.ops[0].x", numberValue=0)),
+        chunk(piece("$.ops[0].y", stringValue="z")),
+        chunk({"functionCall": {"partialArgs": [{"numberValue": 1}], "willContinue": True}}),
         chunk({"functionCall": {"willContinue": True}}),
         chunk(piece("$.ops[1].x", boolValue=False)),
         chunk(piece("$['a b'].y", nullValue="NULL_VALUE")),
@@ -138,10 +141,25 @@ def test_arguments_in_pieces_become_one_call() -> None:
         chunk({"functionCall": {"name": "v", "id": "b"}}, finishReason="STOP"),
     )
     assert only(events, ToolCall) == [
-        ToolCall(0, "a", "w", '{"c":"Paris","ops":[{"x":0},{"x":false}],"a b":{"y":null}}', 0, "U0lH"),
+        ToolCall(
+            0, "a", "w", '{"c":"Paris","ops":[{"x":0,"y":"z"},{"x":false}],"a b":{"y":null}}', 0, "U0lH"
+        ),
         ToolCall(1, "b", "v", "{}"),
     ]
     assert end(events).reason == "tool_calls"
+
+
+def test_pieces_without_an_opener_are_nothing() -> None:
+    events = read(chunk(piece("$.c", stringValue="x")), chunk({"text": "a"}, finishReason="STOP"))
+    assert only(events, ToolCall, Finish) == [Finish("stop", "STOP", 0)]
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"), [('{"a": 1}', '{"a": 1}'), (" ", "{}"), ({"a": Slice(b"QUJD")}, '{"a":"QUJD"}')]
+)
+def test_arguments_that_a_reseller_gives_as_text_are_passed_on(given: Any, arguments: str) -> None:
+    """G-152."""
+    assert only(read(reply(call("f", id="1", args=given))), ToolCall) == [ToolCall(0, "1", "f", arguments)]
 
 
 def test_a_new_opener_and_the_end_of_the_stream_close_a_call() -> None:

@@ -285,6 +285,11 @@ def test_a_body_that_is_no_error_object(status: int, body: bytes, message: str) 
     assert read(status, body).message == message
 
 
+@pytest.mark.parametrize("message", ['Bad schema {"type": x}', 'The value {"a": 1} is wrong', "Bad {x}"])
+def test_braces_in_a_message_are_left_alone(message: str) -> None:
+    assert read(400, error(400, "INVALID_ARGUMENT", message)).message == message
+
+
 def test_field_violations_are_told_once() -> None:
     """Section 6: appended to the message where it does not already say so."""
     said = detail("BadRequest", fieldViolations=[{"field": "a", "description": "Bad a."}, {"field": "b"}])

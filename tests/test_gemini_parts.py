@@ -112,6 +112,27 @@ def test_files_stand_in_the_text_and_beside_it() -> None:
     ]
 
 
+def test_a_large_file_stands_beside_the_text_only() -> None:
+    data = Slice(b"QUJD" * 5000)
+    events = read(reply({"inlineData": {"mimeType": "video/mp4", "data": data}}))
+    assert only(events, Text, Extra) == [
+        Extra("google", {"files": [{"mime_type": "video/mp4", "data": data}]})
+    ]
+    assert end(events).reason == "stop"
+
+
+def test_what_holds_nothing_shows_nothing() -> None:
+    """G-149: drafts, empty pictures, addresses without an address."""
+    parts = [
+        {"inlineData": {"mimeType": "image/png", "data": ""}},
+        {"fileData": {"mimeType": "image/png"}},
+        {"fileData": {"mimeType": "image/png", "fileUri": "https://f/2"}, "thought": True},
+        {"text": "x"},
+    ]
+    events = read(reply(*parts, logprobsResult={"chosenCandidates": []}))
+    assert only(events, Text, Image, Logprobs, Extra) == [Text("x")]
+
+
 def test_code_and_its_output_are_fenced() -> None:
     """G-161."""
     events = read(

@@ -55,7 +55,7 @@ def test_a_whole_reply() -> None:
 
 def test_a_stream() -> None:
     """G-173, G-175, G-179, G-193: one start, one end, the last known counts, a kept signature."""
-    told = {"modelVersion": "m-1", "responseId": "r"}
+    told = {"modelVersion": "m-1", "responseId": "r", "createTime": "2026-04-02T17:03:50Z"}
     assert read(
         chunk({"text": "Thin", "thought": True})
         | told
@@ -66,7 +66,7 @@ def test_a_stream() -> None:
         | {"usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 3, "totalTokenCount": 16}},
         chunk({"text": "", "thoughtSignature": "U0lH"}, index=0, finishReason="STOP") | told,
     ) == [
-        Started("r", "m-1"),
+        Started("r", "m-1", 1775149430),
         Reasoning("Thin"),
         Text("Hel"),
         Text("lo"),
@@ -260,6 +260,10 @@ def test_a_missing_signature_asks_for_a_repair() -> None:
         read(reply(finishReason="MISSING_THOUGHT_SIGNATURE"))
     assert caught.value.error_class is ErrorClass.BAD_REQUEST
     assert caught.value.bought is False
+
+
+def test_a_time_that_cannot_be_read_is_no_time() -> None:
+    assert read(reply({"text": "x"}) | {"createTime": "yesterday"})[0] == Started()
 
 
 @pytest.mark.parametrize("name", ["data", "result", "response"])

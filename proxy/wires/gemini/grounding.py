@@ -59,10 +59,10 @@ class ShownText:
 
     def _characters(self, offset: int, *, at_end: bool = False) -> int:
         """The shown character at a byte of the model's text; an end belongs to the run before it."""
-        for own, shown in reversed(self._runs):
-            if own < offset or (own == offset and not at_end):
-                return shown + len(self._bytes[own:offset].decode(errors="ignore"))
-        return 0
+        own, shown = next(
+            run for run in reversed(self._runs) if run[0] < offset or (run[0] == offset and not at_end)
+        )
+        return shown + len(self._bytes[own:offset].decode(errors="ignore"))
 
 
 def citations(shown: ShownText, grounding: Json, url_context: Json, choice: int) -> list[Citation]:
