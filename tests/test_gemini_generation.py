@@ -199,7 +199,6 @@ def test_models_that_take_no_thinking_config_get_none(model: str) -> None:
         (G3, 1000, {"thinkingLevel": "low"}),
         (G3, 5000, {"thinkingLevel": "medium"}),
         (G3, 30_000, {"thinkingLevel": "high"}),
-        (G3, -1, {}),
     ],
 )
 def test_a_budget_is_kept_in_range_or_becomes_a_level(model: str, budget: int, expected: Json) -> None:
@@ -210,7 +209,9 @@ def test_a_budget_is_kept_in_range_or_becomes_a_level(model: str, budget: int, e
 def test_thoughts_are_shown_when_asked_for_unless_the_provider_never_does() -> None:
     assert thinking(G3, summary=True) == {"includeThoughts": True}
     assert thinking(G3, summary=False) is None
+    assert thinking(G3) is None
     assert thinking(G3, "low", summary=False) == {"thinkingLevel": "low", "includeThoughts": False}
+    assert thinking(G3, budget=-1) is None
     never = config(G3, thinking=Thinking("low"), options={"include_thoughts": False})
     assert never == {"thinkingConfig": {"thinkingLevel": "low", "includeThoughts": False}}
     assert config(G3) == {}
@@ -402,6 +403,15 @@ def test_picture_sizes(model: str, image: Json, expected: Json | None, dropped: 
     built = call(model, user("a cat"), image=ImageOptions(**image))
     assert built.body.get("generationConfig", {}).get("imageConfig") == expected
     assert built.dropped == dropped
+
+
+def test_the_provider_may_cap_the_tier() -> None:
+    """I-025."""
+    built = call(
+        "gemini-3-pro-image", user("a cat"), image=ImageOptions(size="4K"), options={"max_tier": "2K"}
+    )
+    assert built.body["generationConfig"]["imageConfig"] == {"imageSize": "2K"}
+    assert built.context == {"size": "4K -> 2K"}
 
 
 def test_a_ratio_outside_the_models_list_is_refused() -> None:

@@ -20,7 +20,7 @@ class GeminiWire:
 
     `Target.options`: `kind` (developer, vertex), `schema_mode` (jsonschema, openapi), `mid_system` (hoist,
     inline), `media_mode` (inline, passthrough), `name_prefix`, `resend_reasoning`, `include_thoughts` (false:
-    never), `prefill_text`, `function_ids`, `store`, `labels`, `aliases`, `capabilities`.
+    never), `prefill_text`, `function_ids`, `max_tier`, `store`, `labels`, `aliases`, `capabilities`.
     """
 
     def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:

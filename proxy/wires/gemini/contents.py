@@ -123,6 +123,9 @@ class _Builder:
             calls.append((call, part, pairing.answers.get((position, number))))
         if message.signature:
             self._sign_message(message.signature, parts, calls[0][1] if calls else None)
+        for part in parts:
+            if "inlineData" in part or "fileData" in part:
+                self._signer.sign_picture(part)
         if not parts:
             return
         if self._turns and self._turns[-1].role == "model" and not self._answered:
@@ -193,8 +196,6 @@ class _Builder:
                 built = self._media(part)
                 self._signer.sign(built, part.signature)
                 parts.append(built)
-                if part.kind == "image":
-                    self._signer.sign_picture(built)
         if message.refusal:
             parts.append({"text": message.refusal})
         return parts

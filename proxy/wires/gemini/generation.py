@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -142,7 +143,7 @@ def _thinking(
         level = wish.effort or _level_of(wish.budget)
         if level is not None:
             config["thinkingLevel"] = nearest_level(level, thought.levels)
-    asked = wish.summary if wish.summary is not None else not off
+    asked = wish.summary if wish.summary is not None else bool(config) and not off
     show = asked and options.get("include_thoughts") is not False
     if config or show:
         config["includeThoughts"] = show
@@ -267,7 +268,9 @@ def _speech(request: ChatRequest, config: Json) -> None:
         config["speechConfig"] = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": voice}}}
 
 
-def picture_size(request: ChatRequest, model: Model, config: Json, dropped: list[str]) -> str:
+def picture_size(
+    request: ChatRequest, model: Model, options: Mapping[str, Any], config: Json, dropped: list[str]
+) -> str:
     """Put `imageConfig` in; returns what to report about the size, empty if nothing was asked for."""
     assert request.image is not None
     given = [name for name in _IMAGE_WISHES if getattr(request.image, name)]
@@ -275,7 +278,7 @@ def picture_size(request: ChatRequest, model: Model, config: Json, dropped: list
         dropped += given
         return ""
     wish = sizes.parse(request.image)
-    size = sizes.choose(wish, model.image)
+    size = sizes.choose(wish, replace(model.image, max_tier=options.get("max_tier")))
     image_config = {}
     if size.aspect:
         image_config["aspectRatio"] = size.aspect

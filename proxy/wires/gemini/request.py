@@ -60,7 +60,7 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     if conversation.media_resolution:
         config["mediaResolution"] = conversation.media_resolution
     if request.image is not None:
-        report = generation.picture_size(request, model, config, dropped)
+        report = generation.picture_size(request, model, options, config, dropped)
         if report:
             context["size"] = report
 
