@@ -1,0 +1,197 @@
+"""Tool calls out of the fragments that servers send under this name.
+
+The standard is one `index` per call, `id` and `name` in its first fragment, arguments cut anywhere. Servers
+also leave out the index or use 0 for all, leave out ids or make a new one per chunk, repeat the name,
+send arguments as an object, or a call a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from secrets import token_hex
+from typing import Any
+
+import orjson
+
+from proxy.types import Json, Slice, ToolCall
+
+
+def random_id() -> str:
+    return f"call_{token_hex(12)}"
+
+
+class _Open:
+    """A call being received. `id` is what the client sees, `spoken_id` what the server calls it.
+
+    `empty` is True when the server gave `{}`: some begin so and send the real arguments afterwards.
+    """
+
+    def __init__(self, index: int, key: int | None, spoken_id: str) -> None:
+        self.index = index
+        self.key = key
+        self.spoken_id = spoken_id
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+        self.size = 0
+        self.empty = False
+        self.signature: str | None = None
+        self.started = False
+
+    def add(self, arguments: str) -> str:
+        """Keep a piece; returns what of it is new."""
+        if not self.size and arguments.strip() == "{}":
+            self.empty = True
+            return ""
+        if len(arguments) == self.size and self.repeats(arguments):
+            return ""  # the same once more
+        if arguments:
+            self.arguments.append(arguments)
+            self.size += len(arguments)
+        return arguments
+
+    def repeats(self, arguments: str) -> bool:
+        return self.is_complete() and arguments == "".join(self.arguments)
+
+    def is_complete(self) -> bool:
+        """True when the arguments so far are an object; looked at only where they may be."""
+        if not self.size:
+            return self.empty
+        if not self.arguments[-1].endswith("}"):
+            return False
+        try:
+            orjson.loads("".join(self.arguments))
+        except orjson.JSONDecodeError:
+            return False
+        return True
+
+    def is_followed_by(self, name: str, arguments: str) -> bool:
+        """True where a fragment that looks like more of this call begins another one."""
+        if not name or not arguments or not self.is_complete():
+            return False
+        return len(arguments) != self.size or not self.repeats(arguments)
+
+
+class Calls:
+    """The calls of one choice."""
+
+    def __init__(self, choice: int, new_id: Callable[[], str] = random_id) -> None:
+        self._choice = choice
+        self._new_id = new_id
+        self._calls: list[_Open] = []
+        self._signatures: dict[str, str] = {}  # by the server's id, told before or after the call
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def feed(self, fragments: Any, *, whole: bool) -> list[ToolCall]:
+        """Read `tool_calls`. `whole`: each entry is a call of its own, as in a message."""
+        out: list[ToolCall] = []
+        for fragment in fragments if isinstance(fragments, list) else [fragments]:
+            if isinstance(fragment, dict):
+                self._fragment(fragment, whole, out)
+        return out
+
+    def feed_legacy(self, fragment: Any, *, whole: bool) -> list[ToolCall]:
+        """Read `function_call`, which has no id and no second call."""
+        if not isinstance(fragment, dict) or (whole and self._calls):
+            return []
+        return self.feed([{"index": 0, "function": fragment}], whole=whole)
+
+    def sign(self, spoken_id: str, signature: str) -> list[ToolCall]:
+        """A signature that stands apart from its call (OpenRouter's `reasoning_details`)."""
+        self._signatures[spoken_id] = signature
+        for call in self._calls:
+            if call.spoken_id == spoken_id and call.started and call.signature is None:
+                call.signature = signature
+                return [ToolCall(call.index, call.id, call.name, "", self._choice, signature)]
+        return []
+
+    def close(self) -> list[ToolCall]:
+        """What is still to be said: arguments that never came, and calls whose name never came, so that
+        nothing is lost in silence."""
+        out: list[ToolCall] = []
+        for call in self._calls:
+            if not call.started:
+                self._start(call, out)
+            if not call.size:
+                out.append(ToolCall(call.index, call.id, call.name, "{}", self._choice))
+        return out
+
+    # --- one fragment ------------------------------------------------------------------------------
+
+    def _fragment(self, fragment: Json, whole: bool, out: list[ToolCall]) -> None:
+        function = fragment.get("function")
+        if not isinstance(function, dict):
+            function = {}
+        spoken_id, name = _text(fragment.get("id")), _text(function.get("name"))
+        arguments = _arguments(function.get("arguments"))
+        key = fragment.get("index")
+        key = key if isinstance(key, int) else None
+        call = None if whole else self._find(key, spoken_id, name, arguments)
+        if call is None:
+            call = _Open(len(self._calls), key, spoken_id)
+            self._calls.append(call)
+        call.name = call.name or name
+        call.spoken_id = call.spoken_id or spoken_id
+        arguments = call.add(arguments)
+        signature = _signature(fragment, function) or self._signatures.get(call.spoken_id)
+        signature = signature if call.signature is None else None
+        call.signature = call.signature or signature
+        if not call.started:
+            if call.name:
+                self._start(call, out)
+        elif arguments or signature is not None:
+            out.append(ToolCall(call.index, call.id, call.name, arguments, self._choice, signature))
+
+    def _start(self, call: _Open, out: list[ToolCall]) -> None:
+        taken = {other.id for other in self._calls if other.started}
+        call.id = call.spoken_id if call.spoken_id and call.spoken_id not in taken else self._new_id()
+        call.started = True
+        arguments = "".join(call.arguments)
+        out.append(ToolCall(call.index, call.id, call.name, arguments, self._choice, call.signature))
+
+    def _find(self, key: int | None, spoken_id: str, name: str, arguments: str) -> _Open | None:
+        """The call that a fragment goes on with, None if it begins one."""
+        if spoken_id:
+            for call in reversed(self._calls):
+                if call.spoken_id == spoken_id:
+                    return None if call.is_followed_by(name, arguments) else call
+        last = self._newest(key)
+        if last is None:
+            return None
+        if spoken_id and last.spoken_id:
+            # Another id under the same index: a new id per chunk if that call is not over, else the index
+            # means nothing.
+            goes_on = key is not None and name in ("", last.name) and not last.is_complete()
+        else:
+            renamed = bool(name and last.name) and name != last.name
+            goes_on = not renamed and not last.is_followed_by(name, arguments)
+        return last if goes_on else None
+
+    def _newest(self, key: int | None) -> _Open | None:
+        """The newest call under this index, or of all where there are no indexes."""
+        return next((call for call in reversed(self._calls) if key is None or call.key == key), None)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _arguments(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str | Slice):
+        return str(value)
+    return orjson.dumps(value).decode()
+
+
+def _signature(fragment: Json, function: Json) -> str | None:
+    """Where Google's endpoint and relays put a thought signature."""
+    extra = fragment.get("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    for holder in (google, fragment.get("provider_specific_fields"), fragment, function):
+        found = holder.get("thought_signature") if isinstance(holder, dict) else None
+        if found:
+            return str(found)
+    return None

@@ -1,0 +1,223 @@
+"""Histories for upstreams that speak OpenAI: the whole list of messages that goes out."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from proxy import jsonio
+from proxy.errors import RequestError
+from proxy.types import ChatRequest, FunctionCall, Json, MediaPart, Message, Slice, Target, TextPart
+from proxy.wires.openai_chat import OpenAIChatWire
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20))
+IMAGE = MediaPart("image", Slice(PNG), mime="image/png")
+IMAGE_PART = {"type": "image_url", "image_url": {"url": Slice(PNG, b"data:image/png;base64,")}}
+
+
+def sent(*messages: Message, **options: Any) -> list[Json]:
+    call = OpenAIChatWire().build(ChatRequest("m", messages), Target("lan", "m", options=options))
+    assert call.dropped == ()
+    found: list[Json] = call.body["messages"]
+    return found
+
+
+def texts(*parts: str) -> tuple[TextPart, ...]:
+    return tuple(TextPart(part) for part in parts)
+
+
+def test_roles_names_and_texts() -> None:
+    assert sent(
+        Message("developer", texts("Be brief.")),
+        Message("system", texts("One.", "Two.")),
+        Message("user", texts("Hi"), name="ann"),
+        Message("assistant", texts("Hello"), name="bot", refusal="No.", reasoning="hm"),
+    ) == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "system", "content": [{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}]},
+        {"role": "user", "name": "ann", "content": "Hi"},
+        {"role": "assistant", "content": "Hello", "name": "bot", "refusal": "No."},
+    ]
+
+
+def test_media_become_the_parts_that_servers_document() -> None:
+    pdf = Slice(base64.b64encode(b"%PDF-1.7"))
+    [message] = sent(
+        Message(
+            "user",
+            (
+                TextPart("Look"),
+                TextPart(""),
+                MediaPart("image", Slice(PNG), detail="ultra_high"),
+                MediaPart("image", url="https://a/b.png", detail="low"),
+                MediaPart("audio", Slice(b"QUJD"), mime="audio/mpeg"),
+                MediaPart("file", pdf, mime="application/pdf"),
+                MediaPart("file", file_id="file-1"),
+                MediaPart("video", url="https://a/b.mp4", video={"fps": 2}),
+            ),
+        ),
+    )
+    assert message == {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "Look"},
+            {
+                "type": "image_url",
+                "image_url": {"url": Slice(PNG, b"data:image/png;base64,"), "detail": "high"},
+            },
+            {"type": "image_url", "image_url": {"url": "https://a/b.png", "detail": "low"}},
+            {"type": "input_audio", "input_audio": {"data": Slice(b"QUJD"), "format": "mp3"}},
+            {
+                "type": "file",
+                "file": {
+                    "filename": "file.pdf",
+                    "file_data": Slice(pdf.raw, b"data:application/pdf;base64,"),
+                },
+            },
+            {"type": "file", "file": {"file_id": "file-1"}},
+            {"type": "video_url", "video_url": {"url": "https://a/b.mp4"}, "fps": 2},
+        ],
+    }
+
+
+def test_a_big_picture_is_not_copied() -> None:
+    big = Slice(base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(100_000)))
+    [message] = sent(Message("user", (MediaPart("image", big, mime="image/png"),)))
+    pieces = jsonio.dumps(message)
+    assert any(piece is big.raw for piece in pieces)
+
+
+def test_an_uploaded_picture_cannot_be_sent_and_is_refused_by_its_path() -> None:
+    part = MediaPart("image", file_id="file-1", where="messages[0].content[0].file_id")
+    with pytest.raises(RequestError) as caught:
+        sent(Message("user", (part,)))
+    assert (caught.value.status, caught.value.param) == (400, "messages[0].content[0].file_id")
+
+
+def test_calls_and_results() -> None:
+    assert sent(
+        Message(
+            "assistant",
+            calls=(
+                FunctionCall("call_1", "add", {"a": 1, "b": [2, 3]}, signature="sig"),
+                FunctionCall("call_2", "now", {}),
+            ),
+        ),
+        Message("tool", texts("6"), tool_call_id="call_1"),
+        Message("tool", texts("noon"), tool_call_id="call_2", name="now"),
+    ) == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": "call_1",
+                    "type": "function",
+                    "function": {"name": "add", "arguments": '{"a":1,"b":[2,3]}'},
+                },
+                {"id": "call_2", "type": "function", "function": {"name": "now", "arguments": "{}"}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "call_1", "content": "6"},
+        {"role": "tool", "tool_call_id": "call_2", "content": "noon", "name": "now"},
+    ]
+
+
+def test_legacy_functions_become_tools_with_ids_that_match() -> None:
+    history = sent(
+        Message("assistant", calls=(FunctionCall("", "now", {}),), index=1),
+        Message("tool", texts("noon"), name="now", index=2),
+    )
+    assert history[0]["tool_calls"][0]["id"] == history[1]["tool_call_id"] == "call_1_0"
+
+
+def test_signatures_go_back_to_google_only() -> None:
+    """G-153, the other way."""
+    message = Message(
+        "assistant",
+        texts("Hi"),
+        calls=(FunctionCall("c", "f", {}, signature="call-sig"),),
+        signature="text-sig",
+        extra={"thought": True},
+    )
+    [plain] = sent(message)
+    assert "extra_content" not in plain
+    assert "extra_content" not in plain["tool_calls"][0]
+    [google] = sent(message, extra_body="google")
+    assert google["extra_content"] == {"google": {"thought": True, "thought_signature": "text-sig"}}
+    assert google["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "call-sig"}}
+
+
+def test_reasoning_goes_back_only_where_the_vendor_wants_it() -> None:
+    """G-021"""
+    message = Message("assistant", texts("4"), reasoning="2+2")
+    assert sent(message) == [{"role": "assistant", "content": "4"}]
+    assert sent(message, history_reasoning="reasoning_content") == [
+        {"role": "assistant", "content": "4", "reasoning_content": "2+2"}
+    ]
+
+
+HISTORY = (
+    Message("user", texts("Draw")),
+    Message("assistant", (TextPart("Here"), IMAGE), index=1),
+    Message("user", texts("Make it red")),
+)
+
+
+def test_pictures_that_the_assistant_made_stand_in_the_next_user_message() -> None:
+    """I-037: OpenAI and most servers refuse pictures elsewhere, and a model must see what to edit."""
+    assert sent(*HISTORY) == [
+        {"role": "user", "content": "Draw"},
+        {"role": "assistant", "content": "Here"},
+        {"role": "user", "content": [IMAGE_PART, {"type": "text", "text": "Make it red"}]},
+    ]
+
+
+def test_pictures_at_the_end_get_a_message_of_their_own() -> None:
+    assert sent(*HISTORY[:2], Message("assistant", texts("Done")))[2:] == [
+        {"role": "user", "content": [IMAGE_PART]},
+        {"role": "assistant", "content": "Done"},
+    ]
+    assert sent(Message("assistant", (IMAGE,))) == [
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": [IMAGE_PART]},
+    ]
+
+
+def test_a_relay_may_take_them_where_they_were() -> None:
+    assert sent(*HISTORY, assistant_images="parts")[1:] == [
+        {"role": "assistant", "content": [{"type": "text", "text": "Here"}, IMAGE_PART]},
+        {"role": "user", "content": "Make it red"},
+    ]
+
+
+def test_or_not_at_all_and_then_they_are_named() -> None:
+    target = Target("lan", "m", options={"assistant_images": "drop"})
+    call = OpenAIChatWire().build(ChatRequest("m", HISTORY), target)
+    assert call.body["messages"][1:] == [
+        {"role": "assistant", "content": "Here"},
+        {"role": "user", "content": "Make it red"},
+    ]
+    assert call.dropped == ("messages[1].images",)
+
+
+def test_a_tools_picture_follows_after_all_results() -> None:
+    assert sent(
+        Message("assistant", calls=(FunctionCall("1", "shot", {}), FunctionCall("2", "now", {}))),
+        Message("tool", (IMAGE,), tool_call_id="1"),
+        Message("tool", texts("noon"), tool_call_id="2"),
+        Message("assistant", texts("ok")),
+    )[1:] == [
+        {"role": "tool", "tool_call_id": "1", "content": "The tool returned what follows."},
+        {"role": "tool", "tool_call_id": "2", "content": "noon"},
+        {"role": "user", "content": [IMAGE_PART]},
+        {"role": "assistant", "content": "ok"},
+    ]
+
+
+def test_cuts_of_a_film_are_named_as_left_out() -> None:
+    film = MediaPart("video", url="https://a/b.mp4", video={"start_offset": "1s"})
+    call = OpenAIChatWire().build(ChatRequest("m", (Message("user", (film,)),)), Target("lan", "m"))
+    assert call.dropped == ("messages[].content[].video_url.start_offset",)

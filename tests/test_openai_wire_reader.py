@@ -1,0 +1,394 @@
+"""Replies of upstreams that speak OpenAI, whole and streamed, as events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import (
+    Audio,
+    AudioOptions,
+    Citation,
+    Extra,
+    Finish,
+    Json,
+    Logprobs,
+    Reasoning,
+    Refusal,
+    Slice,
+    Started,
+    Text,
+    Thinking,
+    ToolCall,
+    Usage,
+)
+from tests.openai_wire import HELLO, delta, events, reader, reasoning, text, whole
+
+STARTED = Started("chatcmpl-1", "m-1", 1700000000)
+COUNTS = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}
+USAGE = Usage(prompt=9, completion=12)
+
+
+def test_the_whole_reply_of_document_002() -> None:
+    reply = whole(content="\n\nHello there, how may I assist you today?") | {"usage": COUNTS}
+    assert events(reply, stream=False) == [
+        STARTED,
+        Text("\n\nHello there, how may I assist you today?"),
+        USAGE,
+        Finish("stop", "stop"),
+    ]
+
+
+def test_the_same_streamed() -> None:
+    assert events(
+        delta(role="assistant", content=""),
+        delta(content="Hello"),
+        delta(content=" there"),
+        delta("stop"),
+        {"id": "chatcmpl-1", "choices": [], "usage": COUNTS},
+    ) == [STARTED, Text("Hello"), Text(" there"), USAGE, Finish("stop", "stop")]
+
+
+def test_a_stream_may_be_answered_with_one_whole_reply() -> None:
+    """V-020"""
+    reply = whole(content="Hi") | {"usage": COUNTS}
+    assert events(reply) == events(reply, stream=False)
+
+
+def test_nothing_is_handed_on_before_something_came() -> None:
+    """A reply that fails after its role chunk can still be tried elsewhere."""
+    reading = reader()
+    assert reading.feed(delta(role="assistant", content="")) == []
+    assert reading.feed(delta(content=None)) == []
+    with pytest.raises(UpstreamError) as caught:
+        reading.feed({"error": {"message": "Overloaded", "code": 503}})
+    assert caught.value.error_class is ErrorClass.OVERLOADED
+    assert caught.value.bought is False
+
+
+def test_a_message_instead_of_a_delta_at_the_end_is_not_said_twice() -> None:
+    """vendors.md 5: a final chunk carries `message`."""
+    assert events(delta(content="Hi"), delta(content=" there"), whole(content="Hi there")) == [
+        STARTED,
+        Text("Hi"),
+        Text(" there"),
+        Finish("stop", "stop"),
+    ]
+    assert text(events(delta(role="assistant"), whole(content="Hi there"))) == "Hi there"
+
+
+def test_content_as_a_list_of_parts() -> None:
+    parts: list[Any] = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "One"},
+        " two",
+        {"type": "output_text", "text": " three"},
+        {"type": "refusal", "refusal": "no"},
+        {"type": "unknown"},
+        7,
+    ]
+    expected = [Reasoning("hm"), Text("One"), Text(" two"), Text(" three"), Refusal("no")]
+    assert events(delta(content=parts))[1:-1] == expected
+    assert events(whole(content=parts))[1:-1] == expected
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reasoning_content": "2+2"},
+        {"reasoning": "2+2"},
+        {"reasoning": "2+2", "reasoning_content": "2+2"},
+        {"reasoning": "2+2", "reasoning_details": [{"type": "reasoning.text", "text": "2+2"}]},
+        {
+            "reasoning_details": [
+                {"type": "reasoning.summary", "summary": "2+2"},
+                {"type": "reasoning.encrypted"},
+            ]
+        },
+    ],
+)
+def test_thoughts_are_found_under_every_name_and_once(fields: Json) -> None:
+    assert events(delta(**fields), delta(content="4"))[1:-1] == [Reasoning("2+2"), Text("4")]
+    assert events(whole(content="4", **fields))[1:-1] == [Reasoning("2+2"), Text("4")]
+
+
+def test_thoughts_are_not_shown_to_a_client_that_excludes_them() -> None:
+    request = replace(HELLO, thinking=Thinking(summary=False))
+    assert events(whole(content="4", reasoning="2+2"), request=request)[1:-1] == [Text("4")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+@pytest.mark.parametrize(
+    ("said", "thought", "answer"),
+    [
+        ("<think>\n2+2</think>\n\nIt is <b>4</b>.", "2+2", "It is <b>4</b>."),
+        ("\n<thought>a < b\n</thought>x", "a < b", "x"),
+        ("No <think>x</think>", "", "No <think>x</think>"),
+        ("<think></think>4", "", "4"),
+        ("<thinker>", "", "<thinker>"),
+        ("<think>never ends </thin", "never ends </thin", ""),
+    ],
+)
+def test_thoughts_between_tags_by_option(size: int, said: str, thought: str, answer: str) -> None:
+    pieces = [delta(content=said[at : at + size]) for at in range(0, len(said), size)]
+    found = events(*pieces, delta("length"), options={"think_tags": True})
+    assert (reasoning(found), text(found)) == (thought, answer)
+    assert text(events(*pieces)) == said
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("tool_calls", "stop"),
+        ("STOP", "stop"),
+        ("MAX_TOKENS", "length"),
+        ("max_tokens", "length"),
+        ("end_turn", "stop"),
+        ("eos", "stop"),
+        ("SAFETY", "content_filter"),
+        ("sensitive", "content_filter"),
+        ("something_new", "stop"),
+    ],
+)
+def test_finish_words(word: str, reason: str) -> None:
+    """G-142, for this wire; a call that never came is no `tool_calls`."""
+    assert events(whole(word, content="x"))[-1] == Finish(reason, word)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("word", ["", None])
+def test_a_missing_finish_word_is_a_stop_or_a_call(word: str | None) -> None:
+    assert events(whole(word, content="x"))[-1] == Finish("stop")
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    assert events(whole(word, content=None, tool_calls=[call]))[-1] == Finish("tool_calls")
+
+
+@pytest.mark.parametrize("word", ["stop", "tool_calls", "function_call", "tool_use", "STOP"])
+def test_a_call_finishes_as_a_call_whatever_the_server_says(word: str) -> None:
+    """G-139, G-176: Google's compatible endpoint streams `stop` after calls."""
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a":1}'}}
+    found = events(delta(tool_calls=[call]), delta(word))
+    assert found == [STARTED, ToolCall(0, "c", "f", '{"a":1}'), Finish("tool_calls", word)]
+
+
+def test_text_after_the_finish_and_the_vendors_own_word_are_kept() -> None:
+    late = delta("stop", content="a")
+    late["choices"][0]["native_finish_reason"] = "STOP"
+    assert events(late, delta(content="b"))[1:] == [Text("a"), Text("b"), Finish("stop", "STOP")]
+
+
+def test_choices_are_told_apart_by_their_index() -> None:
+    found = events(delta(content="a", index=1), delta(content="b"), delta("stop"), delta("length", index=1))
+    assert found == [STARTED, Text("a", 1), Text("b"), Finish("length", "length", 1), Finish("stop", "stop")]
+    two = whole(content="a")
+    two["choices"] = [{"message": {"content": word}} for word in "ab"]
+    assert [event for event in events(two) if isinstance(event, Text)] == [Text("a", 0), Text("b", 1)]
+
+
+def test_refusals_audio_and_logprobs() -> None:
+    entries = [{"token": "x", "logprob": -0.1, "bytes": [120], "top_logprobs": []}]
+    reply = whole(
+        content=None, refusal="No.", audio={"id": "a", "data": "QUJD", "transcript": "abc", "expires_at": 1}
+    )
+    reply["choices"][0]["logprobs"] = {"content": entries, "refusal": None}
+    request = replace(HELLO, audio=AudioOptions("alloy", "mp3"))
+    assert events(reply, request=request)[1:-1] == [
+        Refusal("No."),
+        Audio("audio/mpeg", Slice(b"QUJD"), "abc"),
+        Logprobs(entries),
+    ]
+
+
+def test_streamed_sound_comes_in_pieces_and_words() -> None:
+    found = events(
+        delta(audio={"id": "a"}),
+        delta(audio={"transcript": "Hel"}),
+        delta(audio={"data": "QUJD"}),
+        delta(audio={"expires_at": 5}),
+        request=replace(HELLO, audio=AudioOptions("alloy", "pcm16")),
+    )
+    mime = "audio/pcm;rate=24000"
+    assert found[1:-1] == [Audio(mime, Slice(b""), "Hel"), Audio(mime, Slice(b"QUJD"))]
+
+
+CITED = {
+    "type": "url_citation",
+    "url_citation": {"start_index": 2, "end_index": 9, "title": "T", "url": "https://a"},
+}
+
+
+def test_citations_are_told_once() -> None:
+    flat = {"type": "url_citation", "url": "https://b", "title": None, "start_index": None}
+    found = events(
+        delta(content="x", annotations=[CITED]), delta(annotations=[CITED, flat, {"type": "file"}, None])
+    )
+    assert [event for event in found if isinstance(event, Citation)] == [
+        Citation("https://a", "T", 2, 9),
+        Citation("https://b", "", 0, 0),
+    ]
+
+
+def test_a_list_of_sources_beside_the_choices_is_cited_at_the_end() -> None:
+    chunk = delta(content="x") | {"citations": ["https://a", "https://b"]}
+    assert events(chunk, chunk)[-3:-1] == [Citation("https://a", "", 0, 0), Citation("https://b", "", 0, 0)]
+
+
+def test_signatures_of_googles_endpoint_are_kept() -> None:
+    """G-153: `extra_content.google.thought_signature` of a call and of a text."""
+    signed = {"google": {"thought_signature": "S1", "thought": True, "grounding": {"a": 1}}}
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}, "extra_content": signed}
+    assert events(delta(tool_calls=[call]))[1:] == [
+        ToolCall(0, "c", "f", "", signature="S1"),
+        ToolCall(0, "c", "f", "{}"),
+        Finish("tool_calls"),
+    ]
+    assert events(whole(content="Noon.", extra_content=signed))[1:-1] == [
+        Text("Noon."),
+        Text("", signature="S1"),
+        Extra("google", {"grounding": {"a": 1}}),
+    ]
+
+
+def test_a_signature_that_openrouter_gives_apart_finds_its_call() -> None:
+    detail = {"type": "reasoning.encrypted", "format": "google-gemini-v1", "id": "c", "data": "S"}
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a":1}'}}
+    for chunks in (
+        (delta(tool_calls=[call]), delta(reasoning_details=[detail])),
+        (delta(reasoning_details=[detail]), delta(tool_calls=[call])),
+        (whole(tool_calls=[call], reasoning_details=[detail]),),
+    ):
+        signed = [event.signature for event in events(*chunks) if isinstance(event, ToolCall)]
+        assert [signature for signature in signed if signature] == ["S"]
+
+
+# --- errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"error": {"message": "x", "type": "server_error"}},
+        {"error": "x"},
+        {"object": "error", "message": "x", "code": 500},
+        {"success": False, "msg": "x"},
+        {"message": "x", "code": "ServiceError"},
+        {"detail": "x"},
+        [{"error": {"message": "x"}}],
+        {"choices": [{"index": 0, "error": {"message": "x", "code": 502}, "finish_reason": "error"}]},
+    ],
+)
+def test_an_error_in_place_of_a_reply(payload: Any) -> None:
+    """G-187, for this wire: errors inside a 200, in a body and in a chunk."""
+    with pytest.raises(UpstreamError, match=r"^x$") as caught:
+        events(payload)
+    assert caught.value.error_class is ErrorClass.INTERNAL
+    assert caught.value.bought is False
+
+
+def test_an_error_after_words_may_have_cost_something() -> None:
+    reading = reader()
+    reading.feed(delta(content="Hi"))
+    with pytest.raises(UpstreamError) as caught:
+        reading.feed({"error": {"message": "x"}})
+    assert caught.value.bought is True
+
+
+def test_an_error_after_the_finish_is_a_remark() -> None:
+    """OpenRouter writes "Token limit reached" behind a finish_reason of length."""
+    late = delta(content="") | {"error": {"code": 400, "message": "Token limit reached"}, "usage": COUNTS}
+    assert events(delta("length", content="Hi"), late)[1:] == [
+        Text("Hi"),
+        USAGE,
+        Finish("length", "length", message="Token limit reached"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "error_class"),
+    [
+        ("error", ErrorClass.INTERNAL),
+        ("network_error", ErrorClass.UNAVAILABLE),
+        ("insufficient_system_resource", ErrorClass.OVERLOADED),
+    ],
+)
+def test_a_server_that_gives_up_did_not_finish(word: str, error_class: ErrorClass) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        events(delta(content="Hi"), delta(word))
+    assert caught.value.error_class is error_class
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        (),
+        ({"id": "x", "choices": []},),
+        (delta(role="assistant", content=""),),
+        (whole(content="") | {"usage": {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5}},),
+    ],
+)
+def test_a_reply_with_nothing_in_it_is_an_error(payloads: tuple[Json, ...]) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        events(*payloads)
+    assert (caught.value.error_class, caught.value.code) == (ErrorClass.EMPTY, "upstream_empty_response")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        whole(content="") | {"usage": COUNTS},
+        whole(content=""),
+        whole("length", content=None),
+        whole("content_filter", content=""),
+        whole(content=None, reasoning="hm"),
+    ],
+)
+def test_silence_may_be_an_answer(reply: Json) -> None:
+    assert isinstance(events(reply)[-1], Finish)
+
+
+def test_a_stream_without_its_end_is_broken() -> None:
+    reading = reader()
+    reading.feed(delta(content="Hi"))
+    with pytest.raises(UpstreamError) as caught:
+        reading.close(complete=False)
+    assert caught.value.code == "upstream_stream_truncated"
+    reading = reader()
+    reading.feed(delta("stop", content="Hi"))
+    assert reading.close(complete=False) == [Finish("stop", "stop")]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"choices": None},
+        {"choices": "x"},
+        {"choices": [None]},
+        {"choices": [{}]},
+        {"choices": [{"delta": None}]},
+        {"choices": [{"delta": {"content": 5, "tool_calls": 5, "images": 5, "annotations": 5}}]},
+        {
+            "choices": [
+                {"delta": {"audio": "x", "extra_content": "x", "reasoning_details": "x"}, "index": "a"}
+            ]
+        },
+        {
+            "choices": [{"delta": {"tool_calls": [None, {}, {"function": None}]}, "logprobs": []}],
+            "usage": "x",
+        },
+    ],
+)
+def test_odd_payloads_do_no_harm(payload: Json) -> None:
+    found = events(payload, delta("stop", content="Hi"))
+    assert text(found) == "Hi"
+
+
+@pytest.mark.parametrize("payload", ["text", 5, None])
+def test_what_is_no_object_is_an_error(payload: Any) -> None:
+    with pytest.raises(UpstreamError):
+        events(payload)
