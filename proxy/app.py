@@ -18,7 +18,7 @@ from proxy.keys import ClientKey, ClientKeys
 from proxy.logs import Log
 from proxy.openai import error_reply
 from proxy.routing import Routes
-from proxy.serve import chat, info
+from proxy.serve import chat, images, info
 from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
 from proxy.signature_file import SignatureFile
@@ -45,6 +45,9 @@ class Row:
 
 ROWS = (
     Row("POST", "/chat/completions", chat.complete),
+    Row("POST", "/images/generations", images.generate),
+    Row("POST", "/images/edits", images.edit),
+    Row("POST", "/images/variations", images.vary),
     Row("GET", "/models", info.models),
     Row("GET", "/models/", info.model),
     Row("GET", "/livez", info.livez, open=True),

@@ -160,6 +160,8 @@ POLICIES: dict[ErrorClass, Policy] = {
 class UpstreamError(ProxyError):
     """An upstream failure. Status, type, code and `bought` come from its class unless given.
 
+    `accepted` is set once the vendor took a paid job: a client that tries again would buy again.
+
     `retry_after_s` is the vendor's own word on when to come back. `native` is the vendor's status or code.
     """
 
@@ -193,3 +195,4 @@ class UpstreamError(ProxyError):
         self.native = native
         self.native_status = native_status
         self.bought = policy.bought if bought is None else bought
+        self.accepted = False

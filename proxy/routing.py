@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from proxy.config.models import Config, Model, Provider, TargetEntry
+from proxy.config.models import Config, Model, Poll, TargetEntry
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
+from proxy.providers import Provider, opened
 from proxy.types import Target
-from proxy.upstream import Account, Deadlines
-from proxy.upstream.retry import Candidate, KeyPool
+from proxy.upstream import Deadlines
+from proxy.upstream.retry import Candidate
 
-# Which header carries the vendor's key, and what stands before it.
-_AUTH_HEADERS = {"gemini": ("x-goog-api-key", ""), "openai": ("authorization", "Bearer ")}
-_SIMULATED_PATHS = {"gemini": "/gemini/v1beta", "openai": "/openai/v1"}
-_SIMULATED_KEY = "simulated-key"
+_DIRECT_KEPT = 1000  # compiled routes of names without an entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +49,17 @@ class Routes:
     """All routes of a configuration. `off` tells why a provider is off."""
 
     by_name: Mapping[str, Route]
-    pools: Mapping[str, KeyPool]
+    providers: Mapping[str, Provider]
     config: Config
     off: Mapping[str, str]
     simulated: str | None = None
+    _direct: dict[str, Route] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config, off: Mapping[str, str], *, simulated: str | None = None) -> Routes:
         """Compile. With `simulated` every provider is on and lies below that base address."""
         off = {} if simulated else off
-        pools = {
-            name: KeyPool(_accounts(name, provider, simulated))
-            for name, provider in config.providers.items()
-            if name not in off
-        }
-        routes = cls({}, pools, config, off, simulated)
+        routes = cls({}, opened(config, off, simulated), config, off, simulated)
         by_name: dict[str, Route] = {}
         for name, model in config.models.items():
             route = routes._route(name, model)
@@ -88,7 +82,7 @@ class Routes:
                 )
             return route
         if route is None and caller.may_use("*"):
-            direct = self._direct(plain)
+            direct = self._direct.get(plain) or self._made_for(plain)
             if direct is not None:
                 return direct
         raise self._unknown(name, caller)
@@ -120,21 +114,29 @@ class Routes:
         return tuple(candidate for candidate in found if candidate is not None)
 
     def _candidate(self, entry: TargetEntry, model: Model | None = None) -> Candidate | None:
-        """A target as written, None when its provider is unknown or off."""
-        provider = self.config.providers.get(entry.provider)
-        if provider is None or entry.provider not in self.pools or not entry.model:
+        """A target as written, None when its provider is unknown or off, or has no such surface."""
+        provider = self.providers.get(entry.provider)
+        wire = provider.speaker(entry.surface) if provider and entry.model else None
+        if provider is None or wire is None:
             return None
         options = {**provider.options, **(model.options if model else {})}
-        weight = 1 if entry.weight is None else entry.weight
-        target = Target(entry.provider, entry.model, provider.wire or "", entry.surface, weight, options)
-        changes = (provider.timeouts, model.timeouts) if model else (provider.timeouts,)
-        timeouts = self.config.defaults.timeouts.changed(*changes)
+        target = Target(entry.provider, entry.model, provider.wire, entry.surface, entry.weight, options)
+        own = self.config.providers[entry.provider].timeouts
+        timeouts = self.config.defaults.timeouts.changed(*((own, model.timeouts) if model else (own,)))
         deadlines = Deadlines(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total)
-        return Candidate(target, self.pools[entry.provider], deadlines)
+        poll = model.poll if model else Poll()
+        jobs = hasattr(wire, "submit")
+        return Candidate(target, provider.keys, deadlines, wire, jobs, poll.every, poll.give_up)
 
-    def _direct(self, name: str) -> Route | None:
+    def _made_for(self, name: str) -> Route | None:
+        """The route of a `provider/model` without an entry."""
         candidate = self._candidate(TargetEntry(use=name)) if name else None
-        return Route(name, (candidate,), attempts=self.config.defaults.retry.attempts) if candidate else None
+        if candidate is None:
+            return None
+        route = Route(name, (candidate,), attempts=self.config.defaults.retry.attempts)
+        if len(self._direct) < _DIRECT_KEPT:
+            self._direct[name] = route
+        return route
 
     def _unknown(self, name: str, caller: ClientKey) -> RequestError:
         usable = [
@@ -150,17 +152,3 @@ class Routes:
             code="model_not_found",
             param="model",
         )
-
-
-def _accounts(name: str, provider: Provider, simulated: str | None) -> list[Account]:
-    wire = provider.wire or ""
-    header, before = _AUTH_HEADERS[wire]
-    if simulated:
-        base_url = simulated + _SIMULATED_PATHS[wire]
-        return [Account(name, base_url, ((header, before + _SIMULATED_KEY),), private=True)]
-    base_url = (provider.base_url or "").rstrip("/")
-    secrets = [secret.reveal() for secret in provider.keys] or [""]
-    return [
-        Account(name, base_url, ((header, before + secret),) if secret else (), private=provider.private)
-        for secret in secrets
-    ]

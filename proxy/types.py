@@ -7,7 +7,7 @@ payloads become events; the client's dialect renders events. All of it is plain 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Protocol
 
 import pybase64
@@ -265,7 +265,7 @@ class ImageRequest:
     """A picture request, parsed and checked: generation, edit or variation. None: the client did not say.
 
     `references` are the pictures to work on, `mask` what to change in the first of them. `user` is the
-    client's `safety_identifier`, else its `user`. `documented`, `unknown` and `dropped` are as in `ChatRequest`.
+    client's `safety_identifier`, else its `user`. `documented`, `unknown`, `dropped`: as in `ChatRequest`.
     """
 
     model: str
@@ -463,6 +463,19 @@ class Usage:
     estimated: bool = False
     service_tier: str | None = None
     vendor: Json | None = None
+
+    @classmethod
+    def sum(cls, usages: list[Usage]) -> Usage:
+        """Of several calls, each of which was billed: a prompt counts once per call. At least one."""
+        total = usages[0]
+        for usage in usages[1:]:
+            sums: dict[str, Any] = {"estimated": total.estimated or usage.estimated}
+            for item in fields(cls):
+                left, right = getattr(total, item.name), getattr(usage, item.name)
+                if item.name not in sums and (isinstance(left, int) or isinstance(right, int)):
+                    sums[item.name] = (left or 0) + (right or 0)
+            total = replace(total, **sums)
+        return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from proxy.errors import ProxyError, RequestError
 from proxy.keys import ClientKey
 from proxy.openai import chat_request
 from proxy.serve.house import House
-from proxy.serve.pipeline import Run, events
+from proxy.serve.pipeline import events
+from proxy.serve.run import Run
 from proxy.types import Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
 
 

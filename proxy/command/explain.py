@@ -16,7 +16,6 @@ from proxy.keys import ClientKey
 from proxy.openai import chat_request
 from proxy.routing import Route, Routes
 from proxy.types import Slice
-from proxy.wires import wire_for
 
 
 def explain(
@@ -52,7 +51,7 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
     for candidate in (*route.targets, *route.fallback):
         target = candidate.target
         account = candidate.keys.account(0)
-        wire = wire_for(target)
+        wire = candidate.wire
         call = wire.build(request, target)
         steps.append(
             {

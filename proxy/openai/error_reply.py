@@ -52,6 +52,7 @@ def _retry(error: ProxyError) -> Headers:
             wait_s = max(0.0, error.retry_after_s)
             headers.append((b"retry-after", str(math.ceil(wait_s)).encode()))
             headers.append((b"retry-after-ms", str(math.ceil(wait_s * 1000)).encode()))
-        if error.policy.should_retry is not None:
-            headers.append((b"x-should-retry", b"true" if error.policy.should_retry else b"false"))
+        should_retry = False if error.accepted else error.policy.should_retry
+        if should_retry is not None:
+            headers.append((b"x-should-retry", b"true" if should_retry else b"false"))
     return headers

@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
-from proxy import jsonio
 from proxy.errors import ProxyError, RequestError
 from proxy.openai import chat_reply, chat_request, modes
 from proxy.openai.chat_stream import StreamRenderer
 from proxy.openai.reply_parts import ReplyOptions
+from proxy.serve.body import read_json
 from proxy.serve.exchange import Exchange
 from proxy.serve.fan_out import merged
 from proxy.serve.house import House
-from proxy.serve.pipeline import Run, events
+from proxy.serve.pipeline import events
+from proxy.serve.run import Run
 from proxy.serve.stream import EventStream
 from proxy.types import ChatRequest, Event, Usage
-from proxy.wires import wire_for
 
 
 async def complete(exchange: Exchange, house: House) -> None:
@@ -70,17 +71,6 @@ async def complete(exchange: Exchange, house: House) -> None:
             exchange.facts.update(prompt_tokens=run.usage.prompt, completion_tokens=run.usage.completion)
 
 
-def read_json(raw: bytes) -> dict[str, object]:
-    """The body as an object. Raises a 400 that says where the JSON breaks."""
-    try:
-        body = jsonio.loads(raw)
-    except jsonio.JSONDecodeError as exc:
-        raise RequestError(f"The request body is not valid JSON: {exc}.", code="invalid_json") from exc
-    if not isinstance(body, dict):
-        raise RequestError("The request body must be a JSON object.", code="invalid_json")
-    return body
-
-
 async def _whole(
     exchange: Exchange, house: House, request: ChatRequest, run: Run, reply: ReplyOptions
 ) -> None:
@@ -90,7 +80,7 @@ async def _whole(
             collected += batch
     _note_usage(run, collected)
     pieces = chat_reply.whole(collected, reply)
-    exchange.dropped = request.dropped + run.dropped
+    exchange.dropped = run.dropped
     await exchange.respond(200, pieces)
 
 
@@ -103,7 +93,7 @@ async def _streamed(
         async with aclosing(_events(house, request, run, whole=False)) as batches:
             async for batch in batches:
                 _note_usage(run, batch)
-                exchange.dropped = request.dropped + run.dropped
+                exchange.dropped = run.dropped
                 if frames := renderer.feed(batch):
                     await stream.write(frames)
         await stream.write(renderer.finish())
@@ -121,18 +111,12 @@ def _events(
     house: House, request: ChatRequest, run: Run, *, whole: bool
 ) -> AsyncGenerator[list[Event], None]:
     if request.n > 1:
-        target = run.route.order()[0].target
-        count = wire_for(target).calls_needed(request, target)
+        first = run.route.order()[0]
+        count = request.n if first.jobs else first.wire.calls_needed(request, first.target)
         if count > 1:
-            single = _single(request)
+            single = replace(request, n=1)
             return merged(count, lambda: events(house, single, run, whole=whole))
     return events(house, request, run, whole=whole)
-
-
-def _single(request: ChatRequest) -> ChatRequest:
-    from dataclasses import replace
-
-    return replace(request, n=1)
 
 
 def _note_usage(run: Run, batch: list[Event]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 from proxy.types import Event, Started, Usage
 
@@ -56,23 +55,8 @@ async def merged(count: int, start: Callable[[], _Batches]) -> _Batches:
             if mine:
                 yield mine
         if usages:
-            yield [_sum(list(usages.values()))]
+            yield [Usage.sum(list(usages.values()))]
     finally:
         for task in pumps:
             task.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
-
-
-def _sum(usages: list[Usage]) -> Usage:
-    """Every call was billed, so the prompt counts once per call (gemini.md 3, `n`)."""
-    total = usages[0]
-    for usage in usages[1:]:
-        sums: dict[str, Any] = {}
-        for item in fields(Usage):
-            left, right = getattr(total, item.name), getattr(usage, item.name)
-            if isinstance(left, bool):
-                sums[item.name] = left or right
-            elif isinstance(left, int) or isinstance(right, int):
-                sums[item.name] = (left or 0) + (right or 0)
-        total = replace(total, **sums)
-    return total

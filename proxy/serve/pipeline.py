@@ -8,47 +8,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
 
-from proxy.errors import RequestError, UpstreamError
-from proxy.keys import ClientKey
-from proxy.routing import Route
-from proxy.serve import media
+from proxy.errors import UpstreamError
+from proxy.serve import adapt, media
 from proxy.serve.house import House
+from proxy.serve.run import Run, within
 from proxy.signatures import SignatureRecorder
-from proxy.types import Call, ChatRequest, Event, Usage
+from proxy.types import ChatRequest, Event, ImageRequest
 from proxy.upstream.retry import Attempt, Attempts
-from proxy.wires import wire_for
 
 _SAME_TARGET_PAUSE_S = 0.25
 
 
-@dataclass(slots=True)
-class Run:
-    """How a request goes: filled while it runs, read by headers and the access log."""
-
-    route: Route
-    caller: ClientKey
-    strict: bool = False
-    fallback: bool = True
-    target: str | None = None
-    attempts: int = 0
-    dropped: tuple[str, ...] = ()
-    usage: Usage | None = None
-    fetched: dict[str, media.Picture] = field(default_factory=dict)
-
-
 async def events(
-    house: House, request: ChatRequest, run: Run, *, whole: bool
+    house: House, request: ChatRequest | ImageRequest, run: Run, *, whole: bool
 ) -> AsyncGenerator[list[Event], None]:
     """Yield the reply's events in batches, one per upstream read, or all at once with `whole`.
 
     Raises `UpstreamError` when every attempt failed, `RequestError` when the request cannot be carried.
     """
     candidates = run.route.order()
-    attempts = Attempts(candidates, run.route.attempts if run.fallback else 1)
+    limit = run.route.attempts if run.fallback else 1
+    paid = isinstance(request, ImageRequest) or candidates[0].jobs
+    attempts = Attempts(candidates, limit, paid=paid)
     attempt: Attempt | None = attempts.first()
-    deadline = asyncio.get_running_loop().time() + max(one.deadlines.total_s for one in candidates)
+    deadline = asyncio.get_running_loop().time() + min(
+        run.patience_s, max(one.deadlines.total_s for one in candidates)
+    )
     while attempt is not None:
         run.attempts += 1
         run.target = attempt.target.name
@@ -68,7 +54,8 @@ async def events(
             error.provider = error.provider or attempt.target.provider
             if handed_on:
                 raise
-            following = attempts.failed(attempt, error, wire_for(attempt.target).repair(error))
+            repair = None if attempt.candidate.jobs else attempt.candidate.wire.repair(error)
+            following = attempts.failed(attempt, error, repair)
             if following is None or asyncio.get_running_loop().time() >= deadline:
                 raise
             house.log.attempt_failed(attempt.target.name, error)
@@ -77,21 +64,31 @@ async def events(
             attempt = following
 
 
-async def _attempt(
+def _attempt(
+    house: House, request: ChatRequest | ImageRequest, run: Run, attempt: Attempt, deadline: float
+) -> AsyncGenerator[list[Event], None]:
+    if attempt.candidate.jobs:
+        from proxy.serve import jobs  # most servers of chats never need it
+
+        wanted = request if isinstance(request, ImageRequest) else adapt.to_image(request)
+        return jobs.ordered(house, wanted, run, attempt, deadline)
+    return _chat(
+        house, request if isinstance(request, ChatRequest) else adapt.to_chat(request), run, attempt, deadline
+    )
+
+
+async def _chat(
     house: House, request: ChatRequest, run: Run, attempt: Attempt, deadline: float
 ) -> AsyncGenerator[list[Event], None]:
-    target, account = attempt.target, attempt.account
-    wire = wire_for(target)
+    target, account, wire = attempt.target, attempt.account, attempt.candidate.wire
     issuer, owner = account.base_url, run.caller.name  # signatures are valid at the host that made them
     restored = house.signatures.restore(request, issuer, owner)
     restored = await media.inline(
         house.fetcher, restored, run.fetched, lambda url: wire.keeps_url(url, target)
     )
     call = wire.build(restored, target, attempt.repairs)
-    _note_dropped(run, call)
-    remaining_s = deadline - asyncio.get_running_loop().time()
-    allowed = attempt.candidate.deadlines
-    deadlines = replace(allowed, total_s=max(0.001, min(allowed.total_s, remaining_s)))
+    run.note_dropped((*request.dropped, *call.dropped))
+    deadlines = within(attempt.candidate.deadlines, deadline)
     recorder = SignatureRecorder(house.signatures, issuer, owner)
     reader = wire.reader(restored, target, call)
     reply = await house.upstream.send(call, account, deadlines)
@@ -121,14 +118,3 @@ async def _attempt(
     finally:
         recorder.close()
         await reply.close()
-
-
-def _note_dropped(run: Run, call: Call) -> None:
-    run.dropped = call.dropped
-    if run.strict and call.dropped:
-        names = ", ".join(call.dropped)
-        raise RequestError(
-            f"This model cannot carry: {names}. Leave it out, or do without x-proxy-strict.",
-            param=call.dropped[0],
-            code="unsupported_parameter",
-        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Target
@@ -57,11 +58,15 @@ class KeyPool:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A target, the keys it can be tried with, and how long a try may take."""
+    """A target, the keys it can be tried with, how long a try may take, and what it speaks."""
 
     target: Target
     keys: KeyPool
     deadlines: Deadlines
+    wire: Any = None  # a types.Wire, or a DeclaredWire where `jobs` is set
+    jobs: bool = False
+    every_s: float | None = None  # overrides of the profile's rhythm of polling
+    give_up_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,14 @@ class Attempt:
 class Attempts:
     """The tries of one request. Call `first`, then `failed` after each failure.
 
-    At most `limit` tries; a repair of the request is not counted, for it can happen only once per name.
+    At most `limit` tries; a repair of the request is not counted, for it can happen only once per name. What
+    is `paid` by the piece is ordered from the same vendor again only when the first order never left.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], limit: int) -> None:
+    def __init__(self, candidates: Sequence[Candidate], limit: int, *, paid: bool = False) -> None:
         self._candidates = candidates
         self._left = limit
+        self._paid = paid
         self._position = 0
         self._tried: set[int] = set()
         self._again = True  # the target may still be tried a second time with the same key
@@ -120,7 +127,7 @@ class Attempts:
             return Attempt(attempt.candidate, attempt.key, attempt.repairs | {repair})
         if self._left <= 0:
             return None
-        if policy.same_target and self._again:
+        if policy.same_target and self._again and (not self._paid or error.error_class is ErrorClass.CONNECT):
             self._again = False
             return self._count(attempt)
         if policy.next_key:

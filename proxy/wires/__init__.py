@@ -1,15 +1,19 @@
-"""The upstream dialects: one line each."""
+"""The upstream dialects: one line each, imported when a provider speaks them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from proxy.types import Target, Wire
+from proxy.types import Wire
+
+if TYPE_CHECKING:
+    from proxy.wires.declared import DeclaredWire, Profile
 
 
 @cache
-def _wire(name: str) -> Wire:
-    """Imported when first used: a server of one dialect does not pay for the others."""
+def chat_wire(name: str) -> Wire:
     if name == "gemini":
         from proxy.wires.gemini import GeminiWire
 
@@ -21,5 +25,18 @@ def _wire(name: str) -> Wire:
     raise KeyError(name)
 
 
-def wire_for(target: Target) -> Wire:
-    return _wire(target.wire)
+def profile(name: str, lookup: Callable[[str], dict[str, Any] | None]) -> Profile:
+    """Compile a profile; `lookup` gives the data of one by name."""
+    from proxy.wires.declared import load_profile
+
+    return load_profile(name, lookup(name) or {}, lookup)
+
+
+def surface_wire(found: Profile, surface: str | None, base_url: str) -> Wire | DeclaredWire:
+    """The wire of one surface (the only one, if `surface` is None). Raises `KeyError` for an unknown one."""
+    from proxy.wires.declared import ChatDelegate, ChatSurface, DeclaredWire
+
+    chosen = found.surface(surface)
+    if isinstance(chosen, ChatSurface):
+        return ChatDelegate(chat_wire(chosen.speaks), chosen)
+    return DeclaredWire(chosen, base_url)

@@ -1,0 +1,225 @@
+"""`POST /v1/images/generations`, `/edits`, `/variations`: whichever way the model's vendor makes pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from proxy.errors import ErrorClass, ProxyError, RequestError, UpstreamError
+from proxy.openai import image_reply, image_request
+from proxy.openai.image_reply import ImageReplyOptions, ImageStreamRenderer
+from proxy.openai.image_request import Operation
+from proxy.serve.body import read_form, read_json
+from proxy.serve.exchange import Exchange
+from proxy.serve.house import House
+from proxy.serve.pipeline import events
+from proxy.serve.run import Run
+from proxy.serve.stream import EventStream
+from proxy.types import Event, Image, ImageRequest, Usage
+from proxy.upstream.retry import Candidate
+
+_AT_ONCE = 4  # calls side by side for one request
+_PATIENCE_MARGIN_S = 2.0  # our answer must be there before the client's own timeout
+
+# Of several failures the one that tells the client most.
+_TELLING = (ErrorClass.BLOCKED, ErrorClass.BAD_REQUEST)
+
+
+async def generate(exchange: Exchange, house: House) -> None:
+    await _answer(exchange, house, "generation")
+
+
+async def edit(exchange: Exchange, house: House) -> None:
+    await _answer(exchange, house, "edit")
+
+
+async def vary(exchange: Exchange, house: House) -> None:
+    await _answer(exchange, house, "variation")
+
+
+async def _answer(exchange: Exchange, house: House, operation: Operation) -> None:
+    assert exchange.caller is not None
+    request = await _request(exchange, house, operation)
+    exchange.watch()
+    route = house.routes.resolve(request.model, exchange.caller)
+    exchange.facts["model"] = route.name
+    first = route.order()[0]
+    if operation == "variation" and first.jobs and not first.wire.reference_forms(first.target):
+        raise RequestError(
+            f"The model {request.model!r} takes no pictures.",
+            status=404,
+            code="unsupported_endpoint",
+            param="model",
+        )
+    run = Run(
+        route,
+        exchange.caller,
+        strict=exchange.header(b"x-proxy-strict") == "true",
+        fallback=exchange.header(b"x-proxy-no-fallback") != "true",
+    )
+    reply = ImageReplyOptions(
+        created=int(time.time()), response_format=request.response_format, safety_identifier=request.user
+    )
+    try:
+        if request.stream:
+            prefix: image_reply.Prefix = "image_edit" if operation == "edit" else "image_generation"
+            await _streamed(exchange, house, request, run, ImageStreamRenderer(reply, prefix))
+        else:
+            run.patience_s = _patience_s(exchange)
+            await _whole(exchange, house, request, run, reply)
+    except UpstreamError as error:
+        raise image_reply.moderated(error) from error
+    finally:
+        exchange.facts.update(target=run.target, attempts=run.attempts)
+        if run.usage is not None:
+            exchange.facts.update(images=run.usage.images, prompt_tokens=run.usage.prompt)
+
+
+async def _request(exchange: Exchange, house: House, operation: Operation) -> ImageRequest:
+    limit = house.config.server.body_limit
+    content_type = exchange.header(b"content-type") or ""
+    raw = await exchange.body(limit)
+    if content_type.lower().startswith("multipart/form-data"):
+        fields, files = await read_form(raw, content_type)
+        return image_request.parse_form(fields, files, operation)
+    body = read_json(raw)
+    name = body.get("model")
+    assert exchange.caller is not None
+    if isinstance(name, str) and name:
+        for field, value in house.routes.resolve(name, exchange.caller).defaults.items():
+            if body.get(field) is None:
+                body[field] = value
+    return image_request.parse(body, operation)
+
+
+async def _whole(
+    exchange: Exchange, house: House, request: ImageRequest, run: Run, reply: ImageReplyOptions
+) -> None:
+    collected: list[Event] = []
+    async with aclosing(_made(house, request, run)) as batches:
+        async for batch in batches:
+            collected += batch
+    rendered = image_reply.whole(collected, reply)
+    made = sum(isinstance(event, Image) for event in collected)
+    _tell(exchange, run, made, request.n)
+    exchange.reply_headers += rendered.headers
+    await exchange.respond(200, rendered.body)
+
+
+async def _streamed(
+    exchange: Exchange, house: House, request: ImageRequest, run: Run, renderer: ImageStreamRenderer
+) -> None:
+    stream = EventStream(exchange, house.config.defaults.heartbeat)
+    try:
+        async with aclosing(_made(house, request, run)) as batches:
+            async for batch in batches:
+                if not exchange.started:
+                    _tell(exchange, run, request.n, request.n)
+                if frames := renderer.feed(batch):
+                    await stream.write(frames)
+        await stream.write(renderer.finish())
+    except ProxyError as error:
+        if not exchange.started:
+            raise
+        exchange.facts["error"] = error.code
+        await stream.write(renderer.error(error, exchange.request_id))
+    finally:
+        stream.stop()
+    await stream.end()
+
+
+def _tell(exchange: Exchange, run: Run, made: int, asked: int) -> None:
+    exchange.dropped = run.dropped
+    if run.size is not None:
+        exchange.reply_headers.append((b"x-proxy-size", run.size.encode("ascii", "replace")))
+    if made < asked:
+        exchange.reply_headers.append((b"x-proxy-partial", f"{made}/{asked}".encode()))
+
+
+def _shares(request: ImageRequest, candidate: Candidate) -> tuple[int, ...]:
+    """How the pictures are spread over calls; what chats makes one at a time."""
+    if candidate.jobs:
+        shares: tuple[int, ...] = candidate.wire.shares(request.n, candidate.target)
+        return shares
+    return (1,) * request.n
+
+
+async def _made(house: House, request: ImageRequest, run: Run) -> AsyncGenerator[list[Event], None]:
+    """Yield each call's events when it is done, then the sum of their usage.
+
+    Some may fail: the others are delivered. When all fail, the most telling error is raised. A refusal
+    keeps what was not ordered yet from being ordered.
+    """
+    orders = _orders(request, run)
+    free = asyncio.Semaphore(_AT_ONCE)
+    refused = asyncio.Event()
+
+    async def make(order: ImageRequest) -> list[Event]:
+        async with free:
+            if refused.is_set():
+                return []
+            collected: list[Event] = []
+            try:
+                async with aclosing(events(house, order, run, whole=True)) as batches:
+                    async for batch in batches:
+                        collected += batch
+            except UpstreamError as error:
+                if error.error_class is ErrorClass.BLOCKED:
+                    refused.set()
+                raise
+            return collected
+
+    tasks = [asyncio.create_task(make(order)) for order in orders]
+    failures: list[UpstreamError] = []
+    usages: list[Usage] = []
+    made = 0
+    try:
+        for next_done in asyncio.as_completed(tasks):
+            try:
+                batch = await next_done
+            except UpstreamError as error:
+                failures.append(error)
+                continue
+            usages += (event for event in batch if isinstance(event, Usage))
+            batch = [event for event in batch if not isinstance(event, Usage)]
+            made += sum(isinstance(event, Image) for event in batch)
+            yield batch
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if failures and not made:
+        raise _most_telling(failures)
+    if usages:
+        run.usage = Usage.sum(usages)
+        yield [run.usage]
+
+
+def _orders(request: ImageRequest, run: Run) -> list[ImageRequest]:
+    orders = []
+    done = 0
+    for share in _shares(request, run.route.order()[0]):
+        seed = None if request.seed is None else request.seed + done
+        orders.append(replace(request, n=share, seed=seed))
+        done += share
+    return orders
+
+
+def _most_telling(failures: list[UpstreamError]) -> UpstreamError:
+    for wanted in _TELLING:
+        for error in failures:
+            if error.error_class is wanted:
+                return error
+    return failures[0]
+
+
+def _patience_s(exchange: Exchange) -> float:
+    """How long the client's SDK says it will wait for a reply that comes whole."""
+    said = exchange.header(b"x-stainless-read-timeout") or ""
+    try:
+        return max(1.0, float(said) - _PATIENCE_MARGIN_S)
+    except ValueError:
+        return float("inf")

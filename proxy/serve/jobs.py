@@ -1,0 +1,102 @@
+"""A picture job as a reply: order, wait, fetch, and hand the pictures on as events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+from proxy.errors import ErrorClass, RequestError, UpstreamError
+from proxy.serve import media
+from proxy.serve.house import House
+from proxy.serve.run import Run, within
+from proxy.tasks.job import Engine, Job, accepted
+from proxy.types import Event, Finish, Image, ImageRequest, Slice, Started, Text, Usage
+from proxy.upstream import Account
+from proxy.upstream.retry import Attempt
+from proxy.wires.declared import DeclaredWire, Done
+
+_FETCH_TRIES = 3
+_RESULT_BYTES = 64 << 20
+
+
+async def ordered(
+    house: House, request: ImageRequest, run: Run, attempt: Attempt, deadline: float
+) -> AsyncGenerator[list[Event], None]:
+    """Yield one batch, when the pictures are here. A client that leaves calls the job off where it can be."""
+    target, candidate = attempt.target, attempt.candidate
+    wire: DeclaredWire = candidate.wire
+    request = await media.inline_references(
+        house.fetcher, request, run.fetched, lambda url: wire.keeps_url(url, target)
+    )
+    call = wire.submit(request, target)
+    run.note_dropped(call.dropped)
+    run.size = call.context.get("size")
+    deadlines = within(candidate.deadlines, deadline)
+    engine = Engine(
+        house.upstream,
+        wire,
+        attempt.account,
+        deadlines,
+        every_s=candidate.every_s,
+        give_up_s=candidate.give_up_s,
+    )
+    outcome = await engine.submit(call)
+    if isinstance(outcome, Job):
+        outcome = await _waited(house, engine, outcome, target.name, deadline)
+    run.failed_items += len(outcome.item_errors)
+    yield await _events(house, outcome, attempt.account)
+
+
+async def _waited(house: House, engine: Engine, job: Job, target: str, deadline: float) -> Done:
+    """Written down before the first poll, so that its cost can be found again whatever happens (V-052)."""
+    house.log.write("job_accepted", target=target, task=dict(job.task))
+    try:
+        return await engine.wait(job, deadline)
+    except (asyncio.CancelledError, UpstreamError) as error:
+        over = isinstance(error, UpstreamError) and error.error_class is not ErrorClass.TIMEOUT
+        if not over:
+            asyncio.get_running_loop().create_task(_called_off(house, engine, job, target))
+        raise
+    finally:
+        for word in job.unknown_states:
+            house.log.write("unknown_state", target=target, state=word)
+
+
+async def _called_off(house: House, engine: Engine, job: Job, target: str) -> None:
+    asked = await engine.cancel(job)
+    house.log.write("job_abandoned", target=target, task=dict(job.task), cancel_asked=asked, state=job.state)
+
+
+async def _events(house: House, done: Done, account: Account) -> list[Event]:
+    images = await asyncio.gather(*(_here(house, image, account) for image in done.images))
+    usage = done.usage or Usage()
+    vendor = usage.vendor
+    if done.billing.cost is not None:
+        vendor = {**(vendor or {}), "cost": str(done.billing.cost), "unit": done.billing.unit}
+    text = [Text(done.text)] if done.text else []
+    counted = replace(usage, images=usage.images or len(images), vendor=vendor)
+    return [Started(), *text, *images, counted, Finish("stop")]
+
+
+async def _here(house: House, image: Image, account: Account) -> Image:
+    """Vendors' addresses die within hours: the picture is fetched at once, through the guard."""
+    if image.data is not None or image.url is None:
+        return image
+    private = account.private
+    for left in reversed(range(_FETCH_TRIES)):
+        try:
+            got = await house.fetcher.fetch(image.url, private=private, limit=_RESULT_BYTES)
+        except RequestError as error:
+            if left:
+                continue
+            raise accepted(
+                UpstreamError(
+                    ErrorClass.INTERNAL,
+                    "The picture was made, but it could not be fetched from the vendor.",
+                    provider=account.provider,
+                    code="upstream_result_unavailable",
+                )
+            ) from error
+        return replace(image, mime=got.mime, data=Slice.of(got.data))
+    raise AssertionError("unreachable")

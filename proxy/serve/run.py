@@ -1,0 +1,48 @@
+"""How one request goes: what was decided for it, and what happened, for headers and the access log."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass, field, replace
+
+from proxy.errors import RequestError
+from proxy.keys import ClientKey
+from proxy.routing import Route
+from proxy.serve.media import Picture
+from proxy.types import Usage
+from proxy.upstream import Deadlines
+
+
+@dataclass(slots=True)
+class Run:
+    """`patience_s` is how long the client itself waits. `size` is how a picture's size was understood."""
+
+    route: Route
+    caller: ClientKey
+    strict: bool = False
+    fallback: bool = True
+    patience_s: float = math.inf
+    target: str | None = None
+    attempts: int = 0
+    dropped: tuple[str, ...] = ()
+    usage: Usage | None = None
+    size: str | None = None
+    failed_items: int = 0
+    fetched: dict[str, Picture] = field(default_factory=dict)
+
+    def note_dropped(self, names: tuple[str, ...]) -> None:
+        """Remember what is not carried. In strict mode that is a 400, before anything is sent."""
+        self.dropped = tuple(dict.fromkeys(names))
+        if self.strict and names:
+            raise RequestError(
+                f"This model cannot carry: {', '.join(self.dropped)}. Leave it out, or x-proxy-strict.",
+                param=names[0],
+                code="unsupported_parameter",
+            )
+
+
+def within(allowed: Deadlines, deadline: float) -> Deadlines:
+    """The deadlines of one try, cut to what is left of the request's time."""
+    left_s = deadline - asyncio.get_running_loop().time()
+    return replace(allowed, total_s=max(0.001, min(allowed.total_s, left_s)))

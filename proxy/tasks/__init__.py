@@ -1,0 +1,1 @@
+"""Picture jobs at vendors: submitted once, polled until they end."""
