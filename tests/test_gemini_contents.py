@@ -491,6 +491,13 @@ def test_newer_picture_models_get_every_picture_signed() -> None:
     assert [part["thoughtSignature"] for part in built[1]["parts"]] == ["U0lH", SENTINEL]
 
 
+def test_a_message_signature_goes_before_the_sentinel_of_its_picture() -> None:
+    """G-043: in markdown the signature of a picture is the message's, for text has no place for it."""
+    shown = assistant("Here", picture(), signature="U0lH")
+    built = contents("gemini-3-pro-image", user("Draw"), shown, user("Bigger"))
+    assert signatures(built) == [None, "U0lH"]
+
+
 def test_vertex_wants_a_text_beside_media() -> None:
     built = contents(G3, user(picture()), options={"kind": "vertex"})
     assert built[0]["parts"] == [{"inlineData": {"mimeType": "image/png", "data": PNG}}, {"text": " "}]

@@ -493,6 +493,22 @@ def test_parts_and_pictures_keep_their_signatures() -> None:
     )
 
 
+def test_a_picture_shown_in_the_text_and_listed_is_one_picture() -> None:
+    """A reply in mode `images+link` as openai-python sends it back."""
+    (message,) = messages(
+        {
+            "role": "assistant",
+            "content": f"x\n\n![image]({URL})\n\ny",
+            "images": [{"type": "image_url", "index": 0, "image_url": {"url": URL}, "extra_content": SIGNED}],
+        }
+    )
+    assert message.parts == (
+        TextPart("x"),
+        picture("messages[0].images[0].image_url.url", signature="U0lH"),
+        TextPart("y"),
+    )
+
+
 def test_the_legacy_function_roles_are_understood() -> None:
     """G-067"""
     assert messages(

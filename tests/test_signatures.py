@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from proxy.signature_file import SignatureFile
 from proxy.signatures import SignatureMemory, SignatureRecorder
-from proxy.types import ChatRequest, FunctionCall, Message, Text, TextPart, ToolCall
+from proxy.types import ChatRequest, FunctionCall, Image, MediaPart, Message, Slice, Text, TextPart, ToolCall
 
 GOOGLE = "https://google.example/v1beta"
 OTHER = "https://other.example/v1beta"
@@ -72,6 +74,21 @@ def test_an_answer_is_known_by_its_text() -> None:
     memory = memory_after(Text("Hello "), Text("there"), Text("", signature="U0lH"))
     request = memory.restore(history(Message("assistant", (TextPart("Hello there"),))), GOOGLE, "app")
     assert request.messages[1].signature == "U0lH"
+
+
+@pytest.mark.parametrize("size", [4, 64, 4000, 400_000])
+def test_a_picture_is_known_by_its_bytes(size: int) -> None:
+    """G-043: most clients that show pictures keep nothing but the data URL."""
+    data = Slice(b"iVBO" * (size // 4))
+    memory = memory_after(Image("image/png", data, signature="U0lH"))
+
+    def restored(raw: bytes) -> object:
+        shown = Message("assistant", (MediaPart("image", Slice(raw, b""), mime="image/png"),))
+        return memory.restore(history(shown), GOOGLE, "app").messages[1].parts[0].signature
+
+    assert restored(bytes(data.raw)) == "U0lH"
+    assert restored(b"iVBO" * (size // 4 - 1) + b"iVB1") is None
+    assert restored(bytes(data.raw) + b"iVBO") is None
 
 
 def test_a_request_without_anything_to_restore_is_the_same_object() -> None:

@@ -110,7 +110,8 @@ def _assistant(
     images = item.get("images")
     if images is not None:
         entries = checks.array(images, f"{path}.images")
-        parts += (content.history_image(it, f"{path}.images[{n}]") for n, it in enumerate(entries))
+        listed = [content.history_image(it, f"{path}.images[{n}]") for n, it in enumerate(entries)]
+        parts = _with_listed(parts, listed)
     calls = _calls(item, path)
     signature = signed.of_message(item) if len(item) > 2 else None
     if calls and signature:
@@ -130,6 +131,18 @@ def _assistant(
         signature=signature,
         extra=signed.extra_content(item),
     )
+
+
+def _with_listed(parts: list[Part], listed: list[MediaPart]) -> list[Part]:
+    """Add the pictures of `images`. As many stand in the content already when the reply was `images+link`: the
+    same ones, without signatures."""
+    places = [place for place, part in enumerate(parts) if _is_image(part)]
+    if len(places) != len(listed):
+        return [*parts, *listed]
+    merged = list(parts)
+    for place, picture in zip(places, listed, strict=True):
+        merged[place] = picture
+    return merged
 
 
 def _reasoning(item: Json) -> str | None:
