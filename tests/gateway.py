@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import uvicorn
 
@@ -46,11 +47,12 @@ class Gateway:
     base_url: str
     application: app.App
     vendors: Running
+    http: httpx.Client
 
     def client(self, **options: Any) -> openai.OpenAI:
-        return openai.OpenAI(
-            **{"base_url": f"{self.base_url}/v1", "api_key": KEY, "max_retries": 0, **options}
-        )
+        """Clients share one pool, which is closed with the gateway."""
+        own = {"base_url": f"{self.base_url}/v1", "api_key": KEY, "max_retries": 0, "http_client": self.http}
+        return openai.OpenAI(**{**own, **options})
 
     def sent(self) -> list[Any]:
         """What the simulated vendors received, oldest first."""
@@ -86,7 +88,8 @@ def open_gateway(
     while not server.started and thread.is_alive() and time.monotonic() < deadline:
         time.sleep(0.005)
     try:
-        yield Gateway(f"http://127.0.0.1:{listener.getsockname()[1]}", application, vendors)
+        with httpx.Client(timeout=60) as http:
+            yield Gateway(f"http://127.0.0.1:{listener.getsockname()[1]}", application, vendors, http)
     finally:
         server.should_exit = True
         thread.join(5)
