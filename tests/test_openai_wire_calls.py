@@ -109,6 +109,10 @@ CASES: dict[str, tuple[tuple[list[Json], ...], list[tuple[str, str, str]]]] = {
         ([piece(0, "a", "f", {"x": [1, "é"]})],),
         [("a", "f", '{"x":[1,"é"]}')],
     ),
+    "a brace at a cut": (
+        ([piece(0, "a", "f", '{"x":{}')], [piece(0, "a", "f", ',"y":1}')]),
+        [("a", "f", '{"x":{},"y":1}')],
+    ),
     "no arguments": (([piece(0, "a", "f")],), [("a", "f", "{}")]),
     "{} before the real ones": (
         ([piece(0, "a", "f", "{}")], [piece(0, arguments='{"x":')], [piece(0, arguments="1}")]),
@@ -167,7 +171,8 @@ def test_legacy_function_calls() -> None:
     assert NEW.fullmatch(id_)
     assert (name, arguments) == ("f", "{}")
     fragments = [{"name": "f", "arguments": ""}, {"arguments": '{"x"'}, {"arguments": ":1}"}]
-    [(_, name, arguments)] = calls(events(*(delta(function_call=one) for one in fragments)))
+    again = whole("function_call", function_call={"name": "f", "arguments": '{"x":1}'})
+    [(_, name, arguments)] = calls(events(*(delta(function_call=one) for one in fragments), again))
     assert (name, arguments) == ("f", '{"x":1}')
 
 

@@ -90,6 +90,11 @@ CLASSES: dict[str, tuple[int, Any, ErrorClass]] = {
     "fastapi": (422, {"detail": [{"loc": ["body"], "msg": "x"}]}, ErrorClass.BAD_REQUEST),
     "policy": (400, complaint(code="content_policy_violation"), ErrorClass.BLOCKED),
     "azure's filter": (400, complaint(code="content_filter", param="prompt"), ErrorClass.BLOCKED),
+    "azure's filter, inside": (
+        400,
+        complaint(code=None, innererror={"code": "content_filter"}),
+        ErrorClass.BLOCKED,
+    ),
     "xai's filter behind openrouter": (
         403,
         complaint(
@@ -141,6 +146,7 @@ def test_refusals_become_classes(status: int, body: Any, expected: ErrorClass) -
         ([complaint("listed")], "listed"),
         (complaint('{"error":{"message":"nested"}}'), "nested"),
         (complaint("Provider returned error", metadata={"raw": "behind"}), "behind"),
+        (complaint("{broken"), "{broken"),
         (complaint("Provider returned error", metadata={"raw": '{"error":{"message":"behind"}}'}), "behind"),
         ({}, "The upstream answered with status 400."),
         ([], "The upstream answered with status 400."),

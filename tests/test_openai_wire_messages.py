@@ -133,6 +133,13 @@ def test_legacy_functions_become_tools_with_ids_that_match() -> None:
     assert history[0]["tool_calls"][0]["id"] == history[1]["tool_call_id"] == "call_1_0"
 
 
+def test_a_result_whose_call_is_missing_is_sent_nevertheless() -> None:
+    assert sent(Message("tool", texts("x"), tool_call_id="c"), Message("tool", (), name="f", index=1)) == [
+        {"role": "tool", "tool_call_id": "c", "content": "x"},
+        {"role": "tool", "tool_call_id": "call_1", "content": "", "name": "f"},
+    ]
+
+
 def test_signatures_go_back_to_google_only() -> None:
     """G-153, the other way."""
     message = Message(

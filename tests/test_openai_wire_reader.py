@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import (
@@ -93,6 +96,7 @@ def test_content_as_a_list_of_parts() -> None:
     expected = [Reasoning("hm"), Text("One"), Text(" two"), Text(" three"), Refusal("no")]
     assert events(delta(content=parts))[1:-1] == expected
     assert events(whole(content=parts))[1:-1] == expected
+    assert events(whole(content={"type": "text", "text": "Hi"}))[1:-1] == [Text("Hi")]
 
 
 @pytest.mark.parametrize(
@@ -255,6 +259,12 @@ def test_signatures_of_googles_endpoint_are_kept() -> None:
 
 
 def test_a_signature_that_openrouter_gives_apart_finds_its_call() -> None:
+    assert events(whole(content="x", reasoning_details=[{"format": "google-gemini-v1", "data": "S"}]))[
+        1:-1
+    ] == [
+        Text("", signature="S"),
+        Text("x"),
+    ]
     detail = {"type": "reasoning.encrypted", "format": "google-gemini-v1", "id": "c", "data": "S"}
     call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a":1}'}}
     for chunks in (
@@ -386,6 +396,32 @@ def test_a_stream_without_its_end_is_broken() -> None:
 def test_odd_payloads_do_no_harm(payload: Json) -> None:
     found = events(payload, delta("stop", content="Hi"))
     assert text(found) == "Hi"
+
+
+_LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4))
+_FIELDS = (
+    "choices delta message content index finish_reason tool_calls function name arguments id images "
+    "image_url url text type usage error reasoning reasoning_details annotations url_citation audio "
+    "extra_content google logprobs refusal prompt_tokens_details citations"
+)
+_NAMES = st.sampled_from(_FIELDS.split())
+_ANYTHING = st.recursive(
+    _LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_NAMES, inner, max_size=5))
+)
+_DELTAS = st.dictionaries(_NAMES, _ANYTHING, max_size=5)
+_ITEMS = st.fixed_dictionaries(
+    {}, optional={"index": _LEAVES, "delta": _DELTAS, "message": _DELTAS, "error": _ANYTHING}
+)
+
+
+@given(
+    st.lists(
+        st.one_of(_ANYTHING, st.fixed_dictionaries({"choices": st.lists(_ITEMS, max_size=2)})), max_size=4
+    )
+)
+def test_whatever_a_server_sends_we_fail_only_in_our_own_way(payloads: list[Any]) -> None:
+    with contextlib.suppress(UpstreamError):
+        events(*payloads, options={"think_tags": True})
 
 
 @pytest.mark.parametrize("payload", ["text", 5, None])

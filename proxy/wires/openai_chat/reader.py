@@ -54,23 +54,21 @@ class ChatReader:
             delta = item["delta"]
             text = delta["content"]
             choice = self._choices[item["index"]]
+            plain = self._started and type(text) is str and text != ""
             if (
-                not self._started
-                or type(text) is not str
-                or not text
-                or item.get("finish_reason")
+                item.get("finish_reason")
                 or item.get("logprobs")
                 or payload.get("usage")
                 or payload.get("error")
             ):
-                return self._read(payload)
-            if len(delta) > 1:
+                plain = False
+            elif len(delta) > 1:
                 for name in delta:
                     if name != "content" and name != "role" and delta[name]:
-                        return self._read(payload)
+                        plain = False
         except (LookupError, TypeError, ValueError, AttributeError):
-            return self._read(payload)
-        return choice.text(text)
+            plain = False
+        return choice.text(text) if plain else self._read(payload)
 
     def close(self, complete: bool = True) -> list[Event]:
         """`complete` False: the stream ended without its terminator."""
@@ -133,8 +131,6 @@ class ChatReader:
             said = item.get(name)
             if isinstance(said, dict):
                 events += choice.read(said, whole=whole)
-        if isinstance(item.get("text"), str) and "delta" not in item and "message" not in item:
-            events += choice.text(item["text"])  # the legacy completion's shape
         if item.get("logprobs"):
             events += choice.logprobs(item["logprobs"])
         if word := item.get("finish_reason"):

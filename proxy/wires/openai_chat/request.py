@@ -58,7 +58,7 @@ _PICTURE_SIZES = sizes.SizePolicy(
 def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
     """Translate. Raises `RequestError` where a part of a message cannot be said in this dialect."""
     options = target.options
-    dropped = list(request.dropped)
+    dropped: list[str] = []
     body: Json = {
         **(request.unknown if options.get("unknown") != "drop" else {}),
         **request.documented,
