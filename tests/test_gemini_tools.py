@@ -101,6 +101,12 @@ def test_the_clients_tools_are_not_changed() -> None:
     assert parameters == before
 
 
+def test_a_schema_with_an_endless_integer_is_declared_too() -> None:
+    parameters: Json = {"type": "object", "properties": {"a": {"type": "integer", "maximum": 2**70}}}
+    declared = sent(G3, FunctionTool("f", None, parameters))["tools"][0]["functionDeclarations"]
+    assert declared == [{"name": "f", "parametersJsonSchema": parameters}]
+
+
 def test_a_schema_nested_too_deeply_names_its_tool() -> None:
     schema: Json = {}
     for _ in range(3000):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from proxy.errors import RequestError
 from proxy.types import BuiltinTool, ChatRequest, FunctionTool, Json
@@ -15,6 +18,7 @@ from proxy.wires.gemini.openapi import OpenApi
 from proxy.wires.gemini.schema import is_empty, json_schema
 
 _NOT_ON_VERTEX = frozenset({"fileSearch"})
+_REMEMBERED_BYTES = 16_384
 
 
 @dataclass(slots=True)
@@ -85,13 +89,27 @@ def _declarations(
                 if converter:
                     declaration["parameters"] = converter.parameters(parameters)
                 else:
-                    declaration["parametersJsonSchema"] = json_schema(parameters)
+                    declaration["parametersJsonSchema"] = _cleaned(parameters)
             except RequestError as error:
                 holder = "functions" if request.legacy_functions else "tools"
                 index = request.tools.index(function)
                 raise RequestError(error.message, param=f"{holder}[{index}]") from error
         declarations.append(declaration)
     return declarations
+
+
+def _cleaned(parameters: Json) -> Json:
+    """`json_schema`, remembered: an agent sends the same tools every time, and twenty of them cost 0.3 ms."""
+    try:
+        dumped = orjson.dumps(parameters)
+    except TypeError:  # an integer beyond 64 bits
+        return json_schema(parameters)
+    return _cleaned_text(dumped) if len(dumped) <= _REMEMBERED_BYTES else json_schema(parameters)
+
+
+@lru_cache(maxsize=512)
+def _cleaned_text(dumped: bytes) -> Json:
+    return json_schema(orjson.loads(dumped))
 
 
 def _calling(
