@@ -19,6 +19,7 @@ from proxy.openai import chat_request
 from proxy.serve.house import House
 from proxy.serve.pipeline import events
 from proxy.serve.run import Run
+from proxy.tasks.job import Job
 from proxy.types import Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
 
 
@@ -83,7 +84,7 @@ async def _ask(house: House, body: dict[str, Any], out: Path | None, *, as_json:
     for name, value in route.defaults.items():
         body.setdefault(name, value)
     request = chat_request.parse(body)
-    run = Run(route, caller)
+    run = Run(route, caller, on_progress=_show_progress if sys.stderr.isatty() else None)
     seen: list[Event] = []
     async with aclosing(events(house, request, run, whole=not request.stream)) as batches:
         async for batch in batches:
@@ -99,6 +100,13 @@ async def _ask(house: House, body: dict[str, Any], out: Path | None, *, as_json:
     tokens = f", {usage.prompt} + {usage.completion} tokens" if usage else ""
     print(f"{run.target}{tokens}{f', saved {saved}' if saved else ''}", file=sys.stderr)
     return 0
+
+
+def _show_progress(job: Job) -> None:
+    """One line that is written over while a vendor works."""
+    done = round((job.progress or 0) * (1 if (job.progress or 0) > 1 else 100))
+    bar = "#" * (done // 5)
+    print(f"\r[{bar:<20}] {done:3}% {job.state or ''}\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _print(batch: list[Event]) -> None:

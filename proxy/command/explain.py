@@ -15,7 +15,9 @@ from proxy.errors import ProxyError
 from proxy.keys import ClientKey
 from proxy.openai import chat_request
 from proxy.routing import Route, Routes
-from proxy.types import Slice
+from proxy.serve import adapt
+from proxy.types import Call, ChatRequest, Slice
+from proxy.upstream.retry import Candidate
 
 
 def explain(
@@ -51,14 +53,13 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
     for candidate in (*route.targets, *route.fallback):
         target = candidate.target
         account = candidate.keys.account(0)
-        wire = candidate.wire
-        call = wire.build(request, target)
+        call, calls = _call(candidate, request)
         steps.append(
             {
                 "target": target.name,
                 "state": f"off: {off[target.provider]}" if target.provider in off else "on",
                 "weight": target.weight if route.weighted else None,
-                "calls": wire.calls_needed(request, target),
+                "calls": calls,
                 "method": call.method,
                 "url": account.base_url + call.path,
                 "headers": {name: "***" for name, _ in account.auth} | dict(call.headers),
@@ -74,6 +75,14 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
         "attempts": route.attempts,
         "steps": steps,
     }
+
+
+def _call(candidate: Candidate, request: ChatRequest) -> tuple[Call, int]:
+    """The upstream request, and how many of it the client's one makes."""
+    target, wire = candidate.target, candidate.wire
+    if candidate.jobs:
+        return wire.submit(adapt.to_image(request), target), len(wire.shares(request.n, target))
+    return wire.build(request, target), wire.calls_needed(request, target)
 
 
 def _elided(value: Any) -> Any:

@@ -19,6 +19,8 @@ from proxy.wires.declared import DeclaredWire, Done
 _FETCH_TRIES = 3
 _RESULT_BYTES = 64 << 20
 
+_calling_off: set[asyncio.Task[None]] = set()  # the loop keeps only weak references to tasks
+
 
 async def ordered(
     house: House, request: ImageRequest, run: Run, attempt: Attempt, deadline: float
@@ -40,6 +42,7 @@ async def ordered(
         deadlines,
         every_s=candidate.every_s,
         give_up_s=candidate.give_up_s,
+        on_progress=run.on_progress,
     )
     outcome = await engine.submit(call)
     if isinstance(outcome, Job):
@@ -56,7 +59,9 @@ async def _waited(house: House, engine: Engine, job: Job, target: str, deadline:
     except (asyncio.CancelledError, UpstreamError) as error:
         over = isinstance(error, UpstreamError) and error.error_class is not ErrorClass.TIMEOUT
         if not over:
-            asyncio.get_running_loop().create_task(_called_off(house, engine, job, target))
+            task = asyncio.create_task(_called_off(house, engine, job, target))
+            _calling_off.add(task)
+            task.add_done_callback(_calling_off.discard)
         raise
     finally:
         for word in job.unknown_states:

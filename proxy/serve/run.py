@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
@@ -12,6 +14,9 @@ from proxy.routing import Route
 from proxy.serve.media import Picture
 from proxy.types import Usage
 from proxy.upstream import Deadlines
+
+if TYPE_CHECKING:
+    from proxy.tasks.job import Job
 
 
 @dataclass(slots=True)
@@ -30,6 +35,7 @@ class Run:
     size: str | None = None
     failed_items: int = 0
     fetched: dict[str, Picture] = field(default_factory=dict)
+    on_progress: Callable[[Job], None] | None = None
 
     def note_dropped(self, names: tuple[str, ...]) -> None:
         """Remember what is not carried. In strict mode that is a 400, before anything is sent."""

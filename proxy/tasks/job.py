@@ -52,6 +52,7 @@ class Engine:
         every_s: float | None = None,
         give_up_s: float | None = None,
         sleep: Sleep = asyncio.sleep,
+        on_progress: Callable[[Job], None] | None = None,
     ) -> None:
         self._upstream = upstream
         self._wire = wire
@@ -60,6 +61,7 @@ class Engine:
         self._every_s = every_s
         self._give_up_s = give_up_s
         self._sleep = sleep
+        self._on_progress = on_progress
 
     async def submit(self, call: Call) -> Job | Done:
         """Order the pictures, once. Raises `UpstreamError`; `bought` tells whether they may be coming."""
@@ -99,7 +101,7 @@ class Engine:
             raise accepted(error) from error
 
     async def _once(self, call: Call, job: Job) -> Outcome:
-        """Ask about a job. The line may fail and the job goes on; what the vendor says of the job is final."""
+        """Ask about a job. The line may fail and the job go on; what the vendor says of it is final."""
         try:
             try:
                 answer = await self._answer(call)
@@ -181,6 +183,8 @@ class Engine:
         job.estimate_s = pending.estimate_s if pending.estimate_s is not None else job.estimate_s
         if pending.unknown_state is not None and pending.unknown_state not in job.unknown_states:
             job.unknown_states.append(pending.unknown_state)
+        if self._on_progress is not None:
+            self._on_progress(job)
 
     def _pause_s(self, plan: PollPlan, job: Job, retry_after_s: float | None) -> float:
         """The vendor's own word, else the plan with a little jitter, never sooner than it says."""
