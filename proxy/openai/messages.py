@@ -134,8 +134,8 @@ def _assistant(
 
 
 def _with_listed(parts: list[Part], listed: list[MediaPart]) -> list[Part]:
-    """Add the pictures of `images`. As many stand in the content already when the reply was `images+link`: the
-    same ones, without signatures."""
+    """Add the pictures of `images`. When as many stand in the content, the reply was `images+link`: they are
+    the same ones, without signatures."""
     places = [place for place, part in enumerate(parts) if _is_image(part)]
     if len(places) != len(listed):
         return [*parts, *listed]
