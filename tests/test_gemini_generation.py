@@ -685,3 +685,12 @@ def test_long_answers_go_through_the_stream() -> None:
     assert long.body["generationConfig"] == {"maxOutputTokens": 40_000}
     short = call("gemini-4-argon", user("Hi"), max_tokens=32_768)
     assert (short.path, short.stream) == ("/models/gemini-4-argon:generateContent", False)
+
+
+def test_an_answer_schema_nested_too_deeply_is_named() -> None:
+    schema: Json = {}
+    for _ in range(3000):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(RequestError) as caught:
+        config(G3, response_format=ResponseFormat("json_schema", {"properties": {"a": schema}}))
+    assert caught.value.param == "response_format.json_schema.schema"

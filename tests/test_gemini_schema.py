@@ -598,3 +598,58 @@ def test_the_light_form_of_any_schema_holds_nothing_that_was_to_go(schema: Json)
                 check(node[key])
 
     check(json_schema(schema))
+
+
+def test_a_schema_too_deep_or_too_wide_for_the_open_api_form() -> None:
+    """G-052: it needs more room for each level than the light form."""
+    deep: Json = {"type": "string"}
+    for _ in range(240):
+        deep = {"type": "array", "items": deep}
+    json_schema(deep)
+    with pytest.raises(RequestError, match="too deeply"):
+        OpenApi().schema(deep)
+    wide = {"properties": {f"p{number}": {"type": "integer"} for number in range(20_010)}}
+    found = OpenApi().parameters(wide)["properties"]
+    assert found["p0"] == {"type": "integer"}
+    assert found["p20009"] == {"type": "object", "description": "The same structure again."}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        pytest.param(
+            {"type": ["string", "null"], "anyOf": [{"maxLength": 3}, {"pattern": "x"}]},
+            {
+                "anyOf": [
+                    {"type": "string", "nullable": True, "maxLength": 3},
+                    {"type": "string", "nullable": True, "pattern": "x"},
+                ]
+            },
+            id="types beside a choice",
+        ),
+        pytest.param(
+            {"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "integer"}},
+            {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}},
+            id="open tuple",
+        ),
+        pytest.param({"$ref": "#/properties/q/anyOf/1"}, {"type": "boolean"}, id="a pointer into a list"),
+        pytest.param(
+            {"type": "string", "format": "email", "description": "Format: email"},
+            {"type": "string", "description": "Format: email"},
+            id="said already",
+        ),
+    ],
+)
+def test_rarer_shapes(schema: Json, expected: Json) -> None:
+    """G-051, G-055, G-058."""
+    other = {"anyOf": [{"type": "integer"}, {"type": "boolean"}]}
+    converted = OpenApi().parameters({"type": "object", "properties": {"p": schema, "q": other}})
+    assert converted["properties"]["p"] == expected
+
+
+def test_integer_enums_may_be_written_as_text() -> None:
+    """G-059."""
+    assert OpenApi(integer_enums=True).schema({"type": "integer", "enum": ["1", "2"]}) == {
+        "type": "integer",
+        "enum": ["1", "2"],
+    }

@@ -201,7 +201,7 @@ def lookup(root: Json, reference: str) -> Any:
         name = unquote(step).replace("~1", "/").replace("~0", "~")
         if isinstance(node, Mapping) and name in node:
             node = node[name]
-        elif isinstance(node, list) and name.isdecimal() and int(name) < len(node):
+        elif isinstance(node, list) and name.isdecimal() and len(name) < 6 and int(name) < len(node):
             node = node[int(name)]
         else:
             return {}
