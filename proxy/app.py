@@ -13,7 +13,7 @@ from pathlib import Path
 
 from proxy import config as configuration
 from proxy.config import Config
-from proxy.errors import ProxyError, RequestError
+from proxy.errors import RequestError
 from proxy.keys import ClientKey, ClientKeys
 from proxy.logs import Log
 from proxy.openai import error_reply
@@ -99,11 +99,9 @@ class App:
             _log(exchange, house)
 
     async def _refuse(self, exchange: Exchange, house: House, error: Exception) -> None:
-        exchange.facts["error"] = getattr(error, "code", None) or type(error).__name__
-        if not isinstance(error, ProxyError):
-            house.log.crash(exchange.request_id, error)
+        house.note_failure(exchange, error)
         if exchange.started:
-            raise error
+            return  # the server cuts the connection, which is all that can be said now
         status, headers, body = error_reply.render(error, exchange.request_id)
         await exchange.respond(status, [body], headers)
 
@@ -148,7 +146,11 @@ class App:
                 continue
             seen = now
             asked.clear()
-            self._reload(file)
+            try:
+                self._reload(file)
+            except Exception as error:  # a file nobody foresaw must not end the watch
+                assert self.house is not None
+                self.house.log.crash("reload", error)
 
     def _reload(self, file: Path) -> None:
         assert self.house is not None

@@ -9,7 +9,7 @@ Only `openai/error_reply.py` turns one into JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -196,3 +196,12 @@ class UpstreamError(ProxyError):
         self.native_status = native_status
         self.bought = policy.bought if bought is None else bought
         self.accepted = False
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Take keys of ours out of everything the vendor said: some repeat them in their refusals."""
+        for secret in secrets:
+            self.message = self.message.replace(secret, "***")
+            self.code, self.param, self.native = (
+                said and said.replace(secret, "***") for said in (self.code, self.param, self.native)
+            )
+        self.args = (self.message,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import sys
 import tempfile
@@ -80,7 +81,7 @@ def _run(config: Config, listener: socket.socket, workers: int) -> int:
         "proxy.app:from_environment",
         factory=True,
         workers=workers,
-        http="httptools",
+        http="proxy.serve.protocol:Protocol",
         ws="none",
         lifespan="on",
         access_log=False,
@@ -97,6 +98,8 @@ def _run(config: Config, listener: socket.socket, workers: int) -> int:
             os.environ["DRAGOMAN_SIGNATURE_FILE"] = f"{folder}/signatures.db"
             Multiprocess(settings, sockets=[listener]).run()
         return 0
+    # After the drain uvicorn raises the signal again, for whoever was there before it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = uvicorn.Server(settings)
     server.run(sockets=[listener])
     return 0 if server.started else 1
@@ -116,6 +119,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # who comes before the application is ready waits instead of being refused
     except OSError:
         listener.close()
         raise

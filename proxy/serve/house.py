@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.config import Config
+from proxy.errors import ProxyError
 from proxy.keys import ClientKeys
 from proxy.logs import Log
 from proxy.routing import Routes
+from proxy.serve.exchange import Exchange
 from proxy.signatures import SignatureMemory
 from proxy.upstream import Fetcher, Upstream
 
@@ -21,3 +23,9 @@ class House:
     fetcher: Fetcher
     signatures: SignatureMemory
     log: Log
+
+    def note_failure(self, exchange: Exchange, error: Exception) -> None:
+        """For the access log; of a fault of ours also where it happened."""
+        exchange.facts["error"] = getattr(error, "code", None) or type(error).__name__
+        if not isinstance(error, ProxyError):
+            self.log.crash(exchange.request_id, error)

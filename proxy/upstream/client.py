@@ -16,6 +16,7 @@ __all__ = ["Account", "Deadlines", "Upstream"]
 
 MAX_REPLY_BYTES = 96 << 20
 MAX_CONNECTIONS = 1000
+_SHORTEST_KEY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class Account:
     base_url: str
     auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     private: bool = False
+
+    @property
+    def secrets(self) -> list[str]:
+        """The keys themselves; what is shorter than any key is only a word."""
+        values = (value.rpartition(" ")[2] for _, value in self.auth)
+        return [value for value in values if len(value) >= _SHORTEST_KEY]
 
 
 class Upstream:

@@ -1,0 +1,114 @@
+"""The real command in a process of its own: what it prints, serves and leaves behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE_S = 20.0
+_ADDRESS = re.compile(r"Dragoman at (http://\S+?)/v1")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    process: subprocess.Popen[bytes]
+    base_url: str
+    file: Path
+    out: Path
+    err: Path
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+    def until_logged(self, *words: str) -> str:
+        """Wait until a line of its talk has all these words, and return the line."""
+        return waited(lambda: _line(self.err.read_text(), words))
+
+
+def run(*arguments: str, cwd: Path, environment: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """Run a command to its end: exit code, results, talk."""
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy", *arguments],
+        cwd=cwd,
+        env=_environment(environment),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@contextmanager
+def serving(
+    folder: Path,
+    file: str,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    command: Sequence[str] = (sys.executable, "-m", "proxy"),
+) -> Iterator[Served]:
+    """Serve this file from this folder until the block ends."""
+    path, out, err = folder / "providers.yaml", folder / "stdout", folder / "stderr"
+    path.write_text(file)
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        process = subprocess.Popen(
+            [*command, "serve", "--config", str(path), "--port", "0", *arguments],
+            cwd=folder,
+            env=_environment(environment),
+            stdout=stdout,
+            stderr=stderr,
+        )
+    try:
+        found = waited(lambda: _ADDRESS.search(err.read_text()), process, err)
+        base_url = found[1]
+        waited(lambda: _answers(base_url), process, err)
+        yield Served(process, base_url, path, out, err)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def waited(look, process=None, err=None):  # type: ignore[no-untyped-def]
+    """What `look` finds, as soon as it finds something."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := look()):
+        if time.monotonic() > deadline or (process is not None and process.poll() is not None):
+            raise AssertionError("waited in vain" + (f": {err.read_text()}" if err is not None else ""))
+        time.sleep(0.01)
+    return found
+
+
+def _answers(base_url: str) -> bool:
+    try:
+        return httpx.get(f"{base_url}/livez", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _line(text: str, words: Sequence[str]) -> str | None:
+    return next((line for line in text.splitlines() if all(word in line for word in words)), None)
+
+
+def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DRAGOMAN_", "GEMINI_"))
+    }
+    return {**kept, "PYTHONPATH": str(ROOT), **(more or {})}
