@@ -131,6 +131,7 @@ class App:
         if self.house is not None:
             await self.house.upstream.close()
             await self.house.fetcher.close()
+            self.house.log.flush()
 
     async def _reload_on_change(self, file: Path) -> None:
         """Load the file again when it changes or on SIGHUP. A file with errors changes nothing."""

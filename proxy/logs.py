@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 import traceback
@@ -12,11 +13,15 @@ import orjson
 from proxy.errors import ProxyError
 
 
+_FLUSH_S = 0.1  # under load a system call for each line would cost more than making it
+
+
 class Log:
-    """Writes lines as they come; `None` as the stream keeps quiet."""
+    """Gathers the lines of a tenth of a second; `None` as the stream keeps quiet."""
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
         self._stream = stream
+        self._lines: list[bytes] = []
 
     @classmethod
     def to_stderr(cls) -> Log:
@@ -30,8 +35,19 @@ class Log:
             default=str,
             option=orjson.OPT_APPEND_NEWLINE,
         )
-        self._stream.write(line)
-        self._stream.flush()
+        self._lines.append(line)
+        if len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
+            except RuntimeError:  # outside of a loop nobody is in a hurry
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered; called at the end, too."""
+        lines, self._lines = self._lines, []
+        if self._stream is not None and lines:
+            self._stream.write(b"".join(lines))
+            self._stream.flush()
 
     def attempt_failed(self, target: str, error: ProxyError) -> None:
         """The vendor's words may quote the prompt, so only the class and code are kept."""

@@ -18,6 +18,7 @@ import uvicorn
 
 from proxy import app
 from proxy import config as configuration
+from proxy.serve.protocol import Protocol
 from proxy.simulators.server import Running, start
 
 KEY = "sk-test-app"
@@ -74,7 +75,7 @@ def open_gateway(
     server = uvicorn.Server(
         uvicorn.Config(
             application,
-            http="httptools",
+            http=Protocol,
             ws="none",
             log_config=None,
             access_log=False,

@@ -16,8 +16,8 @@ from proxy import config as configuration
 from proxy.errors import ProxyError, RequestError
 from proxy.keys import ClientKey
 from proxy.openai import chat_request
+from proxy.serve import pipeline
 from proxy.serve.house import House
-from proxy.serve.pipeline import events
 from proxy.serve.run import Run
 from proxy.tasks.job import Job
 from proxy.types import Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
@@ -86,7 +86,7 @@ async def _ask(house: House, body: dict[str, Any], out: Path | None, *, as_json:
     request = chat_request.parse(body)
     run = Run(route, caller, on_progress=_show_progress if sys.stderr.isatty() else None)
     seen: list[Event] = []
-    async with aclosing(events(house, request, run, whole=not request.stream)) as batches:
+    async with aclosing(pipeline.batches(house, request, run)) as batches:
         async for batch in batches:
             seen += batch
             if not as_json:

@@ -7,15 +7,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-from proxy.errors import ProxyError, RequestError
+from proxy.errors import RequestError
 from proxy.openai import chat_reply, chat_request, modes
 from proxy.openai.chat_stream import StreamRenderer
 from proxy.openai.reply_parts import ReplyOptions
+from proxy.serve import pipeline
 from proxy.serve.body import read_json
 from proxy.serve.exchange import Exchange
-from proxy.serve.fan_out import merged
+from proxy.serve.fan_out import all_of, merged
 from proxy.serve.house import House
-from proxy.serve.pipeline import events
 from proxy.serve.run import Run
 from proxy.serve.stream import EventStream
 from proxy.types import ChatRequest, Event, Usage
@@ -74,10 +74,12 @@ async def complete(exchange: Exchange, house: House) -> None:
 async def _whole(
     exchange: Exchange, house: House, request: ChatRequest, run: Run, reply: ReplyOptions
 ) -> None:
-    collected: list[Event] = []
-    async with aclosing(_events(house, request, run, whole=True)) as batches:
-        async for batch in batches:
-            collected += batch
+    count = _calls(request, run)
+    if count == 1:
+        collected = await pipeline.whole(house, request, run)
+    else:
+        single = replace(request, n=1)
+        collected = await all_of(count, lambda: pipeline.whole(house, single, run))
     _note_usage(run, collected)
     pieces = chat_reply.whole(collected, reply)
     exchange.dropped = run.dropped
@@ -90,33 +92,38 @@ async def _streamed(
     renderer = StreamRenderer(reply)
     stream = EventStream(exchange, house.config.defaults.heartbeat)
     try:
-        async with aclosing(_events(house, request, run, whole=False)) as batches:
+        async with aclosing(_batches(house, request, run)) as batches:
             async for batch in batches:
                 _note_usage(run, batch)
                 exchange.dropped = run.dropped
                 if frames := renderer.feed(batch):
                     await stream.write(frames)
         await stream.write(renderer.finish())
-    except ProxyError as error:
+    except Exception as error:  # what has begun as a stream must end as one, also when the fault is ours
         if not exchange.started:
             raise
-        exchange.facts["error"] = error.code
+        house.note_failure(exchange, error)
         await stream.write(renderer.error(error, exchange.request_id))
     finally:
         stream.stop()
     await stream.end()
 
 
-def _events(
-    house: House, request: ChatRequest, run: Run, *, whole: bool
-) -> AsyncGenerator[list[Event], None]:
-    if request.n > 1:
-        first = run.route.order()[0]
-        count = request.n if first.jobs else first.wire.calls_needed(request, first.target)
-        if count > 1:
-            single = replace(request, n=1)
-            return merged(count, lambda: events(house, single, run, whole=whole))
-    return events(house, request, run, whole=whole)
+def _calls(request: ChatRequest, run: Run) -> int:
+    """How many upstream calls give the choices the client asked for."""
+    if request.n == 1:
+        return 1
+    first = run.route.order()[0]
+    calls: int = request.n if first.jobs else first.wire.calls_needed(request, first.target)
+    return calls
+
+
+def _batches(house: House, request: ChatRequest, run: Run) -> AsyncGenerator[list[Event], None]:
+    count = _calls(request, run)
+    if count == 1:
+        return pipeline.batches(house, request, run)
+    single = replace(request, n=1)
+    return merged(count, lambda: pipeline.batches(house, single, run))
 
 
 def _note_usage(run: Run, batch: list[Event]) -> None:

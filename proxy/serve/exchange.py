@@ -21,6 +21,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+HANG_UP = "dragoman.hang_up"  # set by serve/protocol.py; other servers have no such word
+
 _WRITE_BYTES = 256 * 1024  # a piece larger than this is written in slices, so that backpressure works
 _JSON = (b"content-type", b"application/json")
 _MAX_CLIENT_REQUEST_ID = 128
@@ -131,15 +133,24 @@ class Exchange:
         """From now on a client that hangs up cancels the running task; `gone` tells why."""
         task = asyncio.current_task()
         assert task is not None
+        if HANG_UP in self.scope:
+            self.scope[HANG_UP] = lambda: self._leave(task)
+            return
         self._watcher = asyncio.ensure_future(self._receive())
         self._watcher.add_done_callback(lambda done: self._hung_up(done, task))
 
-    def _hung_up(self, watcher: asyncio.Task[Any], task: asyncio.Task[Any]) -> None:
-        if not watcher.cancelled() and watcher.exception() is None and not self.gone:
+    def _leave(self, task: asyncio.Task[Any]) -> None:
+        if not self.gone:
             self.gone = True
             task.cancel()
 
+    def _hung_up(self, watcher: asyncio.Task[Any], task: asyncio.Task[Any]) -> None:
+        if not watcher.cancelled() and watcher.exception() is None:
+            self._leave(task)
+
     def unwatch(self) -> None:
+        if HANG_UP in self.scope:
+            self.scope[HANG_UP] = None
         if self._watcher is not None and not self._watcher.done():
             self._watcher.cancel()
 

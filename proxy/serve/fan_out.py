@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 from proxy.types import Event, Started, Usage
 
 _Batches = AsyncGenerator[list[Event], None]
+
+
+async def all_of(count: int, start: Callable[[], Coroutine[Any, Any, list[Event]]]) -> list[Event]:
+    """The same for whole replies. The first failure ends all of them."""
+    tasks = [asyncio.create_task(start()) for _ in range(count)]
+    try:
+        replies = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    events = [_of_choice(event, choice) for choice, reply in enumerate(replies) for event in reply]
+    usages = [event for event in events if isinstance(event, Usage)]
+    if not usages:
+        return events
+    return [*(event for event in events if not isinstance(event, Usage)), Usage.sum(usages)]
+
+
+def _of_choice(event: Event, choice: int) -> Event:
+    return event if isinstance(event, Started | Usage) else replace(event, choice=choice)
 
 
 async def merged(count: int, start: Callable[[], _Batches]) -> _Batches:
@@ -48,7 +69,7 @@ async def merged(count: int, start: Callable[[], _Batches]) -> _Batches:
                 if isinstance(event, Usage):
                     usages[choice] = event
                 elif not isinstance(event, Started):
-                    mine.append(replace(event, choice=choice))
+                    mine.append(_of_choice(event, choice))
                 elif not began:
                     began = True
                     mine.append(event)

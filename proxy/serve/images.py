@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-from proxy.errors import ErrorClass, ProxyError, RequestError, UpstreamError
+from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.openai import image_reply, image_request
 from proxy.openai.image_reply import ImageReplyOptions, ImageStreamRenderer
 from proxy.openai.image_request import Operation
+from proxy.serve import pipeline
 from proxy.serve.body import read_form, read_json
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
-from proxy.serve.pipeline import events
 from proxy.serve.run import Run
 from proxy.serve.stream import EventStream
 from proxy.types import Event, Image, ImageRequest, Usage
@@ -121,10 +121,10 @@ async def _streamed(
                 if frames := renderer.feed(batch):
                     await stream.write(frames)
         await stream.write(renderer.finish())
-    except ProxyError as error:
+    except Exception as error:  # what has begun as a stream must end as one, also when the fault is ours
         if not exchange.started:
             raise
-        exchange.facts["error"] = error.code
+        house.note_failure(exchange, error)
         await stream.write(renderer.error(error, exchange.request_id))
     finally:
         stream.stop()
@@ -161,16 +161,12 @@ async def _made(house: House, request: ImageRequest, run: Run) -> AsyncGenerator
         async with free:
             if refused.is_set():
                 return []
-            collected: list[Event] = []
             try:
-                async with aclosing(events(house, order, run, whole=True)) as batches:
-                    async for batch in batches:
-                        collected += batch
+                return await pipeline.whole(house, order, run)
             except UpstreamError as error:
                 if error.error_class is ErrorClass.BLOCKED:
                     refused.set()
                 raise
-            return collected
 
     tasks = [asyncio.create_task(make(order)) for order in orders]
     failures: list[UpstreamError] = []

@@ -20,48 +20,73 @@ from proxy.upstream.retry import Attempt, Attempts
 _SAME_TARGET_PAUSE_S = 0.25
 
 
-async def events(
-    house: House, request: ChatRequest | ImageRequest, run: Run, *, whole: bool
-) -> AsyncGenerator[list[Event], None]:
-    """Yield the reply's events in batches, one per upstream read, or all at once with `whole`.
+class _Tries:
+    """The attempts of one request: which is on, and what follows a failure."""
+
+    __slots__ = ("_attempts", "_house", "_run", "attempt", "deadline")
+
+    def __init__(self, house: House, request: ChatRequest | ImageRequest, run: Run) -> None:
+        candidates = run.route.order()
+        limit = run.route.attempts if run.fallback else 1
+        paid = isinstance(request, ImageRequest) or candidates[0].jobs
+        total_s = max(one.deadlines.total_s for one in candidates)
+        self._house = house
+        self._run = run
+        self._attempts = Attempts(candidates, limit, paid=paid)
+        self.deadline = asyncio.get_running_loop().time() + min(run.patience_s, total_s)
+        self._begin(self._attempts.first())
+
+    def _begin(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        self._run.attempts += 1
+        self._run.target = attempt.target.name
+
+    async def after(self, error: UpstreamError, *, handed_on: bool) -> None:
+        """Make the next attempt the current one, or raise the error when it is final."""
+        attempt = self.attempt
+        error.provider = error.provider or attempt.target.provider
+        error.hide(attempt.account.secrets)
+        if handed_on:
+            raise error
+        repair = None if attempt.candidate.jobs else attempt.candidate.wire.repair(error)
+        following = self._attempts.failed(attempt, error, repair)
+        if following is None or asyncio.get_running_loop().time() >= self.deadline:
+            raise error
+        self._house.log.attempt_failed(attempt.target.name, error)
+        if following == attempt:
+            await asyncio.sleep(min(error.retry_after_s or _SAME_TARGET_PAUSE_S, 2.0))
+        self._begin(following)
+
+
+async def whole(house: House, request: ChatRequest | ImageRequest, run: Run) -> list[Event]:
+    """All events of the reply.
 
     Raises `UpstreamError` when every attempt failed, `RequestError` when the request cannot be carried.
     """
-    candidates = run.route.order()
-    limit = run.route.attempts if run.fallback else 1
-    paid = isinstance(request, ImageRequest) or candidates[0].jobs
-    attempts = Attempts(candidates, limit, paid=paid)
-    attempt: Attempt | None = attempts.first()
-    deadline = asyncio.get_running_loop().time() + min(
-        run.patience_s, max(one.deadlines.total_s for one in candidates)
-    )
-    while attempt is not None:
-        run.attempts += 1
-        run.target = attempt.target.name
+    tries = _Tries(house, request, run)
+    while True:
+        try:
+            batches = _attempt(house, request, run, tries.attempt, tries.deadline)
+            return [event async for batch in batches for event in batch]
+        except UpstreamError as error:
+            await tries.after(error, handed_on=False)
+
+
+async def batches(
+    house: House, request: ChatRequest | ImageRequest, run: Run
+) -> AsyncGenerator[list[Event], None]:
+    """The reply's events as they come, one batch per upstream read. Raises as `whole` does."""
+    tries = _Tries(house, request, run)
+    while True:
         handed_on = False
         try:
-            async with aclosing(_attempt(house, request, run, attempt, deadline)) as batches:
-                if whole:
-                    collected = [event async for batch in batches for event in batch]
-                    handed_on = True
-                    yield collected
-                    return
-                async for batch in batches:
+            async with aclosing(_attempt(house, request, run, tries.attempt, tries.deadline)) as attempt:
+                async for batch in attempt:
                     handed_on = True
                     yield batch
                 return
         except UpstreamError as error:
-            error.provider = error.provider or attempt.target.provider
-            if handed_on:
-                raise
-            repair = None if attempt.candidate.jobs else attempt.candidate.wire.repair(error)
-            following = attempts.failed(attempt, error, repair)
-            if following is None or asyncio.get_running_loop().time() >= deadline:
-                raise
-            house.log.attempt_failed(attempt.target.name, error)
-            if following == attempt:
-                await asyncio.sleep(min(error.retry_after_s or _SAME_TARGET_PAUSE_S, 2.0))
-            attempt = following
+            await tries.after(error, handed_on=handed_on)
 
 
 def _attempt(
