@@ -219,7 +219,7 @@ async def test_an_address_in_a_private_network_needs_the_provider_to_say_so(upst
 
 SLOW: list[tuple[str, Handler, Deadlines, str]] = [
     ("slow headers", answering(then="stall"), Deadlines(first_byte_s=0.1), "begin"),
-    ("slow headers, little time in all", answering(then="stall"), Deadlines(total_s=0.1), "begin"),
+    ("slow headers, little time in all", answering(then="stall"), Deadlines(total_s=0.1), "finish"),
     ("half headers", answering(b"HTTP/1.1 200 OK\r\n", then="stall"), Deadlines(first_byte_s=0.1), "begin"),
     (
         "silence after headers",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import ClientResponse
 
 from proxy.types import Json
-from proxy.upstream.deadlines import Deadlines, Watch
+from proxy.upstream.deadlines import Watch
 from proxy.upstream.payloads import Decoder, decoder_for
 from proxy.upstream.sse import PayloadError
 from proxy.upstream.transport import FAULTS, Progress, upstream_errors
@@ -34,9 +33,7 @@ class Reply:
         "status",
     )
 
-    def __init__(
-        self, response: ClientResponse, progress: Progress, deadlines: Deadlines, started: float, cap: int
-    ) -> None:
+    def __init__(self, response: ClientResponse, progress: Progress, watch: Watch, cap: int) -> None:
         self.status = response.status
         self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._response = response
@@ -44,8 +41,10 @@ class Reply:
         self._cap = cap
         self._size = 0
         self._fault: Exception | None = None
-        self._time = asyncio.get_running_loop().time
-        self._watch = Watch(deadlines, started, self._expire)
+        self._time = watch.time
+        self._watch = watch
+        watch.expire = self._expire
+        watch.waiting_since = None
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -57,7 +56,6 @@ class Reply:
         decoder: Decoder | None = None
         try:
             with upstream_errors(self._progress):
-                self._start_watch()
                 while chunk := await self._read():
                     if decoder is None:
                         if chunk.isspace():
@@ -76,7 +74,7 @@ class Reply:
                 if self._fault is not None and not (decoder is not None and decoder.complete):
                     raise self._fault
         finally:
-            self._drop()
+            self.drop()
 
     async def read(self, limit: int) -> bytes:
         """Return the body. More than `limit` bytes are an error; of an error's body the first are enough."""
@@ -84,7 +82,6 @@ class Reply:
         refused = self.status >= 400
         try:
             with upstream_errors(self._progress):
-                self._start_watch()
                 while chunk := await self._read():
                     body.write(chunk)
                     if body.tell() > limit:
@@ -95,23 +92,20 @@ class Reply:
                 if self._fault is not None and not refused:
                     raise self._fault
         finally:
-            self._drop()
+            self.drop()
         return body.getvalue()
 
     async def close(self) -> None:
         """Free the connection, at once: what has not arrived by now is not wanted. May be called again."""
-        self._drop()
-
-    def _start_watch(self) -> None:
-        if not self._response.content.is_eof():
-            self._watch.start()
+        self.drop()
 
     async def _read(self) -> bytes:
         """The next bytes, none at the end. A fault comes after the bytes that came before it, as the end."""
         watch = self._watch
+        content = self._response.content
         watch.waiting_since = self._time()
         try:
-            chunk = await self._response.content.readany()
+            chunk = await content.readany()
         except FAULTS as fault:
             if self._fault is not None or self._progress.expired is not None:
                 self._fault = self._fault or fault
@@ -120,7 +114,10 @@ class Reply:
             chunk = self._left_over()
         watch.waiting_since = None
         if not self._size:
-            watch.answer()
+            if content.is_eof():
+                watch.stop()
+            else:
+                watch.answer()
         self._size += len(chunk)
         if self._size > self._cap:
             raise _too_large(self._cap)
@@ -133,9 +130,10 @@ class Reply:
 
     def _expire(self, phase: str) -> None:
         self._progress.expired = phase
-        self._drop()
+        self.drop()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """What `close` does."""
         self._watch.stop()
         connection = self._response.connection
         if connection is not None:  # else it is free already

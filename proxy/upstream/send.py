@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
+from collections.abc import Awaitable
 from urllib.parse import unquote
 
-from aiohttp import ClientResponse, ClientSession, ClientTimeout
+from aiohttp import ClientResponse, ClientTimeout
 from yarl import URL
 
 from proxy import jsonio
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call
 from proxy.upstream.client import Account
-from proxy.upstream.deadlines import Deadlines
+from proxy.upstream.deadlines import Deadlines, Watch, nothing
 from proxy.upstream.reply import Reply
 from proxy.upstream.transport import Body, Progress, open_session, upstream_errors
 
@@ -35,44 +36,60 @@ class Sender:
             await session.close()
 
     async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
-        started = asyncio.get_running_loop().time()
-        asks = call.method in ("GET", "HEAD")
-        progress = Progress(account.provider, sells=not asks)
-        progress.started = asks  # what has no body cannot tell; asking again does no harm
-        body = None if asks else Body(jsonio.dumps(call.body), progress)
+        if call.method in ("GET", "HEAD"):
+            return await self._ask(call, account, deadlines)
+        progress = Progress(account.provider, sells=True)
+        body = Body(jsonio.dumps(call.body), progress)
+        loop = asyncio.get_running_loop()
+        watch = Watch(deadlines, loop, loop.time(), body.expire)
+        with upstream_errors(progress):
+            try:
+                response = await self._request(call, account, body, deadlines)
+            except BaseException:
+                watch.stop()
+                body.abort()
+                raise
+        if told := response.headers.get("keep-alive"):
+            _note_keep_alive(body, told)
+        return self._reply(response, progress, watch)
+
+    async def _ask(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
+        """Send what has no body, and so cannot tell how far it went; asking again does no harm."""
+        progress = Progress(account.provider, sells=False)
+        progress.started = True
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         with upstream_errors(progress):
             try:
                 async with asyncio.timeout(min(deadlines.first_byte_s, deadlines.total_s)):
-                    response = await self._request(call, account, body, deadlines.connect_s)
-            except BaseException as fault:
-                if body is not None:
-                    body.abort()
-                if fault.__class__ is TimeoutError and progress.started:
+                    response = await self._request(call, account, None, deadlines)
+            except TimeoutError as fault:
+                if fault.__class__ is TimeoutError:  # aiohttp's own are about connecting
                     progress.expired = "first_byte"
                 raise
+        return self._reply(response, progress, Watch(deadlines, loop, started, nothing))
+
+    def _reply(self, response: ClientResponse, progress: Progress, watch: Watch) -> Reply:
         progress.answered = progress.finished = True
-        if body is not None and (told := response.headers.get("keep-alive")):
-            _note_keep_alive(body, told)
-        reply = Reply(response, progress, deadlines, started, self._max_reply_bytes)
+        reply = Reply(response, progress, watch, self._max_reply_bytes)
         if 300 <= reply.status < 400:
-            await reply.close()
-            raise _redirect(account.provider, reply.status)
+            reply.drop()
+            raise _redirect(progress.provider, reply.status)
         return reply
 
-    async def _request(
-        self, call: Call, account: Account, body: Body | None, connect_s: float
-    ) -> ClientResponse:
+    def _request(
+        self, call: Call, account: Account, body: Body | None, deadlines: Deadlines
+    ) -> Awaitable[ClientResponse]:
         headers = {"accept": "text/event-stream" if call.stream else "application/json"}
         headers.update(call.headers)
         headers.update(account.auth)
-        session: ClientSession = self._sessions[account.private]
-        return await session.request(
+        return self._sessions[account.private].request(
             call.method,
             _url(account.base_url, call.path),
             data=body,
             headers=headers,
             allow_redirects=False,
-            timeout=_timeout(connect_s),
+            timeout=_timeout(min(deadlines.connect_s, deadlines.first_byte_s, deadlines.total_s)),
         )
 
 

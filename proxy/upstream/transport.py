@@ -74,6 +74,8 @@ class Body(Payload):
         self._writer = writer
         progress = self._progress
         progress.started = True
+        if progress.expired is not None:
+            raise ConnectionAbortedError
         *pieces, last = self._pieces()
         for piece in pieces:
             await writer.write(piece)
@@ -94,6 +96,11 @@ class Body(Payload):
         """The vendor said how long it keeps the connection open."""
         if self._writer is not None:
             cast(Line, self._writer.protocol).stale_at = monotonic() + seconds - 1
+
+    def expire(self, phase: str) -> None:
+        """The vendor takes too long to answer. What takes too long to open, aiohttp ends itself."""
+        self._progress.expired = phase
+        self.abort()
 
     def abort(self) -> None:
         """Close the connection at once, also when the vendor does not read what is still to be sent."""
