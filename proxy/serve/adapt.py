@@ -37,7 +37,6 @@ def to_chat(request: ImageRequest) -> ChatRequest:
         n=1,
         seed=request.seed,
         image=request.image,
-        modalities=("text", "image"),
         documented={"user": request.user} if request.user else {},
         dropped=(*request.dropped, *dropped, *request.documented, *request.unknown),
     )
