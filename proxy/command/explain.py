@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 
 from proxy import config as configuration
-from proxy import jsonio
 from proxy.errors import ProxyError
 from proxy.keys import ClientKey
 from proxy.openai import chat_request
 from proxy.routing import Route, Routes
 from proxy.serve import adapt
+from proxy.serve.body import read_json
 from proxy.types import Call, ChatRequest, Slice
 from proxy.upstream.retry import Candidate
 
@@ -30,12 +30,12 @@ def explain(
             print(problem, file=sys.stderr)
         return 1
     body: dict[str, Any] = {"messages": [{"role": "user", "content": prompt}]}
-    if request is not None:
-        body = jsonio.loads(request.read_bytes())
-    body["model"] = model
-    if stream:
-        body["stream"] = True
     try:
+        if request is not None:
+            body = read_json(request.read_bytes())
+        body["model"] = model
+        if stream:
+            body["stream"] = True
         # A provider that is off has a plan too: explaining needs no key.
         routes = Routes.of(loaded.config, {})
         plan = _plan(routes.resolve(model, ClientKey("explain")), body, loaded.off)
@@ -47,7 +47,7 @@ def explain(
 
 
 def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, Any]:
-    filled = {**{name: value for name, value in route.defaults.items() if body.get(name) is None}, **body}
+    filled = {**body, **{name: value for name, value in route.defaults.items() if body.get(name) is None}}
     request = chat_request.parse(filled)
     steps = []
     for candidate in (*route.targets, *route.fallback):

@@ -1,0 +1,318 @@
+"""The server as a process: drain, reload, workers, used ports, headers on the way up, exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from proxy.simulators.server import Running, start
+from tests.gateway import FILE, KEY
+from tests.raw_http import chat
+from tests.served import Served, run, serving, waited
+
+ENVIRONMENT = {"TEST_KEY": KEY, "TEST_NARROW_KEY": "sk-test-narrow", "VENDOR_KEY": "vendor-key"}
+HEADERS = {"authorization": f"Bearer {KEY}"}
+
+
+@pytest.fixture
+def vendors() -> Iterator[Running]:
+    with start() as running:
+        yield running
+
+
+@pytest.fixture
+def file(vendors: Running) -> str:
+    return FILE.replace("http://SIMULATORS", vendors.base_url)
+
+
+def post(served: Served, body: Any, **options: Any) -> httpx.Response:
+    headers = {**HEADERS, **options.pop("headers", {})}
+    return httpx.post(
+        f"{served.base_url}/v1/chat/completions", json=body, headers=headers, timeout=20, **options
+    )
+
+
+# --- the end
+
+
+def test_a_server_that_is_told_to_end_finishes_its_streams_first(tmp_path: Path, file: str) -> None:
+    body = chat("Hi sim:chunks:10 sim:gap:100 sim:text:a b c d e f g h i j", stream=True)
+    with (
+        serving(tmp_path, file, environment=ENVIRONMENT) as served,
+        httpx.stream(
+            "POST", f"{served.base_url}/v1/chat/completions", json=body, headers=HEADERS, timeout=20
+        ) as reply,
+    ):
+        lines = reply.iter_lines()
+        text = next(lines)
+        served.process.send_signal(signal.SIGTERM)
+        text += "\n".join(lines)
+        assert served.process.wait(20) == 0
+    assert text.endswith("data: [DONE]\n")
+    assert "Traceback" not in served.err.read_text()
+
+
+def test_a_whole_reply_in_work_is_answered_before_the_end(
+    tmp_path: Path, file: str, vendors: Running
+) -> None:
+    replies: list[httpx.Response] = []
+    with serving(tmp_path, file, environment=ENVIRONMENT) as served:
+        asking = threading.Thread(target=lambda: replies.append(post(served, chat("Hi sim:slow:1"))))
+        asking.start()
+        waited(vendors.log.exchanges)
+        assert served.stop() == 0
+        asking.join(20)
+    assert [reply.status_code for reply in replies] == [200]
+
+
+def test_what_does_not_end_in_time_is_cut(tmp_path: Path, file: str, vendors: Running) -> None:
+    short = file.replace("keys:\n", "server: {drain: 1s}\nkeys:\n", 1)
+    with serving(tmp_path, short, environment=ENVIRONMENT) as served:
+        errors: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                post(served, chat("Hi sim:slow:60"))
+            except httpx.TransportError as error:
+                errors.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        waited(vendors.log.exchanges)
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(10) == 0
+        asking.join(20)
+
+
+def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, file: str) -> None:
+    with serving(tmp_path, file, environment=ENVIRONMENT) as served:
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(20) in (0, 130)
+    assert "Traceback" not in served.err.read_text()
+
+
+# --- the beginning
+
+
+def test_a_used_port_is_one_line_and_exit_1(tmp_path: Path, file: str) -> None:
+    (tmp_path / "providers.yaml").write_text(file)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, out, err = run("serve", "--port", port, cwd=tmp_path, environment=ENVIRONMENT)
+    assert (code, out) == (1, "")
+    assert err == f"cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_open_to_all_is_refused_on_a_public_address(tmp_path: Path, file: str) -> None:
+    (tmp_path / "providers.yaml").write_text(file.replace("keys:\n", "auth: {mode: open}\nkeys:\n", 1))
+    code, _, err = run("serve", "--host", "0.0.0.0", "--port", "0", cwd=tmp_path, environment=ENVIRONMENT)
+    assert code == 1
+    assert "auth.mode open is refused on 0.0.0.0" in err
+
+
+# --- a changed file
+
+
+def test_a_good_file_is_taken_over_and_a_bad_one_changes_nothing(tmp_path: Path, file: str) -> None:
+    with serving(tmp_path, file, environment=ENVIRONMENT) as served:
+        failed: list[int] = []
+        done = threading.Event()
+
+        def load() -> None:
+            with httpx.Client(base_url=served.base_url, headers=HEADERS) as client:
+                while not done.is_set():
+                    reply = client.post("/v1/chat/completions", json=chat("Hi"))
+                    if reply.status_code != 200:
+                        failed.append(reply.status_code)
+
+        loads = [threading.Thread(target=load) for _ in range(2)]
+        for thread in loads:
+            thread.start()
+        try:
+            served.file.write_text(file + "  added: {targets: [google/gemini-2.5-flash]}\n")
+            served.until_logged('"reloaded"')
+            assert post(served, chat("Hi", "added")).status_code == 200
+            served.file.write_text(file.replace("wire: gemini", "wire: latin"))
+            line = served.until_logged('"reload_refused"')
+            assert "providers.yaml:" in json.loads(line)["problems"][0]
+            assert post(served, chat("Hi", "added")).status_code == 200
+            served.file.unlink()
+            waited(lambda: served.err.read_text().count('"reload_refused"') == 2)
+            assert post(served, chat("Hi", "added")).status_code == 200
+        finally:
+            done.set()
+            for thread in loads:
+                thread.join(20)
+        assert failed == []
+
+
+def test_sighup_loads_the_file_again(tmp_path: Path, file: str) -> None:
+    """Also when the file is the same: a secret beside it may be new."""
+    secret = tmp_path / "key"
+    secret.write_text("sk-old")
+    with serving(tmp_path, file.replace("env:TEST_KEY", f"file:{secret}"), environment=ENVIRONMENT) as served:
+        assert post(served, chat("Hi"), headers={"authorization": "Bearer sk-old"}).status_code == 200
+        secret.write_text("sk-new")
+        served.process.send_signal(signal.SIGHUP)
+        served.until_logged('"reloaded"')
+        assert post(served, chat("Hi"), headers={"authorization": "Bearer sk-new"}).status_code == 200
+        assert post(served, chat("Hi"), headers={"authorization": "Bearer sk-old"}).status_code == 401
+
+
+# --- several workers
+
+
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
+
+
+def test_workers_share_signatures_for_clients_that_keep_none(
+    tmp_path: Path, file: str, vendors: Running
+) -> None:
+    """G-091, G-093"""
+    with serving(tmp_path, file, "--workers", "2", environment=ENVIRONMENT) as served:
+        for loop in range(12):
+            messages: list[Any] = [{"role": "user", "content": f"Weather in Paris? Loop {loop}"}]
+            first = post(served, {"model": "gemini-flash", "messages": messages, "tools": [WEATHER]})
+            message = first.json()["choices"][0]["message"]
+            [call] = message["tool_calls"]
+            kept = {name: call[name] for name in ("id", "type", "function")}
+            messages += [
+                {"role": "assistant", "content": None, "tool_calls": [kept]},
+                {"role": "tool", "tool_call_id": call["id"], "content": "18 C"},
+            ]
+            # A connection of its own for each request: either worker may take it.
+            second = post(served, {"model": "gemini-flash", "messages": messages, "tools": [WEATHER]})
+            assert second.status_code == 200, second.text
+        assert vendors.log.counts["google.signatures.sentinels"] == 0
+        assert vendors.log.counts["google.signatures.real"] == 12
+        assert served.stop() == 0
+
+
+# --- headers
+
+
+def test_nothing_of_the_clients_headers_reaches_the_vendor(
+    tmp_path: Path, file: str, vendors: Running
+) -> None:
+    mine = {
+        "cookie": "session=1",
+        "x-forwarded-for": "203.0.113.7",
+        "x-real-ip": "203.0.113.7",
+        "user-agent": "my-agent/1",
+        "openai-organization": "org-1",
+        "x-stainless-lang": "python",
+        "x-custom": "1",
+        "te": "trailers",
+        "proxy-authorization": "Basic eDp5",
+        "accept-language": "de",
+        "traceparent": "00-1-1-01",
+        "x-client-request-id": "mine",
+        "x-proxy-strict": "false",
+    }
+    with serving(tmp_path, file, environment=ENVIRONMENT) as served:
+        for model in ("gemini-flash", "lan-chat"):
+            for stream in (False, True):
+                assert post(served, chat("Hi", model, stream=stream), headers=mine).status_code == 200
+    for exchange in vendors.log.exchanges():
+        key = "x-goog-api-key" if exchange.vendor == "google" else "authorization"
+        assert set(exchange.headers) == {
+            "host",
+            "accept",
+            "accept-encoding",
+            "content-length",
+            "content-type",
+            "user-agent",
+            key,
+        }
+        assert exchange.headers["user-agent"] == "dragoman"
+        assert exchange.headers[key].removeprefix("Bearer ") == "vendor-key"
+        assert set(exchange.query) <= {"alt"}
+
+
+def test_nothing_of_the_vendors_headers_reaches_the_client(tmp_path: Path, file: str) -> None:
+    with serving(tmp_path, file, environment=ENVIRONMENT) as served:
+        reply = post(served, chat("Hi"))
+    assert set(reply.headers) == {"content-type", "content-length", "x-request-id", "openai-processing-ms"}
+
+
+# --- exit codes: 0, 1 your file or request, 2 usage, 3 upstream
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (0, ("version",)),
+        (0, ("check",)),
+        (0, ("check", "--json")),
+        (1, ("check", "--config", "broken.yaml")),
+        (1, ("check", "--config", "none.yaml")),
+        (0, ("models",)),
+        (1, ("models", "--config", "broken.yaml")),
+        (1, ("serve", "--config", "broken.yaml")),
+        (0, ("explain", "gemini-flash")),
+        (0, ("explain", "lan-chat", "Hi", "--stream", "--json")),
+        (1, ("explain", "nothing")),
+        (1, ("explain", "gemini-flash", "--request", "none.json")),
+        (1, ("explain", "gemini-flash", "--request", "broken.yaml")),
+        (1, ("explain", "gemini-flash", "--config", "broken.yaml")),
+        (0, ("try", "gemini-flash", "Hi")),
+        (0, ("try", "nano-banana-pro", "Draw a cat", "--out", "cat.png")),
+        (0, ("try", "gemini-flash", "Hi", "--stream", "--json")),
+        (0, ("try", "gemini-flash", "Hi", "--simulate")),
+        (1, ("try", "nothing", "Hi")),
+        (1, ("try", "gemini-flash", "Hi", "--image", "none.png")),
+        (1, ("try", "gemini-flash", "Hi", "--config", "broken.yaml")),
+        (3, ("try", "gemini-flash", "Hi sim:error:500")),
+        (3, ("try", "lan-chat", "Hi sim:drop", "--stream")),
+        (2, ()),
+        (2, ("dance",)),
+        (2, ("serve", "--port", "many")),
+        (2, ("try", "gemini-flash")),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_the_exit_code_tells_whose_fault_it_was(
+    tmp_path: Path, file: str, code: int, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "providers.yaml").write_text(file)
+    (tmp_path / "broken.yaml").write_text("models: [")
+    found, out, err = run(*arguments, cwd=tmp_path, environment=ENVIRONMENT)
+    assert found == code, err
+    assert "Traceback" not in err
+    assert (out + err).strip()
+    if "--json" in arguments:
+        json.loads(out)
+    if "--out" in arguments:
+        assert (tmp_path / "cat.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_sdk_works_against_the_simulators_of_the_command(tmp_path: Path) -> None:
+    plain = FILE.replace("http://SIMULATORS", "https://vendor.invalid").replace(
+        "private: true", "private: false"
+    )
+    without_keys = plain.replace("key: env:TEST_KEY", "key: env:TEST_KEY?").replace(
+        "key: env:TEST_NARROW_KEY", "key: env:TEST_NARROW_KEY?"
+    )
+    with serving(tmp_path, without_keys, "--simulate") as served:
+        printed = waited(lambda: served.out.read_text())
+        key = printed.split("key: ")[1].split()[0]
+        with openai.OpenAI(base_url=f"{served.base_url}/v1", api_key=key, max_retries=0) as client:
+            messages: Any = [{"role": "user", "content": "Say hello"}]
+            for model in ("gemini-flash", "lan-chat"):
+                reply = client.chat.completions.create(model=model, messages=messages)
+                assert "Say hello" in (reply.choices[0].message.content or "")
