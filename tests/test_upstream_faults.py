@@ -27,6 +27,12 @@ from tests.hostile import (
 
 pytestmark = pytest.mark.anyio
 
+
+async def until_hung_up_later(request: Request) -> None:
+    await asyncio.sleep(0.5)
+    await until_hung_up(request)
+
+
 CALL = Call("/v1/models/m:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]})
 STREAM = Call("/v1/models/m:streamGenerateContent?alt=sse", {"contents": []}, stream=True)
 PATIENT = Deadlines(connect_s=5, first_byte_s=10, idle_s=10, total_s=20)
@@ -118,6 +124,13 @@ FAULTS: list[tuple[str, Handler, ErrorClass, str, bool]] = [
     (
         "a page",
         answering(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>", then="close"),
+        ErrorClass.INTERNAL,
+        "upstream_invalid_response",
+        True,
+    ),
+    (
+        "a compression nobody asked for",
+        answering(CLOSE + b"content-encoding: br\r\ncontent-length: 2\r\n\r\nxx"),
         ErrorClass.INTERNAL,
         "upstream_invalid_response",
         True,
@@ -304,7 +317,7 @@ async def test_what_came_before_a_fault_is_handed_on_first(upstream: Upstream) -
             reply = await upstream.send(STREAM, account(server), PATIENT)
             await asyncio.sleep(0.1)  # all of it is here before it is looked at
             batches = reply.payloads()
-            assert await anext(batches) == [{"n": 1}, {"n": 2}]
+            assert list(await anext(batches)) == [{"n": 1}, {"n": 2}]
             with pytest.raises(UpstreamError):
                 await anext(batches)
 
@@ -419,6 +432,17 @@ async def test_a_request_that_was_cut_short_was_not_bought(upstream: Upstream) -
             await upstream.send(Call("/x", {"data": "A" * (32 << 20)}), account(server), PATIENT)
         assert (caught.value.error_class, caught.value.bought) == (ErrorClass.INTERNAL, False)
         assert len(server.requests) == 1
+
+
+async def test_a_vendor_that_does_not_take_the_whole_request_in_time_has_not_sold_it(
+    upstream: Upstream,
+) -> None:
+    async with serving(until_hung_up_later) as server:
+        large = Call("/x", {"data": "A" * (32 << 20)})
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.send(large, account(server), Deadlines(first_byte_s=0.2))
+        assert (caught.value.error_class, caught.value.bought) == (ErrorClass.TIMEOUT, False)
+        assert await server.until_gone(2)
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ async def test_events_are_handed_on_as_they_come(upstream: Upstream) -> None:
         seen = []
         async with asyncio.timeout(5):
             async for batch in reply.payloads():
-                seen.append(batch)
+                seen.append(list(batch))
                 step.set()
         assert seen == [[{"n": 0}], [{"n": 1}], [{"n": 2}]]
 

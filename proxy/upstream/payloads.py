@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from typing import Protocol
 
 from proxy import jsonio
@@ -17,7 +18,7 @@ class Decoder(Protocol):
     error: PayloadError | None
     complete: bool
 
-    def feed(self, chunk: bytes) -> list[Json]: ...
+    def feed(self, chunk: bytes) -> Iterable[Json]: ...
 
     def close(self) -> list[Json]: ...
 
@@ -64,7 +65,7 @@ class WholeDecoder:
 
     def _as_lines(self, body: bytes) -> list[Json]:
         lines = SSEDecoder()
-        out = lines.feed(body) + lines.close()
+        out = [*lines.feed(body), *lines.close()]
         self.error = lines.error
         if not out and self.error is None:
             self.error = invalid()

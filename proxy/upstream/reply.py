@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from aiohttp import ClientResponse
 
@@ -51,8 +51,9 @@ class Reply:
         """Names in lower case."""
         return {name.lower(): value for name, value in self._response.headers.items()}
 
-    async def payloads(self) -> AsyncIterator[list[Json]]:
-        """Yield the payloads of each read together, and what came before a fault before it is raised."""
+    async def payloads(self) -> AsyncIterator[Iterable[Json]]:
+        """Yield the payloads of each read, to be iterated before the next one: they are decoded as they are
+        taken. What came before a fault is yielded before it is raised."""
         decoder: Decoder | None = None
         try:
             with upstream_errors(self._progress):
@@ -61,8 +62,7 @@ class Reply:
                         if chunk.isspace():
                             continue  # sent to keep the connection open while the vendor works
                         decoder = decoder_for(self.content_type, chunk)
-                    if batch := decoder.feed(chunk):
-                        yield batch
+                    yield decoder.feed(chunk)
                     if decoder.error is not None:
                         raise decoder.error
                 if decoder is not None:

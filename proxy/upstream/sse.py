@@ -6,6 +6,7 @@ a raw, pretty-printed error object in the middle of the events.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import orjson
@@ -65,40 +66,53 @@ class SSEDecoder:
         self._strays = False
         self._fruitful = False
 
-    def feed(self, chunk: bytes) -> list[Json]:
-        """Return the payloads that are complete now."""
-        out: list[Json] = []
+    def feed(self, chunk: bytes) -> Iterator[Json]:
+        """Yield the payloads that are complete now, each decoded when it is asked for: a read at full speed
+        holds hundreds, and decoded together they would not stay in the processor's cache."""
         if self.error is not None:
-            return out
-        if not self._line and not self._data and not self._raw.lines and not self._after_cr:
-            chunk = self._whole_events(chunk, out)
-        if chunk:
-            self._lines(chunk, out)
+            return
+        out: list[Json] = []
+        if self._is_inside():
+            end = _event_end(chunk)
+            if end:  # the event that the last read left unfinished
+                self._lines(chunk[:end], out)
+                chunk = chunk[end:]
         if out:
             self._fruitful = True
-        return out
+            yield from out
+            out = []
+        if not self._is_inside():
+            chunk = yield from self._whole_events(chunk)
+        if chunk:
+            self._lines(chunk, out)
+            if out:
+                self._fruitful = True
+                yield from out
 
-    def _whole_events(self, chunk: bytes, out: list[Json]) -> bytes:
+    def _is_inside(self) -> bool:
+        return bool(self._line or self._data or self._raw.lines or self._after_cr)
+
+    def _whole_events(self, chunk: bytes) -> Generator[Json, None, bytes]:
         """The hot path: read events of one `data` line; return the rest, from the first other event on."""
         has_cr = b"\r" in chunk
         end = b"\r\n\r\n" if has_cr else b"\n\n"
         events = chunk.split(end)
         rest = events.pop()
-        loads = jsonio.loads if len(chunk) > jsonio.CUT_OVER else orjson.loads
         for position, event in enumerate(events):
             if event.startswith(b"data:") and b"\n" not in event and not (has_cr and b"\r" in event):
                 try:
-                    value = loads(event[5:])
+                    value = (
+                        jsonio.loads(event[5:]) if len(event) > jsonio.CUT_OVER else orjson.loads(event[5:])
+                    )
                 except ValueError:
                     pass
                 else:
                     if value.__class__ is dict:
-                        out.append(value)
+                        self._at_start = False
+                        self._fruitful = True
+                        yield value
                         continue
-            rest = end.join([*events[position:], rest])
-            break
-        if out:
-            self._at_start = False
+            return end.join([*events[position:], rest])
         return rest
 
     def _lines(self, chunk: bytes, out: list[Json]) -> None:
@@ -117,7 +131,7 @@ class SSEDecoder:
 
     def close(self) -> list[Json]:
         """The bytes are over: return what the last event holds, also without its blank line."""
-        out = self.feed(b"\n") if self._line else []
+        out = list(self.feed(b"\n")) if self._line else []
         if self._data and self.error is None:
             self._flush(out, last=True)
         if self._raw.lines and self.error is None:
@@ -222,6 +236,15 @@ class SSEDecoder:
 
     def _fail(self, error: PayloadError) -> None:
         self.error = self.error or error
+
+
+def _event_end(chunk: bytes) -> int:
+    """The position behind the first blank line, 0 if there is none."""
+    end = chunk.find(b"\n\n")
+    crlf = chunk.find(b"\r\n\r\n", 0, end if end >= 0 else len(chunk))
+    if crlf >= 0:
+        return crlf + 4
+    return end + 2 if end >= 0 else 0
 
 
 def _begins_json(line: bytes) -> bool:
