@@ -30,6 +30,9 @@ _CONTAINED = {
     b"FORM": {b"AIFF": "audio/aiff", b"AIFC": "audio/aiff"},
 }
 
+# What every whole file of the format holds last: the chunk IEND with its checksum, the marker EOI.
+_ENDS = {"image/png": b"IEND\xae\x42\x60\x82", "image/jpeg": b"\xff\xd9"}
+
 # A HEIF file may name its codec only among the compatible brands, so all of them are asked, in this order.
 _BRANDS: tuple[tuple[frozenset[bytes], str], ...] = (
     (frozenset({b"avif", b"avis"}), "image/avif"),
@@ -87,6 +90,14 @@ def sniff(head: bytes) -> str | None:
     if _is_bmp(head):
         return "image/bmp"
     return _mpeg_audio(head)
+
+
+def is_truncated(mime: str, data: bytes) -> bool:
+    """True if a picture certainly lacks its end. Bytes that follow a whole picture are common, no fault."""
+    if mime == "image/webp":
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    end = _ENDS.get(mime)
+    return end is not None and data.rfind(end) < 0
 
 
 def _iso_media(head: bytes) -> str:

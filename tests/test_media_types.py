@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media_types import EXTENSIONS, sniff
+from proxy.media_types import EXTENSIONS, is_truncated, sniff
 
 FTYP = b"\x00\x00\x00\x1cftyp"
 
@@ -67,6 +67,29 @@ def test_what_has_no_known_magic_is_unknown(head: bytes) -> None:
     assert sniff(head) is None
 
 
+PNG_END = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
+
+
+@pytest.mark.parametrize(
+    ("mime", "data", "truncated"),
+    [
+        ("image/png", b"\x89PNG\r\n\x1a\n..." + PNG_END, False),
+        ("image/png", b"\x89PNG\r\n\x1a\n..." + PNG_END + b"appended", False),
+        ("image/png", b"\x89PNG\r\n\x1a\n..." + PNG_END[:-1], True),
+        ("image/jpeg", b"\xff\xd8\xff...\xff\xd9", False),
+        ("image/jpeg", b"\xff\xd8\xff...\xff\xd9 and a film", False),
+        ("image/jpeg", b"\xff\xd8\xff...\xff", True),
+        ("image/webp", b"RIFF\x08\x00\x00\x00WEBPVP8 ", False),
+        ("image/webp", b"RIFF\x09\x00\x00\x00WEBPVP8 ", True),
+        ("image/gif", b"GIF89a", False),
+        ("image/heic", b"", False),
+    ],
+)
+def test_a_picture_without_its_end_is_truncated(mime: str, data: bytes, truncated: bool) -> None:
+    """I-039"""
+    assert is_truncated(mime, data) is truncated
+
+
 @given(st.binary(max_size=80))
 def test_any_bytes_are_survived(head: bytes) -> None:
-    sniff(head)
+    is_truncated(sniff(head) or "", head)

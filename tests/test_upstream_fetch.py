@@ -20,7 +20,7 @@ from tests.hostile import Handler, Request, answering, serving, until_hung_up
 
 pytestmark = pytest.mark.anyio
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 100
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 92 + b"IEND\xae\x42\x60\x82"
 WHERE = "messages[0].content[1].image_url.url"
 HERE = Path(__file__).resolve().parent
 ANY_PORT: frozenset[int] = frozenset()
@@ -488,6 +488,16 @@ async def test_an_address_used_three_times_is_downloaded_once(fetcher: Fetcher) 
         wanted = [(f"{base}/a", "a"), (f"{base}/b", "b"), (f"{base}/a", "c"), (f"{base}/a", "d")]
         assert await fetcher.fetch_all(wanted) == [Fetched("image/png", PNG)] * 4
         assert sorted(request.head.split(b" ")[1] for request in server.requests) == [b"/a", b"/b"]
+
+
+async def test_a_truncated_picture_of_a_client_is_refused_and_a_vendors_is_kept(fetcher: Fetcher) -> None:
+    """I-039"""
+    async with serving(answering(picture(PNG[:-1]))) as server:
+        url = f"http://pictures.example:{server.port}/"
+        with pytest.raises(RequestError) as caught:
+            await fetcher.fetch_all([(url, WHERE)])
+        assert (caught.value.status, caught.value.code, caught.value.param) == (400, "invalid_image", WHERE)
+        assert (await fetcher.fetch(url)).data == PNG[:-1]
 
 
 async def test_nothing_wanted_is_nothing_downloaded(fetcher: Fetcher) -> None:

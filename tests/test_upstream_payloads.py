@@ -240,7 +240,8 @@ def test_time_does_not_grow_with_the_square_of_the_size(lead: bytes) -> None:
     decoder = decoder_for("" if lead == b"[" else "text/event-stream", raw[:20])
     started = time.process_time()
     for at in range(0, len(raw), 1024):
-        assert list(decoder.feed(raw[at : at + 1024])) == []
+        for _ in decoder.feed(raw[at : at + 1024]):
+            pass
     decoder.close()
     assert decoder.error is None or lead == b"["
     assert time.process_time() - started < 5

@@ -2,6 +2,6 @@
 
 from proxy.upstream.client import Account, Upstream
 from proxy.upstream.deadlines import Deadlines
-from proxy.upstream.fetch import Fetched, Fetcher, FetchRules
+from proxy.upstream.fetch import RESULT_RULES, Fetched, Fetcher, FetchRules
 
-__all__ = ["Account", "Deadlines", "FetchRules", "Fetched", "Fetcher", "Upstream"]
+__all__ = ["RESULT_RULES", "Account", "Deadlines", "FetchRules", "Fetched", "Fetcher", "Upstream"]

@@ -226,7 +226,7 @@ def explain(fault: Exception, progress: Progress) -> UpstreamError:
     if progress.answered:
         return _internal(progress, f"{name!r} broke off its answer", "upstream_stream_truncated")
     if isinstance(fault, aiohttp.ClientResponseError):
-        return _internal(progress, f"{name!r} did not answer in HTTP", "upstream_invalid_response")
+        return _internal(progress, f"{name!r} answered in broken HTTP", "upstream_invalid_response")
     return _internal(progress, f"{name!r} closed the connection without an answer", "upstream_unreachable")
 
 
