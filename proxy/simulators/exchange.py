@@ -14,10 +14,13 @@ from urllib.parse import parse_qs
 import orjson
 
 from proxy.simulators.directives import Pace
+from proxy.simulators.ledger import Ledger
 
 KEPT_EXCHANGES = 2000
 _KEPT_CHARS = 4096
-_CREDENTIALS = frozenset(("authorization", "x-goog-api-key", "x-api-key", "api-key", "cookie"))
+_CREDENTIALS = frozenset(
+    ("authorization", "x-goog-api-key", "x-api-key", "api-key", "x-key", "mj-api-secret", "cookie")
+)
 _LONGEST_TEST_KEY = 32
 
 
@@ -113,6 +116,7 @@ class Log:
         self._numbers = 0
         self._attempts: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        self.ledger = Ledger()
 
     def add(self, exchange: Exchange) -> None:
         with self._lock:
@@ -138,6 +142,7 @@ class Log:
             self._exchanges.clear()
             self._attempts.clear()
             self.counts.clear()
+            self.ledger.reset()
 
 
 def _masked(name: str, value: str) -> str:

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 MODELS = ("sim-chat", "sim-thinker")
 _CREATED = 1795219200
-_FIELDS = frozenset(
+FIELDS = frozenset(
     (
         "messages",
         "model",
@@ -169,7 +169,7 @@ class Server:
                 raise Refused(
                     400, f"Invalid value: '{message.get('role')}'.", param=f"messages[{index}].role"
                 )
-        if self.strict and (unknown := sorted(set(request) - _FIELDS)):
+        if self.strict and (unknown := sorted(set(request) - FIELDS)):
             raise Refused(
                 400,
                 f"Unrecognized request argument supplied: {unknown[0]}",

@@ -81,6 +81,34 @@ def jpeg(width: int, height: int, seed: str = "") -> bytes:
     )
 
 
+def webp(width: int, height: int, seed: str = "") -> bytes:
+    """A lossless WebP of one colour that follows from `seed`.
+
+    Each of its five prefix codes has a single symbol, so a pixel takes no bits at all.
+    """
+    if not (0 < width <= 16384 and 0 < height <= 16384):
+        raise ValueError(f"a WebP of {width}x{height} pixels cannot exist")
+    bits, length = 0, 0
+
+    def put(value: int, count: int) -> None:
+        nonlocal bits, length
+        bits |= value << length
+        length += count
+
+    put(width - 1, 14)
+    put(height - 1, 14)
+    put(0, 1 + 3 + 1 + 1 + 1)  # no alpha, version 0, no transform, no colour cache, no meta prefix codes
+    red, green, blue = zlib.crc32(seed.encode()).to_bytes(4, "big")[:3]
+    for symbol in (green, red, blue, 255):
+        put(0b101, 3)  # a simple code, of one symbol, of eight bits
+        put(symbol, 8)
+    put(0b0001, 4)  # distances: a simple code, of one symbol, of one bit: 0
+    data = b"\x2f" + bits.to_bytes((length + 7) // 8, "little")
+    data += b"\0" * (len(data) % 2)
+    chunk = b"VP8L" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk
+
+
 def wav(milliseconds: int = 250, rate: int = 24000) -> bytes:
     """A short tone with its header."""
     sound = pcm(milliseconds, rate)

@@ -159,7 +159,7 @@ def _pieces(frame: bytes, size: int) -> Iterator[bytes]:
 
 
 def control(log: Log) -> Handler:
-    """`GET log[?vendor=&after=]`, `GET counters`, `POST reset`."""
+    """`GET log[?vendor=&after=]`, `GET counters`, `GET ledger[?vendor=]`, `POST reset`."""
 
     def handle(exchange: Exchange) -> Reply:
         verb = exchange.method, exchange.path
@@ -168,9 +168,13 @@ def control(log: Log) -> Handler:
             return json_reply({"requests": [row.shown() for row in rows], "counters": dict(log.counts)})
         if verb == ("GET", "/counters"):
             return json_reply(dict(log.counts))
+        if verb == ("GET", "/ledger"):
+            return json_reply(log.ledger.shown(exchange.query.get("vendor")))
         if verb == ("POST", "/reset"):
             log.reset()
             return json_reply({"reset": True})
-        return json_reply({"error": "GET /_sim/log, GET /_sim/counters or POST /_sim/reset"}, 404)
+        return json_reply(
+            {"error": "GET /_sim/log, /_sim/counters or /_sim/ledger, or POST /_sim/reset"}, 404
+        )
 
     return handle
