@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from proxy import wires
+from proxy.config import is_loopback
 from proxy.config.models import Config
 from proxy.config.models import Provider as Entry
 from proxy.config.profiles import Profiles
@@ -88,7 +89,7 @@ def _accounts(
             name,
             base_url.rstrip("/"),
             (*more, *(((header, before + secret),) if secret else ())),
-            private=entry.private,
+            private=entry.private or is_loopback(urlsplit(base_url).hostname or ""),
         )
         for secret in secrets
     ]

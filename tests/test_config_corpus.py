@@ -204,7 +204,7 @@ CASES = [
         "  host: 0.0.0.0\nauth:\n  mode: ▸open",
     ),
     ("E141", "https://relay.example/api", "▸http://192.168.1.5/api"),
-    ("E141", "https://relay.example/api", "▸http://localhost:9000/api"),
+    ("E141", "https://relay.example/api", "▸http://10.0.0.7:9000/api"),
     (
         "E141",
         "    base_url: http://10.0.0.7:8000/v1\n    keys: [env:LAN_KEY]\n    private: true",

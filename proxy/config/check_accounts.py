@@ -101,7 +101,8 @@ def _provider(name: str, provider: Provider, file: Checked) -> None:
     check_options(provider.options, file.known_options(name), (*path, "options"), file)
     address = urlsplit(provider.base_url or "")
     private = at(file.tree, (*path, "private"))  # a value of the wrong type has its own error
-    if address.scheme == "http" and private in (None, False) and _is_private(address.hostname or ""):
+    host = address.hostname or ""
+    if address.scheme == "http" and private in (None, False) and _is_private(host) and not is_loopback(host):
         message = f"base_url {provider.base_url} is a private address over plain http"
         hint = f"set providers.{name}.private: true if it is yours"
         file.report.add("E141", (*path, "base_url"), message, hint)

@@ -97,6 +97,14 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
+class Files(_Part):
+    """Pictures that are delivered by link. `folder` is None for the place beside the database file."""
+
+    folder: str | None = Field(default=None, min_length=1)
+    ttl: Annotated[Duration, Field(gt=0)] = _default(24 * 3600.0, "24h")
+    max_bytes: Annotated[Size, Field(gt=0)] = _default(2 * 1024**3, "2GiB")
+
+
 class Server(_Part):
     """Where we listen and keep things. `state` and `shared` may hold a password."""
 
@@ -106,6 +114,7 @@ class Server(_Part):
     state: Secret = _default(Secret("sqlite:./state/dragoman.db"), "sqlite:./state/dragoman.db")
     shared: Secret | None = None
     public_url: Address | None = None
+    files: Files = Files()
     body_limit: Size = _default(64 * 1024**2, "64MiB")
     drain: Duration = _default(30.0, "30s")
 

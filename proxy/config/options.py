@@ -33,6 +33,7 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
         "name_prefix": bool,
         "prefill_text": str,
         "function_ids": bool,
+        "max_tier": ("512", "1K", "2K", "4K"),
         "store": bool,
         "labels": bool,
     },
