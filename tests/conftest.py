@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import picture_vendors
 from tests.gateway import Gateway, open_gateway
 
 
@@ -16,4 +17,11 @@ def anyio_backend() -> str:
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One gateway for all tests of a worker that do not change it."""
     with open_gateway(tmp_path_factory.mktemp("gateway")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def pictures_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The same with every vendor of pictures behind it; see tests/picture_vendors.py."""
+    with open_gateway(tmp_path_factory.mktemp("pictures"), picture_vendors.FILE) as opened:
         yield opened

@@ -74,7 +74,7 @@ async def _called_off(house: House, engine: Engine, job: Job, target: str) -> No
 
 
 async def _events(house: House, done: Done, account: Account) -> list[Event]:
-    images = await asyncio.gather(*(_here(house, image, account) for image in done.images))
+    images = await asyncio.gather(*(here(house, image, account) for image in done.images))
     usage = done.usage or Usage()
     vendor = usage.vendor
     if done.billing.cost is not None:
@@ -84,7 +84,7 @@ async def _events(house: House, done: Done, account: Account) -> list[Event]:
     return [Started(), *text, *images, counted, Finish("stop")]
 
 
-async def _here(house: House, image: Image, account: Account) -> Image:
+async def here(house: House, image: Image, account: Account) -> Image:
     """Vendors' addresses die within hours: the picture is fetched at once, through the guard."""
     if image.data is not None or image.url is None:
         return image

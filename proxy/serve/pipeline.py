@@ -14,7 +14,7 @@ from proxy.serve import adapt, media
 from proxy.serve.house import House
 from proxy.serve.run import Run, within
 from proxy.signatures import SignatureRecorder
-from proxy.types import ChatRequest, Event, ImageRequest
+from proxy.types import ChatRequest, Event, Image, ImageRequest
 from proxy.upstream.retry import Attempt, Attempts
 
 _SAME_TARGET_PAUSE_S = 0.25
@@ -97,9 +97,23 @@ def _attempt(
 
         wanted = request if isinstance(request, ImageRequest) else adapt.to_image(request)
         return jobs.ordered(house, wanted, run, attempt, deadline)
-    return _chat(
-        house, request if isinstance(request, ChatRequest) else adapt.to_chat(request), run, attempt, deadline
-    )
+    if isinstance(request, ChatRequest):
+        return _chat(house, request, run, attempt, deadline)
+    return _pictured(house, adapt.to_chat(request), run, attempt, deadline)
+
+
+async def _pictured(
+    house: House, request: ChatRequest, run: Run, attempt: Attempt, deadline: float
+) -> AsyncGenerator[list[Event], None]:
+    """A chat whose pictures are wanted: what a relay gives by address is fetched while it is there."""
+    from proxy.serve import jobs
+
+    async with aclosing(_chat(house, request, run, attempt, deadline)) as batches:
+        async for batch in batches:
+            yield [
+                await jobs.here(house, event, attempt.account) if isinstance(event, Image) else event
+                for event in batch
+            ]
 
 
 async def _chat(

@@ -187,10 +187,13 @@ class Engine:
             self._on_progress(job)
 
     def _pause_s(self, plan: PollPlan, job: Job, retry_after_s: float | None) -> float:
-        """The vendor's own word, else the plan with a little jitter, never sooner than it says."""
-        pause_s = plan.wait_s(job.polls) if self._every_s is None else self._every_s
-        if job.polls == 0 and job.estimate_s is not None:
-            pause_s = max(pause_s, min(job.estimate_s, plan.max_every_s))
+        """The operator's word, else the vendor's, else the plan; with a little jitter, never sooner."""
+        if self._every_s is not None:
+            pause_s = self._every_s
+        elif job.polls == 0 and job.estimate_s is not None:
+            pause_s = max(plan.first_s, min(job.estimate_s, plan.max_every_s))
+        else:
+            pause_s = plan.wait_s(job.polls)
         return max(pause_s * (1 + random.random() * _JITTER), retry_after_s or 0.0)
 
     def _too_slow(self, job: Job) -> UpstreamError:

@@ -14,6 +14,7 @@ from yarl import URL
 from proxy import jsonio
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call
+from proxy.upstream import forms
 from proxy.upstream.client import Account
 from proxy.upstream.deadlines import Deadlines, Watch, nothing
 from proxy.upstream.reply import Reply
@@ -39,12 +40,14 @@ class Sender:
         if call.method in ("GET", "HEAD"):
             return await self._ask(call, account, deadlines)
         progress = Progress(account.provider, sells=True)
-        body = Body(jsonio.dumps(call.body), progress)
+        form = forms.encode(call) if call.files else None
+        body = Body(jsonio.dumps(call.body) if form is None else form.pieces, progress)
+        kind = None if form is None else form.content_type
         loop = asyncio.get_running_loop()
         watch = Watch(deadlines, loop, loop.time(), body.expire)
         with upstream_errors(progress):
             try:
-                response = await self._request(call, account, body, deadlines)
+                response = await self._request(call, account, body, deadlines, kind)
             except BaseException:
                 watch.stop()
                 body.abort()
@@ -78,14 +81,21 @@ class Sender:
         return reply
 
     def _request(
-        self, call: Call, account: Account, body: Body | None, deadlines: Deadlines
+        self,
+        call: Call,
+        account: Account,
+        body: Body | None,
+        deadlines: Deadlines,
+        content_type: str | None = None,
     ) -> Awaitable[ClientResponse]:
         headers = {"accept": "text/event-stream" if call.stream else "application/json"}
+        if content_type is not None:
+            headers["content-type"] = content_type
         headers.update(call.headers)
         headers.update(account.auth)
         return self._sessions[account.private].request(
             call.method,
-            _url(account.base_url, call.path),
+            _url(account.base_url, call.path) if call.url is None else URL(call.url),
             data=body,
             headers=headers,
             allow_redirects=False,

@@ -1,0 +1,55 @@
+"""A call with files as multipart/form-data, in pieces: a picture is decoded once and copied nowhere."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from proxy.types import Call, Slice
+
+Piece = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    pieces: list[Piece]
+    content_type: str
+
+
+def encode(call: Call) -> Form:
+    """The body's fields as text, a list as repeated fields, what nests as JSON; then the files."""
+    boundary = secrets.token_hex(16)
+    line = f"--{boundary}\r\n".encode()
+    pieces: list[Piece] = []
+    for name, value in call.body.items():
+        for text in _texts(value):
+            pieces += (line, _head(f'name="{_quoted(name)}"'), text, b"\r\n")
+    for file in call.files:
+        named = f'name="{_quoted(file.field)}"; filename="{_quoted(file.filename)}"'
+        pieces += (line, _head(named, file.mime), file.data.decode(), b"\r\n")
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return Form(pieces, f"multipart/form-data; boundary={boundary}")
+
+
+def _head(named: str, mime: str = "") -> bytes:
+    kind = f"content-type: {mime}\r\n" if mime else ""
+    return f"content-disposition: form-data; {named}\r\n{kind}\r\n".encode()
+
+
+def _quoted(name: str) -> str:
+    """As browsers write names: a client's file name must not end the header it stands in."""
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _texts(value: Any) -> Iterator[bytes]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str | Slice):
+        yield str(value).encode()
+    elif value is not None:
+        yield orjson.dumps(value)

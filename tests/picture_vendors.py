@@ -1,0 +1,171 @@
+"""A gateway with every picture vendor behind it, and what the tests of pictures share."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import openai
+
+from proxy.simulators import pictures
+from proxy.simulators.exchange import Exchange
+from proxy.simulators.ledger import Task
+from tests.gateway import KEY, Gateway
+
+# Where each simulated vendor stands below the simulators' address.
+_PATHS = {
+    "jlike": "jlike/api/v1/openapi",
+    "evolink": "evolink",
+    "aigcbest": "aigcbest/v1",
+    "grsai": "grsai",
+    "xiaotian": "xiaotian/v1",
+    "dashscope": "dashscope",
+    "fal": "fal",
+    "replicate": "replicate",
+    "bfl": "bfl",
+    "seedream": "seedream",
+}
+_GOOGLE = (
+    "  google: {wire: gemini, base_url: 'http://SIMULATORS/gemini/v1beta', "
+    "keys: [env:VENDOR_KEY], private: true}"
+)
+
+
+def providers(*names: str, extra: str = "private: true") -> str:
+    """Their entries in providers.yaml."""
+    return "".join(
+        f"  {name}: {{profile: {name}, base_url: 'http://SIMULATORS/{_PATHS[name]}', "
+        f"keys: [env:VENDOR_KEY], {extra}}}\n"
+        for name in names
+    )
+
+
+HEAD = f"""
+version: 1
+keys: [{{name: app, key: env:TEST_KEY}}]
+defaults: {{heartbeat: 300ms}}
+providers:
+{_GOOGLE}
+"""
+
+GOOD = pictures.png(64, 48, "reference")
+DATA_URI = "data:image/png;base64," + base64.b64encode(GOOD).decode()
+PICTURE_URL = "https://example.com/cat.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """One row of the table of vendors: `asked` in OpenAI's `size`, and what pixels come of it.
+
+    `references`: `data` takes pictures inline, `url` by address only, "" not at all.
+    """
+
+    name: str
+    target: str
+    size: str = "1024x1024"
+    pixels: tuple[int, int] = (1024, 1024)
+    references: str = "data"
+    options: str = ""
+    chats: bool = False
+
+
+VENDORS = (
+    Vendor("google", "google/gemini-3-pro-image", "1536x1024", (1264, 848)),
+    Vendor("jlike", "jlike.image/nano-banana-2", "1792x1024", (1376, 768), references=""),
+    Vendor("wan", "jlike.wan/wan2.7-t2i-plus", "1024x1024", (1024, 1024), references=""),
+    Vendor("evolink", "evolink/gemini-3-pro-image-preview", "2048x2048", (2048, 2048), references="url"),
+    Vendor("aigcbest", "aigcbest/gemini-2.5-flash-image", chats=True),
+    Vendor("grsai-async", "grsai/nano-banana-pro", "1024x1024"),
+    Vendor("grsai-json", "grsai/nano-banana-pro", "1024x1024", options="reply_type: json"),
+    Vendor("grsai-stream", "grsai/nano-banana-pro", "1024x1024", options="reply_type: stream"),
+    Vendor("gpt-image-2", "grsai/gpt-image-2", "1792x1024", (1672, 941)),
+    Vendor("gpt-image-2-vip", "grsai/gpt-image-2-vip", "1920x1080", (1920, 1088)),
+    Vendor("xiaotian", "xiaotian/gemini-3-pro-image-preview", chats=True),
+    Vendor("dashscope", "dashscope/wan2.7-image", "1792x1024", (1792, 1024)),
+    Vendor("dashscope-older", "dashscope/wan2.2-t2i-flash", references=""),
+    Vendor("fal", "fal/fal-ai/nano-banana-pro", "1024x1024"),
+    Vendor("replicate", "replicate/google/nano-banana", "1024x1024"),
+    Vendor("bfl", "bfl/flux-kontext-pro", "1024x1024"),
+    Vendor("seedream", "seedream/doubao-seedream-4-0", "1792x1024", (1792, 1024)),
+    Vendor("seedream-stream", "seedream/doubao-seedream-4-0", options="stream: true"),
+)
+BY_NAME = {vendor.name: vendor for vendor in VENDORS}
+
+
+def _model(vendor: Vendor) -> str:
+    return (
+        f"  {vendor.name}: {{targets: [{vendor.target}], poll: {{every: 30ms}}, "
+        f"options: {{{vendor.options}}}}}\n"
+    )
+
+
+FILE = HEAD + providers(*_PATHS) + "models:\n" + "".join(map(_model, VENDORS))
+
+
+def decoded(b64: str) -> pictures.Seen:
+    """The picture, after a look that it is whole."""
+    return pictures.look(base64.b64decode(b64, validate=True))
+
+
+def of_url(url: str) -> pictures.Seen:
+    head, _, data = url.partition(",")
+    seen = decoded(data)
+    assert head == f"data:{seen.mime};base64"
+    return seen
+
+
+def size_of(seen: pictures.Seen) -> tuple[int, int]:
+    return seen.width, seen.height
+
+
+def post(gateway: Gateway, path: str, body: Any = None, **options: Any) -> httpx.Response:
+    """A raw request. `body` is JSON; pass `data` and `files` for a form."""
+    headers = {"authorization": f"Bearer {KEY}", **options.pop("headers", {})}
+    if body is not None:
+        options["content"] = json.dumps(body)
+        headers["content-type"] = "application/json"
+    return gateway.http.post(f"{gateway.base_url}/v1/{path}", headers=headers, **options)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the vendors saw since the test began."""
+
+    gateway: Gateway
+    after: int
+
+    def exchanges(self) -> list[Exchange]:
+        """Without downloads of results."""
+        log = self.gateway.vendors.log
+        return [each for each in log.exchanges(after=self.after) if each.vendor != "files"]
+
+    def submits(self) -> list[Exchange]:
+        return [each for each in self.exchanges() if each.method == "POST" and "cancel" not in each.path]
+
+    def polls(self) -> list[Exchange]:
+        return [each for each in self.exchanges() if each.method == "GET"]
+
+    def downloads(self) -> list[Exchange]:
+        return self.gateway.vendors.log.exchanges("files", self.after)
+
+    def tasks(self, prompt: str) -> list[Task]:
+        return self.gateway.vendors.log.ledger.tasks(prompt=prompt)
+
+
+@contextmanager
+def watching(gateway: Gateway) -> Iterator[Seen]:
+    yield Seen(gateway, max((each.number for each in gateway.sent()), default=0))
+
+
+def raises(gateway: Gateway, model: str, prompt: str, **fields: Any) -> openai.APIStatusError:
+    """The error that `images.generate` raises."""
+    try:
+        gateway.client().images.generate(model=model, prompt=prompt, **fields)
+    except openai.APIStatusError as error:
+        return error
+    raise AssertionError("no error was raised")
