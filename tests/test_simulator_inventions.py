@@ -16,6 +16,7 @@ from proxy.simulators import invent, pictures
 from proxy.simulators.directives import Directives, Pace, parse
 from proxy.simulators.gemini.errors import ERRORS
 from proxy.simulators.pictures import Seen
+from proxy.simulators.vendors.house import OUTCOMES
 
 
 def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
@@ -211,7 +212,7 @@ def test_every_directive_of_the_sources_is_documented_and_the_other_way_round() 
     simulators = folder / "proxy" / "simulators"
     files = [simulators / name for name in ("directives.py", "openai_chat.py", "openai_answer.py")]
     used: set[str] = set()
-    for file in (*files, *(simulators / "gemini").glob("*.py")):
+    for file in (*files, *(simulators / "gemini").glob("*.py"), *(simulators / "vendors").glob("*.py")):
         used.update(name for pair in USED.findall(file.read_text()) for name in pair if name)
-    assert used | {"raw-error-after"} == documented
+    assert used | {"raw-error-after", *OUTCOMES} == documented
     assert [order for order in ERRORS if f"`{order}`" not in text] == []

@@ -179,7 +179,7 @@ def _markdown(relay: Relay, job: Job, shape: str) -> str:
 
 
 def _message(relay: Relay, job: Job) -> Json:
-    shape = _shape(relay, job)
+    shape, orders = _shape(relay, job), job.orders
     if not job.good:
         return {"role": "assistant", "content": _words(job)}
     if shape == "c":
@@ -188,7 +188,7 @@ def _message(relay: Relay, job: Job) -> Json:
         return {"role": "assistant", "content": [{"type": "text", "text": _words(job)}, *_entries(job)]}
     if shape == "e":
         first = job.good[0]
-        return {"role": "assistant", "content": first.base64() if "bare" in job.orders else first.data_uri()}
+        return {"role": "assistant", "content": first.base64() if "bare" in orders else first.data_uri()}
     return {"role": "assistant", "content": _markdown(relay, job, shape)}
 
 

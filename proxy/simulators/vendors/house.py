@@ -67,7 +67,7 @@ class Job:
 
     @property
     def outcome(self) -> str:
-        for order, outcome in _OUTCOMES.items():
+        for order, outcome in OUTCOMES.items():
             if order in self.orders:
                 return outcome
         return "ok"
@@ -92,7 +92,7 @@ class Job:
         return not self.done and self.polls < max(1, self.pending_polls)
 
 
-_OUTCOMES = {"moderate": "moderated", "fail": "failed", "noimage": "empty", "partial": "partial"}
+OUTCOMES = {"moderate": "moderated", "fail": "failed", "noimage": "empty", "partial": "partial"}
 
 
 class House:
@@ -210,8 +210,7 @@ class House:
     def finish(self, job: Job) -> None:
         """Book what came out; a second time changes nothing."""
         job.done = True
-        share = len(job.good) / max(1, len(job.drawings))
-        amount = (job.price * Decimal(str(share))).quantize(Decimal("0.000001")).normalize()
+        amount = job.price * len(job.good) / max(1, len(job.drawings))
         if self.log.ledger.settle(job.task, amount):
             self.log.counts[f"{self.name}.settled" if amount else f"{self.name}.refunded"] += 1
 
