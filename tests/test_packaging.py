@@ -19,9 +19,6 @@ import pytest
 
 from tests.served import ROOT, Served, serving, waited
 
-# The install takes half a minute: one worker does it once.
-pytestmark = pytest.mark.xdist_group("packaging")
-
 _OFFLINE = re.compile(
     r"NewConnectionError|name resolution|No matching distribution|timed out|unreachable", re.I
 )
@@ -88,7 +85,7 @@ def _install(command: str, root: Path, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     root = tmp_path_factory.mktemp("image")
     folder = root
@@ -114,15 +111,22 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
         elif word in ("HEALTHCHECK", "ENTRYPOINT", "CMD"):
             found[word] = json.loads(rest[rest.index("[") :])
     environment = {
-        name: value.replace("$PATH", os.environ["PATH"])
-        .replace("/opt/", f"{root}/opt/")
+        name: value.replace("/opt/", f"{root}/opt/")
         .replace("/etc/", f"{root}/etc/")
+        .replace("$PATH", os.environ["PATH"])
         for name, value in environment.items()
     }
     return Image(root, environment, found["HEALTHCHECK"], [*found["ENTRYPOINT"], *found["CMD"]])
 
 
-def test_the_installed_command_works_from_a_foreign_folder(image: Image, tmp_path: Path) -> None:
+def test_the_dockerfile_gives_a_command_that_works_and_serves(image: Image, tmp_path: Path) -> None:
+    """In one test, because the install takes a quarter of a minute."""
+    _works(image, tmp_path)
+    _serves(image, tmp_path)
+
+
+def _works(image: Image, tmp_path: Path) -> None:
+    """From a folder where nothing lies, so the configuration is the packaged one."""
     version = image.run("version", cwd=tmp_path)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (version.returncode, version.stdout) == (0, f"{project['version']}\n")
@@ -136,7 +140,7 @@ def test_the_installed_command_works_from_a_foreign_folder(image: Image, tmp_pat
     assert "Say hello" in answer.stdout
 
 
-def test_the_image_serves_and_is_healthy(image: Image, tmp_path: Path) -> None:
+def _serves(image: Image, tmp_path: Path) -> None:
     """ENTRYPOINT and CMD as they stand, on a free port."""
     environment = {**image.environment, "DRAGOMAN_KEY": "sk-image", "PYTHONPATH": ""}
     (tmp_path / "stdout").touch()
