@@ -16,6 +16,7 @@ from proxy.simulators.openai_chat import FIELDS as CHAT_FIELDS
 from proxy.simulators.serving import Handler
 from proxy.simulators.vendors import fields, references
 from proxy.simulators.vendors.drawings import draw, google_pixels
+from proxy.simulators.vendors.google import said_in
 from proxy.simulators.vendors.house import CREATED, House, Job, Json, Refused, Route, events, route, spoken
 
 _WORDS = "Here is the picture:\n"
@@ -75,8 +76,7 @@ class Relay(House):
     def _native(self, exchange: Exchange, found: re.Match[str]) -> Reply:
         """Shape f: Google's own dialect, with the picture as markdown inside a text part."""
         body = self.body(exchange, _NATIVE_RULES, ("contents",))
-        parts = body["contents"][-1].get("parts") or []
-        prompt = "\n".join(part.get("text", "") for part in parts)
+        prompt = said_in(body["contents"])
         orders = self.orders(prompt)
         job = self._draw(exchange, prompt, orders, found["model"], [])
         said = _WORDS + "".join(f"![image]({each.data_uri()})" for each in job.good)
@@ -138,12 +138,13 @@ def _read(messages: list[Json]) -> tuple[str, list[str]]:
         parts: list[Json] = content if isinstance(content, list) else whole
         texts = []
         for part in parts:
-            if part.get("type") == "image_url" and isinstance(part.get("image_url"), dict):
-                given.append(part["image_url"].get("url", ""))
-            elif part.get("type") == "text" and isinstance(part.get("text"), str):
-                texts.append(part["text"])
-            else:
-                raise Refused(400, f"{at}.content has a part of an unknown kind", param=at)
+            match part:
+                case {"type": "text", "text": str(words)}:
+                    texts.append(words)
+                case {"type": "image_url", "image_url": {"url": str(link)}}:
+                    given.append(link)
+                case _:
+                    raise Refused(400, f"{at}.content has a part of an unknown kind", param=at)
         if message["role"] == "user":
             prompt = "\n".join(texts)
     return prompt, given

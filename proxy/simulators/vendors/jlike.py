@@ -19,6 +19,7 @@ from proxy.simulators.exchange import Exchange, Log, Reply, json_reply
 from proxy.simulators.serving import Handler
 from proxy.simulators.vendors import fields
 from proxy.simulators.vendors.drawings import Drawing, draw, google_pixels
+from proxy.simulators.vendors.google import said_in
 from proxy.simulators.vendors.house import House, Job, Json, Refused, Route, route, spoken
 
 _BASE = "/api/v1/openapi"
@@ -104,7 +105,7 @@ class Jlike(House):
 
     def _text(self, exchange: Exchange, _: re.Match[str]) -> Reply:
         body = self.body(exchange, _TEXT, ("model", "contents"))
-        prompt = _last_text(body["contents"])
+        prompt = said_in(body["contents"])
         orders = self.orders(prompt)
         job = self.submit(exchange, prompt, orders, [], model=body["model"], price=Decimal("0.05"))
         name = _TEXT_MODELS[body.pop("model")]
@@ -182,13 +183,6 @@ class Jlike(House):
 
 def make(log: Log) -> Handler:
     return Jlike(log).handle
-
-
-def _last_text(contents: Any) -> str:
-    turns = contents if isinstance(contents, list) else [contents]
-    parts = turns[-1].get("parts", []) if turns and isinstance(turns[-1], dict) else []
-    parts = parts if isinstance(parts, list) else [parts]
-    return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part)
 
 
 def _billing(job: Job) -> Json:
