@@ -23,7 +23,7 @@ _SAME_TARGET_PAUSE_S = 0.25
 class _Tries:
     """The attempts of one request: which is on, and what follows a failure."""
 
-    __slots__ = ("_attempts", "_house", "_run", "attempt", "deadline")
+    __slots__ = ("_attempts", "_house", "_paid", "_run", "attempt", "deadline")
 
     def __init__(self, house: House, request: ChatRequest | ImageRequest, run: Run) -> None:
         candidates = run.route.order()
@@ -32,6 +32,7 @@ class _Tries:
         total_s = max(one.deadlines.total_s for one in candidates)
         self._house = house
         self._run = run
+        self._paid = paid
         self._attempts = Attempts(candidates, limit, paid=paid)
         self.deadline = asyncio.get_running_loop().time() + min(run.patience_s, total_s)
         self._begin(self._attempts.first())
@@ -46,6 +47,8 @@ class _Tries:
         attempt = self.attempt
         error.provider = error.provider or attempt.target.provider
         error.hide(attempt.account.secrets)
+        if self._paid and error.bought:
+            error.accepted = True  # the client's SDK shall not order once more either
         if handed_on:
             raise error
         repair = None if attempt.candidate.jobs else attempt.candidate.wire.repair(error)
