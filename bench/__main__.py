@@ -143,6 +143,42 @@ async def chunk_age(server: Server, streams: int) -> float:
     return ages[int(len(ages) * 0.99)] * 1000
 
 
+async def cpu_per_picture(server: Server, pictures: int) -> float:
+    """Milliseconds of CPU per reply with a picture of 8 MB."""
+    return await cpu_ms(server, "picture-8", 0, pictures)
+
+
+async def cpu_per_upload(server: Server, requests: int) -> float:
+    """Milliseconds of CPU per request with a picture of 10 MB inside."""
+    return await cpu_ms(server, "chat", 10, requests)
+
+
+async def cpu_ms(server: Server, model: str, picture_mb: int, count: int) -> float:
+    client = Client(server.port, _KEY)
+    await client.whole(server.prefix + model, picture_mb)
+    before = server.cpu_s()
+    for _ in range(count):
+        await client.whole(server.prefix + model, picture_mb)
+    used = server.cpu_s() - before
+    client.close()
+    return used / count * 1000
+
+
+async def growth_mb(server: Server) -> float:
+    """How far memory grows at its peak while 16 pictures of 8 MB go through at once."""
+    before = server.rss_mb()
+    clients = [Client(server.port, _KEY) for _ in range(16)]
+    peak = before
+    running = asyncio.gather(*(client.whole(server.prefix + "picture-8") for client in clients))
+    while not running.done():
+        peak = max(peak, server.rss_mb())
+        await asyncio.sleep(0.002)
+    await running
+    for client in clients:
+        client.close()
+    return max(peak, server.rss_mb()) - before
+
+
 async def start_up(spawn_server: Callable[[], Server]) -> tuple[float, float]:
     """Seconds from exec to the first reply, and idle memory in MB."""
     began = time.perf_counter()
@@ -205,6 +241,9 @@ async def measure(
         ),
         ("CPU per chunk, at full speed", "us", lambda server: cpu_per_chunk(server, "burst", 2, 20_000)),
         ("200 slow streams: age of a chunk, p99", "ms", lambda server: chunk_age(server, 200)),
+        ("memory growth, 16 pictures of 8 MB", "MB", growth_mb),
+        ("CPU per 8 MB picture", "ms", lambda server: cpu_per_picture(server, 20)),
+        ("CPU per request with 10 MB inside", "ms", lambda server: cpu_per_upload(server, 10)),
     ]
     print(f"{'':42}{'least':>10}{'dragoman':>10}{'ratio':>8}")
     for title, unit, measure_one in figures:

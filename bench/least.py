@@ -30,16 +30,31 @@ def _text(payload: dict) -> str:
     return payload["candidates"][0]["content"]["parts"][0]["text"]
 
 
+def _content(payload: dict) -> object:
+    part = payload["candidates"][0]["content"]["parts"][0]
+    if "text" in part:
+        return part["text"]
+    url = f"data:{part['inlineData']['mimeType']};base64,{part['inlineData']['data']}"
+    return [{"type": "image_url", "image_url": {"url": url}}]
+
+
+def _parts(content: object) -> list[dict]:
+    if isinstance(content, str):
+        return [{"text": content}]
+    data = content[0]["image_url"]["url"].partition(",")[2]
+    return [{"inlineData": {"mimeType": "image/png", "data": data}}]
+
+
 async def chat(request: Request) -> Response:
     body = orjson.loads(await request.body())
-    native = {"contents": [{"role": "user", "parts": [{"text": body["messages"][-1]["content"]}]}]}
+    native = {"contents": [{"role": "user", "parts": _parts(body["messages"][-1]["content"])}]}
     model = body["model"].rpartition("/")[2]
     if body.get("stream"):
         url = f"{_BASE}/models/{model}:streamGenerateContent?alt=sse"
         return StreamingResponse(stream(url, orjson.dumps(native)), media_type="text/event-stream")
     async with session().post(f"{_BASE}/models/{model}:generateContent", data=orjson.dumps(native)) as reply:
         payload = orjson.loads(await reply.read())
-    message = {"role": "assistant", "content": _text(payload)}
+    message = {"role": "assistant", "content": _content(payload)}
     whole = {"id": "x", "object": "chat.completion", "choices": [{"index": 0, "message": message}]}
     return Response(orjson.dumps(whole), media_type="application/json")
 

@@ -19,10 +19,15 @@ class Client:
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
 
-    async def send(self, model: str, *, stream: bool = False) -> None:
+    async def send(self, model: str, *, stream: bool = False, picture_mb: int = 0) -> None:
         if self.writer is None:
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22)
-        message = {"role": "user", "content": "Tell me something short, please."}
+        message: dict[str, object] = {"role": "user", "content": "Tell me something short, please."}
+        if picture_mb:
+            data = "iVBORw0KGgo" + "A" * (picture_mb * (1 << 20) * 4 // 3 // 4 * 4 - 11)
+            message["content"] = [
+                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+            ]
         body = json.dumps(
             {"model": model, "messages": [message], "stream": stream, "temperature": 0.5}
         ).encode()
@@ -31,19 +36,32 @@ class Client:
             b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (self.key.encode(), len(body), body)
         )
 
-    async def whole(self, model: str) -> float:
+    async def whole(self, model: str, picture_mb: int = 0) -> float:
         """Send a small request; return the seconds until its reply was complete."""
         began = time.perf_counter()
-        await self.send(model)
+        await self.send(model, picture_mb=picture_mb)
         assert self.reader is not None
         head = await self.reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError((head + await self.reader.read(2000)).decode())
         length = re.search(rb"content-length: *(\d+)", head, re.I)
         if length is None:
-            raise RuntimeError(head.decode())
-        await self.reader.readexactly(int(length[1]))
+            await self.chunks()
+        else:
+            await self.skip(int(length[1]))
         return time.perf_counter() - began
+
+    async def skip(self, size: int) -> None:
+        assert self.reader is not None
+        while size > 0:
+            size -= len(await self.reader.read(min(size, 1 << 20)))
+
+    async def chunks(self) -> None:
+        """A body of unknown length, in chunks."""
+        assert self.reader is not None
+        while size := int(await self.reader.readline(), 16):
+            await self.skip(size + 2)
+        await self.reader.readline()
 
     async def stream(self, model: str) -> tuple[float, list[float]]:
         """Read a stream to its end; return the seconds to its first byte and the ages of its chunks."""

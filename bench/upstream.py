@@ -2,7 +2,7 @@
 
 `POST .../models/{behaviour}:generateContent` answers one small reply; `:streamGenerateContent` streams. The
 model's name says how: `chat`, `paced-COUNT` (one chunk each 10 ms), `burst-COUNT` (as fast as it can),
-`slow-COUNT` (one chunk each 100 ms). A chunk's text is the time it was sent, so a reader can tell its age.
+`slow-COUNT` (one chunk each 100 ms), `picture-MB`. A chunk's text is the time it was sent, so a reader can tell its age.
 """
 
 from __future__ import annotations
@@ -35,6 +35,19 @@ _WHOLE_REPLY = (
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
+def _picture(size_mb: int) -> bytes:
+    """A whole reply with one picture of so many decoded megabytes."""
+    data = "iVBORw0KGgo" + "A" * (size_mb * (1 << 20) * 4 // 3 - 11)
+    part = {"inlineData": {"mimeType": "image/png", "data": data}}
+    candidate = {"content": {"parts": [part], "role": "model"}, "finishReason": "STOP", "index": 0}
+    body = json.dumps({"candidates": [candidate], "usageMetadata": _USAGE, "responseId": "abc123"}).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+_PICTURES: dict[int, bytes] = {}
+
+
 def _chunk(finish: str | None = None) -> bytes:
     event = b"data: " + _reply(f"{time.monotonic():.6f} ", finish) + b"\r\n\r\n"
     return b"%x\r\n%b\r\n" % (len(event), event)
@@ -43,6 +56,8 @@ def _chunk(finish: str | None = None) -> bytes:
 class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.pending = b""
+        self.head = b""
+        self.body_left = 0
         self.resumed = asyncio.Event()
         self.resumed.set()
 
@@ -56,20 +71,36 @@ class _Connection(asyncio.Protocol):
         self.resumed.set()
 
     def data_received(self, data: bytes) -> None:
-        self.pending += data
-        while True:
-            head, blank, rest = self.pending.partition(b"\r\n\r\n")
+        """Bodies are counted and thrown away: a request of megabytes must cost nothing here."""
+        while data:
+            if self.body_left:
+                skipped = min(self.body_left, len(data))
+                self.body_left -= skipped
+                data = data[skipped:]
+                if self.body_left:
+                    return
+                self.answer(self.head)
+                continue
+            self.pending += data
+            self.head, blank, data = self.pending.partition(b"\r\n\r\n")
             if not blank:
                 return
-            length = re.search(rb"content-length: *(\d+)", head, re.I)
-            size = int(length[1]) if length else 0
-            if len(rest) < size:
-                return
-            self.pending = rest[size:]
-            self.answer(head)
+            self.pending = b""
+            self.body_left = self.body_size(self.head)
+            if not self.body_left:
+                self.answer(self.head)
+
+    def body_size(self, head: bytes) -> int:
+        length = re.search(rb"content-length: *(\d+)", head, re.I)
+        return int(length[1]) if length else 0
 
     def answer(self, head: bytes) -> None:
         found = _PATH.match(head)
+        if found is not None and found[1].lower() == b"picture":
+            size_mb = int(found[2] or 8)
+            _PICTURES.setdefault(size_mb, b"") or _PICTURES.update({size_mb: _picture(size_mb)})
+            self.transport.write(_PICTURES[size_mb])
+            return
         if found is None or not found[3]:
             self.transport.write(_WHOLE_REPLY)
             return
