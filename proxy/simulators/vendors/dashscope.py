@@ -52,7 +52,7 @@ MODELS = {
     "wan2.5-t2i-preview": _WAN_25,
     "wan2.5-i2i-preview": _EDIT_25,
     "wan2.6-t2i": replace(_WAN_25, path="new"),
-    "wan2.6-image": Model("new", 768, 1280, 4, "1280*1280", 2000, references=(1, 4)),
+    "wan2.6-image": Model("new", 768, 1280, 8, "1280*1280", 2000, references=(1, 4)),
     "wan2.7-image": _WAN_27,
     "wan2.7-image-pro": replace(_WAN_27, most=4096, tiers=("1K", "2K", "4K")),
 }

@@ -138,8 +138,6 @@ class Jlike(House):
 
     def _picture(self, exchange: Exchange, _: re.Match[str]) -> Reply:
         body = self.body(exchange, _PICTURE, ("model", "prompt"))
-        if body.get("size") == "512" and body["model"] != "nano-banana-2":
-            raise Refused(400, f"size 512 is not supported by {body['model']}")
         orders = self.orders(body["prompt"])
         model = _PICTURE_MODELS[body["model"]]
         size = google_pixels(body.get("aspect_ratio", "1:1"), body.get("size", "1K"), model)
