@@ -80,6 +80,12 @@ def test_dashscope_old_tasks_have_results_and_may_be_partial(
     assert booked(only_task(running)) == [("reserve", "0.4"), ("settle", "0.2"), ("refund", "0.2")]
 
 
+def test_dashscope_may_succeed_without_a_picture(dashscope: httpx.Client) -> None:
+    path = submitted(dashscope, OLD, old("a cat sim:noimage sim:polls:0"))
+    output = json_of(dashscope.get(path))["output"]
+    assert (output["task_status"], output["results"]) == ("SUCCEEDED", [])
+
+
 def test_dashscope_answers_at_once_without_the_header(dashscope: httpx.Client) -> None:
     reply = json_of(dashscope.post(SYNC, json=new(size="1536*1024")))
     url = reply["output"]["choices"][0]["message"]["content"][0]["image"]

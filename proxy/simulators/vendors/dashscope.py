@@ -213,7 +213,7 @@ class Dashscope(House):
             {"orig_prompt": job.orders.said, "actual_prompt": f"{job.orders.said}, in detail", "url": url}
             for url in self.urls(job)
         ]
-        failed = len(job.drawings) - len(results)
+        failed = len(job.drawings) - len(results) if job.good else 0
         results += [{"code": "InternalError.Algo", "message": "The picture failed."}] * failed
         metrics = {"TOTAL": len(results), "SUCCEEDED": len(results) - failed, "FAILED": failed}
         return output | {"task_status": "SUCCEEDED", "results": results, "task_metrics": metrics}
