@@ -14,11 +14,12 @@ from pathlib import Path
 from proxy import config as configuration
 from proxy.config import Config
 from proxy.errors import RequestError
+from proxy.files import SWEEP_EVERY_S, FileStore
 from proxy.keys import ClientKey, ClientKeys
 from proxy.logs import Log
 from proxy.openai import error_reply
 from proxy.routing import Routes
-from proxy.serve import chat, images, info
+from proxy.serve import chat, files, images, info
 from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
 from proxy.signature_file import SignatureFile
@@ -50,6 +51,8 @@ ROWS = (
     Row("POST", "/images/variations", images.vary),
     Row("GET", "/models", info.models),
     Row("GET", "/models/", info.model),
+    Row("GET", "/files/", files.content, open=True),  # the signature in the address is the credential
+    Row("HEAD", "/files/", files.content, open=True),
     Row("GET", "/livez", info.livez, open=True),
     Row("GET", "/readyz", info.readyz, open=True),
 )
@@ -114,6 +117,7 @@ class App:
             return
         if self._config_file is not None:
             self._background.append(asyncio.create_task(self._reload_on_change(self._config_file)))
+        self._background.append(asyncio.create_task(self._sweep_files()))
         _spare_the_collector()
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -132,6 +136,16 @@ class App:
             await self.house.upstream.close()
             await self.house.fetcher.close()
             self.house.log.flush()
+
+    async def _sweep_files(self) -> None:
+        """Stored pictures age also while nobody stores another."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            assert self.house is not None
+            try:
+                await asyncio.to_thread(self.house.files.sweep)
+            except OSError as error:
+                self.house.log.crash("files", error)
 
     async def _reload_on_change(self, file: Path) -> None:
         """Load the file again when it changes or on SIGHUP. A file with errors changes nothing."""
@@ -247,6 +261,7 @@ def create(
             upstream=upstream,
             fetcher=Fetcher(),
             signatures=SignatureMemory(shared=SignatureFile(Path(shared)) if shared else None),
+            files=FileStore.of(config.server),
             log=Log.to_stderr(),
         )
 

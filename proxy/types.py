@@ -552,6 +552,10 @@ class Wire(Protocol):
         """True for an address the upstream must read itself; others are fetched and inlined."""
         ...
 
+    def reads(self, mime: str, target: Target) -> bool:
+        """False for a type of picture that the upstream refuses; a PNG is made of it where possible."""
+        ...
+
 
 def iter_media(request: ChatRequest) -> Iterator[MediaPart]:
     """All media parts of a request, in order."""

@@ -67,6 +67,8 @@ def open_gateway(
     """Serve `file` (SIMULATORS stands for the vendors' address) until the block ends."""
     vendors = start()
     path = folder / "providers.yaml"
+    if "\nserver:" not in file:  # nothing is left behind in the folder where the tests run
+        file += f'server: {{state: "sqlite:{folder}/state/dragoman.db"}}\n'
     path.write_text(file.replace("http://SIMULATORS", vendors.base_url))
     loaded = configuration.load(path, {**os.environ, **_ENVIRONMENT, **(environment or {})})
     assert loaded.config is not None, [str(problem) for problem in loaded.problems]

@@ -20,6 +20,7 @@ Link = Callable[[Image], str | None]
 # Modes that write pictures into the text, and modes that list them (streamed, `parts` is a list too).
 INLINE: frozenset[Mode] = frozenset(("markdown", "link", "images+link"))
 LISTED: frozenset[Mode] = frozenset(("images", "parts", "images+link"))
+LINKED: frozenset[Mode] = frozenset(("link", "images+link"))  # their pictures need an address
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def image_entry(image: Image, index: int, vendor: str) -> Json:
 def markdown(image: Image, reply: ReplyOptions, before: str) -> str | Joined:
     """One picture as markdown text, `before` it a blank line or nothing."""
     found: str | Slice | None = None
-    if reply.image_mode in ("link", "images+link"):
+    if reply.image_mode in LINKED:
         found = (reply.link(image) if reply.link is not None else None) or image.url
     if found is None:
         found = address(image)

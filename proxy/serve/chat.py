@@ -10,12 +10,13 @@ from dataclasses import replace
 from proxy.errors import RequestError
 from proxy.openai import chat_reply, chat_request, modes
 from proxy.openai.chat_stream import StreamRenderer
-from proxy.openai.reply_parts import ReplyOptions
+from proxy.openai.reply_parts import LINKED, ReplyOptions
 from proxy.serve import pipeline
 from proxy.serve.body import read_json
 from proxy.serve.exchange import Exchange
 from proxy.serve.fan_out import all_of, merged
 from proxy.serve.house import House
+from proxy.serve.links import Links
 from proxy.serve.run import Run
 from proxy.serve.stream import EventStream
 from proxy.types import ChatRequest, Event, Usage
@@ -35,7 +36,7 @@ async def complete(exchange: Exchange, house: House) -> None:
     for field, value in route.defaults.items():
         if body.get(field) is None:
             body[field] = value
-    request = chat_request.parse(body)
+    request = chat_request.parse(body, is_stored=house.files.is_stored)
     mode = modes.choose(
         body=request.image_output,
         header=exchange.header(b"x-image-output"),
@@ -46,12 +47,14 @@ async def complete(exchange: Exchange, house: House) -> None:
         default=house.config.defaults.image_output,
         user_agent=exchange.header(b"user-agent"),
     )
+    links = Links(exchange, house) if mode in LINKED else None
     reply = ReplyOptions(
         model=name,
         created=int(time.time()),
         include_usage=request.include_usage,
         image_mode=mode,
         legacy_functions=request.legacy_functions,
+        link=links.of if links is not None else None,
         audio_format=request.audio.format if request.audio else None,
     )
     run = Run(
@@ -59,6 +62,7 @@ async def complete(exchange: Exchange, house: House) -> None:
         caller,
         strict=exchange.header(b"x-proxy-strict") == "true",
         fallback=exchange.header(b"x-proxy-no-fallback") != "true",
+        links=links,
     )
     try:
         if request.stream:
@@ -81,6 +85,8 @@ async def _whole(
         single = replace(request, n=1)
         collected = await all_of(count, lambda: pipeline.whole(house, single, run))
     _note_usage(run, collected)
+    if run.links is not None:
+        await run.links.keep(collected)
     pieces = chat_reply.whole(collected, reply)
     exchange.dropped = run.dropped
     await exchange.respond(200, pieces)
@@ -96,6 +102,8 @@ async def _streamed(
             async for batch in batches:
                 _note_usage(run, batch)
                 exchange.dropped = run.dropped
+                if run.links is not None:
+                    await run.links.keep(batch)
                 if frames := renderer.feed(batch):
                     await stream.write(frames)
         await stream.write(renderer.finish())

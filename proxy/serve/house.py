@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from proxy.config import Config
 from proxy.errors import ProxyError
+from proxy.files import FileStore
 from proxy.keys import ClientKeys
 from proxy.logs import Log
 from proxy.routing import Routes
@@ -22,6 +23,7 @@ class House:
     upstream: Upstream
     fetcher: Fetcher
     signatures: SignatureMemory
+    files: FileStore
     log: Log
 
     def note_failure(self, exchange: Exchange, error: Exception) -> None:

@@ -16,6 +16,8 @@ from proxy.serve import pipeline
 from proxy.serve.body import read_form, read_json
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
+from proxy.serve.links import Links
+from proxy.serve.output import Output
 from proxy.serve.run import Run
 from proxy.serve.stream import EventStream
 from proxy.types import Event, Image, ImageRequest, Usage
@@ -60,16 +62,21 @@ async def _answer(exchange: Exchange, house: House, operation: Operation) -> Non
         strict=exchange.header(b"x-proxy-strict") == "true",
         fallback=exchange.header(b"x-proxy-no-fallback") != "true",
     )
+    links = Links(exchange, house) if request.response_format == "url" else None
+    output = Output(request, run, links)
     reply = ImageReplyOptions(
-        created=int(time.time()), response_format=request.response_format, safety_identifier=request.user
+        created=int(time.time()),
+        response_format=request.response_format,
+        link=links.of if links is not None else None,
+        safety_identifier=request.user,
     )
     try:
         if request.stream:
             prefix: image_reply.Prefix = "image_edit" if operation == "edit" else "image_generation"
-            await _streamed(exchange, house, request, run, ImageStreamRenderer(reply, prefix))
+            await _streamed(exchange, house, request, run, output, ImageStreamRenderer(reply, prefix))
         else:
             run.patience_s = _patience_s(exchange)
-            await _whole(exchange, house, request, run, reply)
+            await _whole(exchange, house, request, run, output, reply)
     except UpstreamError as error:
         raise image_reply.moderated(error) from error
     finally:
@@ -96,29 +103,40 @@ async def _request(exchange: Exchange, house: House, operation: Operation) -> Im
 
 
 async def _whole(
-    exchange: Exchange, house: House, request: ImageRequest, run: Run, reply: ImageReplyOptions
+    exchange: Exchange,
+    house: House,
+    request: ImageRequest,
+    run: Run,
+    output: Output,
+    reply: ImageReplyOptions,
 ) -> None:
     collected: list[Event] = []
     async with aclosing(_made(house, request, run)) as batches:
         async for batch in batches:
-            collected += batch
+            collected += await output.finished(batch)
     rendered = image_reply.whole(collected, reply)
     made = sum(isinstance(event, Image) for event in collected)
-    _tell(exchange, run, made, request.n)
+    _tell(exchange, run, output, made, request.n)
     exchange.reply_headers += rendered.headers
     await exchange.respond(200, rendered.body)
 
 
 async def _streamed(
-    exchange: Exchange, house: House, request: ImageRequest, run: Run, renderer: ImageStreamRenderer
+    exchange: Exchange,
+    house: House,
+    request: ImageRequest,
+    run: Run,
+    output: Output,
+    renderer: ImageStreamRenderer,
 ) -> None:
     stream = EventStream(exchange, house.config.defaults.heartbeat)
     try:
         async with aclosing(_made(house, request, run)) as batches:
             async for batch in batches:
+                events = await output.finished(batch)
                 if not exchange.started:
-                    _tell(exchange, run, request.n, request.n)
-                if frames := renderer.feed(batch):
+                    _tell(exchange, run, output, request.n, request.n)
+                if frames := renderer.feed(events):
                     await stream.write(frames)
         await stream.write(renderer.finish())
     except Exception as error:  # what has begun as a stream must end as one, also when the fault is ours
@@ -131,9 +149,9 @@ async def _streamed(
     await stream.end()
 
 
-def _tell(exchange: Exchange, run: Run, made: int, asked: int) -> None:
-    exchange.dropped = run.dropped
-    if run.size is not None:
+def _tell(exchange: Exchange, run: Run, output: Output, made: int, asked: int) -> None:
+    exchange.dropped = output.dropped()
+    if run.size:
         exchange.reply_headers.append((b"x-proxy-size", run.size.encode("ascii", "replace")))
     if made < asked:
         exchange.reply_headers.append((b"x-proxy-partial", f"{made}/{asked}".encode()))

@@ -6,18 +6,15 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
-from proxy.errors import ErrorClass, RequestError, UpstreamError
+from proxy.errors import ErrorClass, UpstreamError
 from proxy.serve import media
 from proxy.serve.house import House
 from proxy.serve.run import Run, within
-from proxy.tasks.job import Engine, Job, accepted
-from proxy.types import Event, Finish, Image, ImageRequest, Slice, Started, Text, Usage
+from proxy.tasks.job import Engine, Job
+from proxy.types import Event, Finish, ImageRequest, Started, Text, Usage
 from proxy.upstream import Account
 from proxy.upstream.retry import Attempt
 from proxy.wires.declared import DeclaredWire, Done
-
-_FETCH_TRIES = 3
-_RESULT_BYTES = 64 << 20
 
 _calling_off: set[asyncio.Task[None]] = set()  # the loop keeps only weak references to tasks
 
@@ -29,7 +26,7 @@ async def ordered(
     target, candidate = attempt.target, attempt.candidate
     wire: DeclaredWire = candidate.wire
     request = await media.inline_references(
-        house.fetcher, request, run.fetched, lambda url: wire.keeps_url(url, target)
+        house, request, run.fetched, lambda url: wire.keeps_url(url, target)
     )
     call = wire.submit(request, target)
     run.note_dropped(call.dropped)
@@ -74,7 +71,7 @@ async def _called_off(house: House, engine: Engine, job: Job, target: str) -> No
 
 
 async def _events(house: House, done: Done, account: Account) -> list[Event]:
-    images = await asyncio.gather(*(here(house, image, account) for image in done.images))
+    images = await asyncio.gather(*(media.here(house, image, account) for image in done.images))
     usage = done.usage or Usage()
     vendor = usage.vendor
     if done.billing.cost is not None:
@@ -82,26 +79,3 @@ async def _events(house: House, done: Done, account: Account) -> list[Event]:
     text = [Text(done.text)] if done.text else []
     counted = replace(usage, images=usage.images or len(images), vendor=vendor)
     return [Started(), *text, *images, counted, Finish("stop")]
-
-
-async def here(house: House, image: Image, account: Account) -> Image:
-    """Vendors' addresses die within hours: the picture is fetched at once, through the guard."""
-    if image.data is not None or image.url is None:
-        return image
-    private = account.private
-    for left in reversed(range(_FETCH_TRIES)):
-        try:
-            got = await house.fetcher.fetch(image.url, private=private, limit=_RESULT_BYTES)
-        except RequestError as error:
-            if left:
-                continue
-            raise accepted(
-                UpstreamError(
-                    ErrorClass.INTERNAL,
-                    "The picture was made, but it could not be fetched from the vendor.",
-                    provider=account.provider,
-                    code="upstream_result_unavailable",
-                )
-            ) from error
-        return replace(image, mime=got.mime, data=Slice.of(got.data))
-    raise AssertionError("unreachable")

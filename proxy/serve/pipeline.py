@@ -14,7 +14,8 @@ from proxy.serve import adapt, media
 from proxy.serve.house import House
 from proxy.serve.run import Run, within
 from proxy.signatures import SignatureRecorder
-from proxy.types import ChatRequest, Event, Image, ImageRequest
+from proxy.types import ChatRequest, Event, ImageRequest
+from proxy.upstream import Account
 from proxy.upstream.retry import Attempt, Attempts
 
 _SAME_TARGET_PAUSE_S = 0.25
@@ -100,23 +101,9 @@ def _attempt(
 
         wanted = request if isinstance(request, ImageRequest) else adapt.to_image(request)
         return jobs.ordered(house, wanted, run, attempt, deadline)
-    if isinstance(request, ChatRequest):
-        return _chat(house, request, run, attempt, deadline)
-    return _pictured(house, adapt.to_chat(request), run, attempt, deadline)
-
-
-async def _pictured(
-    house: House, request: ChatRequest, run: Run, attempt: Attempt, deadline: float
-) -> AsyncGenerator[list[Event], None]:
-    """A chat whose pictures are wanted: what a relay gives by address is fetched while it is there."""
-    from proxy.serve import jobs
-
-    async with aclosing(_chat(house, request, run, attempt, deadline)) as batches:
-        async for batch in batches:
-            yield [
-                await jobs.here(house, event, attempt.account) if isinstance(event, Image) else event
-                for event in batch
-            ]
+    return _chat(
+        house, request if isinstance(request, ChatRequest) else adapt.to_chat(request), run, attempt, deadline
+    )
 
 
 async def _chat(
@@ -126,7 +113,11 @@ async def _chat(
     issuer, owner = account.base_url, run.caller.name  # signatures are valid at the host that made them
     restored = house.signatures.restore(request, issuer, owner)
     restored = await media.inline(
-        house.fetcher, restored, run.fetched, lambda url: wire.keeps_url(url, target)
+        house,
+        restored,
+        run.fetched,
+        keeps=lambda url: wire.keeps_url(url, target),
+        reads=lambda mime: wire.reads(mime, target),
     )
     call = wire.build(restored, target, attempt.repairs)
     run.note_dropped((*request.dropped, *call.dropped))
@@ -150,13 +141,21 @@ async def _chat(
                 fault = error  # what came before it in the same read is handed on first
             if batch:
                 recorder.watch(batch)
-                yield batch
+                yield await _here(house, batch, account)
             if fault is not None:
                 raise fault
         batch = reader.close()
         recorder.watch(batch)
         if batch:
-            yield batch
+            yield await _here(house, batch, account)
     finally:
         recorder.close()
         await reply.close()
+
+
+async def _here(house: House, batch: list[Event], account: Account) -> list[Event]:
+    """The batch with what a relay gave by address fetched while it is there; nearly always as it is."""
+    for event in batch:
+        if media.by_address(event):
+            return [await media.here(house, event, account) for event in batch]
+    return batch

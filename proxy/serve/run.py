@@ -16,12 +16,17 @@ from proxy.types import Usage
 from proxy.upstream import Deadlines
 
 if TYPE_CHECKING:
+    from proxy.serve.links import Links
     from proxy.tasks.job import Job
 
 
 @dataclass(slots=True)
 class Run:
-    """`patience_s` is how long the client itself waits. `size` is how a picture's size was understood."""
+    """`patience_s` is how long the client itself waits. `size` is how a picture's size was understood.
+
+    `ours` are fields of the request that we see to ourselves where the upstream cannot; `left_to_us` those of
+    them that the last attempt's upstream could not carry.
+    """
 
     route: Route
     caller: ClientKey
@@ -35,15 +40,19 @@ class Run:
     size: str | None = None
     failed_items: int = 0
     fetched: dict[str, Picture] = field(default_factory=dict)
+    ours: frozenset[str] = frozenset()
+    left_to_us: frozenset[str] = frozenset()
+    links: Links | None = None
     on_progress: Callable[[Job], None] | None = None
 
     def note_dropped(self, names: tuple[str, ...]) -> None:
         """Remember what is not carried. In strict mode that is a 400, before anything is sent."""
-        self.dropped = tuple(dict.fromkeys(names))
-        if self.strict and names:
+        self.left_to_us = self.ours.intersection(names)
+        self.dropped = tuple(name for name in dict.fromkeys(names) if name not in self.ours)
+        if self.strict and self.dropped:
             raise RequestError(
                 f"This model cannot carry: {', '.join(self.dropped)}. Leave it out, or x-proxy-strict.",
-                param=names[0],
+                param=self.dropped[0],
                 code="unsupported_parameter",
             )
 

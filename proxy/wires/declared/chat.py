@@ -71,6 +71,9 @@ class ChatDelegate:
     def keeps_url(self, url: str, target: Target) -> bool:
         return self._inner.keeps_url(url, target)
 
+    def reads(self, mime: str, target: Target) -> bool:
+        return self._inner.reads(mime, target)
+
 
 class _Unwrapping:
     def __init__(self, inner: Reader, surface: ChatSurface, variant: ChatVariant, provider: str) -> None:

@@ -12,6 +12,7 @@ from proxy.errors import UpstreamError
 from proxy.types import Call, ChatRequest, Reader, Target
 from proxy.wires.gemini import request as _request
 from proxy.wires.gemini.error import read_error, repair
+from proxy.wires.gemini.media import IMAGES
 from proxy.wires.gemini.reader import GeminiReader
 
 
@@ -40,3 +41,6 @@ class GeminiWire:
 
     def keeps_url(self, url: str, target: Target) -> bool:
         return _request.keeps_url(url, target)
+
+    def reads(self, mime: str, target: Target) -> bool:
+        return mime in IMAGES

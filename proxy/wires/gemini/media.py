@@ -35,7 +35,7 @@ _ALIASES = {
     "application/x-javascript": "text/javascript",
 }
 
-_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
+IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 _ACCEPTED_MAJOR = ("audio/", "video/", "text/")
 
 _UNMARKED = ("text/", "audio/pcm", "audio/l16")  # these begin with anything
@@ -159,7 +159,7 @@ def _clean(mime: str | None) -> str | None:
 
 
 def _check(mime: str, media: MediaPart) -> None:
-    if mime in _IMAGES or mime == "application/pdf" or mime.startswith(_ACCEPTED_MAJOR):
+    if mime in IMAGES or mime == "application/pdf" or mime.startswith(_ACCEPTED_MAJOR):
         return
     raise RequestError(
         f"The model does not read {mime}. It reads png, jpeg, webp, heic and heif pictures, pdf and text"

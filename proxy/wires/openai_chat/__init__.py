@@ -47,3 +47,7 @@ class OpenAIChatWire:
     def keeps_url(self, url: str, target: Target) -> bool:
         """Servers of a LAN often cannot reach the internet, and relays fetch badly: inline unless told."""
         return target.options.get("media_mode") == "passthrough"
+
+    def reads(self, mime: str, target: Target) -> bool:
+        """Every server has its own list, so it is asked."""
+        return True

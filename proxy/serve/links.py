@@ -1,0 +1,54 @@
+"""Addresses for the pictures of a reply: they are stored before the reply is rendered."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+
+from proxy.serve.exchange import Exchange
+from proxy.serve.house import House
+from proxy.types import Event, Image
+
+# RFC 3986, 3.2.2: a name, an IPv4 address or a bracketed IPv6 address, and a port.
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
+
+
+class Links:
+    """The pictures of one reply that have an address, told apart by identity: to compare is to read all."""
+
+    __slots__ = ("_base", "_house", "_kept")
+
+    def __init__(self, exchange: Exchange, house: House) -> None:
+        self._base = public_base(exchange, house)
+        self._house = house
+        self._kept: dict[int, tuple[Image, str]] = {}
+
+    async def keep(self, events: Iterable[Event]) -> None:
+        """Store the pictures among the events. One that cannot be stored has no address and goes out inline:
+        it may have been paid for."""
+        if self._base is None:
+            return
+        for event in events:
+            if type(event) is Image and event.data is not None:
+                try:
+                    identity = await asyncio.to_thread(self._house.files.save, event.data)
+                except (OSError, ValueError) as error:
+                    self._house.log.write("picture_not_stored", reason=str(error))
+                    continue
+                self._kept[id(event)] = event, self._base + self._house.files.address(identity)
+
+    def of(self, image: Image) -> str | None:
+        """For the renderers."""
+        kept = self._kept.get(id(image))
+        return None if kept is None else kept[1]
+
+
+def public_base(exchange: Exchange, house: House) -> str | None:
+    """How clients reach us: as the configuration says, else as this client did. No forwarded header is
+    believed; behind a proxy that speaks TLS the configuration has to say it."""
+    configured = house.config.server.public_url
+    if configured is not None:
+        return configured.removesuffix("/v1")
+    host = exchange.header(b"host") or ""
+    return f"{exchange.scope.get('scheme', 'http')}://{host}" if _HOST.match(host) else None
