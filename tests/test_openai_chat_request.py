@@ -68,6 +68,7 @@ def test_the_body_is_not_changed() -> None:
     [
         pytest.param({"stream": True}, "stream", True, id="stream"),
         pytest.param({"stream_options": {"include_usage": True}}, "include_usage", True, id="include_usage"),
+        pytest.param({"usage": {"include": True}}, "include_usage", True, id="OpenRouter's usage.include"),
         pytest.param(
             {"max_tokens": 5, "max_completion_tokens": 7}, "max_tokens", 7, id="G-109 the newer wins"
         ),

@@ -527,6 +527,21 @@ def test_the_legacy_function_roles_are_understood() -> None:
             [{"type": "image_url", "image_url": {"url": URL}}], [picture(IMAGE_URL)], id="I-037 parts"
         ),
         pytest.param(f"![image]({URL})", [picture("messages[0].content")], id="I-037 markdown"),
+        pytest.param(
+            [{"type": "image", "url": URL}],
+            [picture("messages[0].content[0].url")],
+            id="@langchain/openai after a reply with images",
+        ),
+        pytest.param(
+            [{"type": "image", "base64": B64, "mime_type": "image/png"}],
+            [picture("messages[0].content[0].base64")],
+            id="a standard block of LangChain",
+        ),
+        pytest.param(
+            [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}}],
+            [picture("messages[0].content[0].source.data")],
+            id="a block of Anthropic",
+        ),
         pytest.param(URL, [picture("messages[0].content")], id="a data URL alone"),
         pytest.param(
             f"Here:\n\n![image]({URL})\n\nand ![b]({URL}) done",

@@ -85,6 +85,7 @@ _GROUPS: dict[str, Group] = {
     "max_tokens": parameters.max_tokens,
     "max_completion_tokens": parameters.max_tokens,
     "stream_options": parameters.stream_options,
+    "usage": parameters.usage,
     "metadata": parameters.metadata,
     "reasoning_effort": parameters.thinking,
     "include_reasoning": parameters.thinking,

@@ -120,6 +120,21 @@ def _image(item: Json, path: str) -> MediaPart:
     return media("image", address, where, signed.of_part(item), detail=detail)
 
 
+def _block(item: Json, path: str) -> MediaPart:
+    """`image` blocks of LangChain and Anthropic, which come back as history: `url`, or base64 in `data`."""
+    if item.get("image_url") is not None:
+        return _image(item, path)
+    where, holder = path, item
+    if item.get("source") is not None:
+        where = f"{path}.source"
+        holder = checks.mapping(item["source"], where)
+    field = next((name for name in ("url", "base64", "data") if holder.get(name) is not None), "url")
+    mime = holder.get("mime_type", holder.get("media_type"))
+    if mime is not None:
+        mime = checks.string(mime, f"{where}.mime_type")
+    return media("image", holder.get(field), f"{where}.{field}", signed.of_part(item), mime=mime)
+
+
 def _audio(item: Json, path: str) -> MediaPart:
     where = f"{path}.input_audio"
     holder = _holder(item, "input_audio", where)
@@ -240,6 +255,7 @@ _PARTS: dict[str, Callable[[Json, str], Part]] = {
     "input_text": _text,
     "output_text": _text,
     "input_image": _image,
+    "image": _block,
     "input_file": _file,
     "input_video": _video,
 }

@@ -15,7 +15,8 @@ WORDS = (AUTO, *MODES)
 
 # What a client gets under `auto`. A streamed reply in mode `parts` shows its pictures as `images`, since
 # list-valued deltas are lost or crash in both official stream helpers. OpenAI's own SDKs pass a whole list
-# through and merge streamed `images`; LangChain keeps the list: they need no row.
+# through and merge streamed `images`: they need no row. Frameworks that say only `OpenAI/Python` cannot be
+# told from the SDK itself; docs/clients.md says what to set for them.
 _DEFAULT: Mode = "parts"
 
 # A client that names itself and cannot show lists. Measured in the versions given; User-Agents from each
@@ -27,6 +28,14 @@ _CLIENTS: tuple[tuple[re.Pattern[str], Mode], ...] = (
     (re.compile(r"ai-sdk[/-]openai-compatible"), "markdown"),
     # @ai-sdk/openai 3.0, `.chat`: a list is a validation error, `images` are dropped.
     (re.compile(r"ai-sdk[/-]openai\b"), "markdown"),
+    # ai 6.0 names no provider in `generateText`; text is what all of them keep.
+    (re.compile(r"^ai/\d"), "markdown"),
+    # @langchain/openai 1.5: keeps a whole list, loses streamed `images`.
+    (re.compile(r"\blangchainjs-openai/"), "markdown"),
+    # pydantic-ai 2.68: keeps the text of a list, and no `images`.
+    (re.compile(r"\bpydantic-ai/"), "markdown"),
+    # openai-agents 0.24: ValidationError on a list, drops `images`.
+    (re.compile(r"\bagents/python\b"), "markdown"),
     # LiteLLM 1.83 as a client: InternalServerError on a list, keeps `images`.
     (re.compile(r"\blitellm/"), "images"),
     # Cherry Studio (its name is in Electron's User-Agent): shows `images`, prints a list as text.

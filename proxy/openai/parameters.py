@@ -145,9 +145,17 @@ def stream_options(body: Json, out: Json) -> None:
     for field in ("include_usage", "include_obfuscation"):
         if options.get(field) is not None:
             checks.boolean(options[field], f"stream_options.{field}")
-    out["include_usage"] = options.get("include_usage") is True
+    if options.get("include_usage") is True:
+        out["include_usage"] = True
     if options.get("include_obfuscation"):
         out["dropped"].add("stream_options.include_obfuscation")
+
+
+def usage(body: Json, out: Json) -> None:
+    """OpenRouter's way to ask for usage in a stream."""
+    options = checks.mapping(body["usage"], "usage")
+    if options.get("include") is not None and checks.boolean(options["include"], "usage.include"):
+        out["include_usage"] = True
 
 
 def metadata(body: Json, out: Json) -> None:

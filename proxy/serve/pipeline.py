@@ -1,4 +1,4 @@
-"""One request's path to the upstream: route, restore signatures, inline media, build, send, read events.
+"""One request's path to the upstream: route, inline media, restore signatures, build, send, read events.
 
 Falls back to the next key or target as long as nothing was handed on and nothing can have been bought.
 """
@@ -111,14 +111,15 @@ async def _chat(
 ) -> AsyncGenerator[list[Event], None]:
     target, account, wire = attempt.target, attempt.account, attempt.candidate.wire
     issuer, owner = account.base_url, run.caller.name  # signatures are valid at the host that made them
-    restored = house.signatures.restore(request, issuer, owner)
-    restored = await media.inline(
+    request = await media.inline(
         house,
-        restored,
+        request,
         run.fetched,
         keeps=lambda url: wire.keeps_url(url, target),
         reads=lambda mime: wire.reads(mime, target),
     )
+    # After the pictures: one that we stored is known by its bytes, not by its address.
+    restored = house.signatures.restore(request, issuer, owner)
     call = wire.build(restored, target, attempt.repairs)
     run.note_dropped((*request.dropped, *call.dropped))
     deadlines = within(attempt.candidate.deadlines, deadline)
