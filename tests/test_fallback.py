@@ -185,3 +185,10 @@ def test_who_may_use_one_model_may_not_name_targets(gateway: Gateway) -> None:
     )
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
     assert last_number(gateway) == before
+
+
+def test_models_are_listed_without_googles_prefix_and_answer_with_it(gateway: Gateway) -> None:
+    """G-213"""
+    listed = [model.id for model in gateway.client().models.list()]
+    assert [name for name in listed if name.startswith("models/")] == []
+    assert post(gateway, chat("Hi", "models/gemini-flash")).status_code == 200

@@ -87,6 +87,7 @@ def test_each_chunk_is_relayed_when_it_comes(gateway: Gateway, model: str) -> No
 
 @pytest.mark.parametrize("model", MODELS)
 def test_comments_come_before_the_first_upstream_byte(gateway: Gateway, model: str) -> None:
+    """G-192"""
     before = last_number(gateway)
     prompt = "Hi sim:slow:1 sim:text:late"
     with RawRequest(gateway, chat(prompt, model, stream=True)).send() as request:
@@ -103,6 +104,7 @@ def test_comments_come_before_the_first_upstream_byte(gateway: Gateway, model: s
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_sdk_reads_over_comments(gateway: Gateway, model: str) -> None:
+    """G-192"""
     messages: Any = [{"role": "user", "content": "Hi sim:slow:1 sim:text:late"}]
     chunks = gateway.client().chat.completions.create(model=model, messages=messages, stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "late"
@@ -167,6 +169,7 @@ def fastest(gateway: Gateway, body: Any, marker: str | None, count: int = 1) -> 
 def test_a_client_that_hangs_up_stops_the_vendor_within_100_ms(
     gateway: Gateway, model: str, order: str, stream: bool, marker: str | None
 ) -> None:
+    """G-191"""
     assert fastest(gateway, chat(f"Hi {order}", model, stream=stream), marker) < 0.1
 
 
@@ -174,6 +177,11 @@ def test_a_client_that_hangs_up_stops_the_vendor_within_100_ms(
 def test_a_client_that_hangs_up_stops_all_calls_of_several_choices(gateway: Gateway, stream: bool) -> None:
     """G-114"""
     assert fastest(gateway, chat("Hi sim:slow:9", n=3, stream=stream), None, count=3) < 0.1
+
+
+def test_a_client_that_hangs_up_after_a_large_request_is_noticed(gateway: Gateway) -> None:
+    """A large body pauses the reading from the client, and with it the news of its end."""
+    assert fastest(gateway, chat("x" * 1_000_000 + " sim:slow:9"), None) < 0.1
 
 
 def test_a_client_that_hangs_up_while_it_sends_calls_nobody(gateway: Gateway) -> None:

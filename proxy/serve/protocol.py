@@ -17,6 +17,13 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         cast(dict[str, Any], self.scope)[HANG_UP] = None
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        # A large body stops the reading until somebody asks for the next message, and nobody will: without
+        # this the end of the connection would not be seen either.
+        if not self.pipeline:
+            self.flow.resume_reading()
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self.cycle is not None and not self.cycle.response_complete:
