@@ -52,6 +52,7 @@ class Engine:
         every_s: float | None = None,
         give_up_s: float | None = None,
         sleep: Sleep = asyncio.sleep,
+        clock: Callable[[], float] | None = None,
         on_progress: Callable[[Job], None] | None = None,
     ) -> None:
         self._upstream = upstream
@@ -61,6 +62,7 @@ class Engine:
         self._every_s = every_s
         self._give_up_s = give_up_s
         self._sleep = sleep
+        self._clock = clock or asyncio.get_running_loop().time
         self._on_progress = on_progress
 
     async def submit(self, call: Call) -> Job | Done:
@@ -68,18 +70,18 @@ class Engine:
         return self._accepted(await (self._streamed(call) if call.stream else self._asked(call)))
 
     async def wait(self, job: Job, deadline: float) -> Done:
-        """Poll until the job ends. `deadline` is loop time. A poll that fails is repeated, a submit never.
+        """Poll until the job ends. A poll that fails is repeated, a submit never. `deadline` is the clock's
+        time (the loop's).
 
         Raises `UpstreamError`, always with `accepted` set: trying again would buy again."""
-        loop = asyncio.get_running_loop()
         plan = self._wire.plan(job.task)
         assert plan is not None
-        give_up = loop.time() + (self._give_up_s or plan.give_up_s)
+        give_up = self._clock() + (self._give_up_s or plan.give_up_s)
         faults = 0
         retry_after_s: float | None = None
         while True:
             pause_s = self._pause_s(plan, job, retry_after_s)
-            if loop.time() + pause_s >= min(deadline, give_up):
+            if self._clock() + pause_s >= min(deadline, give_up):
                 raise self._too_slow(job)
             await self._sleep(pause_s)
             job.polls += 1
