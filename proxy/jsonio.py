@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -25,39 +26,56 @@ _LOOKS_LIKE_BASE64 = re.compile(
 )
 
 
-def loads(raw: bytes) -> Any:
+def loads(raw: bytes, runs: Sequence[Slice] = ()) -> Any:
     """Parse JSON; strings over `CUT_OVER` characters that look like base64 become `Slice`.
 
-    Raises `JSONDecodeError`.
+    `runs` stand where `raw` has their `token`. Raises `JSONDecodeError`.
     """
-    if len(raw) <= CUT_OVER:
-        return orjson.loads(raw)
-    cuts = _find_cuts(raw)
+    cuts = _find_cuts(raw) if len(raw) > CUT_OVER else []
     if not cuts:
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
+        return _restore(value, runs) if runs else value
     view = memoryview(raw)
     outline: list[bytes | memoryview] = []
     position = 0
     for number, (start, end) in enumerate(cuts):
-        outline += (view[position:start], _TOKEN_BYTES, str(number).encode())
+        outline += (view[position:start], token(len(runs) + number))
         position = end
     outline.append(view[position:])
-    return _restore(orjson.loads(b"".join(outline)), [Slice(view[start:end]) for start, end in cuts])
+    slices = [*runs, *(Slice(view[start:end]) for start, end in cuts)]
+    return _restore(orjson.loads(b"".join(outline)), slices)
+
+
+def token(number: int) -> bytes:
+    """What stands for a string that was cut out; nobody outside can write it."""
+    return b"%b%d~" % (_TOKEN_BYTES, number)
+
+
+def rejoined(outline: bytes, runs: Sequence[Slice]) -> bytes:
+    """Put the strings back where their tokens stand."""
+    for number, run in enumerate(runs):
+        outline = outline.replace(token(number), bytes(run.raw))
+    return outline
+
+
+def begins_base64(head: bytes) -> bool:
+    """Whether a long string that begins like this is base64, or a data URL that holds it."""
+    return _LOOKS_LIKE_BASE64.match(head) is not None
 
 
 def dumps(value: Any) -> list[bytes | memoryview]:
     """Serialise a value that may hold `Slice` or `Joined` leaves, as pieces to be written in order."""
     cuts: list[Slice] = []
 
-    def token(leaf: Any) -> str:
+    def stand_in(leaf: Any) -> str:
         if isinstance(leaf, Slice):
             cuts.append(leaf)
             return _TOKEN
         if isinstance(leaf, Joined):
-            return "".join(token(piece) if isinstance(piece, Slice) else piece for piece in leaf.pieces)
+            return "".join(stand_in(piece) if isinstance(piece, Slice) else piece for piece in leaf.pieces)
         raise TypeError(f"{type(leaf).__name__} is not JSON serializable")
 
-    text = orjson.dumps(value, default=token)
+    text = orjson.dumps(value, default=stand_in)
     if not cuts:
         return [text]
     first, *rest = text.split(_TOKEN_BYTES)
@@ -90,13 +108,13 @@ def _find_cuts(raw: bytes) -> list[tuple[int, int]]:
 
 
 def _is_base64_run(raw: bytes, start: int, end: int) -> bool:
-    looks = _LOOKS_LIKE_BASE64.match(raw[start : start + 512])
-    return looks is not None and raw.find(b"\\", start, end) < 0 and raw.find(b" ", start, end) < 0
+    looks = begins_base64(raw[start : start + 512])
+    return looks and raw.find(b"\\", start, end) < 0 and raw.find(b" ", start, end) < 0
 
 
-def _restore(value: Any, cuts: list[Slice]) -> Any:
+def _restore(value: Any, cuts: Sequence[Slice]) -> Any:
     if isinstance(value, str):
-        return cuts[int(value[len(_TOKEN) :])] if value.startswith(_TOKEN) else value
+        return cuts[int(value[len(_TOKEN) : -1])] if value.startswith(_TOKEN) else value
     if isinstance(value, list):
         return [_restore(item, cuts) for item in value]
     if isinstance(value, dict):

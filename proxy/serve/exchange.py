@@ -15,6 +15,7 @@ from typing import Any
 
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
+from proxy.spool import forget
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -183,6 +184,7 @@ class Exchange:
             for position in range(0, len(view), _WRITE_BYTES):
                 body = view[position : position + _WRITE_BYTES]
                 await self._send({"type": "http.response.body", "body": body, "more_body": True})
+                forget(view)
 
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})

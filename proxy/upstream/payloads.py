@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable
 from typing import Protocol
 
 from proxy import jsonio
+from proxy.spool import JsonSpool
 from proxy.types import Json
 from proxy.upstream.sse import PayloadError, SSEDecoder, invalid, objects, truncated
 
@@ -48,18 +48,17 @@ class WholeDecoder:
     def __init__(self) -> None:
         self.error: PayloadError | None = None
         self.complete = False
-        self._body = io.BytesIO()  # its value is handed out without a copy
+        self._body = JsonSpool()
 
     def feed(self, chunk: bytes) -> list[Json]:
-        self._body.write(chunk)
+        self._body.feed(chunk)
         return []
 
     def close(self) -> list[Json]:
-        body = self._body.getvalue()
         try:
-            found = objects(jsonio.loads(body))
+            found = objects(self._body.value())
         except ValueError:
-            return self._as_lines(body)
+            return self._as_lines(self._body.text())
         self.complete = True
         return found
 

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from proxy import jsonio
+from proxy.spool import SPOOL_OVER, JsonSpool
 from proxy.types import Json
 
 _BOM = b"\xef\xbb\xbf"
@@ -59,6 +60,8 @@ class SSEDecoder:
         self.error: PayloadError | None = None
         self.complete = False
         self._line: list[bytes] = []  # a picture is one line of megabytes: join it once, at its end
+        self._line_size = 0
+        self._spool: JsonSpool | None = None  # takes over when a line of data grows too long for memory
         self._data: list[bytes] = []
         self._raw = _RawJson()
         self._after_cr = False
@@ -72,6 +75,8 @@ class SSEDecoder:
         if self.error is not None:
             return
         out: list[Json] = []
+        if self._spool is not None:
+            chunk = self._spooled(self._spool, chunk, out)
         if self._is_inside():
             end = _event_end(chunk)
             if end:  # the event that the last read left unfinished
@@ -90,7 +95,7 @@ class SSEDecoder:
                 yield from out
 
     def _is_inside(self) -> bool:
-        return bool(self._line or self._data or self._raw.lines or self._after_cr)
+        return bool(self._line or self._data or self._raw.lines or self._after_cr or self._spool)
 
     def _whole_events(self, chunk: bytes) -> Generator[Json, None, bytes]:
         """The hot path: read events of one `data` line; return the rest, from the first other event on."""
@@ -123,15 +128,47 @@ class SSEDecoder:
             self._finish_line(out)
             lines = lines[1:]
         if unfinished := lines.pop():
+            self._line_size = self._line_size + len(unfinished) if self._line else len(unfinished)
             self._line.append(unfinished)
         for line in lines:
             if self.error is not None:
                 break  # what stands behind a fault must not depend on how the bytes were cut
             self._one(line, out)
+        if (
+            self._line
+            and self._line_size > SPOOL_OVER
+            and not self._data
+            and self._line[0].startswith(b"data:")
+        ):
+            pieces, self._line = self._line, []
+            self._spool = JsonSpool()
+            self._spool.feed(b"".join(pieces)[5:])
+
+    def _spooled(self, spool: JsonSpool, chunk: bytes, out: list[Json]) -> bytes:
+        """Go on with a line of megabytes; return what stands behind its end."""
+        ends = [at for at in (chunk.find(b"\n"), chunk.find(b"\r")) if at >= 0]
+        if not ends:
+            spool.feed(chunk)
+            return b""
+        end = min(ends)
+        spool.feed(chunk[:end])
+        self._close_spool(spool, out)
+        return chunk[end:]
+
+    def _close_spool(self, spool: JsonSpool, out: list[Json]) -> None:
+        self._spool = None
+        self._at_start = False
+        try:
+            value = spool.value()
+        except ValueError:
+            self._event(spool.text(), out)
+        else:
+            self._raw.lines.clear()
+            self._take(value, out)
 
     def close(self) -> list[Json]:
         """The bytes are over: return what the last event holds, also without its blank line."""
-        out = list(self.feed(b"\n")) if self._line else []
+        out = list(self.feed(b"\n")) if self._line or self._spool is not None else []
         if self._data and self.error is None:
             self._flush(out, last=True)
         if self._raw.lines and self.error is None:
