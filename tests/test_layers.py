@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: list[set[str]] = [
     {"errors", "types"},
     {"jsonio", "keys", "logs", "media_types", "signature_file", "signatures"},
-    {"convert", "markdown_images", "sizes"},
+    {"convert", "markdown_images", "sizes", "spool"},
     {"openai", "upstream", "wires", "simulators"},
     {"config", "tasks"},
     {"files", "providers"},
