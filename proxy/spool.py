@@ -45,6 +45,10 @@ class JsonSpool:
         if self._since_quote > SPOOL_OVER and not self._refused:
             self._begin_run()
 
+    def __del__(self) -> None:
+        if self._file is not None:  # the text broke off in the middle of a picture
+            self._file.close()
+
     def value(self) -> Any:
         """Parse the whole text. Raises `JSONDecodeError`; the text stays readable by `text`."""
         if self._file is not None:
