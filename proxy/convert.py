@@ -7,6 +7,7 @@ so they run in two threads of their own.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
@@ -66,9 +67,9 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _convert(data: Slice, mime: str, quality: int | None) -> Slice | None:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
-    Image.MAX_IMAGE_PIXELS = None  # Pillow warns above its own bound; ours is below
+    _prepare()
     reader = _READERS.get(sniff(data.head(HEAD_BYTES)) or "")
     if reader is None:
         return None
@@ -78,11 +79,16 @@ def _convert(data: Slice, mime: str, quality: int | None) -> Slice | None:
                 return None
             upright = ImageOps.exif_transpose(picture)
             return Slice.of(_written(upright, mime, quality))
-    # Broken files: Pillow's readers raise whatever the bytes lead them to.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError):
+    except Exception:  # on broken files Pillow's readers raise whatever the bytes lead them to
         return None
-    except (UnidentifiedImageError, OverflowError):
-        return None
+
+
+@cache
+def _prepare() -> None:
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None  # ours is lower, and is no warning
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what is odd in a client's file is not for our log
 
 
 def _written(picture: Pillow.Image, mime: str, quality: int | None) -> bytes:
