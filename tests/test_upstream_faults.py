@@ -201,7 +201,12 @@ async def test_a_failed_tls_handshake_is_a_connect_error(upstream: Upstream) -> 
     assert (caught.value.error_class, caught.value.bought) == (ErrorClass.CONNECT, False)
 
 
-async def test_a_host_that_never_takes_the_connection_is_a_connect_error(upstream: Upstream) -> None:
+@pytest.mark.parametrize(
+    "deadlines", [Deadlines(connect_s=0.2), Deadlines(first_byte_s=0.2), Deadlines(total_s=0.2)], ids=str
+)
+async def test_a_host_that_never_takes_the_connection_is_a_connect_error(
+    upstream: Upstream, deadlines: Deadlines
+) -> None:
     with socket.socket() as full, socket.socket() as waiting:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -213,7 +218,7 @@ async def test_a_host_that_never_takes_the_connection_is_a_connect_error(upstrea
         place = Account("acme", f"http://127.0.0.1:{full.getsockname()[1]}", private=True)
         started = time.monotonic()
         with pytest.raises(UpstreamError) as caught:
-            await upstream.send(CALL, place, Deadlines(connect_s=0.2))
+            await upstream.send(CALL, place, deadlines)
         for each in crowd:
             each.close()
     assert (caught.value.error_class, caught.value.bought) == (ErrorClass.CONNECT, False)

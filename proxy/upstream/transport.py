@@ -73,9 +73,9 @@ class Body(Payload):
         assert isinstance(writer, StreamWriter)
         self._writer = writer
         progress = self._progress
-        progress.started = True
         if progress.expired is not None:
             raise ConnectionAbortedError
+        progress.started = True
         *pieces, last = self._pieces()
         for piece in pieces:
             await writer.write(piece)
@@ -217,7 +217,7 @@ def explain(fault: Exception, progress: Progress) -> UpstreamError:
     bought = progress.finished and progress.sells
     if isinstance(fault, PayloadError):
         return _internal(progress, f"{name!r}: {fault}", fault.code)
-    if progress.expired is not None:
+    if progress.expired is not None and progress.started:
         message = _TOO_SLOW[progress.expired]
         return UpstreamError(ErrorClass.TIMEOUT, f"{name!r} {message}", provider=name, bought=bought)
     if isinstance(fault, _BEFORE_SENDING) or not progress.started:
