@@ -105,6 +105,8 @@ def _check_reference(part: MediaPart, limits: Limits, where: str) -> None:
             code="image_too_large",
         )
     mime = _mime(part)
+    if not (media_types.sniff(part.data.head(media_types.HEAD_BYTES)) or "").startswith("image/"):
+        raise RequestError("This is not a picture, or not one we know.", param=where, code="invalid_image")
     if limits.reference_types and mime not in limits.reference_types:
         raise RequestError(
             f"The picture is {mime}; this model takes {', '.join(limits.reference_types)}.",
