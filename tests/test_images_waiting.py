@@ -1,0 +1,184 @@
+"""Long work: streams that are kept alive, clients that wait so long and no longer, clients that leave."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.gateway import KEY, Gateway, open_gateway
+from tests.picture_vendors import HEAD, decoded, post, providers, watching
+
+
+@pytest.fixture
+def gateway(pictures_gateway: Gateway) -> Gateway:
+    return pictures_gateway
+
+
+@pytest.mark.parametrize("path", ["images/generations", "chat/completions"])
+def test_comments_keep_a_stream_alive_while_a_vendor_works(gateway: Gateway, path: str) -> None:
+    """I-015: from before the first byte, at the interval of the configuration (300 ms here)"""
+    prompt = "Slowly sim:slow:1.3"
+    body: dict[str, Any] = {"model": "grsai-async", "stream": True, "prompt": prompt}
+    if path == "chat/completions":
+        body = {
+            "model": "grsai-async",
+            "stream": True,
+            "messages": [{"role": "user", "content": prompt}],
+        }
+    arrived: list[float] = []
+    begun = time.monotonic()
+    url = f"{gateway.base_url}/v1/{path}"
+    headers = {"authorization": f"Bearer {KEY}"}
+    with gateway.http.stream("POST", url, json=body, headers=headers) as reply:
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        comments = 0
+        for line in reply.iter_lines():
+            if line.startswith(":"):
+                comments += 1
+                arrived.append(time.monotonic() - begun)
+    assert comments >= 3
+    assert arrived[0] < 0.8
+    assert all(after - before < 0.8 for before, after in pairwise(arrived))
+
+
+def test_the_sdk_gets_the_picture_behind_the_comments(gateway: Gateway) -> None:
+    """I-015"""
+    stream = gateway.client().images.generate(model="wan", prompt="Slowly too sim:slow:0.8", stream=True)
+    assert [decoded(event.b64_json).width > 0 for event in stream] == [True]
+
+
+def test_a_client_that_waits_so_long_is_answered_before_it_gives_up(gateway: Gateway) -> None:
+    """V-051: openai-python tells its read timeout; the error says how to go on"""
+    with watching(gateway) as seen, pytest.raises(openai.InternalServerError) as caught:
+        gateway.client(timeout=3.2).images.generate(model="grsai-async", prompt="Endless sim:polls:9999")
+    error = caught.value
+    assert (error.status_code, error.code) == (504, "upstream_timeout")
+    assert error.response.headers["x-should-retry"] == "false"
+    assert "stream" in error.message
+    assert len(seen.submits()) == 1
+
+
+def test_an_sdk_that_may_retry_does_not_order_twice(gateway: Gateway) -> None:
+    """V-051: openai-python obeys x-should-retry"""
+    with watching(gateway) as seen, pytest.raises(openai.InternalServerError):
+        gateway.client(max_retries=3).images.generate(model="wan", prompt="Once sim:fail:some_fault")
+    assert len(seen.submits()) == 1
+
+
+def hang_up(gateway: Gateway, body: dict[str, Any], after_s: float, path: str = "images/generations") -> None:
+    """Send a request, wait, and close the connection without reading a word."""
+    host, _, port = gateway.base_url.removeprefix("http://").partition(":")
+    content = json.dumps(body).encode()
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            f"POST /v1/{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n".encode()
+            + content
+        )
+        time.sleep(after_s)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("vendor", ["grsai-async", "wan", "fal"])
+def test_polling_stops_when_the_client_hangs_up(gateway: Gateway, vendor: str, stream: bool) -> None:
+    """V-052"""
+    prompt = f"Left at {vendor} {stream} sim:polls:9999"
+    with watching(gateway) as seen:
+        hang_up(gateway, {"model": vendor, "prompt": prompt, "stream": stream}, 0.3)
+        time.sleep(0.2)
+        before = len(seen.tasks(prompt)[0].polls_ms)
+        time.sleep(0.4)
+        assert len(seen.tasks(prompt)[0].polls_ms) == before > 0
+    assert len(seen.submits()) == 1
+
+
+FILE = (
+    HEAD
+    + providers("dashscope", "fal", "grsai")
+    + """
+models:
+  wan: {targets: [dashscope/wan2.7-image], poll: {every: 100ms}}
+  queue: {targets: [fal/fal-ai/nano-banana], poll: {every: 100ms}}
+  plain: {targets: [grsai/nano-banana], poll: {every: 100ms}}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "order", "cancelled"),
+    [
+        ("wan", "sim:polls:9999", True),
+        ("queue", "sim:polls:9999", True),
+        ("plain", "sim:polls:9999", False),
+        ("wan", "sim:polls:1 sim:slow:60", False),
+        ("queue", "sim:polls:1 sim:slow:60", False),
+    ],
+    ids=["dashscope waits", "fal waits", "grsai cannot", "dashscope is at work", "fal is at work"],
+)
+def test_a_job_is_called_off_where_the_vendor_lets_us(
+    tmp_path: Path, capfdbinary: Any, model: str, order: str, cancelled: bool
+) -> None:
+    """V-036, V-052: its id is in the log before the first poll, and once more when it is left"""
+    with open_gateway(tmp_path, FILE) as own, watching(own) as seen:
+        hang_up(own, {"model": model, "prompt": f"Left {order}"}, 0.5)
+        time.sleep(0.5)
+        (task,) = seen.tasks(f"Left {order}")
+        assert task.cancelled is cancelled
+        asked = [each.path for each in seen.exchanges() if each.path.endswith("/cancel")]
+        assert len(asked) == cancelled
+    lines = [json.loads(line) for line in capfdbinary.readouterr().err.splitlines() if line.startswith(b"{")]
+    told = {line["event"]: line for line in lines}
+    assert told["job_accepted"]["task"]["id"] == task.id
+    assert told["job_abandoned"]["task"]["id"] == task.id
+    assert told["job_abandoned"]["cancel_asked"] is cancelled
+
+
+def test_a_word_nobody_knows_is_logged_once(tmp_path: Path, capfdbinary: Any) -> None:
+    """V-047: wan's states reduced to what they are not"""
+    file = HEAD.replace("providers:", "PROFILES\nproviders:").replace(
+        "PROFILES",
+        "profiles:\n  strange:\n    extends: dashscope\n    surfaces: {image: {state: {pending: [PENDING]}}}",
+    ) + (
+        "  strange: {profile: strange, base_url: 'http://SIMULATORS/dashscope', "
+        "keys: [env:VENDOR_KEY], private: true}\n"
+        "models:\n  strange: {targets: [strange/wan2.7-image], poll: {every: 20ms}}\n"
+    )
+    with open_gateway(tmp_path, file) as own:
+        reply = own.client().images.generate(model="strange", prompt="Odd sim:polls:3 sim:slow:0.3")
+        assert decoded((reply.data or ())[0].b64_json or "").width
+    lines = [json.loads(line) for line in capfdbinary.readouterr().err.splitlines() if line.startswith(b"{")]
+    assert [line["state"] for line in lines if line["event"] == "unknown_state"] == ["RUNNING"]
+
+
+def test_a_vendor_in_a_private_network_may_have_its_results_there(gateway: Gateway) -> None:
+    """V-053: `private: true`; that everybody else's are refused is tested with the fetcher"""
+    with watching(gateway) as seen:
+        reply = post(gateway, "images/generations", {"model": "grsai-json", "prompt": "At home"})
+    assert reply.status_code == 200
+    assert len(seen.downloads()) == 1
+
+
+def test_no_log_line_holds_a_prompt_a_key_or_a_signature(tmp_path: Path, capfdbinary: Any) -> None:
+    """V-060, I-053"""
+    file = (
+        HEAD
+        + providers("jlike", "fal")
+        + "models:\n  wan: {targets: [jlike.wan/wan2.7-t2i-plus], poll: {every: 20ms}}\n"
+    )
+    with open_gateway(tmp_path, file) as own:
+        own.client().images.generate(model="wan", prompt="A very private wish " * 20)
+        with pytest.raises(openai.APIStatusError):
+            own.client().images.generate(model="wan", prompt="A very private wish sim:urlexpired")
+    logged = capfdbinary.readouterr().err
+    assert b"job_accepted" in logged
+    assert b"vendor-key-canary" not in logged
+    assert b"private wish" not in logged
+    assert b"Signature" not in logged
+    assert b"iVBORw0KGgo" not in logged
