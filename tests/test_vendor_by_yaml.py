@@ -1,0 +1,176 @@
+"""Vendors nobody shipped, added by YAML alone, against a small server that keeps to its own page."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from proxy.simulators import pictures
+from tests.gateway import open_gateway
+from tests.picture_vendors import GOOD, decoded, post, raises, size_of
+
+PAGE = (Path(__file__).parent.parent / "docs" / "vendors.md").read_text(encoding="utf-8")
+DRAWN = pictures.png(1344, 768, "a door")
+
+HEAD = "version: 1\nkeys: [{name: app, key: env:TEST_KEY}]\n"
+MODEL = """
+providers:
+  paint: {profile: paintco, base_url: "BASE", keys: [env:VENDOR_KEY], private: true}
+models:
+  paint-1: {targets: [paint/paint-1], poll: {every: 20ms}}
+"""
+
+
+class Paintco(BaseHTTPRequestHandler):
+    """The vendor of docs/vendors.md: jobs are busy once, then done, refused or broken by their prompt."""
+
+    seen: ClassVar[list[Any]] = []
+    polls: ClassVar[dict[str, int]] = {}
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers["content-length"]))
+        kind = self.headers["content-type"]
+        if self.headers["authorization"] != "Bearer vendor-key-canary":
+            return self._answer(401, {"error": {"message": "who are you", "code": "key"}})
+        if self.path == "/v2/forms":
+            form = message_from_bytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + raw)
+            parts = [
+                (part.get_param("name", header="content-disposition"), part.get_content_type(), part)
+                for part in form.get_payload()  # type: ignore[union-attr]
+            ]
+            self.seen.append([(name, mime, part.get_payload(decode=True)) for name, mime, part in parts])
+            return self._answer(200, {"picture": self._link()})
+        body = json.loads(raw)
+        self.seen.append(body)
+        if body["prompt"] == "poor":
+            return self._answer(402, {"error": {"message": "pay first", "code": "money"}})
+        return self._answer(200, {"job": {"id": body["prompt"], "state": "new"}})
+
+    def do_GET(self) -> None:
+        if self.path == "/door.png":
+            return self._answer(200, DRAWN, "image/png")
+        prompt = self.path.rpartition("/")[2]
+        self.polls[prompt] = self.polls.get(prompt, 0) + 1
+        if self.polls[prompt] == 1:
+            return self._answer(200, {"job": {"id": prompt, "state": "busy"}})
+        state = {"rude": "refused", "bad": "broken"}.get(prompt, "ok")
+        job: dict[str, Any] = {"id": prompt, "state": state}
+        if state == "ok":
+            job["pictures"] = [{"link": self._link()}] * self.seen[-1]["count"]
+        more = {"error": {"message": "It broke."}} if state == "broken" else {}
+        return self._answer(200, {"job": job, **more})
+
+    def _link(self) -> str:
+        return f"http://{self.headers['host']}/door.png"
+
+    def _answer(self, status: int, body: Any, kind: str = "application/json") -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@contextmanager
+def paintco() -> Iterator[str]:
+    Paintco.seen.clear()
+    Paintco.polls.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Paintco)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+def of_the_page() -> str:
+    found = re.search(r"```yaml\n(profiles:.+?)```", PAGE, re.S)
+    assert found is not None
+    assert len(found[1].splitlines()) <= 22
+    return found[1]
+
+
+def test_the_vendor_of_the_page_works_end_to_end(tmp_path: Path) -> None:
+    """V-056: pictures, sizes, references, failures and refusals, with no line of Python"""
+    with paintco() as base, open_gateway(tmp_path, HEAD + of_the_page() + MODEL.replace("BASE", base)) as own:
+        reply = own.client().images.generate(model="paint-1", prompt="door", size="1792x1024", n=2)
+        assert [size_of(decoded(item.b64_json or "")) for item in reply.data or ()] == [(1344, 768)] * 2
+        assert Paintco.seen == [{"model": "paint-1", "prompt": "door", "ratio": "16:9", "count": 2}]
+        assert Paintco.polls == {"door": 2}
+        urls = ["https://a.example/1.png", "https://a.example/2.png"]
+        edit = post(own, "images/edits", {"model": "paint-1", "prompt": "window", "image_urls": urls})
+        assert edit.status_code == 200
+        assert Paintco.seen[-1]["refs"] == urls
+        (event,) = own.client().images.generate(model="paint-1", prompt="gate", stream=True)
+        assert size_of(decoded(event.b64_json)) == (1344, 768)
+        messages: Any = [{"role": "user", "content": "arch"}]
+        chat: Any = own.client().chat.completions.create(model="paint-1", messages=messages)
+        assert chat.choices[0].message.content[0]["type"] == "image_url"
+        errors = {prompt: raises(own, "paint-1", prompt) for prompt in ("poor", "rude", "bad")}
+        assert {prompt: (error.status_code, error.code) for prompt, error in errors.items()} == {
+            "poor": (429, "insufficient_quota"),
+            "rude": (400, "moderation_blocked"),
+            "bad": (502, "upstream_error"),
+        }
+        assert len(Paintco.seen) == 7
+
+
+FORM = """
+profiles:
+  paintco:
+    surfaces:
+      image:
+        submit:
+          request: POST /v2/forms
+          body: {model: $model, prompt: $prompt, n: $n}
+          files: {"picture[]": $references}
+        result: {images: picture}
+        limits: {references: [file]}
+"""
+
+
+def test_a_vendor_that_wants_a_form_gets_the_files_themselves(tmp_path: Path) -> None:
+    with paintco() as base, open_gateway(tmp_path, HEAD + FORM + MODEL.replace("BASE", base)) as own:
+        files = [
+            ("image[]", ('od"d\r\nname.png', GOOD, "image/png")),
+            ("image[]", ("b.png", DRAWN, "image/png")),
+        ]
+        reply = post(own, "images/edits", data={"model": "paint-1", "prompt": "Straße"}, files=files)
+        assert reply.status_code == 200, reply.text
+    (parts,) = Paintco.seen
+    assert parts == [
+        ("model", "text/plain", b"paint-1"),
+        ("prompt", "text/plain", "Straße".encode()),
+        ("n", "text/plain", b"1"),
+        ("picture[]", "image/png", GOOD),
+        ("picture[]", "image/png", DRAWN),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["{id: job.id", "states: {}"])
+def test_a_mistake_in_it_is_told_with_its_line(tmp_path: Path, wrong: str) -> None:
+    """V-048"""
+    from proxy import config
+
+    text = of_the_page().replace("task: {id: job.id}", f"task: {wrong}")
+    path = tmp_path / "providers.yaml"
+    path.write_text(HEAD + text + MODEL.replace("BASE", "http://127.0.0.1:9"))
+    loaded = config.load(path, {"TEST_KEY": "k", "VENDOR_KEY": "v"})
+    assert loaded.config is None
+    assert any(re.match(r".+providers\.yaml:\d+:\d+: error E\d{3} ", str(each)) for each in loaded.problems)
