@@ -95,7 +95,8 @@ def test_try_shows_progress_to_a_terminal(tmp_path: Path) -> None:
         os.close(ours)
     assert done.returncode == 0, shown
     assert shown.count(b"\r[") >= 3
-    assert b"processing" in shown
+    assert b"processing task-unified-" in shown
+    assert b"job_accepted" not in shown
     assert (tmp_path / "fox.png").exists()
 
 

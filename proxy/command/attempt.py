@@ -6,6 +6,7 @@ import asyncio
 import base64
 import sys
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from proxy import app
 from proxy import config as configuration
 from proxy.errors import ProxyError, RequestError
 from proxy.keys import ClientKey
+from proxy.logs import Log
 from proxy.openai import chat_request
 from proxy.serve import pipeline
 from proxy.serve.house import House
@@ -66,6 +68,8 @@ def _body(model: str, prompt: str, images: list[Path], *, stream: bool) -> dict[
 
 async def _run(application: app.App, body: dict[str, Any], out: Path | None, *, as_json: bool) -> int:
     house = await application.open()
+    if sys.stderr.isatty():  # the progress shows the job's number; lines of the log would break it up
+        house = replace(house, log=Log())
     try:
         return await _ask(house, body, out, as_json=as_json)
     except RequestError as error:
@@ -106,7 +110,12 @@ def _show_progress(job: Job) -> None:
     """One line that is written over while a vendor works."""
     done = round((job.progress or 0) * (1 if (job.progress or 0) > 1 else 100))
     bar = "#" * (done // 5)
-    print(f"\r[{bar:<20}] {done:3}% {job.state or ''}\033[K", end="", file=sys.stderr, flush=True)
+    print(
+        f"\r[{bar:<20}] {done:3}% {job.state or ''} {job.task.get('id', '')}\033[K",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _print(batch: list[Event]) -> None:
