@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
+from proxy.openai.modes import WORDS
 from proxy.simulators import pictures
+from proxy.simulators.server import start
 from tests.gateway import FILE, KEY, Gateway, open_gateway
+from tests.served import serving
 
 LINK = re.compile(r"!\[image\]\((http://[^)\s]+)\)")
 ADDRESS = re.compile(
@@ -119,6 +123,11 @@ def test_the_first_that_names_a_mode_decides(
 
 def test_a_reply_without_pictures_stays_as_it_is(gateway: Gateway) -> None:
     assert draw(gateway, "link", "Hello sim:image:0").choices[0].message.content
+
+
+def test_every_mode_is_described() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "pictures.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([^`]+)` \|", page, re.M)) == set(WORDS)
 
 
 # --- history
@@ -318,3 +327,35 @@ def test_a_folder_that_cannot_be_written_costs_no_picture(tmp_path: Path) -> Non
         (item,) = reply.parse().data or ()
         assert of_data_url(item.url or "") == base64.b64decode(item.b64_json or "")
         assert reply.headers["x-proxy-url-kind"] == "data"
+
+
+# --- who shares the secret
+
+
+def test_an_address_outlives_a_restart(tmp_path: Path) -> None:
+    with open_gateway(tmp_path) as gateway:
+        url = link_in(draw(gateway, "link").choices[0].message.content)
+        data, made_by = png(gateway, url), gateway.base_url
+    with open_gateway(tmp_path) as gateway:
+        assert png(gateway, url.replace(made_by, gateway.base_url)) == data
+
+
+def test_workers_answer_for_each_other(tmp_path: Path) -> None:
+    vendors = start()
+    environment = {"TEST_KEY": KEY, "VENDOR_KEY": "vendor-key", "TEST_NARROW_KEY": "sk-narrow"}
+    file = FILE.replace("http://SIMULATORS", vendors.base_url)
+    try:
+        with serving(tmp_path, file, "--workers", "3", environment=environment) as served:
+            urls, bodies = [], []
+            for _ in range(6):  # a connection each, so that whichever worker is free takes it
+                with openai.OpenAI(base_url=f"{served.base_url}/v1", api_key=KEY, max_retries=0) as client:
+                    made = client.images.generate(model=MODEL, prompt="A cat", response_format="url")
+                    urls.append((made.data or ())[0].url or "")
+            for url in urls * 3:
+                reply = httpx.get(url)
+                assert reply.status_code == 200
+                bodies.append(reply.content)
+            assert {pictures.look(body).width for body in bodies} == {1024}
+    finally:
+        vendors.stop()
+    assert len(list((tmp_path / "state" / "files").iterdir())) == 6 + 1

@@ -158,5 +158,5 @@ async def _here(house: House, batch: list[Event], account: Account) -> list[Even
     """The batch with what a relay gave by address fetched while it is there; nearly always as it is."""
     for event in batch:
         if media.by_address(event):
-            return [await media.here(house, event, account) for event in batch]
+            return list(await asyncio.gather(*(media.here(house, event, account) for event in batch)))
     return batch
