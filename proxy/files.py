@@ -28,6 +28,7 @@ SWEEP_EVERY_S = 600.0
 
 _WINDOW = 1 << 20  # characters of base64 decoded at once; a multiple of 4
 _SECRET_BYTES = 32
+_ABANDONED_S = 3600.0  # after which an unfinished file is nobody's
 _IDENTITY = re.compile(r"[0-9a-f]{32}\Z")
 _SIGNATURE = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 _EXPIRES = re.compile(r"[0-9]{1,12}\Z")
@@ -104,6 +105,8 @@ class FileStore:
                 continue
             with suppress(OSError):  # another worker was quicker
                 stat = entry.stat(follow_symlinks=False)
+                if entry.name.endswith(".part") and time.time() - stat.st_mtime < _ABANDONED_S:
+                    continue  # somebody is writing it; it has the system's time, not ours
                 yield now - stat.st_mtime, stat.st_size, Path(entry.path)
 
     # --- addresses

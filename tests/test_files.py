@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -160,18 +161,27 @@ def test_our_own_address_is_known_again_at_whatever_host(tmp_path: Path, clock: 
 def test_pictures_go_when_they_are_too_old(tmp_path: Path, clock: Clock) -> None:
     files = store(tmp_path, clock)
     old = files.save(Slice.of(b"old"))
-    (tmp_path / "files" / "left-by-a-crash.part").write_bytes(b"half")
-    os.utime(tmp_path / "files" / "left-by-a-crash.part", (clock.now, clock.now))
     clock.now += DAY_S
     young = files.save(Slice.of(b"young"))
     files.sweep()
-    assert names(tmp_path) == {old, young, "left-by-a-crash.part"}
+    assert names(tmp_path) == {old, young}
     clock.now += 1
     files.sweep()
     assert names(tmp_path) == {young}
     assert files.open(old) is None
     assert files.read(old) is None
     assert (tmp_path / "files" / ".secret").exists()
+
+
+def test_an_unfinished_file_goes_only_when_nobody_writes_it(tmp_path: Path) -> None:
+    files = FileStore(tmp_path / "files", ttl_s=1800, max_bytes=10)
+    kept = files.save(Slice.of(b"picture"))
+    for name in ("being-written.part", "left-by-a-crash.part"):
+        (tmp_path / "files" / name).write_bytes(bytes(1000))
+    two_hours_ago = time.time() - 7200
+    os.utime(tmp_path / "files" / "left-by-a-crash.part", (two_hours_ago, two_hours_ago))
+    files.sweep()
+    assert names(tmp_path) == {kept, "being-written.part"}
 
 
 def test_the_oldest_go_first_when_there_are_too_many(tmp_path: Path, clock: Clock) -> None:
