@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.simulators import pictures
-from tests.gateway import Gateway
-from tests.picture_vendors import DATA_URI, GOOD, decoded, of_url, post, raises, size_of, watching
+from tests.gateway import Gateway, open_gateway
+from tests.picture_vendors import DATA_URI, GOOD, HEAD, decoded, of_url, post, raises, size_of, watching
 
 OTHER = pictures.png(32, 32, "another")
 
@@ -85,7 +86,9 @@ def test_a_mask_is_refused_before_anything_is_sent(gateway: Gateway, name: str, 
         pytest.param("evolink", {"prompt": "x" * 2001}, 400, "prompt", id="2001 characters"),
         pytest.param("dashscope", {"image": [DATA_URI] * 10}, 400, None, id="10 pictures at dashscope"),
         pytest.param("grsai-json", {"images": [{"file_id": "file-1"}]}, 400, None, id="file_id"),
-        pytest.param("grsai-json", {"image": "data:image/svg+xml;base64,PHN2Zz48L3N2Zz4="}, 400, None, id="svg"),
+        pytest.param(
+            "grsai-json", {"image": "data:image/svg+xml;base64,PHN2Zz48L3N2Zz4="}, 400, None, id="svg"
+        ),
         pytest.param("grsai-json", {"image": "aGVsbG8="}, 400, None, id="no picture"),
         pytest.param("grsai-json", {"n": 0}, 400, "n", id="n 0"),
         pytest.param("grsai-json", {"n": 11}, 400, "n", id="n 11"),
@@ -149,6 +152,24 @@ def test_what_a_vendor_has_no_field_for_is_named(gateway: Gateway) -> None:
     assert (strict.status_code, strict.json()["error"]["code"]) == (400, "unsupported_parameter")
     assert strict.json()["error"]["param"] in ("style", "background")
     assert seen.exchanges() == []
+
+
+def test_a_callback_is_ours_to_make_and_never_the_vendors(gateway: Gateway) -> None:
+    """V-015: a client's callback address is named as not carried, whatever it points to"""
+    body = {"model": "evolink", "prompt": "A cat", "callback_url": "https://app.example/done"}
+    with watching(gateway) as seen:
+        reply = post(gateway, "images/generations", body)
+    assert "callback_url" in reply.headers["x-proxy-dropped"]
+    assert "callback_url" not in seen.submits()[0].body
+
+
+@pytest.mark.parametrize("name", ["dall-e-3", "gpt-image-1"])
+def test_old_names_of_models_are_aliases_in_the_file(tmp_path: Path, name: str) -> None:
+    """I-051"""
+    models = f"models:\n  banana: {{aliases: [{name}], targets: [google/gemini-3-pro-image]}}\n"
+    with open_gateway(tmp_path, HEAD + models) as own:
+        reply = own.client().images.generate(model=name, prompt="A cat", quality="hd", style="vivid")
+    assert decoded((reply.data or ())[0].b64_json or "").width
 
 
 # --- several pictures
@@ -298,6 +319,21 @@ def test_pictures_of_the_last_turn_beat_those_before(gateway: Gateway) -> None:
     with watching(gateway) as seen:
         gateway.client().chat.completions.create(model="grsai-json", messages=messages)
     assert digests(seen.submits()[0]) == [len(OTHER)]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_two_pictures_of_one_answer_both_arrive(gateway: Gateway, stream: bool) -> None:
+    """I-029: also through the stream helper, which merges by index"""
+    asked: Any = [{"role": "user", "content": "Two owls sim:image:2"}]
+    extra = {"image_output": "images"}
+    chat: Any = gateway.client().chat.completions
+    if stream:
+        with chat.stream(model="google", messages=asked, extra_body=extra) as opened:
+            message = opened.get_final_completion().choices[0].message
+    else:
+        message = chat.create(model="google", messages=asked, extra_body=extra).choices[0].message
+    assert [image["index"] for image in message.images] == [0, 1]
+    assert all(of_url(image["image_url"]["url"]).width for image in message.images)
 
 
 def test_a_size_in_a_chat_is_the_size_of_the_picture(gateway: Gateway) -> None:

@@ -324,6 +324,7 @@ def test_evolink_knows_its_tasks(vendor: httpx.Client) -> None:
 
 
 def test_a_callback_is_repeated_after_1_2_and_4_seconds() -> None:
+    """V-016"""
     """V016: until the first 2xx, at most four calls."""
     waited: list[float] = []
 

@@ -372,6 +372,7 @@ async def test_a_reply_over_the_limit_is_refused_at_the_limit() -> None:
 
 
 async def test_a_compressed_bomb_is_refused_at_the_limit() -> None:
+    """V-054"""
     upstream = Upstream(max_reply_bytes=4 << 20)
     bomb = gzip.compress(b'{"x":"' + b"A" * (256 << 20), 9)
     head = CLOSE + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(bomb)

@@ -44,7 +44,7 @@ async def vary(exchange: Exchange, house: House) -> None:
 
 async def _answer(exchange: Exchange, house: House, operation: Operation) -> None:
     assert exchange.caller is not None
-    request = await _request(exchange, house, operation)
+    request = _awaited(await _request(exchange, house, operation))
     exchange.watch()
     route = house.routes.resolve(request.model, exchange.caller)
     exchange.facts["model"] = route.name
@@ -100,6 +100,12 @@ async def _request(exchange: Exchange, house: House, operation: Operation) -> Im
             if body.get(field) is None:
                 body[field] = value
     return image_request.parse(body, operation)
+
+
+def _awaited(request: ImageRequest) -> ImageRequest:
+    """Every request is waited for here: what asks for another way is named as not carried."""
+    asked = {"callback_url": request.callback_url, "background": request.run_in_background}
+    return replace(request, dropped=(*request.dropped, *(name for name, value in asked.items() if value)))
 
 
 async def _whole(
