@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from proxy.simulators import pictures
+from tests.declared import NAMES, shipped
 from tests.gateway import open_gateway
 from tests.picture_vendors import GOOD, decoded, post, raises, size_of
 
@@ -129,6 +130,32 @@ def test_the_vendor_of_the_page_works_end_to_end(tmp_path: Path) -> None:
             "bad": (502, "upstream_error"),
         }
         assert len(Paintco.seen) == 7
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/vendors.md"])
+def test_the_table_of_vendors_says_what_the_profiles_say(page: str) -> None:
+    """Pictures taken and made per order, tasks and calling off; those that chat have no such limits."""
+    text = (Path(__file__).parent.parent / page).read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `([a-z.]+)` \| (generate[^|]*) \| (.*?) \| .*? \| (\d) \| (.*?) \| (.*?) \|", text, re.M
+    )
+    assert {row[0].split(".")[0] for row in rows} == {*NAMES, "google"}
+    for name, makes, taken, n, answers, called_off in rows:
+        vendor, _, surface = name.partition(".")
+        if "chat" in makes:
+            continue
+        variant = shipped(vendor).surface(surface or None).variant("any", False)
+        forms = {"url": "address", "data_uri": "data", "base64": "data"}
+        assert {word.split(" ")[0] for word in taken.split(", ")} == {
+            forms[form] for form in variant.limits.references
+        } or (taken, variant.limits.references) == ("none", ())
+        assert ("edit" in makes) is bool(variant.limits.references)
+        assert variant.limits.max_references == (
+            int(found[1]) if (found := re.search(r"\((\d+)\)", taken)) else None
+        )
+        assert variant.limits.n == int(n)
+        assert ("task" in answers) is (variant.poll is not None)
+        assert (called_off not in ("no", "-")) is (variant.cancel is not None)
 
 
 FORM = """
