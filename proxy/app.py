@@ -24,7 +24,7 @@ from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
 from proxy.signature_file import SignatureFile
 from proxy.signatures import SignatureMemory
-from proxy.upstream import Fetcher, Upstream
+from proxy.upstream import RESULT_RULES, Fetcher, Upstream
 
 Handler = Callable[[Exchange, House], Awaitable[None]]
 
@@ -135,6 +135,7 @@ class App:
         if self.house is not None:
             await self.house.upstream.close()
             await self.house.fetcher.close()
+            await self.house.results.close()
             self.house.log.flush()
 
     async def _sweep_files(self) -> None:
@@ -260,6 +261,7 @@ def create(
             keys=client_keys(config),
             upstream=upstream,
             fetcher=Fetcher(),
+            results=Fetcher(RESULT_RULES),
             signatures=SignatureMemory(shared=SignatureFile(Path(shared)) if shared else None),
             files=FileStore.of(config.server),
             log=Log.to_stderr(),

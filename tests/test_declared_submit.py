@@ -41,9 +41,9 @@ def test_jlike_wan_as_on_its_page():
             "size": "2K",
             "aspect_ratio": "16:9",
             "n": 1,
-            "seed": 0,
         },
     )
+    assert call.dropped == ("seed",)
 
 
 def test_evolink_as_on_its_page():
@@ -391,6 +391,8 @@ def test_fields_without_a_place_are_named():
         unknown={"steps": 5},
     )
     assert submit("jlike", "wan2.7-t2i-plus", request, "wan").dropped == (
+        "negative_prompt",
+        "seed",
         "background",
         "user",
         "quality",

@@ -84,7 +84,9 @@ class _Reading:
             )
         words = "".join(self.text).strip()
         tail = f" It said: {words[:200]}" if words else ""
-        empty = UpstreamError(ErrorClass.EMPTY, f"The model made no picture.{tail}", code="no_image_generated")
+        empty = UpstreamError(
+            ErrorClass.EMPTY, f"The model made no picture.{tail}", code="no_image_generated"
+        )
         empty.bought = empty.accepted = True  # its words were paid for
         return empty
 

@@ -21,7 +21,8 @@ class House:
     routes: Routes
     keys: ClientKeys
     upstream: Upstream
-    fetcher: Fetcher
+    fetcher: Fetcher  # of what clients name by address
+    results: Fetcher  # of pictures that were paid for: more patient
     signatures: SignatureMemory
     files: FileStore
     log: Log

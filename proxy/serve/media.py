@@ -131,7 +131,7 @@ async def here(house: House, event: Event, account: Account) -> Event:
         return event
     for left in reversed(range(_FETCH_TRIES)):
         try:
-            got = await house.fetcher.fetch(event.url, private=account.private, limit=_RESULT_BYTES)
+            got = await house.results.fetch(event.url, private=account.private, limit=_RESULT_BYTES)
         except RequestError as error:
             if left:
                 continue
