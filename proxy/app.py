@@ -24,7 +24,7 @@ from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
 from proxy.signature_file import SignatureFile
 from proxy.signatures import SignatureMemory
-from proxy.upstream import RESULT_RULES, Fetcher, Upstream
+from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
 
 Handler = Callable[[Exchange, House], Awaitable[None]]
 
@@ -260,7 +260,11 @@ def create(
             routes=Routes.of(config, off, simulated=simulated),
             keys=client_keys(config),
             upstream=upstream,
-            fetcher=Fetcher(),
+            fetcher=Fetcher(
+                FetchRules(
+                    total_s=config.defaults.images.timeout, total_bytes=config.defaults.images.max_total
+                )
+            ),
             results=Fetcher(RESULT_RULES),
             signatures=SignatureMemory(shared=SignatureFile(Path(shared)) if shared else None),
             files=FileStore.of(config.server),

@@ -12,7 +12,6 @@ import orjson
 
 from proxy.errors import ProxyError
 
-
 _FLUSH_S = 0.1  # under load a system call for each line would cost more than making it
 
 

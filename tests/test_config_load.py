@@ -389,7 +389,7 @@ def test_a_file_with_shipped_profiles_is_right(tmp_path: Path) -> None:
     found = loaded(DESIGN, tmp_path, dict.fromkeys(("DRAGOMAN_KEY", "GEMINI_API_KEY", "LAN_KEY"), "k"))
     assert found.config is not None, [str(problem) for problem in found.problems]
     assert set(found.off) == {"jlike", "grsai"}
-    assert codes(found) == ["N107", "N107", "W124"]
+    assert codes(found) == ["N160", "N160", "N107", "N107", "W124"]
 
 
 def test_options_are_those_of_the_profile_and_of_the_wires_it_speaks(tmp_path: Path) -> None:
@@ -449,3 +449,16 @@ def test_the_environment_of_the_process_is_the_default(
     assert config is not None
     assert config.keys[0].key == Secret("k")
     assert os.environ["DRAGOMAN_TEST_KEY"] == "k"
+
+
+def test_a_limit_that_is_not_enforced_says_so(tmp_path: Path) -> None:
+    text = """
+keys:
+  - {name: app, key: env:APP, limits: {requests: 60/min}}
+limits: {everyone: {images: 5/day}}
+"""
+    found = loaded(text, tmp_path, {"APP": "k"}).problems
+    assert [problem.render().rpartition("providers.yaml:")[2] for problem in found] == [
+        "3:31: note N160 keys[0].limits is read, but this version does not enforce it",
+        "4:1: note N160 limits is read, but this version does not enforce it",
+    ]

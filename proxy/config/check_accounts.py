@@ -46,11 +46,23 @@ def check(file: Checked) -> dict[str, str]:
             message = f"{dotted(path)} is a literal secret ({len(text)} characters)"
             hint = "write env:NAME or file:PATH, so that this file can be shared"
             file.report.add("W142", path, message, hint)
+    _not_enforced(file)
     _server(file)
     for name, provider in file.config.providers.items():
         _provider(name, provider, file)
     _client_keys(file)
     return off
+
+
+def _not_enforced(file: Checked) -> None:
+    """What looks like a protection and is none yet must say so itself."""
+    keys = at(file.written, ("keys",))
+    paths: list[Path] = [("limits",), ("defaults", "retry", "budget")]
+    paths += [("keys", number, "limits") for number in range(len(keys) if isinstance(keys, list) else 0)]
+    for path in paths:
+        if at(file.written, path) is not None:
+            message = f"{dotted(path)} is read, but this version does not enforce it"
+            file.report.add("N160", path, message, at_key=True)
 
 
 def _providers_off(file: Checked) -> dict[str, str]:

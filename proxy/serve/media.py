@@ -78,7 +78,17 @@ async def _fetch(
         elif url not in fetched:
             missing.append((url, part.where))
     if missing:
-        for (url, _), got in zip(missing, await house.fetcher.fetch_all(missing), strict=True):
+        rules = house.config.defaults.images
+        if not rules.fetch or len(missing) > rules.max_count:
+            raise RequestError(
+                f"At most {rules.max_count} pictures are fetched for a request; send the others inline."
+                if rules.fetch
+                else "Pictures are not fetched from addresses here; send them inline, as data URLs.",
+                param=missing[rules.max_count if rules.fetch else 0][1],
+                code="invalid_image_url",
+            )
+        fetching = house.fetcher.fetch_all(missing, limit=rules.max_bytes)
+        for (url, _), got in zip(missing, await fetching, strict=True):
             fetched[url] = Picture(got.mime, Slice.of(got.data))
     return wanted
 
