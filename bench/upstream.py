@@ -2,7 +2,7 @@
 
 `POST .../models/{behaviour}:generateContent` answers one small reply; `:streamGenerateContent` streams. The
 model's name says how: `chat`, `paced-COUNT` (one chunk each 10 ms), `burst-COUNT` (as fast as it can),
-`slow-COUNT` (one chunk each 100 ms), `picture-MB`. A chunk's text is the time it was sent, so a reader can tell its age.
+`slow-COUNT` (one chunk each 100 ms), `picture-MB`. A chunk's text is the time it was sent, to tell its age.
 """
 
 from __future__ import annotations

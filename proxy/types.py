@@ -522,8 +522,11 @@ class Reader(Protocol):
         """Read one payload. Raises `errors.UpstreamError` when it is, or holds, an error."""
         ...
 
-    def close(self) -> list[Event]:
-        """The upstream is done. Raises `errors.UpstreamError` when the reply is not complete."""
+    def close(self, complete: bool = True) -> list[Event]:
+        """The upstream is done; `complete` tells whether its bytes alone prove that nothing is missing.
+
+        Raises `errors.UpstreamError` when the reply is not complete.
+        """
         ...
 
 

@@ -229,12 +229,14 @@ def test_an_error_in_mid_stream_is_raised_and_nothing_follows(gateway: Gateway) 
     assert set(seen) == {None}
 
 
+@pytest.mark.parametrize("model", ["gemini-flash", "lan-chat"])
 @pytest.mark.parametrize("order", ["sim:cut:2", "sim:nofinish"])
-def test_a_stream_that_the_upstream_cuts_is_an_error_for_the_client(gateway: Gateway, order: str) -> None:
+def test_a_stream_that_the_upstream_cuts_is_an_error_for_the_client(
+    gateway: Gateway, order: str, model: str
+) -> None:
     """G-189"""
-    reply = post(
-        gateway, hello(messages=[{"role": "user", "content": f"Hi sim:chunks:5 {order}"}], stream=True)
-    )
+    messages = [{"role": "user", "content": f"Hi sim:chunks:5 {order}"}]
+    reply = post(gateway, hello(model=model, messages=messages, stream=True))
     assert "upstream_stream_truncated" in reply.text
     assert "[DONE]" not in reply.text
 

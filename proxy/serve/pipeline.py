@@ -145,7 +145,7 @@ async def _chat(
                 yield await _here(house, batch, account)
             if fault is not None:
                 raise fault
-        batch = reader.close()
+        batch = reader.close(reply.complete)
         recorder.watch(batch)
         if batch:
             yield await _here(house, batch, account)

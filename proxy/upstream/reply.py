@@ -29,6 +29,7 @@ class Reply:
         "_size",
         "_time",
         "_watch",
+        "complete",
         "content_type",
         "status",
     )
@@ -40,6 +41,7 @@ class Reply:
         self._progress = progress
         self._cap = cap
         self._size = 0
+        self.complete = False  # set when all payloads were read and nothing can be missing
         self._fault: Exception | None = None
         self._time = watch.time
         self._watch = watch
@@ -70,8 +72,9 @@ class Reply:
                         yield batch
                     if self._fault is None and decoder.error is not None:
                         raise decoder.error
+                self.complete = decoder is not None and decoder.complete
                 # An answer that proves its own end is whole, also when the connection ends without manners.
-                if self._fault is not None and not (decoder is not None and decoder.complete):
+                if self._fault is not None and not self.complete:
                     raise self._fault
         finally:
             self.drop()

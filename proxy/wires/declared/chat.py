@@ -90,8 +90,8 @@ class _Unwrapping:
         self._charge |= kept_charge(self._variant.billing.keep, payload)
         return self._charged(self._inner.feed(self._body_of(payload)))
 
-    def close(self) -> list[Event]:
-        return self._charged(self._inner.close())
+    def close(self, complete: bool = True) -> list[Event]:
+        return self._charged(self._inner.close(complete))
 
     def _body_of(self, payload: Json) -> Json:
         if any(name in payload for name in self._landmarks):

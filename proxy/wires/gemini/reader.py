@@ -57,7 +57,8 @@ class GeminiReader:
         choice.texts.append(text)
         return [Text(text, choice.index)]
 
-    def close(self) -> list[Event]:
+    def close(self, complete: bool = True) -> list[Event]:
+        """A stream of Gemini's has no terminator, so `complete` says nothing: the finish reasons do."""
         choices = list(self._choices.values())
         events: list[Event] = []
         for choice in choices:
