@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     attempt.add_argument("--simulate", action="store_true")
 
     simulate = commands.add_parser("simulate", parents=[common], help="run the simulated vendors alone")
+    simulate.add_argument("vendor", nargs="?", help="print the address of this one only")
     simulate.add_argument("--port", type=int, default=8090)
     commands.add_parser("schema", parents=[common], help="print the JSON Schema of providers.yaml")
     commands.add_parser("version", parents=[common], help="print the version")
@@ -127,7 +128,7 @@ def _try(options: argparse.Namespace) -> int:
 def _simulate(options: argparse.Namespace) -> int:
     from proxy.command.serve import simulate
 
-    return simulate(options.port)
+    return simulate(options.port, options.vendor)
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -347,6 +347,7 @@ def test_routes_answer_with_and_without_their_prefix(gateway: Gateway, path: str
 
 def test_probes_need_no_key_and_tell_strangers_nothing(gateway: Gateway) -> None:
     assert httpx.get(f"{gateway.base_url}/livez").json() == {"status": "ok"}
+    assert httpx.head(f"{gateway.base_url}/livez").status_code == 200
     assert httpx.get(f"{gateway.base_url}/readyz").json() == {"status": "ok"}
     told = httpx.get(f"{gateway.base_url}/readyz", headers={"x-api-key": KEY}).json()
     assert told["providers"] == {"google": "on", "lan": "on"}

@@ -55,17 +55,21 @@ def serve(
             simulators.stop()
 
 
-def simulate(port: int) -> int:
-    """Run the simulated vendors alone."""
+def simulate(port: int, vendor: str | None = None) -> int:
+    """Run the simulated vendors alone; print the addresses of all, or of one."""
     from proxy.simulators.server import VENDORS, start
+
+    if vendor is not None and vendor not in VENDORS:
+        _say(f"no vendor {vendor!r} is simulated; there are {', '.join(VENDORS)}")
+        return 2
 
     try:
         running = start(port)
     except OSError as error:
         _say(f"cannot listen on 127.0.0.1:{port}: {error.strerror}")
         return 1
-    for vendor in VENDORS:
-        print(f"{vendor:16} {running.url(vendor)}", flush=True)
+    for name in VENDORS if vendor is None else (vendor,):
+        print(f"{name:16} {running.url(name)}", flush=True)
     try:
         running.wait()
     except KeyboardInterrupt:
