@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pybase64
 
+from proxy import base64_text
 from proxy.types import Slice
 
 if TYPE_CHECKING:
@@ -205,6 +206,6 @@ def _create(path: Path) -> BinaryIO:
 
 def _decoded(data: Slice) -> Iterator[bytes]:
     """Window by window, so that a picture is not in memory twice."""
-    raw = memoryview(data.prefix + bytes(data.raw)) if data.prefix else data.raw
+    raw = base64_text.raw(data)
     for start in range(0, len(raw), _WINDOW):
         yield pybase64.b64decode(raw[start : start + _WINDOW], validate=True)

@@ -6,13 +6,10 @@ that is nothing but a data URL or base64 (vendors.md 3, shapes a, b, e and f).
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Callable
 
-import pybase64
-
-from proxy import media_types
+from proxy import base64_text, media_types
 from proxy.types import Slice
 
 Found = tuple[str, Slice | str]
@@ -23,8 +20,6 @@ _HTTP = ("https://", "http://")
 _ADDRESS_MAX = 4096  # characters of a signed address; longer ones are no pictures
 _TITLE_MAX = 512
 _HEADER_MAX = 128  # characters of a data URL before its comma
-_WINDOW = 65_536  # a multiple of 4: every window but the last holds whole base64 groups
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 # The alternative text may be the prompt, but holds no brackets.
 _OPENING = re.compile(r"!\[[^\[\]]{0,512}\]\(\s{0,3}<?")
@@ -41,14 +36,14 @@ def picture(address: str | bytes | memoryview | Slice) -> Found | None:
 
     The type comes from the first bytes, for vendors declare it wrongly. None: it is no picture.
     """
-    raw = _raw(address)
+    raw = base64_text.raw(address)
     head = bytes(raw[:_HEADER_MAX])
     if head[:5].lower() != b"data:":
-        data = standard_base64(raw)
+        data = base64_text.standard(raw)
         mime = media_types.sniff(data.head()) if data is not None else None
         return (mime, data) if data is not None and mime is not None and mime.startswith("image/") else None
     declared, comma = data_url_header(head)
-    data = standard_base64(raw[comma:]) if declared.startswith("image/") else None
+    data = base64_text.standard(raw[comma:]) if declared.startswith("image/") else None
     return None if data is None else (media_types.sniff(data.head()) or declared, data)
 
 
@@ -59,37 +54,6 @@ def data_url_header(head: bytes) -> tuple[str, int]:
     if comma < 0 or "base64" not in (parameter.strip() for parameter in parameters):
         return "", 0
     return mime.strip(), comma + 1
-
-
-def standard_base64(raw: memoryview) -> Slice | None:
-    """The same bytes when they are standard padded base64, a mended copy when nearly, else None."""
-    if _is_standard(raw):
-        return Slice(raw)
-    text = bytes(raw).translate(_URL_SAFE, b" \t\r\n").rstrip(b"=")
-    text += b"=" * (-len(text) % 4)
-    return Slice(text) if _is_standard(memoryview(text)) else None
-
-
-def _is_standard(raw: memoryview) -> bool:
-    """Decode window by window: quicker than looking for strange letters, and holds 48 kB at a time."""
-    size = len(raw)
-    if not size or size % 4:
-        return False
-    try:
-        for start in range(0, size, _WINDOW):
-            window = raw[start : start + _WINDOW]
-            decoded = len(pybase64.b64decode(window, validate=True))
-            if decoded * 4 != len(window) * 3 and start + _WINDOW < size:
-                return False
-    except (binascii.Error, ValueError):
-        return False
-    return True
-
-
-def _raw(value: str | bytes | memoryview | Slice) -> memoryview:
-    if isinstance(value, Slice):
-        return memoryview(value.prefix + bytes(value.raw)) if value.prefix else value.raw
-    return memoryview(_bytes(value) if isinstance(value, str) else value)
 
 
 class MarkdownImages:
@@ -199,7 +163,7 @@ class MarkdownImages:
     # --- inside a picture ----------------------------------------------------------------------------
 
     def _collect(self, pieces: list[bytes | memoryview], text: str | Slice, out: list[str | Found]) -> None:
-        piece = _raw(text)
+        piece = base64_text.raw(text)
         end = bytes(piece).find(b")")
         pieces.append(piece[:end] if end >= 0 else piece)
         if end >= 0:
@@ -264,7 +228,7 @@ class _Bare:
         """All text so far once it cannot be a picture, None while it can."""
         if not self._pieces and isinstance(text, str) and text and text[0] not in _BARE_FIRST:
             return text
-        piece = _raw(text)
+        piece = base64_text.raw(text)
         self._pieces.append(piece)
         if not self._likely:
             start = _text(b"".join(self._pieces)).lstrip()

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. What stands on one floor does not meet, unless `NEIGHBOURS` says so.
 FLOORS: list[set[str]] = [
     {"errors", "types"},
-    {"jsonio", "keys", "logs", "media_types", "signature_file", "signatures"},
+    {"base64_text", "jsonio", "keys", "logs", "media_types", "signature_file", "signatures"},
     {"convert", "markdown_images", "sizes", "spool"},
     {"openai", "upstream", "wires", "simulators"},
     {"config", "tasks"},

@@ -234,10 +234,11 @@ def test_replies_can_be_cut_at_any_place(google: httpx.Client, prompt: str) -> N
 
 
 def test_replies_can_be_slow(google: httpx.Client, running: Running) -> None:
+    """A timer of the loop may fire a millisecond early."""
     began = time.monotonic()
     stream(google, "one two sim:slow:0.1 sim:gap:20")
-    assert time.monotonic() - began >= 0.1 + 0.02 * 3
-    assert (running.log.exchanges()[-1].first_byte_ms or 0) >= 100
+    assert time.monotonic() - began >= 0.1 + 0.02 * 3 - 0.01
+    assert (running.log.exchanges()[-1].first_byte_ms or 0) >= 95
 
 
 # The log ----------------------------------------------------------------------------------------------------

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import pybase64
-
-from proxy import media_types
+from proxy import base64_text, media_types
 from proxy.types import Image, Slice
 
 # Where an object holds its picture, in the order of trust; Gemini's inlineData and OpenAI's image_url nest.
 _KEYS = ("url", "b64_json", "image_url", "image", "inlineData", "inline_data", "data", "base64", "b64")
 _MIME_KEYS = ("mimeType", "mime_type", "content_type")
 _DEEPEST = 4
-_WINDOW = 65_536  # a multiple of 4: every window but the last holds whole base64 groups
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 def coerce_all(values: Iterable[Any]) -> list[Image]:
@@ -40,7 +35,7 @@ def coerce(value: Any, declared: str | None = None, depth: int = _DEEPEST) -> Im
         found = (coerce(one, declared, depth - 1) for one in candidates if one)
         return next((image for image in found if image is not None), None)
     if isinstance(value, Slice):
-        raw = memoryview(value.prefix + bytes(value.raw)) if value.prefix else value.raw
+        raw = base64_text.raw(value)
     elif isinstance(value, str):
         raw = memoryview(value.strip().encode("utf-8", "replace"))
     else:
@@ -59,7 +54,7 @@ def coerce(value: Any, declared: str | None = None, depth: int = _DEEPEST) -> Im
 
 def _of_base64(raw: memoryview, declared: str | None, *, sure: bool = True) -> Image | None:
     """`sure` False: only the bytes can say that this is a picture and not some word."""
-    data = standard_base64(raw)
+    data = base64_text.standard(raw)
     if data is None:
         return None
     mime = media_types.sniff(data.head(media_types.HEAD_BYTES)) or ("" if not sure else _image_type(declared))
@@ -68,27 +63,3 @@ def _of_base64(raw: memoryview, declared: str | None, *, sure: bool = True) -> I
 
 def _image_type(declared: str | None) -> str:
     return declared if declared and declared.startswith("image/") else ""
-
-
-def standard_base64(raw: memoryview) -> Slice | None:
-    """The same bytes when they are standard padded base64, a mended copy when nearly, else None."""
-    if _is_standard(raw):
-        return Slice(raw)
-    text = bytes(raw).translate(_URL_SAFE, b" \t\r\n").rstrip(b"=")
-    text += b"=" * (-len(text) % 4)
-    return Slice(text) if _is_standard(memoryview(text)) else None
-
-
-def _is_standard(raw: memoryview) -> bool:
-    """Decode window by window: quicker than looking for strange letters, and holds 48 kB at a time."""
-    if not len(raw) or len(raw) % 4:
-        return False
-    try:
-        for start in range(0, len(raw), _WINDOW):
-            window = raw[start : start + _WINDOW]
-            decoded = len(pybase64.b64decode(window, validate=True))
-            if decoded * 4 != len(window) * 3 and start + _WINDOW < len(raw):
-                return False
-    except (binascii.Error, ValueError):
-        return False
-    return True
