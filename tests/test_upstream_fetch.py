@@ -1,6 +1,7 @@
 """Pictures by address are downloaded without being sent into our own network."""
 
 import asyncio
+import dataclasses
 import gzip
 import os
 import socket
@@ -404,19 +405,19 @@ async def test_a_slow_server_is_cut_at_the_deadline(fetcher: Fetcher, handler: H
         started = time.monotonic()
         url = f"http://pictures.example:{server.port}/"
         assert await refusal(fetcher, url) == unreachable("pictures.example")
-        assert time.monotonic() - started < 1.5
-        assert await server.until_gone(1)
+        assert time.monotonic() - started < 10
+        assert await server.until_gone(5)
 
 
 async def test_a_name_that_takes_for_ever_to_resolve_is_cut_at_the_deadline() -> None:
     def stuck(host: str, port: int) -> list[str]:
-        time.sleep(1)
+        time.sleep(2)
         return ["127.0.0.1"]
 
     fetcher = Fetcher(FetchRules(connect_s=0.1, total_s=0.2), resolve=stuck)
     started = time.monotonic()
     assert await refusal(fetcher, "http://pictures.example/") == unreachable("pictures.example")
-    assert time.monotonic() - started < 0.8
+    assert time.monotonic() - started < 1.8
     await fetcher.close()
 
 
@@ -526,7 +527,10 @@ async def test_no_more_than_allowed_are_downloaded_at_once() -> None:
     await fetcher.close()
 
 
-async def test_the_first_failure_ends_the_other_downloads_and_names_its_place(fetcher: Fetcher) -> None:
+async def test_the_first_failure_ends_the_other_downloads_and_names_its_place() -> None:
+    patient = dataclasses.replace(RULES, silence_s=30, total_s=30)
+    fetcher = Fetcher(patient, resolve=lambda host, port: ["127.0.0.1"])
+
     async def one_bad(request: Request) -> None:
         if request.head.startswith(b"GET /bad"):
             await request.send(picture(b"nothing"))
@@ -541,8 +545,9 @@ async def test_the_first_failure_ends_the_other_downloads_and_names_its_place(fe
                 [(f"{base}/slow", "here"), (f"{base}/bad", "there"), (f"{base}/bad", "x")]
             )
         assert (caught.value.code, caught.value.param) == ("invalid_image", "there")
-        assert time.monotonic() - started < 0.4
-        assert await server.until_gone(0.5)
+        assert time.monotonic() - started < 10
+        assert await server.until_gone(5)
+    await fetcher.close()
 
 
 async def test_all_files_of_a_request_share_one_limit() -> None:
