@@ -88,7 +88,7 @@ async def _ask(house: House, body: dict[str, Any], out: Path | None, *, as_json:
     for name, value in route.defaults.items():
         body.setdefault(name, value)
     request = chat_request.parse(body)
-    run = Run(route, caller, on_progress=_show_progress if sys.stderr.isatty() else None)
+    run = Run(route, caller, route.order(), on_progress=_show_progress if sys.stderr.isatty() else None)
     seen: list[Event] = []
     async with aclosing(pipeline.batches(house, request, run)) as batches:
         async for batch in batches:

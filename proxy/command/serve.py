@@ -13,7 +13,6 @@ from pathlib import Path
 from proxy import config as configuration
 from proxy.config import Config, Loaded
 
-_HEADER_BYTES = 64 * 1024
 _BACKLOG = 2048
 
 
@@ -39,7 +38,7 @@ def serve(
     _make_a_key_if_there_is_none(config, simulate=simulate)
     host = host or config.server.host
     port = config.server.port if port is None else port
-    if config.auth.mode == "open" and not _is_loopback(host):
+    if config.auth.mode == "open" and not configuration.is_loopback(host):
         _say(f"auth.mode open is refused on {host}: anybody could spend your money. Set auth.mode keys.")
         return 1
     try:
@@ -173,10 +172,6 @@ def _key_to_show(config: Config) -> str | None:
         return "any"
     named = next((key for key in config.keys if key.key is not None), None)
     return None if named is None else "$DRAGOMAN_KEY"
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("127.0.0.1", "::1", "localhost") or host.startswith("127.")
 
 
 def _refuse(loaded: Loaded) -> int:

@@ -57,13 +57,8 @@ async def complete(exchange: Exchange, house: House) -> None:
         link=links.of if links is not None else None,
         audio_format=request.audio.format if request.audio else None,
     )
-    run = Run(
-        route,
-        caller,
-        strict=exchange.header(b"x-proxy-strict") == "true",
-        fallback=exchange.header(b"x-proxy-no-fallback") != "true",
-        links=links,
-    )
+    run = Run.of(exchange, route, stream=request.stream)
+    run.links = links
     try:
         if request.stream:
             await _streamed(exchange, house, request, run, reply)
@@ -118,12 +113,12 @@ async def _streamed(
 
 
 def _calls(request: ChatRequest, run: Run) -> int:
-    """How many upstream calls give the choices the client asked for."""
+    """How many upstream calls give the choices the client asked for, whichever target answers in the end."""
     if request.n == 1:
         return 1
-    first = run.route.order()[0]
-    calls: int = request.n if first.jobs else first.wire.calls_needed(request, first.target)
-    return calls
+    return max(
+        request.n if one.jobs else one.wire.calls_needed(request, one.target) for one in run.candidates
+    )
 
 
 def _batches(house: House, request: ChatRequest, run: Run) -> AsyncGenerator[list[Event], None]:

@@ -24,7 +24,6 @@ from proxy.types import Event, Image, ImageRequest, Usage
 from proxy.upstream.retry import Candidate
 
 _AT_ONCE = 4  # calls side by side for one request
-_PATIENCE_MARGIN_S = 2.0  # our answer must be there before the client's own timeout
 
 # Of several failures the one that tells the client most.
 _TELLING = (ErrorClass.BLOCKED, ErrorClass.BAD_REQUEST)
@@ -48,7 +47,8 @@ async def _answer(exchange: Exchange, house: House, operation: Operation) -> Non
     exchange.watch()
     route = house.routes.resolve(request.model, exchange.caller)
     exchange.facts["model"] = route.name
-    first = route.order()[0]
+    run = Run.of(exchange, route, stream=request.stream)
+    first = run.candidates[0]
     if operation == "variation" and first.jobs and not first.wire.reference_forms(first.target):
         raise RequestError(
             f"The model {request.model!r} takes no pictures.",
@@ -56,12 +56,6 @@ async def _answer(exchange: Exchange, house: House, operation: Operation) -> Non
             code="unsupported_endpoint",
             param="model",
         )
-    run = Run(
-        route,
-        exchange.caller,
-        strict=exchange.header(b"x-proxy-strict") == "true",
-        fallback=exchange.header(b"x-proxy-no-fallback") != "true",
-    )
     links = Links(exchange, house) if request.response_format == "url" else None
     output = Output(request, run, links)
     reply = ImageReplyOptions(
@@ -75,7 +69,6 @@ async def _answer(exchange: Exchange, house: House, operation: Operation) -> Non
             prefix: image_reply.Prefix = "image_edit" if operation == "edit" else "image_generation"
             await _streamed(exchange, house, request, run, output, ImageStreamRenderer(reply, prefix))
         else:
-            run.patience_s = _patience_s(exchange)
             await _whole(exchange, house, request, run, output, reply)
     except UpstreamError as error:
         raise image_reply.moderated(error) from error
@@ -221,7 +214,8 @@ async def _made(house: House, request: ImageRequest, run: Run) -> AsyncGenerator
 def _orders(request: ImageRequest, run: Run) -> list[ImageRequest]:
     orders = []
     done = 0
-    for share in _shares(request, run.route.order()[0]):
+    # As many calls as the target that makes the fewest at once needs: a fallback may have to make them all.
+    for share in max((_shares(request, one) for one in run.candidates), key=len):
         seed = None if request.seed is None else request.seed + done
         orders.append(replace(request, n=share, seed=seed))
         done += share
@@ -234,12 +228,3 @@ def _most_telling(failures: list[UpstreamError]) -> UpstreamError:
             if error.error_class is wanted:
                 return error
     return failures[0]
-
-
-def _patience_s(exchange: Exchange) -> float:
-    """How long the client's SDK says it will wait for a reply that comes whole."""
-    said = exchange.header(b"x-stainless-read-timeout") or ""
-    try:
-        return max(1.0, float(said) - _PATIENCE_MARGIN_S)
-    except ValueError:
-        return float("inf")

@@ -27,7 +27,7 @@ class _Tries:
     __slots__ = ("_attempts", "_house", "_paid", "_run", "attempt", "deadline")
 
     def __init__(self, house: House, request: ChatRequest | ImageRequest, run: Run) -> None:
-        candidates = run.route.order()
+        candidates = run.candidates
         limit = run.route.attempts if run.fallback else 1
         paid = isinstance(request, ImageRequest) or candidates[0].jobs
         total_s = max(one.deadlines.total_s for one in candidates)
@@ -35,7 +35,9 @@ class _Tries:
         self._run = run
         self._paid = paid
         self._attempts = Attempts(candidates, limit, paid=paid)
-        self.deadline = asyncio.get_running_loop().time() + min(run.patience_s, total_s)
+        # A chat that is late is asked again by the client's SDK; a picture would be bought again.
+        allowed_s = min(run.patience_s, total_s) if paid else total_s
+        self.deadline = asyncio.get_running_loop().time() + allowed_s
         self._begin(self._attempts.first())
 
     def _begin(self, attempt: Attempt) -> None:

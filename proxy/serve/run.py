@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
 from proxy.routing import Route
+from proxy.serve.exchange import Exchange
 from proxy.serve.media import Picture
 from proxy.types import Usage
 from proxy.upstream import Deadlines
+from proxy.upstream.retry import Candidate
+
+_PATIENCE_MARGIN_S = 2.0  # our answer must be there before the client's own timeout
 
 if TYPE_CHECKING:
     from proxy.serve.links import Links
@@ -22,7 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Run:
-    """`patience_s` is how long the client itself waits. `size` is how a picture's size was understood.
+    """`candidates` are the route's targets in the order drawn for this request. `patience_s` is how long the
+    client itself waits. `size` is how a picture's size was understood.
 
     `ours` are fields of the request that we see to ourselves where the upstream cannot; `left_to_us` those of
     them that the last attempt's upstream could not carry.
@@ -30,6 +35,7 @@ class Run:
 
     route: Route
     caller: ClientKey
+    candidates: tuple[Candidate, ...]
     strict: bool = False
     fallback: bool = True
     patience_s: float = math.inf
@@ -45,6 +51,19 @@ class Run:
     links: Links | None = None
     on_progress: Callable[[Job], None] | None = None
 
+    @classmethod
+    def of(cls, exchange: Exchange, route: Route, *, stream: bool) -> Run:
+        """What the request's headers say of how it shall go."""
+        assert exchange.caller is not None
+        return cls(
+            route,
+            exchange.caller,
+            route.order(),
+            strict=exchange.header(b"x-proxy-strict") == "true",
+            fallback=exchange.header(b"x-proxy-no-fallback") != "true",
+            patience_s=math.inf if stream else _patience_s(exchange),
+        )
+
     def note_dropped(self, names: tuple[str, ...]) -> None:
         """Remember what is not carried. In strict mode that is a 400, before anything is sent."""
         self.left_to_us = self.ours.intersection(names)
@@ -55,6 +74,15 @@ class Run:
                 param=self.dropped[0],
                 code="unsupported_parameter",
             )
+
+
+def _patience_s(exchange: Exchange) -> float:
+    """How long the client's SDK says it will wait for a reply that comes whole."""
+    said = exchange.header(b"x-stainless-read-timeout") or ""
+    try:
+        return max(1.0, float(said) - _PATIENCE_MARGIN_S)
+    except ValueError:
+        return math.inf
 
 
 def within(allowed: Deadlines, deadline: float) -> Deadlines:
