@@ -2,6 +2,9 @@
 
 import base64
 import os
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -9,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy import jsonio
+from proxy.serve.exchange import Exchange
 from proxy.spool import SPOOL_OVER, JsonSpool, forget
 from proxy.types import Slice
 from proxy.upstream.payloads import decoder_for
+
+pytestmark = pytest.mark.anyio
 
 BIG = base64.b64encode(os.urandom(SPOOL_OVER)).decode()
 
@@ -80,3 +86,26 @@ def test_a_streamed_picture_is_read_however_it_is_cut(step: int, end: bytes) -> 
     found += decoder.close()
     assert decoder.error is None
     assert [orjson.loads(written(one)) for one in found] == events
+
+
+def rss_file_kb() -> int:
+    """Memory that is mapped from files."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssFile:")[2].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+async def test_a_picture_that_was_sent_does_not_stay_in_memory() -> None:
+    raw = b'{"data":"' + b"iVBORw0KGgo" + b"A" * (16 << 20) + b'"}'
+    picture = spooled(raw).value()["data"].raw
+    sent = 0
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        nonlocal sent
+        sent += len(bytes(message.get("body", b"")))
+
+    exchange = Exchange({"headers": []}, send, send)  # type: ignore[arg-type]
+    before = rss_file_kb()
+    await exchange.write([picture])
+    assert sent == len(picture)
+    assert rss_file_kb() - before < 4096
