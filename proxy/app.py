@@ -14,16 +14,16 @@ from pathlib import Path
 from proxy import config as configuration
 from proxy.config import Config
 from proxy.errors import RequestError
-from proxy.files import SWEEP_EVERY_S, FileStore
+from proxy.fronts.openai import error_reply
 from proxy.keys import ClientKey, ClientKeys
 from proxy.logs import Log
-from proxy.openai import error_reply
-from proxy.routing import Routes
+from proxy.memory.signature_file import SignatureFile
+from proxy.memory.signatures import SignatureMemory
+from proxy.routing.routes import Routes
 from proxy.serve import chat, files, images, info
 from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
-from proxy.signature_file import SignatureFile
-from proxy.signatures import SignatureMemory
+from proxy.store.files import SWEEP_EVERY_S, FileStore
 from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
 
 Handler = Callable[[Exchange, House], Awaitable[None]]

@@ -4,7 +4,7 @@
     ├── RequestError           the client's request is wrong (4xx)
     └── UpstreamError          the vendor refused, failed or fell silent; has an `ErrorClass`
 
-Only `openai/error_reply.py` turns one into JSON.
+Only a front turns one into JSON.
 """
 
 from __future__ import annotations

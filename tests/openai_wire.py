@@ -17,8 +17,8 @@ from proxy.types import (
     TextPart,
     ToolCall,
 )
-from proxy.wires.openai_chat import OpenAIChatWire
-from proxy.wires.openai_chat.reader import ChatReader
+from proxy.wires.openai import OpenAIChatWire
+from proxy.wires.openai.reader import ChatReader
 
 HELLO = ChatRequest("alias", (Message("user", (TextPart("Hi"),)),))
 

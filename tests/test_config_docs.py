@@ -82,7 +82,7 @@ def test_an_option_of_a_wire_is_described(option: str) -> None:
 
 
 # Where a wire's folder is called otherwise, and files that read a tool's own options.
-_FOLDERS = {"gemini": "gemini", "openai": "openai_chat"}
+_FOLDERS = {"gemini": "gemini", "openai": "openai"}
 _OTHER_OPTIONS = {"tools.py"}
 
 

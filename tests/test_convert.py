@@ -14,8 +14,8 @@ import openai
 import pytest
 from PIL import Image as Pillow
 
-from proxy import convert
-from proxy.media_types import sniff
+from proxy.pictures import convert
+from proxy.pictures.media_types import sniff
 from proxy.simulators import pictures
 from proxy.simulators.server import Running, start
 from proxy.types import Slice

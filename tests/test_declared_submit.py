@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import RequestError
-from proxy.sizes import SizePolicy, implied_tier
+from proxy.pictures.sizes import SizePolicy, implied_tier
 from proxy.types import Slice
 from tests.declared import JPEG, PNG, asked, by_data, by_url, shipped, submit, target, wire
 

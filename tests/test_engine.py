@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.tasks.job import Engine, Job
+from proxy.tasks.engine import Engine, Job
 from proxy.types import Call
 from proxy.upstream import Account, Deadlines
 from proxy.wires.declared import Done

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from proxy.config import Config
 from proxy.config.models import Server
 from proxy.config.secrets import Secret
-from proxy.files import FileStore, folder_of
+from proxy.store.files import FileStore, folder_of
 from proxy.types import Slice
 
 DAY_S = 24 * 3600

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import RequestError
-from proxy.openai import chat_request
+from proxy.fronts.openai.chat import request as chat_request
 from proxy.types import Json, Target
 from proxy.wires.gemini import GeminiWire
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import orjson
 import pytest
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import UpstreamError
 from proxy.types import (
     Audio,

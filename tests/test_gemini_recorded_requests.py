@@ -13,8 +13,8 @@ import jsonschema
 import orjson
 import pytest
 
-from proxy import jsonio
-from proxy.openai import chat_request
+from proxy.codec import jsonio
+from proxy.fronts.openai.chat import request as chat_request
 from proxy.types import ChatRequest, Json, MediaPart, Message, Slice, Target
 from proxy.wires.gemini import GeminiWire
 from proxy.wires.gemini.openapi import OpenApi

@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from proxy.openai.modes import WORDS
+from proxy.fronts.openai.chat.modes import WORDS
 from proxy.simulators import pictures
 from proxy.simulators.server import start
 from tests.gateway import FILE, KEY, Gateway, open_gateway

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.markdown_images import Found, MarkdownImages, picture
+from proxy.pictures.markdown_images import Found, MarkdownImages, picture
 from proxy.types import Slice
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(240))).decode()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media_types import EXTENSIONS, is_truncated, sniff
+from proxy.pictures.media_types import EXTENSIONS, is_truncated, sniff
 
 FTYP = b"\x00\x00\x00\x1cftyp"
 

@@ -11,8 +11,8 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.openai import chat_request
-from proxy.openai.chat_reply import ReplyOptions, StreamRenderer, whole
+from proxy.fronts.openai.chat import request as chat_request
+from proxy.fronts.openai.chat.reply import ReplyOptions, StreamRenderer, whole
 from proxy.types import (
     Audio,
     Citation,

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import completion_create_params as sdk
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import RequestError
-from proxy.openai import chat_request, parameters
+from proxy.fronts.openai.chat import parameters
+from proxy.fronts.openai.chat import request as chat_request
 from proxy.types import (
     AudioOptions,
     BuiltinTool,

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from proxy.errors import POLICIES, ErrorClass, ProxyError, RequestError, UpstreamError
-from proxy.openai import error_reply
+from proxy.fronts.openai import error_reply
 
 
 def rendered(error: BaseException, request_id: str = "") -> tuple[int, dict[bytes, bytes], Any]:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from openai.types import ImageGenCompletedEvent, ImagesResponse
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.openai import image_reply, pixels
-from proxy.openai.image_reply import ImageReplyOptions, ImageStreamRenderer
+from proxy.fronts.openai.images import reply as image_reply
+from proxy.fronts.openai.images.reply import ImageReplyOptions, ImageStreamRenderer
+from proxy.pictures import pixels
 from proxy.types import Event, Extra, Finish, Image, Refusal, Slice, Started, Text, Usage
 
 

@@ -15,9 +15,9 @@ from openai.types import image_create_variation_params, image_edit_params, image
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartParser
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import RequestError
-from proxy.openai import image_request
+from proxy.fronts.openai.images import request as image_request
 from proxy.types import FormFile, ImageOptions, ImageRequest, MediaPart, Slice
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))

@@ -6,9 +6,10 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import RequestError
-from proxy.openai import chat_request, data_url
+from proxy.fronts.openai import data_url
+from proxy.fronts.openai.chat import request as chat_request
 from proxy.types import FunctionCall, MediaPart, Message, Part, Slice, TextPart
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) + b"\xff\xef\xbe"

@@ -3,8 +3,8 @@
 import orjson
 from openai.types import Model as SdkModel
 
-from proxy.openai import models_reply
-from proxy.openai.models_reply import Model
+from proxy.fronts.openai import models_reply
+from proxy.fronts.openai.models_reply import Model
 
 NANO = Model("nano-banana", "google", 1, {"modalities": ["image"], "id": "never"})
 PLAIN = Model("flash", "dragoman")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import RequestError
-from proxy.openai import modes
+from proxy.fronts.openai.chat import modes
 
 ALL: dict[str, Any] = {
     "body": "parts",

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.openai import chat_request, image_request
+from proxy.fronts.openai.chat import request as chat_request
+from proxy.fronts.openai.images import request as image_request
 from tests.shared import FIXTURES, needs_fixtures
 
 pytestmark = needs_fixtures

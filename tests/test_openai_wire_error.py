@@ -10,7 +10,7 @@ import pytest
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Target
-from proxy.wires.openai_chat import OpenAIChatWire
+from proxy.wires.openai import OpenAIChatWire
 
 WIRE = OpenAIChatWire()
 TARGET = Target("relay", "m", "openai")

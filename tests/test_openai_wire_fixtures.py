@@ -11,7 +11,7 @@ import pytest
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Event, Finish, FinishReason, Json, Started, Target, Usage
-from proxy.wires.openai_chat import OpenAIChatWire
+from proxy.wires.openai import OpenAIChatWire
 from tests.openai_wire import calls, events, reasoning, text
 from tests.shared import FIXTURES, needs_fixtures
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.types import ChatRequest, FunctionCall, Json, MediaPart, Message, Slice, Target, TextPart
-from proxy.wires.openai_chat import OpenAIChatWire
+from proxy.wires.openai import OpenAIChatWire
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20))
 IMAGE = MediaPart("image", Slice(PNG), mime="image/png")

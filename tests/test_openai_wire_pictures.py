@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Finish, Image, Json, Slice, Started, Text, Usage
-from proxy.wires.openai_chat.request import makes_pictures
+from proxy.wires.openai.request import makes_pictures
 from tests.openai_wire import HELLO, delta, events, pictures, reader, text, whole
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(100))).decode()

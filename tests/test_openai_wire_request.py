@@ -20,7 +20,7 @@ from proxy.types import (
     Thinking,
     ToolChoice,
 )
-from proxy.wires.openai_chat import OpenAIChatWire
+from proxy.wires.openai import OpenAIChatWire
 
 WIRE = OpenAIChatWire()
 HELLO = (Message("user", (TextPart("Hi"),)),)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.types import Json, Usage
-from proxy.wires.openai_chat import usage
+from proxy.wires.openai import usage
 from tests.openai_wire import delta, events, whole
 
 CASES: dict[str, tuple[Json, Usage]] = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxy import config as configuration
-from proxy.providers import opened
+from proxy.routing.providers import opened
 
 _FILE = """
 version: 1

@@ -3,9 +3,9 @@
 import pytest
 
 from proxy.errors import POLICIES, ErrorClass, UpstreamError
+from proxy.routing.attempts import Attempt, Attempts, Candidate, KeyPool
 from proxy.types import Target
 from proxy.upstream import Account, Deadlines
-from proxy.upstream.retry import Attempt, Attempts, Candidate, KeyPool
 
 
 class Clock:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.signature_file import SignatureFile
-from proxy.signatures import SignatureMemory, SignatureRecorder
+from proxy.memory.signature_file import SignatureFile
+from proxy.memory.signatures import SignatureMemory, SignatureRecorder
 from proxy.types import ChatRequest, FunctionCall, Image, MediaPart, Message, Slice, Text, TextPart, ToolCall
 
 GOOGLE = "https://google.example/v1beta"

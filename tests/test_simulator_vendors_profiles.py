@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.simulators.exchange import Exchange, Log
 from proxy.simulators.vendors import MAKERS
 from tests.declared import asked, by_data, by_url, submit

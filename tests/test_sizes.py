@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import RequestError
-from proxy.sizes import Size, SizePolicy, choose, implied_tier, parse, resolve
+from proxy.pictures.sizes import Size, SizePolicy, choose, implied_tier, parse, resolve
 from proxy.types import ImageOptions
 
 TEN = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")

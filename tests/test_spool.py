@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy import jsonio
+from proxy.codec import jsonio
+from proxy.codec.spool import SPOOL_OVER, JsonSpool, forget
 from proxy.serve.exchange import Exchange
-from proxy.spool import SPOOL_OVER, JsonSpool, forget
 from proxy.types import Slice
 from proxy.upstream.payloads import decoder_for
 

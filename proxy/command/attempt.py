@@ -15,13 +15,13 @@ import orjson
 from proxy import app
 from proxy import config as configuration
 from proxy.errors import ProxyError, RequestError
+from proxy.fronts.openai.chat import request as chat_request
 from proxy.keys import ClientKey
 from proxy.logs import Log
-from proxy.openai import chat_request
 from proxy.serve import pipeline
 from proxy.serve.house import House
 from proxy.serve.run import Run
-from proxy.tasks.job import Job
+from proxy.tasks.engine import Job
 from proxy.types import Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
 
 

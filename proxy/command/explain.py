@@ -11,13 +11,13 @@ import orjson
 
 from proxy import config as configuration
 from proxy.errors import ProxyError
+from proxy.fronts.openai.chat import request as chat_request
 from proxy.keys import ClientKey
-from proxy.openai import chat_request
-from proxy.routing import Route, Routes
+from proxy.routing.attempts import Candidate
+from proxy.routing.routes import Route, Routes
 from proxy.serve import adapt
 from proxy.serve.body import read_json
 from proxy.types import Call, ChatRequest, Slice
-from proxy.upstream.retry import Candidate
 
 
 def explain(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.types import FormFile, Slice
 

@@ -8,9 +8,11 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from proxy.errors import RequestError
-from proxy.openai import chat_reply, chat_request, modes
-from proxy.openai.chat_stream import StreamRenderer
-from proxy.openai.reply_parts import LINKED, ReplyOptions
+from proxy.fronts.openai.chat import modes
+from proxy.fronts.openai.chat import reply as chat_reply
+from proxy.fronts.openai.chat import request as chat_request
+from proxy.fronts.openai.chat.reply_parts import LINKED, ReplyOptions
+from proxy.fronts.openai.chat.stream import StreamRenderer
 from proxy.serve import pipeline
 from proxy.serve.body import read_json
 from proxy.serve.exchange import Exchange

@@ -13,9 +13,9 @@ from random import getrandbits
 from time import perf_counter
 from typing import Any
 
+from proxy.codec.spool import forget
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
-from proxy.spool import forget
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -6,7 +6,7 @@ import asyncio
 import re
 
 from proxy.errors import RequestError
-from proxy.media_types import EXTENSIONS, HEAD_BYTES, sniff
+from proxy.pictures.media_types import EXTENSIONS, HEAD_BYTES, sniff
 from proxy.serve.exchange import Exchange, Header
 from proxy.serve.house import House
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from proxy.config import Config
 from proxy.errors import ProxyError
-from proxy.files import FileStore
 from proxy.keys import ClientKeys
 from proxy.logs import Log
-from proxy.routing import Routes
+from proxy.memory.signatures import SignatureMemory
+from proxy.routing.routes import Routes
 from proxy.serve.exchange import Exchange
-from proxy.signatures import SignatureMemory
+from proxy.store.files import FileStore
 from proxy.upstream import Fetcher, Upstream
 
 

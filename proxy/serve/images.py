@@ -9,9 +9,11 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
-from proxy.openai import image_reply, image_request
-from proxy.openai.image_reply import ImageReplyOptions, ImageStreamRenderer
-from proxy.openai.image_request import Operation
+from proxy.fronts.openai.images import reply as image_reply
+from proxy.fronts.openai.images import request as image_request
+from proxy.fronts.openai.images.reply import ImageReplyOptions, ImageStreamRenderer
+from proxy.fronts.openai.images.request import Operation
+from proxy.routing.attempts import Candidate
 from proxy.serve import pipeline
 from proxy.serve.body import read_form, read_json
 from proxy.serve.exchange import Exchange
@@ -21,7 +23,6 @@ from proxy.serve.output import Output
 from proxy.serve.run import Run
 from proxy.serve.stream import EventStream
 from proxy.types import Event, Image, ImageRequest, Usage
-from proxy.upstream.retry import Candidate
 
 _AT_ONCE = 4  # calls side by side for one request
 

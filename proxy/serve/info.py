@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import RequestError
-from proxy.openai import models_reply
-from proxy.routing import Route
+from proxy.fronts.openai import models_reply
+from proxy.routing.routes import Route
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
 

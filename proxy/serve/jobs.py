@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.routing.attempts import Attempt
 from proxy.serve import media
 from proxy.serve.house import House
 from proxy.serve.run import Run, within
-from proxy.tasks.job import Engine, Job
+from proxy.tasks.engine import Engine, Job
 from proxy.types import Event, Finish, ImageRequest, Started, Text, Usage
 from proxy.upstream import Account
-from proxy.upstream.retry import Attempt
 from proxy.wires.declared import DeclaredWire, Done
 
 _calling_off: set[asyncio.Task[None]] = set()  # the loop keeps only weak references to tasks

@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from proxy import convert
 from proxy.errors import ErrorClass, RequestError, UpstreamError
-from proxy.media_types import HEAD_BYTES, sniff
+from proxy.pictures import convert
+from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.serve.house import House
 from proxy.types import ChatRequest, Event, Image, ImageRequest, MediaPart, Message, Slice, iter_media
 from proxy.upstream import Account

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from proxy import convert
-from proxy.media_types import HEAD_BYTES, sniff
+from proxy.pictures import convert
+from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.serve.links import Links
 from proxy.serve.run import Run
 from proxy.types import Event, Image, ImageRequest

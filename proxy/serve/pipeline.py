@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from proxy.errors import UpstreamError
+from proxy.memory.signatures import SignatureRecorder
+from proxy.routing.attempts import Attempt, Attempts
 from proxy.serve import adapt, media
 from proxy.serve.house import House
 from proxy.serve.run import Run, within
-from proxy.signatures import SignatureRecorder
 from proxy.types import ChatRequest, Event, ImageRequest
 from proxy.upstream import Account
-from proxy.upstream.retry import Attempt, Attempts
 
 _SAME_TARGET_PAUSE_S = 0.25
 

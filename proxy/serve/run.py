@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
-from proxy.routing import Route
+from proxy.routing.attempts import Candidate
+from proxy.routing.routes import Route
 from proxy.serve.exchange import Exchange
 from proxy.serve.media import Picture
 from proxy.types import Usage
 from proxy.upstream import Deadlines
-from proxy.upstream.retry import Candidate
 
 _PATIENCE_MARGIN_S = 2.0  # our answer must be there before the client's own timeout
 
 if TYPE_CHECKING:
     from proxy.serve.links import Links
-    from proxy.tasks.job import Job
+    from proxy.tasks.engine import Job
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from proxy.errors import RequestError
-from proxy.media_types import HEAD_BYTES, sniff
+from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.upstream.guard import PrivateAddressError
 from proxy.upstream.transport import FAULTS
 

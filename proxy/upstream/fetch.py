@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.errors import RequestError
-from proxy.media_types import is_truncated
+from proxy.pictures.media_types import is_truncated
 from proxy.upstream.guard import is_public
 
 if TYPE_CHECKING:

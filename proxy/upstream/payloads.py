@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Protocol
 
-from proxy import jsonio
-from proxy.spool import JsonSpool
+from proxy.codec import jsonio
+from proxy.codec.spool import JsonSpool
 from proxy.types import Json
 from proxy.upstream.sse import PayloadError, SSEDecoder, invalid, objects, truncated
 

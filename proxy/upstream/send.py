@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from aiohttp import ClientResponse, ClientTimeout
 from yarl import URL
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call
 from proxy.upstream import forms

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from proxy import jsonio
-from proxy.spool import SPOOL_OVER, JsonSpool
+from proxy.codec import jsonio
+from proxy.codec.spool import SPOOL_OVER, JsonSpool
 from proxy.types import Json
 
 _BOM = b"\xef\xbb\xbf"

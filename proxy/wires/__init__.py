@@ -19,7 +19,7 @@ def chat_wire(name: str) -> Wire:
 
         return GeminiWire()
     if name == "openai":
-        from proxy.wires.openai_chat import OpenAIChatWire
+        from proxy.wires.openai import OpenAIChatWire
 
         return OpenAIChatWire()
     raise KeyError(name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import UpstreamError
 from proxy.types import Call, ChatRequest, Event, Json, Reader, Target, Usage, Wire
 from proxy.wires.declared import failures

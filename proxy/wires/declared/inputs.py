@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxy import media_types, sizes
 from proxy.errors import RequestError
+from proxy.pictures import media_types, sizes
 from proxy.types import FormFile, ImageRequest, MediaPart, Slice, Target
 from proxy.wires.declared.sections import Limits
 from proxy.wires.declared.template import ABSENT, Node

@@ -10,7 +10,7 @@ import jmespath
 import jmespath.exceptions
 import jmespath.functions
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.wires.declared.problems import Problems, Where
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from proxy import base64_text, media_types
+from proxy.codec import base64_text
+from proxy.pictures import media_types
 from proxy.types import Image, Slice
 
 # Where an object holds its picture, in the order of trust; Gemini's inlineData and OpenAI's image_url nest.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.errors import ErrorClass
-from proxy.sizes import TIERS, SizePolicy
+from proxy.pictures.sizes import TIERS, SizePolicy
 from proxy.types import Usage
 from proxy.wires.declared import problems as read
 from proxy.wires.declared.paths import Path, Paths, read_path, read_paths

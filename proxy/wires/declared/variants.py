@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.sizes import SizePolicy
+from proxy.pictures.sizes import SizePolicy
 from proxy.wires.declared import problems as read
 from proxy.wires.declared import sections
 from proxy.wires.declared.paths import Path, Paths

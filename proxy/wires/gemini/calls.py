@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.types import Call, ChatRequest, FunctionTool, Json
 from proxy.wires.gemini.lenient import dict_of, dicts_of
 

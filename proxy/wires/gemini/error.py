@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy import jsonio
+from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Json, Target
 from proxy.wires.gemini.lenient import dicts_of

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from proxy import sizes
 from proxy.errors import RequestError
+from proxy.pictures import sizes
 from proxy.types import ChatRequest, Json, ResponseFormat, Thinking
 from proxy.wires.gemini.models import Model, Thought
 from proxy.wires.gemini.openapi import OpenApi

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.errors import RequestError
-from proxy.media_types import HEAD_BYTES, sniff
+from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.types import Json, MediaPart, Slice
 
 # What clients and file systems call a type -> what Google calls it. `audio/mpeg` is accepted too; the

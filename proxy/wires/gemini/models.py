@@ -12,7 +12,7 @@ from typing import Any, Literal
 import orjson
 import yaml
 
-from proxy.sizes import SizePolicy
+from proxy.pictures.sizes import SizePolicy
 from proxy.types import Json
 
 _FILE = "gemini-models.yaml"

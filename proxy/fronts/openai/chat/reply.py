@@ -1,0 +1,221 @@
+"""Renders events as OpenAI chat completions: `whole` as one JSON object, `StreamRenderer` as chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.codec import jsonio
+from proxy.fronts.openai.chat import reply_parts
+from proxy.fronts.openai.chat.reply_parts import Ending, Piece, ReplyOptions
+from proxy.fronts.openai.chat.stream import StreamRenderer
+from proxy.types import (
+    Audio,
+    Citation,
+    Event,
+    Extra,
+    Finish,
+    Image,
+    Joined,
+    Json,
+    Logprobs,
+    Reasoning,
+    Refusal,
+    Slice,
+    Started,
+    Text,
+    ToolCall,
+    Usage,
+)
+
+__all__ = ["ReplyOptions", "StreamRenderer", "whole"]
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str
+    name: str
+    arguments: list[str] = field(default_factory=list)
+    signature: str | None = None
+
+
+@dataclass(slots=True)
+class _Choice(Ending):
+    content: list[str | Image] = field(default_factory=list)  # in the order of generation
+    reasoning: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
+    calls: dict[int, _Call] = field(default_factory=dict)
+    logprobs: list[Json] = field(default_factory=list)
+
+
+def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
+    """Render a complete reply as JSON, in pieces to be written one after the other.
+
+    Raises `UpstreamError` when the events hold no choice or one that is not finished.
+    """
+    started: Started | None = None
+    counted = Usage()
+    choices: dict[int, _Choice] = {}
+    for event in events:
+        if isinstance(event, Started):
+            started = started or event
+        elif isinstance(event, Usage):
+            counted = event
+        else:
+            choice = choices.get(event.choice)
+            if choice is None:
+                choice = choices[event.choice] = _Choice()
+            _collect(choice, event, reply)
+    if not choices:
+        raise reply_parts.empty_reply()
+    identity = reply_parts.reply_id(started, reply)
+    body: Json = {
+        "id": identity,
+        "object": "chat.completion",
+        "created": reply_parts.created(started, reply),
+        "model": reply.model,
+        "choices": [_choice(index, choices[index], reply, identity) for index in sorted(choices)],
+        "usage": reply_parts.usage(counted, reply),
+        "system_fingerprint": None,
+    }
+    if counted.service_tier is not None:
+        body["service_tier"] = counted.service_tier
+    return jsonio.dumps(body)
+
+
+def _collect(choice: _Choice, event: Event, reply: ReplyOptions) -> None:
+    match event:
+        case Text():
+            choice.content.append(event.text)
+            choice.signature = event.signature or choice.signature
+        case Reasoning():
+            choice.reasoning.append(event.text)
+        case Image():
+            choice.content.append(event)
+            if reply.image_mode not in reply_parts.LISTED:
+                choice.signature = event.signature or choice.signature
+        case ToolCall():
+            _collect_call(choice, event, reply.legacy_functions)
+        case Refusal():
+            choice.refusal.append(event.text)
+            choice.refused = True
+        case Audio():
+            choice.audio.append(event)
+        case Citation():
+            choice.citations.append(event)
+        case Logprobs():
+            choice.logprobs += event.content
+        case Extra():
+            choice.add_extra(event)
+        case Finish():
+            choice.finish = event
+
+
+def _collect_call(choice: _Choice, event: ToolCall, legacy: bool) -> None:
+    choice.called = True
+    call = choice.calls.get(event.index)
+    if call is None:
+        identity = reply_parts.call_id(event, (known.id for known in choice.calls.values()))
+        call = choice.calls[event.index] = _Call(identity, event.name)
+    call.arguments.append(event.arguments)
+    if call.signature is None:
+        call.signature = event.signature
+        if legacy and call is next(iter(choice.calls.values())):  # `function_call` has no room for it
+            choice.signature = event.signature or choice.signature
+
+
+def _choice(index: int, choice: _Choice, reply: ReplyOptions, identity: str) -> Json:
+    finish = choice.finished()
+    if unsaid := choice.unsaid_refusal():
+        choice.refusal.append(unsaid)
+    found: Json = {
+        "index": index,
+        "message": _message(choice, reply, identity),
+        "logprobs": {"content": choice.logprobs, "refusal": None} if choice.logprobs else None,
+        "finish_reason": choice.reason(reply.legacy_functions),
+    }
+    if finish.native is not None:
+        found["native_finish_reason"] = finish.native
+    return found
+
+
+def _message(choice: _Choice, reply: ReplyOptions, identity: str) -> Json:
+    images = [piece for piece in choice.content if isinstance(piece, Image)]
+    message: Json = {
+        "role": "assistant",
+        "content": _with_images(choice, reply) if images else _text(choice),
+        "refusal": "".join(choice.refusal) or None,
+    }
+    if choice.reasoning:
+        message["reasoning_content"] = "".join(choice.reasoning)
+    if images and reply.image_mode in ("images", "images+link"):
+        message["images"] = [
+            reply_parts.image_entry(image, index, reply.vendor) for index, image in enumerate(images)
+        ]
+    if choice.audio:
+        message["audio"] = reply_parts.audio(choice.audio, reply, identity)
+    if choice.citations:
+        message["annotations"] = [reply_parts.annotation(citation) for citation in choice.citations]
+    message |= _calls(choice, reply)
+    if extra := choice.extra_content(reply.vendor):
+        message["extra_content"] = extra
+    return message
+
+
+def _text(choice: _Choice) -> str | None:
+    """`""` when nothing was said, null when something else was given instead."""
+    text = "".join(piece for piece in choice.content if isinstance(piece, str))
+    return text or (None if choice.calls or choice.audio or choice.refusal else "")
+
+
+def _with_images(choice: _Choice, reply: ReplyOptions) -> Any:
+    if reply.image_mode == "images":
+        return "".join(piece for piece in choice.content if isinstance(piece, str))
+    if reply.image_mode == "parts":
+        return _parts(choice, reply)
+    pieces: list[str | Slice] = []
+    wrote = after_image = False
+    for piece in choice.content:
+        if isinstance(piece, str):
+            if piece:
+                pieces += ("\n\n", piece) if after_image else (piece,)
+                wrote, after_image = True, False
+            continue
+        shown = reply_parts.markdown(piece, reply, "\n\n" if wrote else "")
+        pieces += (shown,) if isinstance(shown, str) else shown.pieces
+        wrote = after_image = True
+    return Joined(*pieces)
+
+
+def _parts(choice: _Choice, reply: ReplyOptions) -> list[Json]:
+    parts: list[Json] = []
+    for piece in choice.content:
+        if isinstance(piece, Image):
+            parts.append(reply_parts.image_part(piece, reply.vendor))
+        elif piece:
+            if parts and parts[-1]["type"] == "text":
+                parts[-1]["text"] += piece
+            else:
+                parts.append({"type": "text", "text": piece})
+    return parts
+
+
+def _calls(choice: _Choice, reply: ReplyOptions) -> Json:
+    if not choice.calls:
+        return {}
+    calls = [choice.calls[index] for index in choice.calls]
+    if reply.legacy_functions:
+        first = calls[0]
+        return {"function_call": {"name": first.name, "arguments": "".join(first.arguments) or "{}"}}
+    return {
+        "tool_calls": [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": "".join(call.arguments) or "{}"},
+                **reply_parts.signed(reply.vendor, call.signature),
+            }
+            for call in calls
+        ]
+    }

@@ -1,0 +1,230 @@
+"""The pieces of a chat reply that look the same whole and streamed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Literal
+
+import orjson
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts.openai.chat.modes import Mode
+from proxy.types import Audio, Citation, Extra, Finish, Image, Joined, Json, Slice, Started, ToolCall, Usage
+
+Piece = bytes | memoryview
+Link = Callable[[Image], str | None]
+
+# Modes that write pictures into the text, and modes that list them (streamed, `parts` is a list too).
+INLINE: frozenset[Mode] = frozenset(("markdown", "link", "images+link"))
+LISTED: frozenset[Mode] = frozenset(("images", "parts", "images+link"))
+LINKED: frozenset[Mode] = frozenset(("link", "images+link"))  # their pictures need an address
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyOptions:
+    """What the client asked of the reply's shape.
+
+    `id` is used when the upstream gives none (empty: random). `link` gives a stored picture's address;
+    where it is or returns None a data URL is written. `vendor` names the object in `extra_content` that
+    holds signatures. `audio_format` is what the client wants raw PCM wrapped in. `vendor_charge` adds the
+    vendor's own charge to the usage.
+    """
+
+    model: str
+    created: int
+    id: str = ""
+    include_usage: bool = False
+    image_mode: Mode = "images"
+    stream_images: Literal["end", "immediate"] = "end"
+    legacy_functions: bool = False
+    link: Link | None = None
+    vendor: str = "google"
+    audio_format: str | None = None
+    vendor_charge: bool = False
+
+
+@dataclass(slots=True)
+class Ending:
+    """What a choice gathers until it ends, whichever way it is sent."""
+
+    citations: list[Citation] = field(default_factory=list)
+    audio: list[Audio] = field(default_factory=list)
+    extra: dict[str, Json] = field(default_factory=dict)
+    signature: str | None = None
+    refused: bool = False
+    called: bool = False
+    finish: Finish | None = None
+
+    def add_extra(self, event: Extra) -> None:
+        self.extra.setdefault(event.vendor, {}).update(event.values)
+
+    def extra_content(self, vendor: str) -> Json:
+        if self.signature is None:
+            return dict(self.extra)
+        return {**self.extra, vendor: {**self.extra.get(vendor, {}), "thought_signature": self.signature}}
+
+    def finished(self) -> Finish:
+        """The finish, which a complete reply has. We never invent a `stop`."""
+        if self.finish is None:
+            raise UpstreamError(
+                ErrorClass.INTERNAL,
+                "The upstream ended its reply before it was complete.",
+                code="upstream_stream_truncated",
+            )
+        return self.finish
+
+    def reason(self, legacy: bool) -> str:
+        """A call in an early chunk and a plain stop in a later one is a call."""
+        reason = self.finished().reason
+        if reason in ("stop", "tool_calls", "function_call"):
+            called = "function_call" if legacy else "tool_calls"
+            return called if self.called else "stop"
+        return reason
+
+    def unsaid_refusal(self) -> str | None:
+        """Why a filtered reply is missing or short, when nobody said it; never an empty answer."""
+        finish = self.finished()
+        if finish.reason != "content_filter" or self.refused:
+            return None
+        native = f" ({finish.native})" if finish.native else ""
+        return finish.message or f"The reply was blocked by the upstream content filter{native}."
+
+
+def empty_reply() -> UpstreamError:
+    return UpstreamError(ErrorClass.EMPTY, "The upstream answered without a reply.")
+
+
+def reply_id(started: Started | None, reply: ReplyOptions) -> str:
+    found = (started.id if started is not None else None) or reply.id or token_hex(12)
+    return found if found.startswith("chatcmpl-") else f"chatcmpl-{found}"
+
+
+def created(started: Started | None, reply: ReplyOptions) -> int:
+    return (started.created if started is not None else None) or reply.created
+
+
+def call_id(event: ToolCall, taken: Iterable[str]) -> str:
+    """The upstream's id; a random one if it gave none, or gave it twice."""
+    return event.id if event.id and event.id not in taken else f"call_{token_hex(12)}"
+
+
+def signed(vendor: str, signature: str | None) -> Json:
+    """`extra_content` of one call or picture, as a member to merge in."""
+    if signature is None:
+        return {}
+    return {"extra_content": {vendor: {"thought_signature": signature}}}
+
+
+def address(image: Image) -> str | Slice:
+    """A data URL that is not copied, or the address the vendor gave."""
+    if image.data is None:
+        return image.url or ""
+    mime = orjson.dumps(image.mime or "image/png")[1:-1]
+    return Slice(image.data.raw, b"data:" + mime + b";base64," + image.data.prefix)
+
+
+def image_part(image: Image, vendor: str) -> Json:
+    part: Json = {"type": "image_url", "image_url": {"url": address(image)}}
+    return part | signed(vendor, image.signature)
+
+
+def image_entry(image: Image, index: int, vendor: str) -> Json:
+    """An entry of `images`. Without distinct indexes openai-python's stream helper fails or joins URLs."""
+    entry: Json = {"type": "image_url", "index": index, "image_url": {"url": address(image)}}
+    return entry | signed(vendor, image.signature)
+
+
+def markdown(image: Image, reply: ReplyOptions, before: str) -> str | Joined:
+    """One picture as markdown text, `before` it a blank line or nothing."""
+    found: str | Slice | None = None
+    if reply.image_mode in LINKED:
+        found = (reply.link(image) if reply.link is not None else None) or image.url
+    if found is None:
+        found = address(image)
+    if isinstance(found, str):
+        return f"{before}![image]({found})"
+    return Joined(f"{before}![image](", found, ")")
+
+
+def annotation(citation: Citation) -> Json:
+    return {
+        "type": "url_citation",
+        "url_citation": {
+            "start_index": citation.start,
+            "end_index": citation.end,
+            "url": citation.url,
+            "title": citation.title,
+        },
+    }
+
+
+def usage(counted: Usage, reply: ReplyOptions) -> Json:
+    """Totals always add up, and `cached_tokens` and `reasoning_tokens` are always numbers: the OpenRouter
+    provider of the AI SDK refuses a whole reply otherwise."""
+    prompt: Json = {
+        "cached_tokens": counted.cached,
+        "text_tokens": counted.prompt_text,
+        "image_tokens": counted.prompt_image,
+        "audio_tokens": counted.prompt_audio,
+    }
+    completion: Json = {
+        "reasoning_tokens": counted.reasoning,
+        "text_tokens": counted.completion_text,
+        "image_tokens": counted.completion_image,
+        "audio_tokens": counted.completion_audio,
+    }
+    found: Json = {
+        "prompt_tokens": counted.prompt,
+        "completion_tokens": counted.completion,
+        "total_tokens": counted.prompt + counted.completion,
+        "prompt_tokens_details": _known(prompt),
+        "completion_tokens_details": _known(completion),
+    }
+    if counted.images and not counted.completion:
+        found["images"] = counted.images  # sold by the picture: there are no tokens to tell of
+    if counted.estimated:
+        found["estimated"] = True
+    if reply.vendor_charge and counted.vendor is not None:
+        found["vendor"] = counted.vendor
+    return found
+
+
+def audio(pieces: list[Audio], reply: ReplyOptions, identity: str) -> Json:
+    """`message.audio`. It cannot be referred to later, so it expires when it is made."""
+    return {
+        "id": f"audio_{identity.removeprefix('chatcmpl-')}",
+        "data": _sound(pieces, reply.audio_format),
+        "expires_at": reply.created,
+        "transcript": "".join(piece.transcript for piece in pieces),
+    }
+
+
+def needs_header(piece: Audio, audio_format: str | None) -> bool:
+    """True for raw samples that the client wants as a WAV file."""
+    return audio_format == "wav" and piece.mime.lower().startswith(("audio/l16", "audio/pcm"))
+
+
+def _sound(pieces: list[Audio], audio_format: str | None) -> Slice:
+    wrap = needs_header(pieces[0], audio_format)
+    if len(pieces) == 1 and not wrap:
+        return pieces[0].data
+    samples = b"".join(piece.data.decode() for piece in pieces)
+    return Slice.of(_wave_header(pieces[0].mime, len(samples)) + samples if wrap else samples)
+
+
+def _wave_header(mime: str, size: int) -> bytes:
+    """44 bytes for 16-bit mono; Gemini names the rate in the type: `audio/L16;codec=pcm;rate=24000`."""
+    rate = 24_000
+    for parameter in mime.split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name.lower() == "rate" and value.isdecimal():
+            rate = int(value)
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
+    return struct.pack("<4sI4s", b"RIFF", 36 + size, b"WAVE") + form + struct.pack("<4sI", b"data", size)
+
+
+def _known(details: Json) -> Json:
+    return {name: count for name, count in details.items() if count is not None}

@@ -1,0 +1,183 @@
+"""`tools`, `tool_choice` and their legacy forms: functions, and tools the vendor runs itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from proxy.fronts.openai import checks
+from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
+
+Tool = FunctionTool | BuiltinTool
+
+# `type` words of OpenAI's Responses tools and of Gemini gateways. OpenAI adds dates to some of them
+# (web_search_preview_2025_03_11), so a word also matches with `_20...` behind it.
+_BUILTIN_TYPES: dict[str, str] = {
+    "web_search": "web_search",
+    "web_search_preview": "web_search",
+    "google_search": "web_search",
+    "googleSearch": "web_search",
+    "url_context": "url_context",
+    "urlContext": "url_context",
+    "code_interpreter": "code_execution",
+    "code_execution": "code_execution",
+    "codeExecution": "code_execution",
+    "file_search": "file_search",
+    "computer_use": "computer_use",
+    "computer_use_preview": "computer_use",
+    "google_maps": "maps",
+    "googleMaps": "maps",
+    "openrouter:web_search": "web_search",
+}
+
+# Gemini's own spelling, an object without `type`: {"googleSearch": {}}.
+_NATIVE_KEYS: dict[str, str] = {
+    "google_search": "web_search",
+    "googleSearch": "web_search",
+    "url_context": "url_context",
+    "urlContext": "url_context",
+    "code_execution": "code_execution",
+    "codeExecution": "code_execution",
+    "file_search": "file_search",
+    "fileSearch": "file_search",
+    "computer_use": "computer_use",
+    "computerUse": "computer_use",
+    "google_maps": "maps",
+    "googleMaps": "maps",
+}
+
+# new-api's convention: a function of this name without parameters means the built-in tool.
+_NAMED_LIKE_BUILTIN: dict[str, str] = {
+    "googleSearch": "web_search",
+    "urlContext": "url_context",
+    "codeExecution": "code_execution",
+}
+
+_MODES: dict[str, Literal["auto", "none", "required"]] = {
+    "auto": "auto",
+    "none": "none",
+    "required": "required",
+}
+
+
+def parse(value: Any, path: str = "tools") -> tuple[Tool, ...]:
+    return tuple(_tool(item, f"{path}[{index}]") for index, item in enumerate(checks.array(value, path)))
+
+
+def parse_functions(value: Any) -> tuple[Tool, ...]:
+    """The legacy `functions`."""
+    entries = checks.objects(value, "functions")
+    return tuple(_function(item, f"functions[{index}]") for index, item in enumerate(entries))
+
+
+def web_search(options: Any) -> BuiltinTool:
+    """`web_search_options` asks for the search tool."""
+    return BuiltinTool("web_search", checks.mapping(options, "web_search_options"))
+
+
+def parse_choice(value: Any, tools: Iterable[Tool]) -> ToolChoice:
+    path = "tool_choice"
+    if isinstance(value, str):
+        return ToolChoice(_MODES[checks.one_of(*_MODES)(value, path)])
+    choice = checks.mapping(value, path)
+    sort = choice.get("type")
+    if sort == "function" or sort == "tool":  # Anthropic's word, which other vendors take here too
+        holder, where = _inner(choice, "function", path)
+        return ToolChoice("required", _declared([holder.get("name")], where + ".name", tools))
+    if sort == "allowed_tools":
+        return _allowed(choice, tools)
+    if sort == "custom":
+        raise checks.invalid(f"{path}.type", "custom tools are not supported.", "unsupported_value")
+    if isinstance(sort, str) and sort in _MODES:
+        return ToolChoice(_MODES[sort])
+    raise checks.invalid_value(f"{path}.type", sort, ("function", "allowed_tools"))
+
+
+def parse_legacy_choice(value: Any, tools: Iterable[Tool]) -> ToolChoice:
+    """The legacy `function_call`."""
+    if isinstance(value, str):
+        return ToolChoice(_MODES[checks.one_of("none", "auto")(value, "function_call")])
+    choice = checks.mapping(value, "function_call")
+    return ToolChoice("required", _declared([choice.get("name")], "function_call.name", tools))
+
+
+def _tool(value: Any, path: str) -> Tool:
+    item = checks.mapping(value, path)
+    sort = item.get("type")
+    if sort == "function":
+        function, where = _inner(item, "function", path)
+        return _function(function, where)
+    if sort is None:
+        return _native(item, path)
+    if sort == "custom":
+        raise checks.invalid(f"{path}.type", "custom tools are not supported.", "unsupported_value")
+    kind = _builtin_type(sort) if isinstance(sort, str) else None
+    if kind is None:
+        raise checks.invalid_value(f"{path}.type", sort, ("function", *_BUILTIN_TYPES))
+    return BuiltinTool(kind, {key: option for key, option in item.items() if key != "type"})
+
+
+def _native(item: Json, path: str) -> Tool:
+    for key, kind in _NATIVE_KEYS.items():
+        if key in item:
+            options = item[key]
+            if options is None:
+                options = {}
+            return BuiltinTool(kind, checks.mapping(options, f"{path}.{key}"), native=True)
+    if isinstance(item.get("function"), dict):
+        return _function(item["function"], f"{path}.function")
+    raise checks.missing(f"{path}.type")
+
+
+def _inner(item: Json, key: str, path: str) -> tuple[Json, str]:
+    """The object under `key`, or `item` itself in the Responses API's flat form."""
+    if item.get(key) is not None:
+        return checks.mapping(item[key], f"{path}.{key}"), f"{path}.{key}"
+    if "name" in item:
+        return item, path
+    raise checks.missing(f"{path}.{key}")
+
+
+def _function(function: Json, path: str) -> Tool:
+    name = checks.required_string(function.get("name"), f"{path}.name")
+    description, strict = function.get("description"), function.get("strict")
+    parameters = function.get("parameters")
+    if parameters == "":
+        parameters = None
+    if parameters is not None:
+        checks.mapping(parameters, f"{path}.parameters")
+    if not parameters and name in _NAMED_LIKE_BUILTIN:
+        return BuiltinTool(_NAMED_LIKE_BUILTIN[name])
+    return FunctionTool(
+        name,
+        None if description is None else checks.string(description, f"{path}.description"),
+        parameters,
+        strict is not None and checks.boolean(strict, f"{path}.strict"),
+    )
+
+
+def _allowed(choice: Json, tools: Iterable[Tool]) -> ToolChoice:
+    holder, path = choice, "tool_choice"
+    if choice.get("allowed_tools") is not None:
+        path = "tool_choice.allowed_tools"
+        holder = checks.mapping(choice["allowed_tools"], path)
+    mode = checks.one_of("auto", "required")(holder.get("mode"), f"{path}.mode")
+    names: list[str] = []
+    for index, item in enumerate(checks.objects(holder.get("tools"), f"{path}.tools")):
+        if item.get("type", "function") != "function":
+            continue  # a built-in tool cannot be named in any wire we know; declaring it allows it
+        inner, where = _inner(item, "function", f"{path}.tools[{index}]")
+        names += _declared([inner.get("name")], f"{where}.name", tools)
+    return ToolChoice(_MODES[mode], tuple(names))
+
+
+def _declared(names: list[Any], path: str, tools: Iterable[Tool]) -> tuple[str, ...]:
+    declared = {tool.name for tool in tools if isinstance(tool, FunctionTool)}
+    for name in names:
+        if checks.required_string(name, path) not in declared:
+            raise checks.invalid(path, f"{name!r} is not among the functions in 'tools'.")
+    return tuple(names)
+
+
+def _builtin_type(word: str) -> str | None:
+    return _BUILTIN_TYPES.get(word.partition("_20")[0])

@@ -1,0 +1,261 @@
+"""Content parts of a message: OpenAI's own, the Responses API's that leak into chat, extensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from proxy.errors import RequestError
+from proxy.fronts.openai import checks, data_url, signed
+from proxy.types import Json, MediaKind, MediaPart, Part, Slice, TextPart
+
+# `Notes` collects documented fields that have no place in our types.
+Notes = set[str]
+
+_DETAILS = ("auto", "low", "medium", "high", "original", "ultra_high")
+
+# OpenAI documents wav and mp3; the others are what Gemini reads besides.
+_AUDIO_MIMES: dict[str, str] = {
+    "wav": "audio/wav",
+    "mp3": "audio/mp3",
+    "mpeg": "audio/mp3",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "opus": "audio/ogg",
+    "aac": "audio/aac",
+    "aiff": "audio/aiff",
+    "pcm16": "audio/pcm",
+    "webm": "audio/webm",
+    "m4a": "audio/mp4",
+}
+
+# What a file's name says when nothing else does.
+_FILE_MIMES: dict[str, str] = {
+    "pdf": "application/pdf",
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "csv": "text/csv",
+    "html": "text/html",
+    "json": "application/json",
+    "xml": "text/xml",
+}
+
+_SCHEMES = ("http", "https", "gs")
+
+
+def part(value: Any, path: str, notes: Notes) -> Part:
+    """Read one element of a `content` array."""
+    if isinstance(value, str | Slice):
+        return TextPart(str(value))
+    item = checks.mapping(value, path)
+    sort = item.get("type")
+    if sort == "text" and len(item) == 2:
+        return TextPart(checks.string(item.get("text"), f"{path}.text"))
+    if sort is None:
+        sort = next((name for name in _PARTS if name in item), None)
+        if sort is None:
+            raise checks.missing(f"{path}.type")
+    read = _PARTS.get(sort) if isinstance(sort, str) else None
+    if read is None:
+        raise checks.invalid_value(f"{path}.type", sort, DOCUMENTED_PARTS)
+    if item.get("prompt_cache_breakpoint") is not None:
+        notes.add("messages[].content[].prompt_cache_breakpoint")
+    return read(item, path)
+
+
+def media(
+    kind: MediaKind, address: Any, where: str, signature: str | None = None, **fields: Any
+) -> MediaPart:
+    """A media part from an address: a data URL, http(s), `gs://`, or bare base64 of a known kind of file."""
+    if not isinstance(address, str | Slice):
+        raise checks.missing(where) if address is None else checks.invalid_type(where, "a string", address)
+    if isinstance(address, str):
+        address = address.strip()
+    if data_url.is_data_url(address):
+        mime, data = data_url.read(address, where)
+        fields["mime"] = mime or fields.get("mime")
+        return MediaPart(kind, data, where=where, signature=signature, **fields)
+    if not address:
+        raise checks.invalid(where, "empty string.", "empty_string")
+    if isinstance(address, str) and address[:8].partition(":")[0].lower() in _SCHEMES:
+        return MediaPart(kind, url=address, where=where, signature=signature, **fields)
+    if isinstance(address, str) and "://" in address[:32]:
+        raise _bad_address(where)
+    bare = data_url.bare_base64(address, where)
+    if bare is None:
+        raise _bad_address(where)
+    return MediaPart(kind, bare, where=where, signature=signature, **fields)
+
+
+def history_image(value: Any, path: str) -> MediaPart:
+    """An entry of an assistant message's `images`, as we or others sent it out."""
+    if isinstance(value, str | Slice):
+        return media("image", value, path)
+    return _image(checks.mapping(value, path), path)
+
+
+def _text(item: Json, path: str) -> TextPart:
+    return TextPart(checks.string(item.get("text"), f"{path}.text"), signed.of_part(item))
+
+
+def _refusal(item: Json, path: str) -> TextPart:
+    return TextPart(checks.string(item.get("refusal"), f"{path}.refusal"))
+
+
+def _image(item: Json, path: str) -> MediaPart:
+    """`image_url` as an object or, as many clients write it, a string; a `file_id` beside it instead."""
+    holder = item.get("image_url")
+    where = f"{path}.image_url"
+    detail = item.get("detail")
+    if isinstance(holder, dict):
+        detail = holder.get("detail", detail)
+        address, where = holder.get("url"), f"{where}.url"
+    elif holder is None and item.get("file_id") is not None:
+        file_id = checks.required_string(item["file_id"], f"{path}.file_id")
+        return MediaPart("image", file_id=file_id, where=f"{path}.file_id", signature=signed.of_part(item))
+    else:
+        address = holder
+    if detail is not None:
+        detail = checks.one_of(*_DETAILS)(detail, where.removesuffix(".url") + ".detail")
+    return media("image", address, where, signed.of_part(item), detail=detail)
+
+
+def _block(item: Json, path: str) -> MediaPart:
+    """`image` blocks of LangChain and Anthropic, which come back as history: `url`, or base64 in `data`."""
+    if item.get("image_url") is not None:
+        return _image(item, path)
+    where, holder = path, item
+    if item.get("source") is not None:
+        where = f"{path}.source"
+        holder = checks.mapping(item["source"], where)
+    field = next((name for name in ("url", "base64", "data") if holder.get(name) is not None), "url")
+    mime = holder.get("mime_type", holder.get("media_type"))
+    if mime is not None:
+        mime = checks.string(mime, f"{where}.mime_type")
+    return media("image", holder.get(field), f"{where}.{field}", signed.of_part(item), mime=mime)
+
+
+def _audio(item: Json, path: str) -> MediaPart:
+    where = f"{path}.input_audio"
+    holder = _holder(item, "input_audio", where)
+    data, sound = holder.get("data"), holder.get("format")
+    mime = None
+    if sound is not None:
+        mime = _AUDIO_MIMES[checks.one_of(*_AUDIO_MIMES)(sound, f"{where}.format")]
+    where += ".data"
+    if not isinstance(data, str | Slice):
+        raise checks.missing(where) if data is None else checks.invalid_type(where, "a string", data)
+    if data_url.is_data_url(data):
+        declared, clean = data_url.read(data, where)
+        return MediaPart("audio", clean, mime=declared or mime, where=where)
+    return MediaPart("audio", data_url.base64(data, where), mime=mime, where=where)
+
+
+def _file(item: Json, path: str) -> MediaPart:
+    """`file` with `file_data` or `file_id`; `input_file` has its keys one level higher, or `file_url`."""
+    where = f"{path}.file" if "file" in item else path
+    holder = checks.mapping(item["file"], where) if "file" in item else item
+    filename = holder.get("filename")
+    if filename is not None:
+        filename = checks.string(filename, f"{where}.filename")
+    mime = holder.get("format") or holder.get("mime_type")
+    if mime is not None:
+        mime = checks.string(mime, f"{where}.format").partition(";")[0].strip().lower()
+    if mime is None and filename:
+        mime = _FILE_MIMES.get(filename.rpartition(".")[2].lower())
+    data = holder.get("file_data")
+    if data is not None:
+        return _file_data(data, f"{where}.file_data", mime, filename)
+    if holder.get("file_url") is not None:
+        return media("file", holder["file_url"], f"{where}.file_url", mime=mime, filename=filename)
+    if holder.get("file_id") is not None:
+        file_id = checks.required_string(holder["file_id"], f"{where}.file_id")
+        return MediaPart("file", file_id=file_id, mime=mime, filename=filename, where=f"{where}.file_id")
+    raise RequestError(
+        f"Invalid '{where}': give 'file_data' or 'file_id'.", param=where, code="missing_required_parameter"
+    )
+
+
+def _file_data(data: Any, where: str, mime: str | None, filename: str | None) -> MediaPart:
+    if not isinstance(data, str | Slice):
+        raise checks.invalid_type(where, "a string", data)
+    if data_url.is_data_url(data):
+        declared, clean = data_url.read(data, where)
+        return MediaPart("file", clean, mime=declared or mime, filename=filename, where=where)
+    return MediaPart("file", data_url.base64(data, where), mime=mime, filename=filename, where=where)
+
+
+def _video(item: Json, path: str) -> MediaPart:
+    """The `video_url` extension; frame rate and cut are read beside the address."""
+    where = f"{path}.video_url"
+    holder = item.get("video_url")
+    settings = {name: item[name] for name in _VIDEO_SETTINGS if item.get(name) is not None}
+    if isinstance(holder, dict):
+        settings |= {name: holder[name] for name in _VIDEO_SETTINGS if holder.get(name) is not None}
+        mime = holder.get("format") or holder.get("mime_type")
+        address, where = holder.get("url"), f"{where}.url"
+    else:
+        address, mime = holder, None
+    return media(
+        "video",
+        address,
+        where,
+        video=_video_settings(settings, path),
+        mime=None if mime is None else checks.string(mime, f"{path}.video_url.format"),
+    )
+
+
+_OFFSET = "a duration such as '10s' or a number of seconds"
+_VIDEO_SETTINGS: dict[str, str] = {
+    "fps": "fps",
+    "start_offset": "start_offset",
+    "startOffset": "start_offset",
+    "end_offset": "end_offset",
+    "endOffset": "end_offset",
+}
+
+
+def _video_settings(settings: Json, path: str) -> Mapping[str, Any]:
+    found: Json = {}
+    for spelling, value in settings.items():
+        name = _VIDEO_SETTINGS[spelling]
+        where = f"{path}.video_url.{spelling}"
+        if isinstance(value, str) and name != "fps":
+            found[name] = value
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[name] = value if name == "fps" else f"{value}s"
+        else:
+            raise checks.invalid_type(where, "a decimal" if name == "fps" else _OFFSET, value)
+    return found
+
+
+def _holder(item: Json, name: str, where: str) -> Json:
+    if item.get(name) is None:
+        raise checks.missing(where)
+    return checks.mapping(item[name], where)
+
+
+def _bad_address(where: str) -> RequestError:
+    return RequestError(
+        f"Invalid '{where}': expected an http(s) address or a base64 data URL.",
+        param=where,
+        code="invalid_url",
+    )
+
+
+DOCUMENTED_PARTS = ("text", "image_url", "input_audio", "file", "video_url", "refusal")
+
+_PARTS: dict[str, Callable[[Json, str], Part]] = {
+    "text": _text,
+    "image_url": _image,
+    "input_audio": _audio,
+    "file": _file,
+    "video_url": _video,
+    "refusal": _refusal,
+    "input_text": _text,
+    "output_text": _text,
+    "input_image": _image,
+    "image": _block,
+    "input_file": _file,
+    "input_video": _video,
+}

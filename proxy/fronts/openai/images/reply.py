@@ -1,0 +1,236 @@
+"""Renders events as replies of the Images API: one `ImagesResponse`, or a stream of `completed` events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.codec import jsonio
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts.openai import error_reply
+from proxy.fronts.openai.chat import reply_parts
+from proxy.fronts.openai.chat.reply_parts import Link, Piece
+from proxy.pictures import media_types, pixels
+from proxy.types import Event, Extra, Finish, Image, Json, Refusal, Text, Usage
+
+Prefix = Literal["image_generation", "image_edit"]
+
+_DATA_URL_KIND = ((b"x-proxy-url-kind", b"data"),)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReplyOptions:
+    """What the client asked of the reply's shape.
+
+    `link` gives a stored picture's address, `url_passthrough` allows the vendor's own; without either a
+    data URL is the last resort. `text_as_prompt` shows the text that came with a picture as
+    `revised_prompt`. `legacy_moderation` brings back the error of the DALL-E era.
+    """
+
+    created: int
+    response_format: str | None = None
+    link: Link | None = None
+    url_passthrough: bool = False
+    safety_identifier: str | None = None
+    text_as_prompt: bool = False
+    legacy_moderation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A whole reply and the headers that belong to it."""
+
+    body: list[Piece]
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _Reading:
+    """What the events said, picture by picture."""
+
+    def __init__(self) -> None:
+        self.images: list[Image] = []
+        self.usage = Usage()
+        self.revised: str | None = None
+        self.text: list[str] = []
+        self.refusal: list[str] = []
+        self.finish: Finish | None = None
+
+    def add(self, event: Event) -> None:
+        match event:
+            case Image():
+                self.images.append(event)
+            case Usage():
+                self.usage = event
+            case Text():
+                self.text.append(event.text)
+            case Refusal():
+                self.refusal.append(event.text)
+            case Extra():
+                revised = event.values.get("revised_prompt")
+                self.revised = revised if isinstance(revised, str) and revised else self.revised
+            case Finish():
+                # Of several choices the one that was filtered explains an empty reply.
+                if self.finish is None or self.finish.reason != "content_filter":
+                    self.finish = event
+
+    def no_image(self) -> UpstreamError:
+        """Why there is no picture: it was refused, or the model only talked."""
+        finish = self.finish
+        said = "".join(self.refusal) or (finish.message if finish is not None else None)
+        if self.refusal or (finish is not None and finish.reason == "content_filter"):
+            return UpstreamError(
+                ErrorClass.BLOCKED,
+                said or "The picture was blocked by the upstream content filter.",
+                native=finish.native if finish is not None else None,
+            )
+        words = "".join(self.text).strip()
+        tail = f" It said: {words[:200]}" if words else ""
+        empty = UpstreamError(
+            ErrorClass.EMPTY, f"The model made no picture.{tail}", code="no_image_generated"
+        )
+        empty.bought = empty.accepted = True  # its words were paid for
+        return empty
+
+
+def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
+    """Render a complete reply. Raises `UpstreamError` when there is no picture in it."""
+    reading = _Reading()
+    for event in events:
+        reading.add(event)
+    if not reading.images:
+        raise moderated(reading.no_image(), legacy=reply.legacy_moderation)
+    revised = reading.revised or ("".join(reading.text).strip() if reply.text_as_prompt else None)
+    data: list[Json] = []
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    for image in reading.images:
+        item, is_data_url = _item(image, reply)
+        if is_data_url:
+            headers = _DATA_URL_KIND
+        data.append(item | ({"revised_prompt": revised} if revised else {}))
+    body: Json = {"created": reply.created, "data": data, **_facts(reading.images[0])}
+    if reply.safety_identifier is not None:
+        body["safety_identifier"] = reply.safety_identifier
+    if reading.usage.prompt or reading.usage.completion:
+        body["usage"] = usage(reading.usage)
+    return Rendered(jsonio.dumps(body), headers)
+
+
+class ImageStreamRenderer:
+    """One per streamed reply: a `completed` event for each picture, in the order they are done.
+
+    Each waits for the next one: the last carries the usage, which comes at the end.
+    """
+
+    def __init__(self, reply: ImageReplyOptions, prefix: Prefix = "image_generation") -> None:
+        self._reply = reply
+        self._type = f"{prefix}.completed"
+        self._reading = _Reading()
+        self._sent = 0
+
+    def feed(self, events: Iterable[Event]) -> list[Piece]:
+        for event in events:
+            self._reading.add(event)
+        out: list[Piece] = []
+        for image in self._reading.images[self._sent : -1]:
+            out += self._completed(image, Usage())
+        return out
+
+    def finish(self) -> list[Piece]:
+        """End a complete reply. Raises `UpstreamError` when no picture came."""
+        if not self._reading.images:
+            raise moderated(self._reading.no_image(), legacy=self._reply.legacy_moderation)
+        return self._completed(self._reading.images[-1], self._reading.usage)
+
+    def error(self, error: BaseException, request_id: str = "") -> bytes:
+        """The last frame of a reply that broke."""
+        if isinstance(error, UpstreamError):
+            error = moderated(error, legacy=self._reply.legacy_moderation)
+        return b"event: error\n" + error_reply.event(error, request_id)
+
+    def _completed(self, image: Image, counted: Usage) -> list[Piece]:
+        self._sent += 1
+        facts = _facts(image)
+        body: Json = {
+            "type": self._type,
+            "b64_json": image.data if image.data is not None else "",
+            "background": "auto",
+            "created_at": self._reply.created,
+            "output_format": facts.get("output_format", "png"),
+            "quality": "auto",
+            "size": facts.get("size", "auto"),
+            "usage": usage(counted),
+        }
+        # The event's type demands bytes; an address stands beside them.
+        wanted = _url(image, self._reply) if self._reply.response_format == "url" else None
+        if (address := wanted or (image.url if image.data is None else None)) is not None:
+            body["url"] = address
+        if self._reply.safety_identifier is not None:
+            body["safety_identifier"] = self._reply.safety_identifier
+        return [b"event: ", self._type.encode(), b"\ndata: ", *jsonio.dumps(body), b"\n\n"]
+
+
+def moderated(error: UpstreamError, *, legacy: bool = False) -> UpstreamError:
+    """The Images API has its own words for a blocked picture; other errors come back unchanged."""
+    if error.error_class is ErrorClass.BLOCKED:
+        error.type = "invalid_request_error" if legacy else "image_generation_user_error"
+        error.code = "content_policy_violation" if legacy else "moderation_blocked"
+    return error
+
+
+def usage(counted: Usage) -> Json:
+    """Tokens in the Images API's words. What is not known to be of pictures is text."""
+    images_in, images_out = counted.prompt_image or 0, counted.completion_image or 0
+    return {
+        "input_tokens": counted.prompt,
+        "output_tokens": counted.completion,
+        "total_tokens": counted.prompt + counted.completion,
+        "input_tokens_details": {
+            "text_tokens": max(0, counted.prompt - images_in),
+            "image_tokens": images_in,
+        },
+        "output_tokens_details": {
+            "text_tokens": max(0, counted.completion - images_out),
+            "image_tokens": images_out,
+        },
+    }
+
+
+def _item(image: Image, reply: ImageReplyOptions) -> tuple[Json, bool]:
+    """One entry of `data`, and whether its `url` is a data URL."""
+    if reply.response_format != "url" and image.data is not None:
+        return {"b64_json": image.data}, False
+    address = _url(image, reply)
+    if address is not None:
+        return {"url": address}, False
+    if image.data is None:
+        return {"url": image.url}, False
+    # Scripts fetch `url` with an HTTP library, which cannot read a data URL: give both.
+    return {"b64_json": image.data, "url": reply_parts.address(image)}, True
+
+
+def _url(image: Image, reply: ImageReplyOptions) -> str | None:
+    stored = reply.link(image) if reply.link is not None else None
+    return stored or (image.url if reply.url_passthrough else None)
+
+
+def _facts(image: Image) -> Json:
+    """True size and format, from the picture itself and never from the request."""
+    if image.data is None:
+        return {}
+    facts: Json = {}
+    if (size := pixels.of(image.data)) is not None:
+        facts["size"] = f"{size[0]}x{size[1]}"
+    mime = media_types.sniff(image.data.head()) or image.mime
+    if (word := _FORMATS.get(mime)) is not None:
+        facts["output_format"] = word
+    return facts
+
+
+_FORMATS: dict[str, str] = {
+    "image/png": "png",
+    "image/jpeg": "jpeg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/svg+xml": "svg",
+}

@@ -1,0 +1,1 @@
+"""What a picture is: its type, its size, its format, and where text hides one."""

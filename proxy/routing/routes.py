@@ -1,0 +1,154 @@
+"""From a model's name to the targets to try, in order. Compiled once from a checked configuration."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from proxy.config.models import Config, Model, Poll, TargetEntry
+from proxy.errors import RequestError
+from proxy.keys import ClientKey
+from proxy.routing.attempts import Candidate
+from proxy.routing.providers import Provider, opened
+from proxy.types import Target
+from proxy.upstream import Deadlines
+
+_DIRECT_KEPT = 1000  # compiled routes of names without an entry
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A name clients send, with the targets it can go to."""
+
+    name: str
+    targets: tuple[Candidate, ...]
+    fallback: tuple[Candidate, ...] = ()
+    weighted: bool = False
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    image_output: str | None = None
+    attempts: int = 3
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def order(self) -> tuple[Candidate, ...]:
+        """One request's targets: as written, or drawn by weight without replacement; then the fallback."""
+        if not self.weighted:
+            return self.targets + self.fallback
+        drawn = sorted(
+            (candidate for candidate in self.targets if candidate.target.weight),
+            key=lambda candidate: random.random() ** (1 / candidate.target.weight),
+            reverse=True,
+        )
+        return (*drawn, *self.fallback)
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """All routes of a configuration. `off` tells why a provider is off."""
+
+    by_name: Mapping[str, Route]
+    providers: Mapping[str, Provider]
+    config: Config
+    off: Mapping[str, str]
+    simulated: str | None = None
+    _direct: dict[str, Route] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: Config, off: Mapping[str, str], *, simulated: str | None = None) -> Routes:
+        """Compile. With `simulated` every provider is on and lies below that base address."""
+        off = {} if simulated else off
+        routes = cls({}, opened(config, off, simulated), config, off, simulated)
+        by_name: dict[str, Route] = {}
+        for name, model in config.models.items():
+            route = routes._route(name, model)
+            for alias in (name, *model.aliases):
+                by_name[alias] = route
+        return replace(routes, by_name=by_name)
+
+    def resolve(self, name: str, caller: ClientKey) -> Route:
+        """The route for the name a client sent. Raises a 404 that lists near names the caller may use."""
+        plain = name.removeprefix("models/")
+        route = self.by_name.get(plain)
+        if route is not None and (caller.may_use(route.name) or caller.may_use(plain)):
+            if not route.targets and not route.fallback:
+                raise RequestError(
+                    f"The model {plain!r} is configured, but all its providers are off.",
+                    status=503,
+                    type="server_error",
+                    code="model_unavailable",
+                    param="model",
+                )
+            return route
+        if route is None and caller.may_use("*"):
+            direct = self._direct.get(plain) or self._made_for(plain)
+            if direct is not None:
+                return direct
+        raise self._unknown(name, caller)
+
+    def listed(self, caller: ClientKey) -> list[Route]:
+        """The routes this caller may use, each once, those without a provider left out."""
+        routes = {route.name: route for route in self.by_name.values() if route.targets or route.fallback}
+        return [route for name, route in sorted(routes.items()) if caller.may_use(name)]
+
+    def provider_states(self) -> dict[str, str]:
+        return {
+            name: f"off: {self.off[name]}" if name in self.off else "on" for name in self.config.providers
+        }
+
+    def _route(self, name: str, model: Model) -> Route:
+        return Route(
+            name,
+            targets=self._candidates(model.targets, model),
+            fallback=self._candidates(model.fallback, model),
+            weighted=model.pick == "weighted",
+            defaults=dict(model.defaults),
+            image_output=model.image_output,
+            attempts=self.config.defaults.retry.attempts,
+            card={"description": model.description} if model.description else {},
+        )
+
+    def _candidates(self, entries: list[TargetEntry], model: Model) -> tuple[Candidate, ...]:
+        found = (self._candidate(entry, model) for entry in entries)
+        return tuple(candidate for candidate in found if candidate is not None)
+
+    def _candidate(self, entry: TargetEntry, model: Model | None = None) -> Candidate | None:
+        """A target as written, None when its provider is unknown or off, or has no such surface."""
+        provider = self.providers.get(entry.provider)
+        wire = provider.speaker(entry.surface) if provider and entry.model else None
+        if provider is None or wire is None:
+            return None
+        options = {**provider.options, **(model.options if model else {})}
+        target = Target(entry.provider, entry.model, provider.wire, entry.surface, entry.weight, options)
+        own = self.config.providers[entry.provider].timeouts
+        timeouts = self.config.defaults.timeouts.changed(*((own, model.timeouts) if model else (own,)))
+        deadlines = Deadlines(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total)
+        poll = model.poll if model else Poll()
+        jobs = hasattr(wire, "submit")
+        return Candidate(target, provider.keys, deadlines, wire, jobs, poll.every, poll.give_up)
+
+    def _made_for(self, name: str) -> Route | None:
+        """The route of a `provider/model` without an entry."""
+        candidate = self._candidate(TargetEntry(use=name)) if name else None
+        if candidate is None:
+            return None
+        route = Route(name, (candidate,), attempts=self.config.defaults.retry.attempts)
+        if len(self._direct) < _DIRECT_KEPT:
+            self._direct[name] = route
+        return route
+
+    def _unknown(self, name: str, caller: ClientKey) -> RequestError:
+        usable = [
+            known
+            for known, route in self.by_name.items()
+            if caller.may_use(route.name) or caller.may_use(known)
+        ]
+        near = difflib.get_close_matches(name[:200], usable, n=3)
+        hint = f" Did you mean {', '.join(near)}?" if near else " See GET /v1/models."
+        return RequestError(
+            f"The model {name[:200]!r} does not exist or you do not have access to it.{hint}",
+            status=404,
+            code="model_not_found",
+            param="model",
+        )

@@ -1,0 +1,224 @@
+"""The engine that waits for a vendor: one place submits, one polls, one calls off. State is plain values.
+
+Knows no clients and no store: a `Job` can be written down after `submit` and picked up by `wait` elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.codec import jsonio
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import Call
+from proxy.upstream import Account, Deadlines, Upstream
+from proxy.upstream.reply import Reply
+from proxy.wires.declared import DeclaredWire, Done, Outcome, Pending, PollPlan
+
+_FAULTS_IN_A_ROW = 5  # polls that fail in passing before the job is given up
+_JITTER = 0.1
+_RESULT_TRIES = 3
+_RESULT_PAUSE_S = 1.0
+_ANSWER_BYTES = 96 << 20
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Job:
+    """A job a vendor took. `task` is plain JSON: all that is needed to ask for it, also after a restart."""
+
+    task: Mapping[str, Any]
+    state: str | None = None
+    progress: float | None = None
+    estimate_s: float | None = None
+    polls: int = 0
+    unknown_states: list[str] = field(default_factory=list)
+
+
+class Engine:
+    """One vendor account's jobs on one surface. `plan` overrides the profile's rhythm."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        wire: DeclaredWire,
+        account: Account,
+        deadlines: Deadlines,
+        *,
+        every_s: float | None = None,
+        give_up_s: float | None = None,
+        sleep: Sleep = asyncio.sleep,
+        clock: Callable[[], float] | None = None,
+        on_progress: Callable[[Job], None] | None = None,
+    ) -> None:
+        self._upstream = upstream
+        self._wire = wire
+        self._account = account
+        self._deadlines = deadlines
+        self._every_s = every_s
+        self._give_up_s = give_up_s
+        self._sleep = sleep
+        self._clock = clock or asyncio.get_running_loop().time
+        self._on_progress = on_progress
+
+    async def submit(self, call: Call) -> Job | Done:
+        """Order the pictures, once. Raises `UpstreamError`; `bought` tells whether they may be coming."""
+        return self._accepted(await (self._streamed(call) if call.stream else self._asked(call)))
+
+    async def wait(self, job: Job, deadline: float) -> Done:
+        """Poll until the job ends. A poll that fails is repeated, a submit never. `deadline` is the clock's
+        time (the loop's).
+
+        Raises `UpstreamError`, always with `accepted` set: trying again would buy again."""
+        plan = self._wire.plan(job.task)
+        assert plan is not None
+        give_up = self._clock() + (self._give_up_s or plan.give_up_s)
+        faults = 0
+        retry_after_s: float | None = None
+        while True:
+            pause_s = self._pause_s(plan, job, retry_after_s)
+            if self._clock() + pause_s >= min(deadline, give_up):
+                raise self._too_slow(job)
+            await self._sleep(pause_s)
+            job.polls += 1
+            outcome = await self._once(self._poll_call(job), job)
+            if isinstance(outcome, Done):
+                return outcome
+            if not isinstance(outcome, Pending):
+                return await self._fetched(job)
+            faults = faults + 1 if outcome.fault is not None else 0
+            if outcome.fault is not None and faults >= _FAULTS_IN_A_ROW:
+                raise accepted(outcome.fault)
+            retry_after_s = outcome.retry_after_s
+            self._note(job, outcome)
+
+    def _poll_call(self, job: Job) -> Call:
+        try:
+            return self._wire.poll(job.task)
+        except UpstreamError as error:  # the vendor sent us to an address that is not its own
+            raise accepted(error) from error
+
+    async def _once(self, call: Call, job: Job) -> Outcome:
+        """Ask about a job. The line may fail and the job go on; what the vendor says of it is final."""
+        try:
+            try:
+                answer = await self._answer(call)
+            except UpstreamError as fault:
+                return Pending(job.task, fault=fault)
+            return self._wire.judge(call, *answer)
+        except UpstreamError as error:
+            raise accepted(error) from error
+
+    async def cancel(self, job: Job) -> bool:
+        """Call the job off where the vendor can do that now; True when it was asked to."""
+        call = self._wire.cancel(job.task, job.state)
+        if call is None:
+            return False
+        try:
+            reply = await self._upstream.send(call, self._account, self._deadlines)
+            await reply.close()
+        except UpstreamError:
+            return False
+        return True
+
+    async def _fetched(self, job: Job) -> Done:
+        """The third request, where a vendor keeps results apart; repeated while only the line fails."""
+        call = self._wire.result(job.task)
+        assert call is not None
+        fault = UpstreamError(ErrorClass.LOST, "The vendor's job is done, but its result is not there.")
+        for _ in range(_RESULT_TRIES):
+            outcome = await self._once(call, job)
+            if isinstance(outcome, Done):
+                return outcome
+            fault = outcome.fault or fault if isinstance(outcome, Pending) else fault
+            await self._sleep(_RESULT_PAUSE_S)
+        raise accepted(fault)
+
+    async def _asked(self, call: Call) -> Outcome:
+        return self._wire.judge(call, *await self._answer(call))
+
+    async def _answer(self, call: Call) -> tuple[int, Mapping[str, str], Any]:
+        """Status, headers, and the body: decoded JSON, or bytes of what is none."""
+        reply = await self._upstream.send(call, self._account, self._deadlines)
+        try:
+            body = await reply.read(_ANSWER_BYTES)
+        finally:
+            await reply.close()
+        return reply.status, reply.headers, _decoded(body)
+
+    async def _streamed(self, call: Call) -> Outcome:
+        """A submit that is answered piece by piece; a whole JSON body is a stream of one piece."""
+        reply = await self._upstream.send(call, self._account, self._deadlines)
+        try:
+            if reply.status >= 400:
+                return await self._refused(call, reply)
+            reader = self._wire.reader(call)
+            async for payloads in reply.payloads():
+                for payload in payloads:
+                    outcome = reader.feed(payload)
+                    if outcome is not None and not isinstance(outcome, Pending):
+                        return outcome
+            return reader.close()
+        finally:
+            await reply.close()
+
+    async def _refused(self, call: Call, reply: Reply) -> Outcome:
+        body = await reply.read(1 << 20)
+        return self._wire.judge(call, reply.status, reply.headers, _decoded(body))
+
+    def _accepted(self, outcome: Outcome) -> Job | Done:
+        if isinstance(outcome, Done):
+            return outcome
+        job = Job(outcome.task)
+        if isinstance(outcome, Pending):
+            self._note(job, outcome)
+        return job
+
+    def _note(self, job: Job, pending: Pending) -> None:
+        job.task = pending.task
+        job.state = pending.state or job.state
+        job.progress = pending.progress if pending.progress is not None else job.progress
+        job.estimate_s = pending.estimate_s if pending.estimate_s is not None else job.estimate_s
+        if pending.unknown_state is not None and pending.unknown_state not in job.unknown_states:
+            job.unknown_states.append(pending.unknown_state)
+        if self._on_progress is not None:
+            self._on_progress(job)
+
+    def _pause_s(self, plan: PollPlan, job: Job, retry_after_s: float | None) -> float:
+        """The operator's word, else the vendor's, else the plan; with a little jitter, never sooner."""
+        if self._every_s is not None:
+            pause_s = self._every_s
+        elif job.polls == 0 and job.estimate_s is not None:
+            pause_s = max(plan.first_s, min(job.estimate_s, plan.max_every_s))
+        else:
+            pause_s = plan.wait_s(job.polls)
+        return max(pause_s * (1 + random.random() * _JITTER), retry_after_s or 0.0)
+
+    def _too_slow(self, job: Job) -> UpstreamError:
+        state = f" (state {job.state!r})" if job.state else ""
+        return accepted(
+            UpstreamError(
+                ErrorClass.TIMEOUT,
+                f"The vendor is still at work{state}, longer than this request may wait. Nothing was ordered "
+                "twice; ask with a longer timeout, or with `stream: true`, which is kept alive meanwhile.",
+                provider=self._account.provider,
+            )
+        )
+
+
+def accepted(error: UpstreamError) -> UpstreamError:
+    """Mark an error as one after a vendor took the order: no SDK shall try again by itself."""
+    error.bought = True
+    error.accepted = True
+    return error
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return jsonio.loads(body)
+    except jsonio.JSONDecodeError:
+        return body

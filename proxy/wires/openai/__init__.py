@@ -1,0 +1,53 @@
+"""The wire for upstreams that speak OpenAI chat themselves: OpenAI, servers of the LAN, chat relays.
+
+What they say is normalised, not passed through: every server has its own idea of the dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.types import Call, ChatRequest, Reader, Target
+from proxy.wires.openai import error as failures
+from proxy.wires.openai.reader import ChatReader
+from proxy.wires.openai.request import build
+
+
+class OpenAIChatWire:
+    """Implements `types.Wire`. Options, the first value is the default:
+
+    - `stream`: both | only (the upstream only streams) | never (it cannot)
+    - `n`: many | one (one choice per call, so several calls for several)
+    - `unknown`: forward | drop fields that OpenAI does not document
+    - `max_tokens_field`: max_tokens | max_completion_tokens; a server that refuses one gets the other
+    - `media_mode`: inline | passthrough (addresses of pictures go to the upstream as they are)
+    - `modalities`: a list sent where the client sent none, as in 002
+    - `image_fields`: image_config (OpenRouter) | google (in extra_body) | root (the client's words) | drop
+    - `assistant_images`: user (moved to the next user message) | parts | drop
+    - `history_reasoning`: drop | reasoning_content | reasoning, the field in which it is sent back
+    - `extra_body`: google, for Google's endpoint and relays that copy it; without it such fields are dropped
+    - `think_tags`: false | true, thoughts stand in the text between `<think>` tags
+    """
+
+    def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
+        return build(request, target, repairs)
+
+    def reader(self, request: ChatRequest, target: Target, call: Call) -> Reader:
+        return ChatReader(request, target, call)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> Exception:
+        return failures.error(status, headers, body, target)
+
+    def repair(self, error: Exception) -> str | None:
+        return failures.repair(error)
+
+    def calls_needed(self, request: ChatRequest, target: Target) -> int:
+        return request.n if target.options.get("n") == "one" else 1
+
+    def keeps_url(self, url: str, target: Target) -> bool:
+        """Servers of a LAN often cannot reach the internet, and relays fetch badly: inline unless told."""
+        return target.options.get("media_mode") == "passthrough"
+
+    def reads(self, mime: str, target: Target) -> bool:
+        """Every server has its own list, so it is asked."""
+        return True

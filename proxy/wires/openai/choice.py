@@ -1,0 +1,282 @@
+"""One choice of a reply: its deltas, or its whole message, in order, into events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from proxy.pictures import markdown_images
+from proxy.pictures.markdown_images import Found, MarkdownImages
+from proxy.types import (
+    Audio,
+    Citation,
+    Event,
+    Extra,
+    Image,
+    Json,
+    Logprobs,
+    Reasoning,
+    Refusal,
+    Slice,
+    Text,
+)
+from proxy.wires.openai.calls import Calls
+from proxy.wires.openai.think import ThinkTags
+
+_GOOGLE_FORMAT = "google-gemini-v1"
+
+
+class Choice:
+    """`read` takes a delta or a message. `shows` is True when something came that a client can use."""
+
+    def __init__(
+        self,
+        index: int,
+        is_picture: Callable[[str], bool] | None,
+        *,
+        audio_mime: str = "audio/wav",
+        think_tags: bool = False,
+        shows_reasoning: bool = True,
+    ) -> None:
+        self.index = index
+        self.native: str | None = None
+        self.finish_word: str | None = None
+        self.images = 0
+        self.shows = False
+        self.thought = False
+        self.calls = Calls(index)
+        self._markdown = MarkdownImages(is_picture)
+        self._tags = ThinkTags() if think_tags else None
+        self._audio_mime = audio_mime
+        self._shows_reasoning = shows_reasoning
+        self._said = False  # text came
+        self._streamed = False  # a delta brought something
+        self._cited: set[tuple[str, int, int]] = set()
+        self._seen: dict[tuple[int, bytes], str] = {}  # pictures, and the place they came from
+
+    def text(self, text: str) -> list[Event]:
+        """The hot path: a piece of answer text."""
+        found: list[Event] = []
+        self._text(text, found)
+        return found
+
+    def read(self, message: Json, *, whole: bool) -> list[Event]:
+        """Read a delta, or a message, which some servers send at the end of a stream once more."""
+        out: list[Event] = []
+        self._reasoning(message, out, repeated=whole and self.thought)
+        if (content := message.get("content")) and not (whole and self._said):
+            self._content(content, out)
+        if (images := message.get("images")) and not (whole and self._streamed and self.images):
+            for item in images if isinstance(images, list) else [images]:
+                self._image(item, "images", out)
+        if refusal := message.get("refusal"):
+            self.shows = True
+            out.append(Refusal(str(refusal), self.index))
+        if audio := message.get("audio"):
+            self._audio(audio, out)
+        if calls := message.get("tool_calls"):
+            if not (whole and self._streamed and self.calls):
+                out += self._flushed(self.calls.feed(calls, whole=whole))
+        elif legacy := message.get("function_call"):
+            out += self._flushed(self.calls.feed_legacy(legacy, whole=whole))
+        if annotations := message.get("annotations"):
+            self._annotations(annotations, out)
+        if extra := message.get("extra_content"):
+            self._extra(extra, out)
+        self._streamed = self._streamed or (not whole and bool(out))
+        return out
+
+    def logprobs(self, value: Any) -> list[Event]:
+        content = value.get("content") if isinstance(value, dict) else None
+        return [Logprobs(content, self.index)] if isinstance(content, list) and content else []
+
+    def cite(self, url: str, title: str, start: int, end: int) -> list[Event]:
+        """Once each: OpenRouter repeats all of them in every chunk."""
+        if (url, start, end) in self._cited:
+            return []
+        self._cited.add((url, start, end))
+        return [Citation(url, title, start, end, self.index)]
+
+    def close(self) -> list[Event]:
+        """What was held back."""
+        out: list[Event] = []
+        if self._tags is not None:
+            self._tagged(self._tags.close(), out)
+        self._give(self._markdown.close(), "content", out)
+        out += self.calls.close()
+        self.shows = self.shows or bool(self.calls)
+        return out
+
+    # --- content -----------------------------------------------------------------------------------
+
+    def _content(self, content: Any, out: list[Event]) -> None:
+        if isinstance(content, str | Slice):
+            self._text(content, out)
+        elif isinstance(content, list):
+            for part in content:
+                if isinstance(part, str | Slice):
+                    self._text(part, out)
+                elif isinstance(part, dict):
+                    self._part(part, out)
+        elif isinstance(content, dict):
+            self._part(content, out)
+
+    def _part(self, part: Json, out: list[Event]) -> None:
+        kind = str(part.get("type") or "")
+        if kind in ("thinking", "reasoning"):
+            self._think(_flat(part.get("thinking") or part.get("text") or part.get("summary")), out)
+        elif kind == "refusal":
+            self.shows = True
+            out.append(Refusal(str(part.get("refusal") or ""), self.index))
+        elif isinstance(part.get("text"), str | Slice):
+            self._text(part["text"], out)
+        elif "image" in kind or not part.keys().isdisjoint(("image_url", "image", "b64_json")):
+            self._give(self._markdown.close(), "content", out)
+            self._image(part, "parts", out)
+
+    def _text(self, text: str | Slice, out: list[Event]) -> None:
+        self._said = True
+        if self._tags is not None and isinstance(text, str):
+            self._tagged(self._tags.feed(text), out)
+            return
+        self._give(self._markdown.feed(text), "content", out)
+
+    def _tagged(self, pieces: list[tuple[bool, str]], out: list[Event]) -> None:
+        for is_thought, text in pieces:
+            if is_thought:
+                self._think(text, out)
+            else:
+                self._give(self._markdown.feed(text), "content", out)
+
+    def _give(self, pieces: list[str | Found], place: str, out: list[Event]) -> None:
+        for piece in pieces:
+            if isinstance(piece, str):
+                self.shows = True
+                out.append(Text(piece, self.index))
+            else:
+                self._show(piece, place, out)
+
+    def _flushed(self, calls: list[Any]) -> list[Event]:
+        """Text that was held comes before the calls that follow it."""
+        out: list[Event] = []
+        self._give(self._markdown.close(), "content", out)
+        self.shows = True
+        return out + calls
+
+    # --- pictures and sounds -------------------------------------------------------------------------
+
+    def _image(self, item: Any, place: str, out: list[Event]) -> None:
+        """A picture as an object, however deep its address is."""
+        for _ in range(4):
+            if not isinstance(item, dict):
+                break
+            item = next((item[key] for key in _ADDRESS_KEYS if item.get(key)), None)
+        if isinstance(item, str | Slice) and (found := _address(item)) is not None:
+            self._show(found, place, out)
+
+    def _show(self, found: Found, place: str, out: list[Event]) -> None:
+        """Hand a picture on, unless a server that says everything twice already gave it in another place."""
+        mime, source = found
+        mark = (len(source), bytes(source.raw[-96:]) if isinstance(source, Slice) else source.encode())
+        if self._seen.setdefault(mark, place) != place:
+            return
+        self.shows = True
+        self.images += 1
+        if isinstance(source, Slice):
+            out.append(Image(mime, data=source, choice=self.index))
+        else:
+            out.append(Image(mime, url=source, choice=self.index))
+
+    def _audio(self, audio: Any, out: list[Event]) -> None:
+        if not isinstance(audio, dict):
+            return
+        data, transcript = audio.get("data"), audio.get("transcript")
+        if not data and not transcript:
+            return
+        self.shows = True
+        sound = data if isinstance(data, Slice) else Slice(str(data or "").encode())
+        out.append(Audio(self._audio_mime, sound, str(transcript or ""), self.index))
+
+    # --- thoughts ------------------------------------------------------------------------------------
+
+    def _reasoning(self, message: Json, out: list[Event], *, repeated: bool) -> None:
+        """DeepSeek's name, OpenRouter's and vLLM's, OpenRouter's details; servers mirror one in another."""
+        details = message.get("reasoning_details")
+        if details and isinstance(details, list):
+            self._sign(details, out)
+        text = message.get("reasoning_content") or message.get("reasoning")
+        if not text and isinstance(details, list):
+            text = [detail for detail in details if isinstance(detail, dict)]
+        if text and not repeated:
+            self._think(_flat(text), out)
+
+    def _think(self, text: str, out: list[Event]) -> None:
+        if text:
+            self.thought = True
+            if self._shows_reasoning:
+                out.append(Reasoning(text, self.index))
+
+    def _sign(self, details: list[Any], out: list[Event]) -> None:
+        """OpenRouter gives a Gemini signature apart from its call, under the call's id."""
+        for detail in details:
+            if isinstance(detail, dict) and detail.get("format") == _GOOGLE_FORMAT and detail.get("data"):
+                identity, signature = detail.get("id"), str(detail["data"])
+                if isinstance(identity, str) and identity:
+                    out += self.calls.sign(identity, signature)
+                else:
+                    out.append(Text("", self.index, signature))
+
+    # --- vendor facts ----------------------------------------------------------------------------------
+
+    def _annotations(self, annotations: Any, out: list[Event]) -> None:
+        for item in annotations if isinstance(annotations, list) else ():
+            if not isinstance(item, dict):
+                continue
+            citation = item.get("url_citation")
+            citation = citation if isinstance(citation, dict) else item
+            if isinstance(url := citation.get("url"), str) and url:
+                start, end = citation.get("start_index"), citation.get("end_index")
+                title = str(citation.get("title") or "")
+                out += self.cite(url, title, _offset(start), _offset(end))
+
+    def _extra(self, extra: Any, out: list[Event]) -> None:
+        """Google's endpoint: `thought` beside the text says nothing, it stands at answers too."""
+        for vendor, values in extra.items() if isinstance(extra, dict) else ():
+            if not isinstance(values, dict):
+                continue
+            if signature := values.get("thought_signature"):
+                out.append(Text("", self.index, str(signature)))
+            rest = {name: value for name, value in values.items() if name not in _NO_FACTS}
+            if rest:
+                out.append(Extra(vendor, rest, self.index))
+
+
+_NO_FACTS = ("thought", "thought_signature")
+_ADDRESS_KEYS = ("image_url", "url", "b64_json", "image", "data", "base64")
+
+
+def _address(value: str | Slice) -> Found | None:
+    """An object that says it is a picture is believed, also where its data is not clean base64."""
+    if isinstance(value, str) and value[:8].lower().startswith(("http://", "https:/")):
+        return "", value
+    found = markdown_images.picture(value)
+    if found is not None:
+        return found
+    raw = value.raw if isinstance(value, Slice) else memoryview(value.encode("utf-8", "surrogatepass"))
+    mime, begin = markdown_images.data_url_header(bytes(raw[:128]))
+    return (mime, Slice(raw[begin:])) if begin and mime.startswith("image/") else None
+
+
+def _flat(value: Any) -> str:
+    """The text of a string, or of objects that hold some."""
+    if isinstance(value, str | Slice):
+        return str(value)
+    if isinstance(value, list):
+        return "".join(map(_flat, value))
+    if isinstance(value, dict):
+        return _flat(value.get("text") or value.get("summary") or value.get("thinking") or "")
+    return ""
+
+
+def _offset(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0

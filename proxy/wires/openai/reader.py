@@ -1,0 +1,226 @@
+"""Reads chat completions: whole replies, stream chunks, and errors inside a 200, all through `feed`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import Call, ChatRequest, Event, Finish, Json, Started, Target
+from proxy.wires.openai import error, finish, usage
+from proxy.wires.openai.choice import Choice
+from proxy.wires.openai.request import makes_pictures
+
+# 24 kHz is what OpenAI documents for pcm16.
+_AUDIO_MIMES = {
+    "mp3": "audio/mpeg",
+    "pcm16": "audio/pcm;rate=24000",
+    "opus": "audio/ogg",
+    "flac": "audio/flac",
+    "aac": "audio/aac",
+}
+
+
+class ChatReader:
+    """One per call.
+
+    What servers hand out is handed on at once; `Usage` and then `Finish` wait for `close`, for more may come
+    after a finish_reason. `Started` waits for the first event beside it, so that an empty reply can be tried
+    again elsewhere.
+    """
+
+    def __init__(self, request: ChatRequest, target: Target, call: Call) -> None:
+        self._target = target
+        self._streams = call.stream
+        self._draws = makes_pictures(request, target, call.body)
+        self._tags = target.options.get("think_tags") is True
+        self._shows_reasoning = request.thinking is None or request.thinking.summary is not False
+        self._audio_mime = _AUDIO_MIMES.get(request.audio.format if request.audio else "", "audio/wav")
+        self._started = False
+        self._id: str | None = None
+        self._model: str | None = None
+        self._created: int | None = None
+        self._tier: str | None = None
+        self._choices: dict[int, Choice] = {}
+        self._counts: Json = {}
+        self._billing: Any = None
+        self._sources: list[str] = []
+        self._remark: str | None = None
+
+    def feed(self, payload: Any) -> list[Event]:
+        # The hot path: a delta of text alone, for a choice that is known.
+        try:
+            [item] = payload["choices"]
+            delta = item["delta"]
+            text = delta["content"]
+            choice = self._choices[item["index"]]
+            plain = self._started and type(text) is str and text != ""
+            if (
+                item.get("finish_reason")
+                or item.get("logprobs")
+                or payload.get("usage")
+                or payload.get("error")
+            ):
+                plain = False
+            elif len(delta) > 1:
+                for name in delta:
+                    if name != "content" and name != "role" and delta[name]:
+                        plain = False
+        except (LookupError, TypeError, ValueError, AttributeError):
+            plain = False
+        return choice.text(text) if plain else self._read(payload)
+
+    def close(self, complete: bool = True) -> list[Event]:
+        """`complete` False: the stream ended without its terminator."""
+        events: list[Event] = []
+        choices = list(self._choices.values())
+        for choice in choices:
+            events += choice.close()
+        if choices:
+            for url in self._sources:
+                events += choices[0].cite(url, "", 0, 0)
+        self._check(choices, complete)
+        images = sum(choice.images for choice in choices)
+        if self._counts or images or self._billing is not None:
+            events.append(usage.read(self._counts, images=images, tier=self._tier, billing=self._billing))
+        for choice in choices:
+            word = choice.finish_word
+            reason = finish.reason(word, called=bool(choice.calls))
+            events.append(Finish(reason, choice.native or word, choice.index, self._remark))
+        return self._begin(events)
+
+    # --- payloads ----------------------------------------------------------------------------------
+
+    def _read(self, payload: Any) -> list[Event]:
+        if isinstance(payload, list):
+            return [event for item in payload for event in self.feed(item)]
+        if not isinstance(payload, dict):
+            raise UpstreamError(ErrorClass.INTERNAL, "The upstream answered with no JSON object.")
+        if error.is_error(payload):
+            self._fail(payload)
+        self._note(payload)
+        items = payload.get("choices")
+        events: list[Event] = []
+        for position, item in enumerate(items if isinstance(items, list) else ()):
+            if isinstance(item, dict):
+                self._choice_item(item, position, events)
+        return self._begin(events) if events else events
+
+    def _note(self, payload: Json) -> None:
+        """The members beside the choices."""
+        if not self._started:
+            self._id = self._id or _word(payload.get("id"))
+            self._model = self._model or _word(payload.get("model"))
+            created = payload.get("created")
+            self._created = self._created or (created if isinstance(created, int) else None)
+        self._tier = _word(payload.get("service_tier")) or self._tier
+        self._billing = payload.get("_billing", self._billing)
+        for holder in (payload, payload.get("x_groq")):
+            if isinstance(holder, dict):
+                self._count(holder.get("usage"))
+        sources = payload.get("citations")  # xAI, Perplexity: the same list in every chunk
+        if isinstance(sources, list) and sources:
+            self._sources = [url for url in sources if isinstance(url, str)]
+
+    def _choice_item(self, item: Json, position: int, events: list[Event]) -> None:
+        if isinstance(item.get("error"), dict):
+            self._fail(item)
+        choice = self._choice(item.get("index", position))
+        self._count(item.get("usage"))  # Moonshot's place for it
+        for name, whole in (("delta", False), ("message", True)):
+            said = item.get(name)
+            if isinstance(said, dict):
+                events += choice.read(said, whole=whole)
+        if item.get("logprobs"):
+            events += choice.logprobs(item["logprobs"])
+        if word := item.get("finish_reason"):
+            choice.finish_word = str(word)
+            choice.native = _word(item.get("native_finish_reason")) or choice.native
+
+    def _choice(self, index: Any) -> Choice:
+        index = index if isinstance(index, int) else 0
+        choice = self._choices.get(index)
+        if choice is None:
+            is_picture: Callable[[str], bool] | None = _any_address if self._draws else None
+            choice = self._choices[index] = Choice(
+                index,
+                is_picture,
+                audio_mime=self._audio_mime,
+                think_tags=self._tags,
+                shows_reasoning=self._shows_reasoning,
+            )
+        return choice
+
+    def _count(self, counts: Any) -> None:
+        """The newest counts hold; zeros at the end do not undo what was told before."""
+        if isinstance(counts, dict) and (not self._counts or any(counts.values())):
+            self._counts = counts
+
+    def _begin(self, events: list[Event]) -> list[Event]:
+        if self._started:
+            return events
+        self._started = True
+        return [Started(self._id, self._model, self._created), *events]
+
+    # --- what went wrong -----------------------------------------------------------------------------
+
+    def _fail(self, payload: Json) -> None:
+        """Raise the error, or keep it as a remark where the answer was already finished (OpenRouter says
+        "Token limit reached" after a finish_reason of length)."""
+        found = error.error_in(payload, self._target)
+        words = [choice.finish_word for choice in self._choices.values()]
+        if words and all(word is not None and word.lower() not in finish.FAILURES for word in words):
+            self._remark = found.message
+            return
+        if not self._has_output():
+            found.bought = False  # it was refused before anything was made
+        raise found
+
+    def _has_output(self) -> bool:
+        return any(choice.shows or choice.thought for choice in self._choices.values())
+
+    def _check(self, choices: list[Choice], complete: bool) -> None:
+        """Raise when the server gave up, the stream broke off, or nothing came where something was due."""
+        words = [choice.finish_word for choice in choices if choice.finish_word is not None]
+        for word in words:
+            if (failure := finish.FAILURES.get(word.lower())) is not None:
+                raise UpstreamError(
+                    failure,
+                    f"The upstream gave up its answer ({word}).",
+                    native=word,
+                    bought=self._has_output(),
+                )
+        if self._streams and not complete and choices and not words:
+            raise UpstreamError(
+                ErrorClass.INTERNAL,
+                "The upstream's stream ended before the answer was complete.",
+                code="upstream_stream_truncated",
+                bought=self._has_output(),
+            )
+        if not choices or not self._may_be_silent(choices, words):
+            raise UpstreamError(
+                ErrorClass.EMPTY,
+                "The upstream gave no picture." if self._draws else "The upstream answered with nothing.",
+                code="no_image_generated" if self._draws else None,
+                native=words[0] if words else None,
+                bought=self._has_output(),
+            )
+
+    def _may_be_silent(self, choices: list[Choice], words: list[str]) -> bool:
+        if any(choice.shows for choice in choices):
+            return True
+        if any(finish.reason(word, called=False) != "stop" for word in words):
+            return True  # cut off or filtered before the first word
+        if not words or self._draws:
+            return False
+        counted = usage.read(self._counts)
+        # A model may say nothing, which costs it a token; a relay without an answer counts none.
+        return not self._counts or counted.completion > 0
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _any_address(address: str) -> bool:
+    return True
