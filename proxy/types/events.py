@@ -1,0 +1,163 @@
+"""What a reply consists of, whatever the upstream: events, in order."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any, Literal
+
+from proxy.types.values import Json, Slice, dataclass
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """First event of a reply; what the upstream calls it."""
+
+    id: str | None = None
+    model: str | None = None
+    created: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Answer text; empty with a `signature` when the signature came alone."""
+
+    text: str
+    choice: int = 0
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    text: str
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A finished picture: base64 in `data`, or an address the vendor gave in `url`."""
+
+    mime: str
+    data: Slice | None = None
+    url: str | None = None
+    choice: int = 0
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    mime: str
+    data: Slice
+    transcript: str = ""
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call, or a piece of one: `index` counts per choice over the whole reply and never restarts.
+
+    The first event of an index has `id` and `name`; `arguments` of further ones are appended.
+    """
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+    choice: int = 0
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    text: str
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """`start` and `end` are character offsets into the choice's answer text."""
+
+    url: str
+    title: str
+    start: int
+    end: int
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Logprobs:
+    """`content` is OpenAI's list of token entries."""
+
+    content: list[Json]
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """Vendor facts for `extra_content.<vendor>` of the message, merged key by key."""
+
+    vendor: str
+    values: Json
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts in OpenAI's meaning, cumulative: `prompt` includes `cached`, `completion` includes
+    `reasoning`. A `None` detail is unknown. `vendor` is the vendor's own charge, verbatim.
+    """
+
+    prompt: int = 0
+    completion: int = 0
+    reasoning: int = 0
+    cached: int = 0
+    prompt_text: int | None = None
+    prompt_image: int | None = None
+    prompt_audio: int | None = None
+    completion_text: int | None = None
+    completion_image: int | None = None
+    completion_audio: int | None = None
+    images: int = 0
+    estimated: bool = False
+    service_tier: str | None = None
+    vendor: Json | None = None
+
+    @classmethod
+    def sum(cls, usages: list[Usage]) -> Usage:
+        """Of several calls, each of which was billed: a prompt counts once per call. At least one."""
+        total = usages[0]
+        for usage in usages[1:]:
+            sums: dict[str, Any] = {"estimated": total.estimated or usage.estimated}
+            for item in fields(cls):
+                left, right = getattr(total, item.name), getattr(usage, item.name)
+                if item.name not in sums and (isinstance(left, int) or isinstance(right, int)):
+                    sums[item.name] = (left or 0) + (right or 0)
+            total = replace(total, **sums)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The choice is complete. `native` is the vendor's word, `message` its explanation."""
+
+    reason: FinishReason
+    native: str | None = None
+    choice: int = 0
+    message: str | None = None
+
+
+Event = (
+    Started
+    | Text
+    | Reasoning
+    | Image
+    | Audio
+    | ToolCall
+    | Refusal
+    | Citation
+    | Logprobs
+    | Extra
+    | Usage
+    | Finish
+)

@@ -1,0 +1,109 @@
+"""What a wire is given and what it gives: targets, calls, readers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, Protocol
+
+from proxy.types.events import Event
+from proxy.types.request import ChatRequest
+from proxy.types.values import Json, Slice, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One (provider, upstream model), with everything a wire may know of it: no host, no key.
+
+    `options` are the provider's `options` overlaid by the model's.
+    """
+
+    provider: str
+    model: str
+    wire: str = "gemini"
+    surface: str | None = None
+    weight: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As written in providers.yaml: `provider.surface/model`."""
+        return f"{self.provider}{'.' + self.surface if self.surface else ''}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class FormFile:
+    """One file of a multipart call."""
+
+    field: str
+    filename: str
+    mime: str
+    data: Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An upstream request without host or key. `body` may hold `Slice` leaves.
+
+    `path` starts with `/` and follows the provider's base URL; `stream` says how the upstream will
+    answer, whatever the client asked. `dropped` names the client's fields that are not carried;
+    `context` is the wire's own note to its reader (renamed functions and the like).
+    With `files` the call is multipart/form-data and `body` holds its text fields. `url` is an address the
+    vendor gave, checked by the wire, to be called with the key instead of base URL and path; no redirects.
+    A GET sends no body.
+    """
+
+    path: str
+    body: Json
+    method: str = "POST"
+    stream: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    context: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[FormFile, ...] = ()
+    url: str | None = None
+
+
+class Reader(Protocol):
+    """Turns an upstream's payloads into events; one per call. Whole replies are one payload."""
+
+    def feed(self, payload: Json) -> list[Event]:
+        """Read one payload. Raises `errors.UpstreamError` when it is, or holds, an error."""
+        ...
+
+    def close(self, complete: bool = True) -> list[Event]:
+        """The upstream is done; `complete` tells whether its bytes alone prove that nothing is missing.
+
+        Raises `errors.UpstreamError` when the reply is not complete.
+        """
+        ...
+
+
+class Wire(Protocol):
+    """An upstream dialect. Pure: no sockets, no clock, no configuration but the target's."""
+
+    def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
+        """Translate. `repairs` are names this wire's `repair` gave for earlier refusals."""
+        ...
+
+    def reader(self, request: ChatRequest, target: Target, call: Call) -> Reader: ...
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> Exception:
+        """The `errors.UpstreamError` that an HTTP status >= 400 stands for. Any body, also HTML."""
+        ...
+
+    def repair(self, error: Exception) -> str | None:
+        """Name a change to the request that may cure the refusal, None if there is none."""
+        ...
+
+    def calls_needed(self, request: ChatRequest, target: Target) -> int:
+        """How many calls give `request.n` choices: 1, or n where the upstream makes one at a time."""
+        ...
+
+    def keeps_url(self, url: str, target: Target) -> bool:
+        """True for an address the upstream must read itself; others are fetched and inlined."""
+        ...
+
+    def reads(self, mime: str, target: Target) -> bool:
+        """False for a type of picture that the upstream refuses; a PNG is made of it where possible."""
+        ...
