@@ -104,7 +104,7 @@ class App:
         house.note_failure(exchange, error)
         if exchange.started:
             return  # the server cuts the connection, which is all that can be said now
-        status, headers, body = error_reply.render(error, exchange.request_id)
+        status, headers, body = error_reply.render(error, exchange.request_id, exchange.words)
         await exchange.respond(status, [body], headers)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

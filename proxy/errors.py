@@ -1,10 +1,11 @@
 """Everything that can go wrong, as one tree and one table. Imports nothing of ours.
 
-    ProxyError                 knows its HTTP status, OpenAI `type`, `code` and `param`
-    ├── RequestError           the client's request is wrong (4xx)
+    ProxyError                 knows its HTTP status and `code`
+    ├── RequestError           the client's request is wrong (4xx), and names the field
     └── UpstreamError          the vendor refused, failed or fell silent; has an `ErrorClass`
 
-Only a front turns one into JSON.
+An error is frozen when it is made; `changed` gives another one. Only a front turns one into its dialect's
+words.
 """
 
 from __future__ import annotations
@@ -12,44 +13,77 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from math import isfinite
+from typing import Any, NoReturn, Self
+
+LONGEST_WAIT_S = 3600.0  # no vendor's word on when to come back is believed beyond an hour
 
 
 class ProxyError(Exception):
     """`message` is shown to the client. `headers` are added to the reply."""
+
+    message: str
+    status: int
+    code: str | None
+    headers: Mapping[str, str]
 
     def __init__(
         self,
         message: str,
         *,
         status: int = 500,
-        type: str = "server_error",
         code: str | None = None,
-        param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.status = status
-        self.type = type
-        self.code = code
-        self.param = param
-        self.headers = dict(headers or {})
+        self._set(message=message, status=status, code=code, headers=headers or {})
+
+    def _set(self, **facts: Any) -> None:
+        self.__dict__.update(facts)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("__"):  # those are Python's own: the cause, the traceback, notes
+            self._refuse(name)
+        super().__setattr__(name, value)
+
+    def _refuse(self, name: str) -> NoReturn:
+        raise AttributeError(f"an error is frozen: make another one by changed({name}=...)")
+
+    def changed(self, **facts: Any) -> Self:
+        """The same error with other facts, the same cause, and no traceback yet."""
+        other = type(self).__new__(type(self), facts.get("message", self.message))
+        other.__dict__.update(self.__dict__ | facts)
+        other.__cause__ = self.__cause__
+        return other
+
+    @property
+    def may_repeat(self) -> bool | None:
+        """Whether the client's SDK may send the request again by itself; None leaves it to its own rules."""
+        return None
 
 
 class RequestError(ProxyError):
-    """The client's mistake. `param` is the JSON path of the field, as in `messages[0].role`."""
+    """The client's mistake.
+
+    A front says where it is by `param`, the path in its dialect's spelling (`messages[0].role`); everybody
+    else by `attribute`, the path in the parsed request (`image.size`), which the front then spells.
+    """
+
+    param: str | None
+    attribute: str | None
 
     def __init__(
         self,
         message: str,
         *,
         param: str | None = None,
+        attribute: str | None = None,
         code: str | None = None,
         status: int = 400,
-        type: str = "invalid_request_error",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message, status=status, type=type, code=code, param=param, headers=headers)
+        super().__init__(message, status=status, code=code, headers=headers)
+        self._set(param=param, attribute=attribute)
 
 
 class ErrorClass(Enum):
@@ -75,95 +109,75 @@ class ErrorClass(Enum):
 class Policy:
     """One row of the table of error classes.
 
-    `same_target`, `next_key`, `next_target`: may the request be tried there. `rest_key`: the key
-    rests until the vendor's retry time. `counts`: counts against the target's health. `bought`: the vendor
-    may have done paid work. `should_retry`: what the client's SDK is told, None to leave it to its own rules.
+    `code` is ours, None where every dialect has a word of its own. `same_target`, `next_key`, `next_target`:
+    may the request be tried there. `rest_key`: the key rests until the vendor's retry time. `counts`: counts
+    against the target's health. `bought`: the vendor may have done paid work. `may_repeat`: as an error's.
     """
 
     status: int
-    type: str
-    code: str | None
+    code: str | None = None
     same_target: bool = False
     next_key: bool = False
     next_target: bool = False
     rest_key: bool = False
     counts: bool = False
     bought: bool = False
-    should_retry: bool | None = None
+    may_repeat: bool | None = None
 
 
-# `connect` is certain: no byte of the request was sent. Where `bought` is set the request goes on only if
-# nothing is sold per call (a chat), never for a paid job.
+# `connect` is certain: no byte of the request was sent. An `empty` chat has been tried again here already.
 POLICIES: dict[ErrorClass, Policy] = {
-    ErrorClass.BAD_REQUEST: Policy(400, "invalid_request_error", None, should_retry=False),
-    ErrorClass.NOT_FOUND: Policy(
-        404, "invalid_request_error", "model_not_found", next_target=True, should_retry=False
-    ),
+    ErrorClass.BAD_REQUEST: Policy(400, may_repeat=False),
+    ErrorClass.NOT_FOUND: Policy(404, "model_not_found", next_target=True, may_repeat=False),
     ErrorClass.AUTH: Policy(
         502,
-        "api_error",
         "upstream_auth_failed",
         next_key=True,
         next_target=True,
         rest_key=True,
         counts=True,
-        should_retry=False,
+        may_repeat=False,
     ),
-    ErrorClass.QUOTA: Policy(
-        429,
-        "insufficient_quota",
-        "insufficient_quota",
-        next_key=True,
-        next_target=True,
-        rest_key=True,
-        should_retry=False,
-    ),
-    ErrorClass.RATE_LIMITED: Policy(
-        429, "rate_limit_error", "rate_limit_exceeded", next_key=True, next_target=True, rest_key=True
-    ),
+    ErrorClass.QUOTA: Policy(429, next_key=True, next_target=True, rest_key=True, may_repeat=False),
+    ErrorClass.RATE_LIMITED: Policy(429, next_key=True, next_target=True, rest_key=True),
     ErrorClass.OVERLOADED: Policy(
-        503, "server_error", "overloaded", same_target=True, next_key=True, next_target=True, counts=True
+        503, "overloaded", same_target=True, next_key=True, next_target=True, counts=True
     ),
-    ErrorClass.UNAVAILABLE: Policy(
-        503, "server_error", "upstream_unavailable", next_target=True, counts=True
-    ),
-    ErrorClass.TIMEOUT: Policy(
-        504, "server_error", "upstream_timeout", next_target=True, counts=True, bought=True
-    ),
-    ErrorClass.CONNECT: Policy(
-        502, "server_error", "upstream_unreachable", same_target=True, next_target=True, counts=True
-    ),
-    ErrorClass.BLOCKED: Policy(
-        400, "invalid_request_error", "content_policy_violation", bought=True, should_retry=False
-    ),
+    ErrorClass.UNAVAILABLE: Policy(503, "upstream_unavailable", next_target=True, counts=True),
+    ErrorClass.TIMEOUT: Policy(504, "upstream_timeout", next_target=True, counts=True, bought=True),
+    ErrorClass.CONNECT: Policy(502, "upstream_unreachable", same_target=True, next_target=True, counts=True),
+    ErrorClass.BLOCKED: Policy(400, bought=True, may_repeat=False),
     ErrorClass.EMPTY: Policy(
-        502, "server_error", "upstream_empty_response", same_target=True, next_target=True
+        502, "upstream_empty_response", same_target=True, next_target=True, may_repeat=False
     ),
     ErrorClass.LOST: Policy(
-        502,
-        "server_error",
-        "upstream_task_lost",
-        next_target=True,
-        counts=True,
-        bought=True,
-        should_retry=False,
+        502, "upstream_task_lost", next_target=True, counts=True, bought=True, may_repeat=False
     ),
-    ErrorClass.CANCELED: Policy(
-        502, "server_error", "upstream_task_canceled", bought=True, should_retry=False
-    ),
+    ErrorClass.CANCELED: Policy(502, "upstream_task_canceled", bought=True, may_repeat=False),
     ErrorClass.INTERNAL: Policy(
-        502, "server_error", "upstream_error", same_target=True, next_target=True, counts=True, bought=True
+        502, "upstream_error", same_target=True, next_target=True, counts=True, bought=True
     ),
 }
 
 
 class UpstreamError(ProxyError):
-    """An upstream failure. Status, type, code and `bought` come from its class unless given.
+    """An upstream failure. Status, code and `bought` come from its class unless given.
 
-    `accepted` is set once the vendor took a paid job: a client that tries again would buy again.
-
-    `retry_after_s` is the vendor's own word on when to come back. `native` is the vendor's status or code.
+    `bought`: the vendor may have done work that is paid for. `by_piece`: what was ordered is sold by the
+    piece, so that a repeated order is a second purchase. `forbidden`: the upstream itself asks for no
+    repetition. `retry_after_s` is the vendor's own word on when to come back, at most an hour. `native` is
+    the vendor's status or code, `native_status` its HTTP status. `param` is the field as the vendor calls it.
     """
+
+    error_class: ErrorClass
+    provider: str
+    param: str | None
+    retry_after_s: float | None
+    native: str | None
+    native_status: int | None
+    bought: bool
+    by_piece: bool
+    forbidden: bool
 
     def __init__(
         self,
@@ -172,36 +186,48 @@ class UpstreamError(ProxyError):
         *,
         provider: str = "",
         status: int | None = None,
-        type: str | None = None,
         code: str | None = None,
         param: str | None = None,
         retry_after_s: float | None = None,
         native: str | None = None,
         native_status: int | None = None,
         bought: bool | None = None,
+        by_piece: bool = False,
+        forbidden: bool = False,
     ) -> None:
         policy = POLICIES[error_class]
-        super().__init__(
-            message,
-            status=status or policy.status,
-            type=type or policy.type,
-            code=code if code is not None else policy.code,
+        super().__init__(message, status=status or policy.status, code=code or policy.code)
+        self._set(
+            error_class=error_class,
+            provider=provider,
             param=param,
+            retry_after_s=_wait_s(retry_after_s),
+            native=native,
+            native_status=native_status,
+            bought=policy.bought if bought is None else bought,
+            by_piece=by_piece,
+            forbidden=forbidden,
         )
-        self.error_class = error_class
-        self.policy = policy
-        self.provider = provider
-        self.retry_after_s = retry_after_s
-        self.native = native
-        self.native_status = native_status
-        self.bought = policy.bought if bought is None else bought
-        self.accepted = False
 
-    def hide(self, secrets: Iterable[str]) -> None:
+    @property
+    def policy(self) -> Policy:
+        return POLICIES[self.error_class]
+
+    @property
+    def may_repeat(self) -> bool | None:
+        if self.forbidden or (self.by_piece and self.bought):
+            return False
+        return self.policy.may_repeat
+
+    def without(self, secrets: Iterable[str]) -> Self:
         """Take keys of ours out of everything the vendor said: some repeat them in their refusals."""
+        words = {"message": self.message, "code": self.code, "param": self.param, "native": self.native}
         for secret in secrets:
-            self.message = self.message.replace(secret, "***")
-            self.code, self.param, self.native = (
-                said and said.replace(secret, "***") for said in (self.code, self.param, self.native)
-            )
-        self.args = (self.message,)
+            words = {name: said and said.replace(secret, "***") for name, said in words.items()}
+        return self.changed(**words)
+
+
+def _wait_s(seconds: float | None) -> float | None:
+    if seconds is None or not isfinite(seconds):
+        return None
+    return min(max(seconds, 0.0), LONGEST_WAIT_S)

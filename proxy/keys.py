@@ -55,7 +55,6 @@ class ClientKeys:
         raise RequestError(
             "Incorrect API key provided." if secret else "No API key provided; send it as a bearer token.",
             status=401,
-            type="authentication_error",
             code="invalid_api_key",
             headers={"www-authenticate": "Bearer"},
         )

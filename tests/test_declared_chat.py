@@ -10,6 +10,7 @@ from proxy.types import Call, ChatRequest, Finish, FunctionTool, Message, Text, 
 from proxy.wires.declared import ChatDelegate
 from proxy.wires.gemini import GeminiWire
 from tests.declared import shipped, target
+from tests.words import code_of
 
 ASKED = ChatRequest("gemini-flash", (Message("user", (TextPart("用一句话解释相对论"),)),))
 JLIKE = target("jlike", "gemini-3-flash-preview", "text")
@@ -122,7 +123,7 @@ def test_an_error_with_http_200_is_an_error():
     assert (caught.value.error_class, caught.value.message) == (ErrorClass.BAD_REQUEST, "no such model")
     with pytest.raises(UpstreamError) as caught:
         read(jlike(), {"success": False, "error": "blocked", "error_code": "PROMPT_BLOCKED"})
-    assert caught.value.code == "content_policy_violation"
+    assert code_of(caught.value) == "content_policy_violation"
     with pytest.raises(UpstreamError) as caught:
         read(jlike(), {"success": False, "error": "?"})
     assert caught.value.error_class is ErrorClass.INTERNAL

@@ -9,6 +9,7 @@ from proxy.types import Image, Slice, Usage
 from proxy.upstream.payloads import decoder_for
 from proxy.wires.declared import Pending
 from tests.declared import JPEG, PNG, asked, target, wire
+from tests.words import picture_code_of
 
 RUNNING = {"id": "14-1", "status": "running", "progress": 30, "results": []}
 DONE = {"id": "14-1", "status": "succeeded", "progress": 100, "results": [{"url": "https://f.example/1.png"}]}
@@ -81,7 +82,7 @@ def test_a_refusal_in_a_stream_is_raised():
     """V-023"""
     with pytest.raises(UpstreamError) as caught:
         play(grsai_reader(), [RUNNING, {"id": "14-1", "status": "violation", "error": "no"}])
-    assert (caught.value.code, caught.value.bought) == ("moderation_blocked", True)
+    assert (picture_code_of(caught.value), caught.value.bought) == ("moderation_blocked", True)
 
 
 # --- Seedream --------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ async def test_a_job_is_given_up_in_time(every_s: float, give_up_s: float) -> No
     with pytest.raises(UpstreamError) as caught:
         await own.wait(job, FAR)
     assert caught.value.error_class is ErrorClass.TIMEOUT
-    assert caught.value.accepted
+    assert caught.value.by_piece
     assert clock.now <= 1000 + give_up_s
     assert job.polls <= math.ceil(give_up_s / every_s) + 5
 
@@ -138,7 +138,7 @@ async def test_the_clients_deadline_ends_the_wait_and_says_how_to_go_on() -> Non
     own, job = await taken(line, clock)
     with pytest.raises(UpstreamError) as caught:
         await own.wait(job, clock.now + 10)
-    assert (caught.value.status, caught.value.accepted) == (504, True)
+    assert (caught.value.status, caught.value.by_piece) == (504, True)
     assert "RUNNING" in caught.value.message
     assert "stream" in caught.value.message
     assert clock.now <= 1010
@@ -192,7 +192,7 @@ async def test_four_faults_in_a_row_are_forgotten_and_five_end_the_wait(fault: A
     own, job = await taken(line, clock, every_s=1.0)
     with pytest.raises(UpstreamError) as caught:
         await own.wait(job, FAR)
-    assert (job.polls, caught.value.accepted, caught.value.bought) == (5, True, True)
+    assert (job.polls, caught.value.by_piece, caught.value.bought) == (5, True, True)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ async def test_what_the_vendor_says_is_final(answer: Answer, kind: ErrorClass) -
     own, job = await taken(line, clock)
     with pytest.raises(UpstreamError) as caught:
         await own.wait(job, FAR)
-    assert (caught.value.error_class, caught.value.accepted, job.polls) == (kind, True, 1)
+    assert (caught.value.error_class, caught.value.by_piece, job.polls) == (kind, True, 1)
 
 
 async def test_a_strange_word_is_waited_for_and_remembered_once() -> None:
@@ -294,7 +294,7 @@ async def test_a_refused_result_is_final() -> None:
     own, job, _, _ = await fal(Answer({"status": "COMPLETED"}), refusal)
     with pytest.raises(UpstreamError) as caught:
         await own.wait(job, FAR)
-    assert (caught.value.error_class, caught.value.accepted) == (ErrorClass.BLOCKED, True)
+    assert (caught.value.error_class, caught.value.by_piece) == (ErrorClass.BLOCKED, True)
 
 
 async def test_an_address_that_is_not_the_vendors_is_never_asked() -> None:
@@ -302,7 +302,7 @@ async def test_an_address_that_is_not_the_vendors_is_never_asked() -> None:
     own, job, line, _ = await fal(Answer({}), status_url="https://evil.example/steal")
     with pytest.raises(UpstreamError) as caught:
         await own.wait(job, FAR)
-    assert (caught.value.error_class, caught.value.accepted) == (ErrorClass.LOST, True)
+    assert (caught.value.error_class, caught.value.by_piece) == (ErrorClass.LOST, True)
     assert len(line.calls) == 1
 
 

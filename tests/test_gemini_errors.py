@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Target
 from proxy.wires.gemini.error import read_error, repair
+from tests.words import code_of
 
 TARGET = Target("google", "gemini-3-flash-preview")
 
@@ -191,7 +192,7 @@ _HIDDEN_REGION = detail("DebugInfo", detail="generic: User location is not suppo
 )
 def test_the_table(status: int, body: bytes, expected: tuple[ErrorClass, int, str | None]) -> None:
     found = read(status, body)
-    assert (found.error_class, found.status, found.code) == expected
+    assert (found.error_class, found.status, code_of(found)) == expected
     assert found.provider == "google"
     assert found.native_status == status
 
@@ -208,13 +209,13 @@ def test_a_whole_error() -> None:
             detail("RetryInfo", retryDelay="34.4s"),
         ),
     )
-    assert (found.message, found.type, found.native) == (
+    assert (found.message, found.error_class, found.native) == (
         "You exceeded your current quota.",
-        "insufficient_quota",
+        ErrorClass.QUOTA,
         "RESOURCE_EXHAUSTED",
     )
     assert found.retry_after_s == 34.4
-    assert found.policy.should_retry is False
+    assert found.may_repeat is False
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from proxy.types import (
 from proxy.wires.gemini.error import read_error
 from proxy.wires.gemini.reader import GeminiReader
 from tests.shared import FIXTURES, needs_fixtures
+from tests.words import code_of
 
 pytestmark = needs_fixtures
 
@@ -157,7 +158,7 @@ def test_a_recorded_reply_is_read_whole(name: str) -> None:
     if name in NOT_ANSWERS:
         with pytest.raises(UpstreamError) as caught:
             events_of(exchange)
-        assert caught.value.code == NOT_ANSWERS[name]
+        assert code_of(caught.value) == NOT_ANSWERS[name]
         return
     events = events_of(exchange)
     assert type(events[0]) is Started
@@ -273,7 +274,7 @@ def test_a_recorded_error_becomes_one_of_ours(name: str) -> None:
     body = exchange.get("response") or exchange.get("response_text") or exchange.get("sse")
     raw = body.encode() if isinstance(body, str) else orjson.dumps(body)
     error = read_error(exchange["status"], exchange["headers"], raw, Target("google", "m"))
-    assert (error.error_class.value, error.status, error.code) == EXPECTED_ERRORS.get(
+    assert (error.error_class.value, error.status, code_of(error)) == EXPECTED_ERRORS.get(
         name, USUAL_ERRORS[exchange["status"]]
     )
     assert error.message

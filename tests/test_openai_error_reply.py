@@ -65,15 +65,32 @@ def test_the_client_is_told_when_to_come_back(
     assert found[1] == {b"content-type": b"application/json", **headers}
 
 
+WORDS = {
+    ErrorClass.BAD_REQUEST: ("invalid_request_error", None),
+    ErrorClass.NOT_FOUND: ("invalid_request_error", "model_not_found"),
+    ErrorClass.AUTH: ("api_error", "upstream_auth_failed"),
+    ErrorClass.QUOTA: ("insufficient_quota", "insufficient_quota"),
+    ErrorClass.RATE_LIMITED: ("rate_limit_error", "rate_limit_exceeded"),
+    ErrorClass.OVERLOADED: ("server_error", "overloaded"),
+    ErrorClass.UNAVAILABLE: ("server_error", "upstream_unavailable"),
+    ErrorClass.TIMEOUT: ("server_error", "upstream_timeout"),
+    ErrorClass.CONNECT: ("server_error", "upstream_unreachable"),
+    ErrorClass.BLOCKED: ("invalid_request_error", "content_policy_violation"),
+    ErrorClass.EMPTY: ("server_error", "upstream_empty_response"),
+    ErrorClass.LOST: ("server_error", "upstream_task_lost"),
+    ErrorClass.CANCELED: ("server_error", "upstream_task_canceled"),
+    ErrorClass.INTERNAL: ("server_error", "upstream_error"),
+}
+
+
 @pytest.mark.parametrize("error_class", list(ErrorClass))
 def test_every_class_has_its_words(error_class: ErrorClass) -> None:
     policy = POLICIES[error_class]
     status, headers, body = rendered(UpstreamError(error_class, "What happened.", native="X"))
     assert status == policy.status
-    assert body == {
-        "error": {"message": "What happened.", "type": policy.type, "param": None, "code": policy.code}
-    }
-    told = {None: None, True: b"true", False: b"false"}[policy.should_retry]
+    type_, code = WORDS[error_class]
+    assert body == {"error": {"message": "What happened.", "type": type_, "param": None, "code": code}}
+    told = {None: None, True: b"true", False: b"false"}[policy.may_repeat]
     assert headers.get(b"x-should-retry") == told
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from openai.types import ImageGenCompletedEvent, ImagesResponse
 
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts.openai import error_reply
 from proxy.fronts.openai.images import reply as image_reply
 from proxy.fronts.openai.images.reply import ImageReplyOptions, ImageStreamRenderer
 from proxy.pictures import pixels
@@ -142,11 +143,10 @@ def test_bytes_or_an_address(image: Image, fields: Any, item: Any, kind: bytes |
 
 
 @pytest.mark.parametrize(
-    ("events", "legacy", "status", "type_", "code", "message"),
+    ("events", "status", "type_", "code", "message"),
     [
         pytest.param(
             [Finish("content_filter", "SAFETY", message="Too wild.")],
-            False,
             400,
             "image_generation_user_error",
             "moderation_blocked",
@@ -155,16 +155,14 @@ def test_bytes_or_an_address(image: Image, fields: Any, item: Any, kind: bytes |
         ),
         pytest.param(
             [Refusal("No."), Finish("content_filter")],
-            True,
             400,
-            "invalid_request_error",
-            "content_policy_violation",
+            "image_generation_user_error",
+            "moderation_blocked",
             "No.",
-            id="I-017 G-145 legacy",
+            id="I-017 said",
         ),
         pytest.param(
             [Text("A poem."), STOP],
-            False,
             502,
             "server_error",
             "no_image_generated",
@@ -172,22 +170,23 @@ def test_bytes_or_an_address(image: Image, fields: Any, item: Any, kind: bytes |
             id="I-036",
         ),
         pytest.param(
-            [], False, 502, "server_error", "no_image_generated", "The model made no picture.", id="nothing"
+            [], 502, "server_error", "no_image_generated", "The model made no picture.", id="nothing"
         ),
     ],
 )
 def test_a_reply_without_a_picture_is_an_error(
-    events: list[Event], legacy: bool, status: int, type_: str, code: str, message: str
+    events: list[Event], status: int, type_: str, code: str, message: str
 ) -> None:
     with pytest.raises(UpstreamError) as caught:
-        image_reply.whole(events, options(legacy_moderation=legacy))
-    error = caught.value
-    assert (error.status, error.type, error.code, error.message) == (status, type_, code, message)
-    renderer = ImageStreamRenderer(options(legacy_moderation=legacy))
+        image_reply.whole(events, options())
+    told, _, body = error_reply.render(caught.value, words=error_reply.IMAGE_WORDS)
+    said = {"message": message, "type": type_, "param": None, "code": code}
+    assert (told, orjson.loads(body)["error"]) == (status, said)
+    renderer = ImageStreamRenderer(options())
     assert renderer.feed(events) == []
     with pytest.raises(UpstreamError) as caught:
         renderer.finish()
-    assert caught.value.code == code
+    assert str(caught.value) == message
 
 
 def streamed(*batches: list[Event], prefix: Any = "image_generation", **fields: Any) -> list[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from proxy import config as configuration
-from proxy.errors import ProxyError
+from proxy.errors import ProxyError, RequestError
 from proxy.fronts.openai.chat import request as chat_request
 from proxy.keys import ClientKey
 from proxy.routing.attempts import Candidate
@@ -40,7 +40,8 @@ def explain(
         routes = Routes.of(loaded.config, {})
         plan = _plan(routes.resolve(model, ClientKey("explain")), body, loaded.off)
     except ProxyError as error:
-        print(f"{error.param or 'request'}: {error.message}", file=sys.stderr)
+        where = (error.param or error.attribute) if isinstance(error, RequestError) else None
+        print(f"{where or 'request'}: {error.message}", file=sys.stderr)
         return 1
     _show(plan, as_json=as_json)
     return 0

@@ -76,9 +76,8 @@ class Routes:
                 raise RequestError(
                     f"The model {plain!r} is configured, but all its providers are off.",
                     status=503,
-                    type="server_error",
                     code="model_unavailable",
-                    param="model",
+                    attribute="model",
                 )
             return route
         if route is None and caller.may_use("*"):
@@ -150,5 +149,5 @@ class Routes:
             f"The model {name[:200]!r} does not exist or you do not have access to it.{hint}",
             status=404,
             code="model_not_found",
-            param="model",
+            attribute="model",
         )

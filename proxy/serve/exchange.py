@@ -15,6 +15,7 @@ from typing import Any
 
 from proxy.codec.spool import forget
 from proxy.errors import RequestError
+from proxy.fronts.openai import error_reply
 from proxy.keys import ClientKey
 
 Scope = MutableMapping[str, Any]
@@ -47,6 +48,7 @@ class Exchange:
         "request_id",
         "scope",
         "status",
+        "words",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +66,7 @@ class Exchange:
         self.facts: dict[str, Any] = {}
         self.reply_headers: list[Header] = []
         self.dropped: tuple[str, ...] = ()
+        self.words: error_reply.Words = error_reply.CHAT_WORDS
 
     def header(self, name: bytes) -> str | None:
         value = self._fields.get(name)

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
+from proxy.fronts.openai import error_reply
 from proxy.fronts.openai.images import reply as image_reply
 from proxy.fronts.openai.images import request as image_request
 from proxy.fronts.openai.images.reply import ImageReplyOptions, ImageStreamRenderer
@@ -44,6 +45,7 @@ async def vary(exchange: Exchange, house: House) -> None:
 
 async def _answer(exchange: Exchange, house: House, operation: Operation) -> None:
     assert exchange.caller is not None
+    exchange.words = error_reply.IMAGE_WORDS
     request = _awaited(await _request(exchange, house, operation))
     exchange.watch()
     route = house.routes.resolve(request.model, exchange.caller)
@@ -71,8 +73,6 @@ async def _answer(exchange: Exchange, house: House, operation: Operation) -> Non
             await _streamed(exchange, house, request, run, output, ImageStreamRenderer(reply, prefix))
         else:
             await _whole(exchange, house, request, run, output, reply)
-    except UpstreamError as error:
-        raise image_reply.moderated(error) from error
     finally:
         exchange.facts.update(target=run.target, attempts=run.attempts)
         if run.usage is not None:

@@ -145,14 +145,13 @@ async def here(house: House, event: Event, account: Account) -> Event:
         except RequestError as error:
             if left:
                 continue
-            lost = UpstreamError(
+            raise UpstreamError(
                 ErrorClass.INTERNAL,
                 "The picture was made, but it could not be fetched from the vendor.",
                 provider=account.provider,
                 code="upstream_result_unavailable",
                 bought=True,
-            )
-            lost.accepted = True  # no SDK shall order it again by itself
-            raise lost from error
+                by_piece=True,
+            ) from error
         return replace(event, mime=got.mime, data=Slice.of(got.data))
     raise AssertionError("unreachable")

@@ -48,10 +48,9 @@ class _Tries:
     async def after(self, error: UpstreamError, *, handed_on: bool) -> None:
         """Make the next attempt the current one, or raise the error when it is final."""
         attempt = self.attempt
-        error.provider = error.provider or attempt.target.provider
-        error.hide(attempt.account.secrets)
-        if self._paid and error.bought:
-            error.accepted = True  # the client's SDK shall not order once more either
+        error = error.without(attempt.account.secrets).changed(
+            provider=error.provider or attempt.target.provider, by_piece=error.by_piece or self._paid
+        )
         if handed_on:
             raise error
         repair = None if attempt.candidate.jobs else attempt.candidate.wire.repair(error)
@@ -132,7 +131,7 @@ async def _chat(
         if reply.status >= 400:
             error = wire.error(reply.status, reply.headers, await reply.read(1 << 20), target)
             if isinstance(error, UpstreamError):
-                error.bought = False  # an HTTP error is a refusal: no answer was sold
+                error = error.changed(bought=False)  # an HTTP error is a refusal: no answer was sold
             raise error
         async for payloads in reply.payloads():
             batch: list[Event] = []

@@ -212,9 +212,7 @@ class Engine:
 
 def accepted(error: UpstreamError) -> UpstreamError:
     """Mark an error as one after a vendor took the order: no SDK shall try again by itself."""
-    error.bought = True
-    error.accepted = True
-    return error
+    return error.changed(bought=True, by_piece=True)
 
 
 def _decoded(body: bytes) -> Any:

@@ -118,5 +118,4 @@ class Fetcher:
             try:
                 return await self._downloader.download(url, private=private, limit=limit, left=left)
             except RequestError as error:
-                error.param = where or None
-                raise
+                raise error.changed(param=where or None) from error

@@ -1,58 +1,92 @@
-"""Turns exceptions into OpenAI's error object: the only place that does."""
+"""Turns exceptions into OpenAI's error object: the only place that knows its words for what went wrong."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import orjson
 
-from proxy.errors import ProxyError, UpstreamError
+from proxy.errors import ErrorClass, ProxyError, RequestError, UpstreamError
 from proxy.types import Json
 
 Headers = list[tuple[bytes, bytes]]
 
+# `type` and `code` of a failure, None for what its status says and the code it has already.
+Words = Mapping[ErrorClass, tuple[str | None, str | None]]
+
+CHAT_WORDS: Words = {
+    ErrorClass.AUTH: ("api_error", None),
+    ErrorClass.QUOTA: ("insufficient_quota", "insufficient_quota"),
+    ErrorClass.RATE_LIMITED: (None, "rate_limit_exceeded"),
+    ErrorClass.BLOCKED: (None, "content_policy_violation"),
+}
+# openai-images.md I-017: the Images API has its own words for a picture that was refused.
+IMAGE_WORDS: Words = {
+    **CHAT_WORDS,
+    ErrorClass.BLOCKED: ("image_generation_user_error", "moderation_blocked"),
+}
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+
 _UNKNOWN = "The proxy could not complete this request because of an internal error."
 
 
-def render(error: BaseException, request_id: str = "") -> tuple[int, Headers, bytes]:
+def render(
+    error: BaseException, request_id: str = "", words: Words = CHAT_WORDS
+) -> tuple[int, Headers, bytes]:
     """Status, headers and body. Of an exception that is not ours nothing but its happening is told."""
     headers: Headers = [(b"content-type", b"application/json")]
     if isinstance(error, ProxyError):
         headers += _retry(error)
         headers += ((name.lower().encode(), value.encode()) for name, value in error.headers.items())
     status = error.status if isinstance(error, ProxyError) else 500
-    return status, headers, orjson.dumps({"error": _members(error, request_id)})
+    return status, headers, orjson.dumps({"error": _members(error, request_id, words)})
 
 
-def event(error: BaseException, request_id: str = "") -> bytes:
+def event(error: BaseException, request_id: str = "", words: Words = CHAT_WORDS) -> bytes:
     """The last event of a stream that broke. openai-python raises on it and reads no further."""
-    members = _members(error, request_id)
+    members = _members(error, request_id, words)
     if isinstance(error, UpstreamError) and (error.native or error.native_status):
         members["upstream"] = {"status": error.native, "http": error.native_status}
     return b"data: " + orjson.dumps({"error": members}) + b"\n\n"
 
 
-def _members(error: BaseException, request_id: str) -> Json:
+def _members(error: BaseException, request_id: str, words: Words) -> Json:
     tail = f" (request id: {request_id})" if request_id else ""
     if not isinstance(error, ProxyError):
         return {"message": _UNKNOWN + tail, "type": "server_error", "param": None, "code": "internal_error"}
+    type_ = code = None
+    if isinstance(error, UpstreamError):
+        type_, code = words.get(error.error_class, (None, None))
     return {
         "message": error.message + tail,
-        "type": error.type,
-        "param": error.param,
-        "code": error.code,
+        "type": type_ or _type(error.status),
+        "param": _param(error),
+        "code": error.code or code,
     }
+
+
+def _type(status: int) -> str:
+    return _TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
 
 
 def _retry(error: ProxyError) -> Headers:
     """The true waiting time: openai-python gives up by itself when it is over two minutes."""
     headers: Headers = []
-    if isinstance(error, UpstreamError):
-        if error.retry_after_s is not None:
-            wait_s = max(0.0, error.retry_after_s)
-            headers.append((b"retry-after", str(math.ceil(wait_s)).encode()))
-            headers.append((b"retry-after-ms", str(math.ceil(wait_s * 1000)).encode()))
-        should_retry = False if error.accepted else error.policy.should_retry
-        if should_retry is not None:
-            headers.append((b"x-should-retry", b"true" if should_retry else b"false"))
+    if isinstance(error, UpstreamError) and error.retry_after_s is not None:
+        headers.append((b"retry-after", str(math.ceil(error.retry_after_s)).encode()))
+        headers.append((b"retry-after-ms", str(math.ceil(error.retry_after_s * 1000)).encode()))
+    if error.may_repeat is not None:
+        headers.append((b"x-should-retry", b"true" if error.may_repeat else b"false"))
     return headers
+
+
+def _param(error: ProxyError) -> str | None:
+    if isinstance(error, RequestError):
+        return error.param or error.attribute
+    return error.param if isinstance(error, UpstreamError) else None

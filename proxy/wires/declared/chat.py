@@ -60,7 +60,7 @@ class ChatDelegate:
         found = failures.match(errors, complaint)
         if found is None:
             return self._inner.error(status, headers, body, target)
-        return failures.chat_failure(found, complaint, target.provider)
+        return failures.failure(found, complaint, target.provider)
 
     def repair(self, error: Exception) -> str | None:
         return self._inner.repair(error)
@@ -115,4 +115,4 @@ class _Unwrapping:
     def _failure(self, payload: Json) -> UpstreamError:
         complaint = failures.of_reply(self._variant.errors, 200, {}, payload)
         found = failures.match(self._variant.errors, complaint) or failures.class_of_status(500)
-        return failures.chat_failure(found, complaint, self._provider)
+        return failures.failure(found, complaint, self._provider)

@@ -122,15 +122,13 @@ def failure(
     default: str = "",
     bought: bool | None = None,
 ) -> UpstreamError:
-    """The error of a class; a refused prompt gets the pair of words that OpenAI uses for pictures today."""
+    """The error of a class."""
     native = complaint.code
     sentence = complaint.message or default or f"{provider} answered with HTTP {complaint.status}."
     if error_class in _OUR_SENTENCES:
         sentence = _OUR_SENTENCES[error_class].format(provider)
-    type_, code = None, None
-    if error_class is ErrorClass.BLOCKED:
-        type_, code = "image_generation_user_error", "moderation_blocked"
-    elif error_class is ErrorClass.EMPTY:
+    code = None
+    if error_class is ErrorClass.EMPTY:
         code = "no_image_generated"
     elif error_class is ErrorClass.BAD_REQUEST:
         code = native if native and not native.lstrip("-").isdecimal() else "invalid_value"
@@ -138,21 +136,12 @@ def failure(
         error_class,
         sentence,
         provider=provider,
-        type=type_,
         code=code,
         retry_after_s=retry_after_s(complaint.headers),
         native=native,
         native_status=complaint.status,
         bought=bought,
     )
-
-
-def chat_failure(error_class: ErrorClass, complaint: Complaint, provider: str) -> UpstreamError:
-    """As `failure`, in the words of chat clients."""
-    error = failure(error_class, complaint, provider)
-    if error_class is ErrorClass.BLOCKED:
-        error.type, error.code = error.policy.type, error.policy.code
-    return error
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

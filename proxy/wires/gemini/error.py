@@ -82,7 +82,6 @@ _RULES = (
         "400 403",
         r"location is not supported|not (?:supported|available) in your (?:country|region)",
         status=403,
-        type="permission_error",
         openai_code="upstream_region",
     ),
     # Somebody else's file says nothing about our key.
@@ -91,7 +90,6 @@ _RULES = (
         "403",
         r"permission to access the (?:file|cached ?content)",
         status=403,
-        type="permission_error",
     ),
     _rule(ErrorClass.AUTH, "401 403"),
     _rule(ErrorClass.BAD_REQUEST, "404", r"cached? ?content|\bfiles?[/ ]", status=404),

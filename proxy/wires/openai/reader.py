@@ -173,7 +173,7 @@ class ChatReader:
             self._remark = found.message
             return
         if not self._has_output():
-            found.bought = False  # it was refused before anything was made
+            found = found.changed(bought=False)  # it was refused before anything was made
         raise found
 
     def _has_output(self) -> bool:

@@ -25,7 +25,7 @@ class ImageReplyOptions:
 
     `link` gives a stored picture's address, `url_passthrough` allows the vendor's own; without either a
     data URL is the last resort. `text_as_prompt` shows the text that came with a picture as
-    `revised_prompt`. `legacy_moderation` brings back the error of the DALL-E era.
+    `revised_prompt`.
     """
 
     created: int
@@ -34,7 +34,6 @@ class ImageReplyOptions:
     url_passthrough: bool = False
     safety_identifier: str | None = None
     text_as_prompt: bool = False
-    legacy_moderation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +85,13 @@ class _Reading:
             )
         words = "".join(self.text).strip()
         tail = f" It said: {words[:200]}" if words else ""
-        empty = UpstreamError(
-            ErrorClass.EMPTY, f"The model made no picture.{tail}", code="no_image_generated"
+        return UpstreamError(  # its words were paid for
+            ErrorClass.EMPTY,
+            f"The model made no picture.{tail}",
+            code="no_image_generated",
+            bought=True,
+            by_piece=True,
         )
-        empty.bought = empty.accepted = True  # its words were paid for
-        return empty
 
 
 def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
@@ -99,7 +100,7 @@ def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
     for event in events:
         reading.add(event)
     if not reading.images:
-        raise moderated(reading.no_image(), legacy=reply.legacy_moderation)
+        raise reading.no_image()
     revised = reading.revised or ("".join(reading.text).strip() if reply.text_as_prompt else None)
     data: list[Json] = []
     headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -139,14 +140,12 @@ class ImageStreamRenderer:
     def finish(self) -> list[Piece]:
         """End a complete reply. Raises `UpstreamError` when no picture came."""
         if not self._reading.images:
-            raise moderated(self._reading.no_image(), legacy=self._reply.legacy_moderation)
+            raise self._reading.no_image()
         return self._completed(self._reading.images[-1], self._reading.usage)
 
     def error(self, error: BaseException, request_id: str = "") -> bytes:
         """The last frame of a reply that broke."""
-        if isinstance(error, UpstreamError):
-            error = moderated(error, legacy=self._reply.legacy_moderation)
-        return b"event: error\n" + error_reply.event(error, request_id)
+        return b"event: error\n" + error_reply.event(error, request_id, error_reply.IMAGE_WORDS)
 
     def _completed(self, image: Image, counted: Usage) -> list[Piece]:
         self._sent += 1
@@ -168,14 +167,6 @@ class ImageStreamRenderer:
         if self._reply.safety_identifier is not None:
             body["safety_identifier"] = self._reply.safety_identifier
         return [b"event: ", self._type.encode(), b"\ndata: ", *jsonio.dumps(body), b"\n\n"]
-
-
-def moderated(error: UpstreamError, *, legacy: bool = False) -> UpstreamError:
-    """The Images API has its own words for a blocked picture; other errors come back unchanged."""
-    if error.error_class is ErrorClass.BLOCKED:
-        error.type = "invalid_request_error" if legacy else "image_generation_user_error"
-        error.code = "content_policy_violation" if legacy else "moderation_blocked"
-    return error
 
 
 def usage(counted: Usage) -> Json:
