@@ -43,7 +43,9 @@ def render(
     headers: Headers = [(b"content-type", b"application/json")]
     if isinstance(error, ProxyError):
         headers += _retry(error)
-        headers += ((name.lower().encode(), value.encode()) for name, value in error.headers.items())
+        headers += (
+            (name.lower().encode(), value.encode("utf-8", "replace")) for name, value in error.headers.items()
+        )
     status = error.status if isinstance(error, ProxyError) else 500
     return status, headers, orjson.dumps({"error": _members(error, request_id, words)})
 
@@ -64,11 +66,16 @@ def _members(error: BaseException, request_id: str, words: Words) -> Json:
     if isinstance(error, UpstreamError):
         type_, code = words.get(error.error_class, (None, None))
     return {
-        "message": error.message + tail,
+        "message": f"{_sayable(error.message)}{tail}",
         "type": type_ or _type(error.status),
-        "param": _param(error),
-        "code": error.code or code,
+        "param": _sayable(_param(error)),
+        "code": _sayable(error.code or code),
     }
+
+
+def _sayable(text: str | None) -> str | None:
+    """Errors quote what clients and vendors wrote; half a surrogate pair cannot be written as UTF-8."""
+    return text and text.encode("utf-8", "replace").decode()
 
 
 def _type(status: int) -> str:
