@@ -6,19 +6,39 @@ import json
 import socket
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
-from tests.gateway import KEY, Gateway
+from proxy.simulators.server import Running
+from tests.gateway import KEY
 
 PATIENCE_S = 15.0
 
 
-class RawRequest:
-    """A chat request on a connection of its own. `text` is what has been read so far, head and chunks."""
+class Reachable(Protocol):
+    """A gateway, in this process or another, and the vendors behind it."""
 
-    def __init__(self, gateway: Gateway, body: Any, *, key: str = KEY, buffer_bytes: int = 0) -> None:
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def vendors(self) -> Running: ...
+
+
+class RawRequest:
+    """A chat request on a connection of its own, or another `path`'s. `text` is what has been read so far,
+    head and chunks. `headers` are added; one that is called like ours replaces it."""
+
+    def __init__(
+        self,
+        gateway: Reachable,
+        body: Any,
+        *,
+        key: str = KEY,
+        buffer_bytes: int = 0,
+        path: str = "/v1/chat/completions",
+        headers: dict[str, str] | None = None,
+    ) -> None:
         address = httpx.URL(gateway.base_url)
         self.socket = socket.socket()
         if buffer_bytes:
@@ -27,10 +47,15 @@ class RawRequest:
         self.socket.connect((address.host, address.port or 0))
         self.received = b""
         payload = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n"
-            f"authorization: Bearer {key}\r\ncontent-length: {len(payload)}\r\n\r\n"
-        ).encode()
+        lines = {
+            "host": "gateway",
+            "connection": "close",
+            "authorization": f"Bearer {key}",
+            "content-length": str(len(payload)),
+            **(headers or {}),
+        }
+        named = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self.head = f"POST {path} HTTP/1.1\r\n{named}\r\n".encode()
         self.payload = payload
 
     def send(self, size: int | None = None) -> RawRequest:
@@ -56,6 +81,18 @@ class RawRequest:
         return self.text
 
     @property
+    def body(self) -> bytes:
+        """What has been read of a chunked body."""
+        _, _, left = self.received.partition(b"\r\n\r\n")
+        pieces = []
+        while left:
+            size, _, left = left.partition(b"\r\n")
+            end = int(size, 16)
+            pieces.append(left[:end])
+            left = left[end + 2 :]
+        return b"".join(pieces)
+
+    @property
     def text(self) -> str:
         return self.received.decode("utf-8", "replace")
 
@@ -78,17 +115,28 @@ def chat(prompt: str, model: str = "gemini-flash", **fields: Any) -> dict[str, A
     return {"model": model, "messages": [{"role": "user", "content": prompt}], **fields}
 
 
-def last_number(gateway: Gateway) -> int:
-    sent = gateway.sent()
+def form(*parts: tuple[str, bytes, str | None], boundary: str = "XX") -> tuple[bytes, dict[str, str]]:
+    """A multipart body of (name, content, file name or None), and its content type."""
+    body = b""
+    for name, content, filename in parts:
+        file = f'; filename="{filename}"\r\ncontent-type: image/png' if filename else ""
+        head = f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"{file}\r\n\r\n'
+        body += head.encode() + content + b"\r\n"
+    body += f"--{boundary}--\r\n".encode()
+    return body, {"content-type": f"multipart/form-data; boundary={boundary}"}
+
+
+def last_number(gateway: Reachable) -> int:
+    sent = list(gateway.vendors.log.exchanges())
     return sent[-1].number if sent else 0
 
 
-def arrived(gateway: Gateway, after: int, count: int = 1) -> list[Any]:
+def arrived(gateway: Reachable, after: int, count: int = 1) -> list[Any]:
     """The vendor's records of the requests after a number, when so many have come."""
     return _wait(lambda: gateway.vendors.log.exchanges(after=after), lambda found: len(found) >= count)
 
 
-def hung_up(gateway: Gateway, after: int, moment: float, count: int = 1) -> float:
+def hung_up(gateway: Reachable, after: int, moment: float, count: int = 1) -> float:
     """How long after `moment` the vendor saw the last of its clients go; seconds."""
     found = _wait(
         lambda: gateway.vendors.log.exchanges(after=after),

@@ -7,23 +7,26 @@ request on the hot path.
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
 from random import getrandbits
 from time import perf_counter
 from typing import Any
 
+from proxy.codec.gunzip import Gunzip, GunzipError
 from proxy.codec.spool import forget
 from proxy.errors import RequestError
 from proxy.fronts.openai import error_reply
 from proxy.keys import ClientKey
+from proxy.serve import head
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Header = tuple[bytes, bytes]
+Header = head.Header
+Headers = Iterable[Header] | Callable[[], Iterable[Header]]  # a callable is asked when the head really goes
 
 HANG_UP = "dragoman.hang_up"  # set by serve/protocol.py; other servers have no such word
+GONE = object()  # stands there when the client left before anybody asked
 
 _WRITE_BYTES = 256 * 1024  # a piece larger than this is written in slices, so that backpressure works
 _JSON = (b"content-type", b"application/json")
@@ -31,10 +34,15 @@ _MAX_CLIENT_REQUEST_ID = 128
 
 
 class Exchange:
-    """A request being answered. `facts` collects what the access log tells (never prompts or secrets)."""
+    """A request being answered. `facts` collects what the access log tells (never prompts or secrets).
+
+    `status` is 0 until the head of the reply is out. `gone` says that the client hung up: then the request's
+    task is cancelled.
+    """
 
     __slots__ = (
         "_fields",
+        "_read",
         "_receive",
         "_send",
         "_watcher",
@@ -57,6 +65,7 @@ class Exchange:
         self._fields = dict(self.headers)
         self._receive = receive
         self._send = send
+        self._read = False
         self._watcher: asyncio.Task[Any] | None = None
         self.began = perf_counter()
         self.request_id = f"req_{getrandbits(96):024x}"
@@ -89,59 +98,87 @@ class Exchange:
     def elapsed_ms(self) -> int:
         return round((perf_counter() - self.began) * 1000)
 
+    # --- the request's body
+
     async def body(self, limit: int) -> bytes:
         """Read the whole body. Raises a 413 above `limit` bytes, counted after decompression."""
-        declared = self.header(b"content-length")
+        begun = None
+        if b"content-encoding" not in self._fields:
+            self._refuse_declared(limit)
+            begun = raw, more = await self._next()
+            if not more and len(raw) <= limit:
+                return raw
+        return b"".join([chunk async for chunk in self.chunks(limit, begun)])
+
+    async def chunks(
+        self, limit: int, begun: tuple[bytes, bool] | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it comes, decompressed; `begun` is what was read of it already. Raises a 413 when
+        what came, or what it is decompressed to, is more than `limit` bytes."""
+        gunzip = self._gunzip()
+        self._refuse_declared(limit)
+        raw, more = begun or await self._next()
+        came = size = 0
+        while True:
+            came += len(raw)
+            for chunk in (raw,) if gunzip is None else _unpacked(gunzip, raw, last=not more):
+                size += len(chunk)
+                if size > limit:
+                    raise too_large(limit)
+                yield chunk
+            if came > limit:
+                raise too_large(limit)
+            if not more:
+                return
+            raw, more = await self._next()
+
+    async def _next(self) -> tuple[bytes, bool]:
+        """The next bytes of the body, and whether more will follow. A client that left ends the task."""
+        self._read = True
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.gone = True
+            raise asyncio.CancelledError
+        return message.get("body", b""), message.get("more_body", False)
+
+    def _refuse_declared(self, limit: int) -> None:
+        declared = self._fields.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
             raise too_large(limit)
-        inflate = self._inflater(limit)
-        message = await self._receive()
-        if not message.get("more_body") and inflate is None:
-            return bytes(message.get("body", b""))
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            if message["type"] == "http.disconnect":
-                self.gone = True
-                raise asyncio.CancelledError
-            chunk = message.get("body", b"")
-            if inflate is not None:
-                chunk = inflate(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise too_large(limit)
-            chunks.append(chunk)
-            if not message.get("more_body"):
-                return b"".join(chunks)
-            message = await self._receive()
 
-    def _inflater(self, limit: int) -> Callable[[bytes], bytes] | None:
-        encoding = (self.header(b"content-encoding") or "identity").strip().lower()
-        if encoding == "identity":
+    def _gunzip(self) -> Gunzip | None:
+        """For the encodings the client named, in one header or several (RFC 9110, 8.4)."""
+        named = b",".join(value for name, value in self.headers if name == b"content-encoding")
+        codings = [coding.strip().lower() for coding in named.decode("latin-1").split(",")]
+        codings = [coding for coding in codings if coding not in ("", "identity")]
+        if not codings:
             return None
-        if encoding != "gzip":
-            raise RequestError(
-                f"The content encoding {encoding[:40]!r} is not supported; send gzip or none.", status=415
-            )
-        decompressor = zlib.decompressobj(wbits=31)
+        if codings in (["gzip"], ["x-gzip"]):
+            return Gunzip()
+        shown = ", ".join(codings)[:40]
+        raise RequestError(
+            f"The content encoding {shown!r} is not supported; send gzip or none.",
+            status=415,
+            code="unsupported_encoding",
+            headers={"accept-encoding": "gzip"},
+        )
 
-        def inflate(chunk: bytes) -> bytes:
-            try:
-                return decompressor.decompress(chunk, limit + 1)
-            except zlib.error as exc:
-                raise RequestError("The request body is not valid gzip.") from exc
-
-        return inflate
+    # --- hang-ups
 
     def watch(self) -> None:
-        """From now on a client that hangs up cancels the running task; `gone` tells why."""
+        """From now on a client that hangs up cancels the running task; `gone` tells why.
+        May be called again."""
         task = asyncio.current_task()
         assert task is not None
         if HANG_UP in self.scope:
+            if self.scope[HANG_UP] is GONE:
+                self.gone = True
+                raise asyncio.CancelledError
             self.scope[HANG_UP] = lambda: self._leave(task)
             return
-        self._watcher = asyncio.ensure_future(self._receive())
-        self._watcher.add_done_callback(lambda done: self._hung_up(done, task))
+        if self._watcher is None:
+            self._watcher = asyncio.ensure_future(self._receive())
+            self._watcher.add_done_callback(lambda done: self._hung_up(done, task))
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
         if not self.gone:
@@ -158,24 +195,30 @@ class Exchange:
         if self._watcher is not None and not self._watcher.done():
             self._watcher.cancel()
 
-    async def start(self, status: int, headers: Iterable[Header]) -> None:
-        self.status = status
+    # --- the reply
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head. What clients or vendors said may stand in its values: see `head.written`."""
+        named = headers() if callable(headers) else headers
         own: list[Header] = [
             (b"x-request-id", self.request_id.encode()),
             (b"openai-processing-ms", str(self.elapsed_ms).encode()),
             *self.reply_headers,
         ]
-        client_id = self.header(b"x-client-request-id")
-        if (
-            client_id
-            and len(client_id) <= _MAX_CLIENT_REQUEST_ID
-            and client_id.isascii()
-            and client_id.isprintable()
-        ):
-            own.append((b"x-client-request-id", client_id.encode()))
+        client_id = self._fields.get(b"x-client-request-id")
+        if client_id and len(client_id) <= _MAX_CLIENT_REQUEST_ID and head.is_plain(client_id):
+            own.append((b"x-client-request-id", client_id))
         if self.dropped:
-            own.append((b"x-proxy-dropped", ", ".join(self.dropped).encode("ascii", "replace")))
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
+            own.append((b"x-proxy-dropped", head.listed(self.dropped)))
+        if b"expect" in self._fields and not self._read:
+            own.append(
+                (b"connection", b"close")
+            )  # nobody knows whether the body still comes (RFC 9110, 10.1.1)
+        if not 200 <= status <= 599:  # a vendor's word that HTTP does not know as the end of a request
+            status = 502
+        lines = head.written((*named, *own))
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+        self.status = status
 
     async def write(self, pieces: Iterable[bytes | memoryview]) -> None:
         """Send a part of the body; large pieces go out in slices."""
@@ -193,16 +236,28 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def respond(
-        self, status: int, pieces: list[bytes | memoryview], headers: Iterable[Header] = (_JSON,)
+        self, status: int, pieces: list[bytes | memoryview], headers: Headers = (_JSON,)
     ) -> None:
         """Send a whole reply."""
+        named = headers() if callable(headers) else headers
         size = str(sum(map(len, pieces))).encode()
-        await self.start(status, [*headers, (b"content-length", size)])
+        await self.start(status, [*named, (b"content-length", size)])
         if len(pieces) == 1 and len(pieces[0]) <= _WRITE_BYTES:
             await self._send({"type": "http.response.body", "body": pieces[0], "more_body": False})
             return
         await self.write(pieces)
         await self.end()
+
+
+def _unpacked(gunzip: Gunzip, raw: bytes, *, last: bool) -> Iterable[bytes]:
+    try:
+        yield from gunzip.feed(raw)
+        if last:
+            gunzip.close()
+    except GunzipError as error:
+        raise RequestError(
+            f"The request body is not valid gzip: {error}.", code="invalid_encoding"
+        ) from error
 
 
 def too_large(limit: int) -> RequestError:

@@ -82,11 +82,10 @@ async def _answer(exchange: Exchange, house: House, operation: Operation) -> Non
 async def _request(exchange: Exchange, house: House, operation: Operation) -> ImageRequest:
     limit = house.config.server.body_limit
     content_type = exchange.header(b"content-type") or ""
-    raw = await exchange.body(limit)
     if content_type.lower().startswith("multipart/form-data"):
-        fields, files = await read_form(raw, content_type)
+        fields, files = await read_form(exchange.chunks(limit), content_type)
         return image_request.parse_form(fields, files, operation)
-    body = read_json(raw)
+    body = read_json(await exchange.body(limit))
     name = body.get("model")
     assert exchange.caller is not None
     if isinstance(name, str) and name:

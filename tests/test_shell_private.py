@@ -1,0 +1,187 @@
+"""The private members of uvicorn and aiohttp that we use, each by name, so that a new version of either fails
+here with a sentence and not in front of a client. pyproject.toml bounds both versions."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import uvicorn
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.payload import Payload
+from uvicorn.protocols.http import flow_control, httptools_impl
+from uvicorn.server import ServerState
+
+from proxy.serve import protocol
+
+ROOT = Path(__file__).resolve().parents[1]
+
+UVICORN = "proxy/serve/protocol.py"
+PROTOCOL_CALLS = ("on_headers_complete", "on_message_begin", "on_message_complete", "connection_lost")
+PROTOCOL_HAS = ("scope", "cycle", "pipeline", "flow")
+CYCLE_HAS = ("transport", "scope", "response_started", "response_complete")
+# Of what a cycle calls on its transport, and what `_Joined` does about a head that it still holds.
+TRANSPORT = {"write": "in order", "close": "first", "is_closing": "does not matter"}
+
+AIOHTTP = {
+    "proxy/upstream/reply.py": {"_read_nowait", "_buffer"},
+    "proxy/upstream/transport.py": {"_factory", "_loop", "_payload", "_autoclose", "_value", "_size"},
+}
+
+
+def moved(package: str, member: str, file: str) -> str:
+    return f"{package} has no {member} any more: {file} uses it and must be changed first"
+
+
+@pytest.fixture
+def cycle() -> httptools_impl.RequestResponseCycle:
+    nothing: Any = None
+    return httptools_impl.RequestResponseCycle(*[nothing] * 5, False, [], nothing, False, True, nothing)
+
+
+@pytest.mark.parametrize("member", PROTOCOL_CALLS)
+def test_uvicorn_calls_what_we_extend(member: str) -> None:
+    assert callable(getattr(httptools_impl.HttpToolsProtocol, member, None)), moved(
+        "uvicorn", member, UVICORN
+    )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("member", PROTOCOL_HAS)
+async def test_uvicorns_protocol_has_what_we_read(member: str) -> None:
+    config = uvicorn.Config(lambda *_: None, log_config=None)  # type: ignore[arg-type]
+    made = protocol.Protocol(config, ServerState(), {})
+    assert hasattr(made, member), moved("uvicorn", member, UVICORN)
+
+
+@pytest.mark.parametrize("member", CYCLE_HAS)
+def test_uvicorns_cycle_has_what_we_read(cycle: httptools_impl.RequestResponseCycle, member: str) -> None:
+    assert hasattr(cycle, member), moved("uvicorn", member, UVICORN)
+
+
+def test_uvicorn_lets_us_read_on() -> None:
+    assert callable(getattr(flow_control.FlowControl, "resume_reading", None)), moved(
+        "uvicorn", "FlowControl.resume_reading", UVICORN
+    )
+
+
+def test_we_know_all_that_a_cycle_calls_on_its_transport() -> None:
+    source = ast.parse(inspect.getsource(httptools_impl.RequestResponseCycle))
+    called = {
+        node.attr
+        for node in ast.walk(source)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self.transport"
+    }
+    assert called == set(TRANSPORT), (
+        f"uvicorn calls {sorted(called)} on a transport: say in TRANSPORT what becomes of a held head"
+    )
+
+
+# --- what holds the head back is a transport
+
+
+class Transport:
+    """A transport that remembers."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> str:
+            if arguments and not isinstance(arguments[0], bytes):
+                arguments = (b"".join(arguments[0]),)
+            self.calls.append((name, *arguments))
+            return name
+
+        return call
+
+
+@pytest.fixture
+def joined(cycle: httptools_impl.RequestResponseCycle) -> Any:
+    cycle.transport = Transport()  # type: ignore[assignment]
+    return protocol._Joined(cycle)
+
+
+PUBLIC = sorted(
+    {name for name in dir(asyncio.Transport) if not name.startswith("_")}
+    - {"write", "writelines", "write_eof", "close"}
+)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_whatever_one_asks_a_transport_is_answered(joined: Any, name: str) -> None:
+    assert getattr(joined, name)() == name
+    assert joined._transport.calls == [(name,)]
+
+
+@pytest.mark.parametrize(
+    ("ends", "calls"),
+    [
+        pytest.param([("write", b"body")], [("writelines", b"headbody")], id="write"),
+        pytest.param([("writelines", [b"a", b"b"])], [("writelines", b"headab")], id="writelines"),
+        pytest.param([("close",)], [("writelines", b"head"), ("close",)], id="close"),
+        pytest.param([("write_eof",)], [("writelines", b"head"), ("write_eof",)], id="write_eof"),
+        pytest.param(
+            [("write", b"a"), ("write", b"b"), ("close",)],
+            [("writelines", b"heada"), ("write", b"b"), ("close",)],
+            id="more",
+        ),
+        pytest.param([("abort",)], [("abort",)], id="abort"),
+    ],
+)
+def test_a_head_that_is_held_back_goes_first(
+    cycle: httptools_impl.RequestResponseCycle, joined: Any, ends: Any, calls: Any
+) -> None:
+    joined.write(b"100")
+    cycle.response_started = True
+    joined.write(b"head")
+    for name, *arguments in ends:
+        getattr(joined, name)(*arguments)
+    assert joined._transport.calls == [("write", b"100"), *calls]
+
+
+# --- aiohttp
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("file", "member"), [(file, member) for file, names in AIOHTTP.items() for member in sorted(names)]
+)
+async def test_aiohttp_has_what_we_use(file: str, member: str) -> None:
+    loop = asyncio.get_running_loop()
+    connector = aiohttp.TCPConnector()
+    made = (
+        aiohttp.StreamReader(ResponseHandler(loop), 1 << 16, loop=loop),
+        connector,
+        ResponseHandler(loop),
+        aiohttp.payload.BytesPayload(b"x"),
+        Payload,
+    )
+    await connector.close()
+    assert any(hasattr(one, member) for one in made), moved("aiohttp", member, file)
+
+
+@pytest.mark.parametrize("file", [*AIOHTTP, "proxy/upstream/send.py", "proxy/upstream/fetch.py", UVICORN])
+def test_no_other_private_member_is_used(file: str) -> None:
+    tree = ast.parse((ROOT / file).read_text())
+    nodes = list(ast.walk(tree))
+    read = {node for node in nodes if isinstance(node, ast.Attribute) and node.attr.startswith("_")}
+    ours = {
+        node.attr for node in read if isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+    ours |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    found = {node.attr for node in read if not node.attr.startswith("__")}
+    assert found - ours - AIOHTTP.get(file, set()) == set()
+
+
+def test_the_versions_that_were_looked_at_are_bounded() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = {line.partition(">")[0]: line for line in project["dependencies"]}
+    assert ",<0." in bounds["uvicorn"]
+    assert ",<3." in bounds["aiohttp"]
