@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from proxy.serve.exchange import Exchange, Header
 
@@ -18,51 +18,81 @@ _COMMENT = b": keep-alive\n\n"
 class EventStream:
     """The reply of a streamed request. The status line waits for the first write or the first comment.
 
-    One timer per stream: it looks at the last write instead of being set again at every chunk.
+    `interval_s` is how long it may be silent, 0 for as long as it likes; `ping` is said then, in the words of
+    the client's dialect. `head` gives what the head tells beside its own, asked when the head really goes.
+
+    One timer per stream: it looks at the last write instead of being set again at every chunk. A frame is
+    never cut by a ping: a frame waits until a ping that has begun is out, and a ping never begins in a frame.
     """
 
-    __slots__ = ("_busy", "_exchange", "_interval_s", "_last", "_loop", "_pulse", "_timer")
+    __slots__ = ("_busy", "_exchange", "_head", "_interval_s", "_last", "_loop", "_ping", "_pulse", "_timer")
 
-    def __init__(self, exchange: Exchange, interval_s: float) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        interval_s: float,
+        head: Callable[[], Iterable[Header]] = tuple,
+        *,
+        ping: bytes = _COMMENT,
+    ) -> None:
         self._exchange = exchange
         self._interval_s = interval_s
+        self._head = head
+        self._ping = ping
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
         self._busy = False
         self._pulse: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(interval_s, self._look)
+        self._timer: asyncio.TimerHandle | None = None
+        if interval_s > 0:
+            self._timer = self._loop.call_later(interval_s, self._look)
 
     def _look(self) -> None:
         wait_s = self._last + self._interval_s - self._loop.time()
-        if wait_s > 0 or self._busy:
+        if wait_s > 0 or self._busy or self._pulse is not None:
             self._timer = self._loop.call_later(max(wait_s, self._interval_s / 10), self._look)
             return
-        self._pulse = self._loop.create_task(self._comment())
+        self._pulse = self._loop.create_task(self._beat())
         self._timer = self._loop.call_later(self._interval_s, self._look)
 
-    async def _comment(self) -> None:
-        await self.write(_COMMENT)
+    async def _beat(self) -> None:
+        try:
+            if not self._busy:
+                await self._put((self._ping,))
+        except Exception:  # the next frame meets the same fault, in the task that can answer for it
+            self._stop_timer()
+        finally:
+            self._pulse = None
 
     async def write(self, data: bytes | Iterable[bytes | memoryview]) -> None:
+        if self._pulse is not None:
+            await asyncio.wait((self._pulse,))
         self._busy = True
         try:
-            if not self._exchange.started:
-                await self._exchange.start(200, _HEADERS)
-            await self._exchange.write((data,) if isinstance(data, bytes) else data)
+            await self._put((data,) if isinstance(data, bytes) else data)
+        finally:
+            self._busy = False
+
+    async def _put(self, pieces: Iterable[bytes | memoryview]) -> None:
+        try:
+            if not self._exchange.status:
+                await self._exchange.start(200, lambda: (*_HEADERS, *self._head()))
+            await self._exchange.write(pieces)
         finally:
             self._last = self._loop.time()
-            self._busy = False
 
     async def end(self) -> None:
         self.stop()
-        if not self._exchange.started:
-            await self._exchange.start(200, _HEADERS)
+        await self.write(())
         await self._exchange.end()
 
     def stop(self) -> None:
-        """No more comments."""
+        """No more pings."""
+        self._stop_timer()
+        if self._pulse is not None:
+            self._pulse.cancel()
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._pulse is not None and not self._pulse.done():
-            self._pulse.cancel()
