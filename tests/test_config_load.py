@@ -462,3 +462,38 @@ limits: {everyone: {images: 5/day}}
         "3:31: note N160 keys[0].limits is read, but this version does not enforce it",
         "4:1: note N160 limits is read, but this version does not enforce it",
     ]
+
+
+# --- web pages
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("https://app.example", "https://app.example"),
+        ("https://App.Example:8443/", "https://app.example:8443"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+        ("*", "*"),
+    ],
+)
+def test_an_origin_is_read_as_browsers_write_it(tmp_path: Path, written: str, read: str) -> None:
+    config = loaded(f'server: {{cors: {{origins: ["{written}"]}}}}', tmp_path).config
+    assert config is not None
+    assert config.server.cors.origins == [read]
+    assert config.server.cors.headers == ["*"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["app.example", "https://app.example/path", "https://", "https://a b", "null", "https://*.example"],
+)
+def test_what_is_no_origin_is_an_error(tmp_path: Path, written: str) -> None:
+    (problem,) = loaded(f'server: {{cors: {{origins: ["{written}"]}}}}', tmp_path).problems
+    assert (problem.code, problem.line) == ("E103", 1)
+    assert "must be an origin like https://app.example:8443, or *" in problem.message
+
+
+def test_a_page_header_must_be_a_header(tmp_path: Path) -> None:
+    assert codes(loaded('server: {cors: {headers: ["x y"]}}', tmp_path)) == ["E103"]
+    assert codes(loaded("server: {cors: {orgins: []}}", tmp_path)) == ["E101"]

@@ -290,7 +290,7 @@ def test_without_a_key_the_answer_is_401(gateway: Gateway) -> None:
         gateway.client(api_key="wrong").chat.completions.create(model="gemini-flash", messages=[])
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/"])
+@pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v2/"])
 def test_an_unknown_path_is_a_404_object(gateway: Gateway, path: str) -> None:
     assert post(gateway, {}, path).json()["error"]["code"] == "unknown_url"
 

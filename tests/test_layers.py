@@ -32,14 +32,19 @@ NEIGHBOURS: set[tuple[str, str]] = set()
 DIALS = {"aiohttp", "http", "httpx", "requests", "smtplib", "socket", "ssl", "urllib.request", "websockets"}
 LISTENS = {"command/serve.py"}
 
-# What `import proxy.app` may load. Measured: pydantic 60 ms, yaml 15 ms, all others a few.
+# What `import proxy.app` may load. Measured: pydantic 60 ms, yaml and starlette (with anyio) 15 ms each, all
+# others a few.
 LIGHT = {
     "annotated_types",
+    "anyio",
     "orjson",
     "proxy",
     "pybase64",
     "pydantic",
     "pydantic_core",
+    "python_multipart",
+    "sniffio",
+    "starlette",
     "typing_extensions",
     "typing_inspection",
     "yaml",

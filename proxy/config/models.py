@@ -6,6 +6,7 @@ is described in docs/configuration.md; a test compares the two.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,6 +27,10 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from proxy.config import units
 from proxy.config.secrets import Secret
 from proxy.config.units import Rate
+
+# Browsers write an origin without a path; apps in a shell of their own have schemes of their own (tauri://).
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?\Z")
+_HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 
 ImageOutput = Literal["auto", "images", "parts", "markdown", "link", "images+link"]
 
@@ -105,6 +110,26 @@ class Files(_Part):
     max_bytes: Annotated[Size, Field(gt=0)] = _default(2 * 1024**3, "2GiB")
 
 
+def _origin(value: str) -> str:
+    origin = value.removesuffix("/").lower()
+    if origin != "*" and not _ORIGIN.match(origin):
+        raise PydanticCustomError("E103", "must be an origin like https://app.example:8443, or *")
+    return origin
+
+
+Origin = Annotated[str, AfterValidator(_origin), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+class Cors(_Part):
+    """The web pages that may call us from a browser, by their origins; none of them by default."""
+
+    origins: list[Origin] = []
+    headers: list[Annotated[str, Field(pattern=_HEADER_NAME)]] = ["*"]
+
+    def welcomes(self, origin: str) -> bool:
+        return "*" in self.origins or origin in self.origins
+
+
 class Server(_Part):
     """Where we listen and keep things. `state` and `shared` may hold a password."""
 
@@ -114,6 +139,7 @@ class Server(_Part):
     state: Secret = _default(Secret("sqlite:./state/dragoman.db"), "sqlite:./state/dragoman.db")
     shared: Secret | None = None
     public_url: Address | None = None
+    cors: Cors = Cors()
     files: Files = Files()
     body_limit: Size = _default(64 * 1024**2, "64MiB")
     drain: Duration = _default(30.0, "30s")

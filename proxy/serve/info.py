@@ -1,4 +1,4 @@
-"""What the server tells of itself: models, liveness, readiness."""
+"""What the server tells of itself: what it is, models, liveness, readiness."""
 
 from __future__ import annotations
 
@@ -18,13 +18,30 @@ async def models(exchange: Exchange, house: House) -> None:
 
 async def model(exchange: Exchange, house: House) -> None:
     assert exchange.caller is not None
-    route = house.routes.resolve(exchange.scope["path_params"]["name"], exchange.caller)
+    name = exchange.scope["path_params"]["name"].rstrip("/")
+    route = house.routes.resolve(name, exchange.caller)
     await exchange.respond(200, [models_reply.single(_card(route))])
 
 
 def _card(route: Route) -> models_reply.Model:
     first = route.order()[0].target
     return models_reply.Model(route.name, first.provider, extra=route.card)
+
+
+async def index(exchange: Exchange, house: House) -> None:
+    """What a person sees who opens the address: what this is, and where to go on."""
+    await exchange.respond(
+        200,
+        jsonio.dumps(
+            {
+                "service": "dragoman",
+                "status": "ok",
+                "api": "/v1",
+                "try": ["GET /v1/models", "POST /v1/chat/completions", "POST /v1/images/generations"],
+                "docs": "README.md and docs/ of the distribution",
+            }
+        ),
+    )
 
 
 async def livez(exchange: Exchange, house: House) -> None:

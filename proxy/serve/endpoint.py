@@ -1,0 +1,90 @@
+"""What stands at an address: an ASGI callable around a handler, where no error of a request may escape."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from proxy.errors import RequestError
+from proxy.fronts.openai import error_reply
+from proxy.serve import origin
+from proxy.serve.exchange import Exchange, Receive, Scope, Send
+from proxy.serve.house import House
+
+Handler = Callable[[Exchange, House], Awaitable[None]]
+Needs = Literal["nothing", "key", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table of routes. `path` is Starlette's pattern without `/v1`, which is optional."""
+
+    method: str
+    path: str
+    handler: Handler
+    needs: Needs = "key"
+
+
+class Home(Protocol):
+    """Has the house of now: a reload swaps it."""
+
+    house: House | None
+
+
+class Endpoint:
+    """One row's, at all its spellings."""
+
+    __slots__ = ("_handler", "_home", "_needs")
+
+    def __init__(self, handler: Handler, needs: Needs, home: Home) -> None:
+        self._handler = handler
+        self._needs = needs
+        self._home = home
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        house = self._home.house
+        assert house is not None
+        exchange = Exchange(scope, receive, send)
+        try:
+            if self._needs != "nothing":
+                caller = exchange.caller = house.keys.identify(exchange.headers)
+                if caller is house.keys.open_caller:
+                    origin.check(exchange, house.config.server.cors)
+                if self._needs == "admin" and not caller.admin:
+                    raise RequestError("This address is for the admin key.", status=403, code="admin_only")
+            await self._handler(exchange, house)
+        except asyncio.CancelledError:
+            if not exchange.gone:
+                raise
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            exchange.facts["client"] = "gone"
+        except Exception as error:  # the one place where nothing may escape: the client gets an answer
+            await _refuse(exchange, house, error)
+        finally:
+            exchange.unwatch()
+            _log(exchange, house)
+
+
+async def _refuse(exchange: Exchange, house: House, error: Exception) -> None:
+    house.note_failure(exchange, error)
+    if exchange.started:
+        return  # the server cuts the connection, which is all that can be said now
+    status, headers, body = error_reply.render(error, exchange.request_id, exchange.words)
+    await exchange.respond(status, [body], headers)
+
+
+def _log(exchange: Exchange, house: House) -> None:
+    house.log.write(
+        "request",
+        id=exchange.request_id,
+        method=exchange.scope["method"],
+        path=exchange.scope["path"],
+        status=exchange.status or (499 if exchange.gone else 0),
+        ms=exchange.elapsed_ms,
+        key=exchange.caller.name if exchange.caller else None,
+        **exchange.facts,
+    )

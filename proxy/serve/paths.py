@@ -1,0 +1,122 @@
+"""Which endpoint an address means: Starlette's routes, other spellings, and what is said to strangers."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match, Route, Router
+from starlette.types import ASGIApp, Lifespan
+
+from proxy.config.models import Cors
+from proxy.errors import RequestError
+from proxy.serve.endpoint import Endpoint, Home, Row
+from proxy.serve.exchange import Exchange, Receive, Scope, Send
+from proxy.serve.house import House
+
+# SDK users type them by mistake; the first is the one we speak of.
+_PREFIXES = ("/v1", "", "/openai/v1", "/openai")
+_GUESS_UP_TO = 100  # characters of an unknown path: guessing costs the square of them
+_PREFIX = re.compile(r"(?:/(?:openai|v1)(?=/|\Z))+")
+
+
+class _Route(Route):
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """No match are an empty parameter and another method: all routes together tell which are right."""
+        match, child = super().matches(scope)
+        if match is Match.FULL and all(value.strip("/") for value in child["path_params"].values()):
+            return match, child
+        return Match.NONE, {}
+
+
+class Paths(Router):
+    """The routes of a table of rows, each with and without prefix. Paths without parameters are looked up, so
+    that a chat pays for no pattern; the others are tried in the order of the table."""
+
+    def __init__(self, rows: Sequence[Row], home: Home, lifespan: Lifespan[Any]) -> None:
+        routes = [_route(row, prefix, home) for row in rows for prefix in _PREFIXES]
+        patterns = [route for route in routes if route.param_convertors]
+        super().__init__(patterns, redirect_slashes=False, default=self._elsewhere, lifespan=lifespan)
+        self._all = routes
+        self._stranger = Endpoint(self._refuse, "nothing", home)
+        self._exact: dict[tuple[str, str], ASGIApp] = {
+            (method, route.path): route.app
+            for route in routes
+            if not route.param_convertors
+            for method in route.methods or ()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            endpoint = self._exact.get((scope["method"], scope["path"]))
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+    async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        plain = {**scope, "path": _plain(scope["path"])}
+        for route in self._all:
+            match, child = route.matches(plain)
+            if match is Match.FULL:
+                scope.update(child)
+                await route.app(scope, receive, send)
+                return
+        await self._stranger(scope, receive, send)
+
+    async def _refuse(self, exchange: Exchange, house: House) -> None:
+        """Raises a 405 that tells the method, or a 404 that tells a near address."""
+        method, shown = exchange.scope["method"], exchange.scope["path"][:200]
+        path = _plain(exchange.scope["path"])
+        methods = {
+            name for route in self._all if route.path_regex.match(path) for name in route.methods or ()
+        }
+        if methods:
+            allowed = sorted(methods - {"HEAD"})
+            raise RequestError(
+                f"{method} is not possible at {shown}; use {' or '.join(allowed)}.",
+                status=405,
+                code="method_not_allowed",
+                headers={"allow": ", ".join(allowed)},
+            )
+        near = _near(path, (route.path for route in self._all if method in (route.methods or ())))
+        hint = f" Did you mean {near}?" if near else " See the list at /."
+        raise RequestError(f"There is no {method} {shown} here.{hint}", status=404, code="unknown_url")
+
+
+def for_pages(app: ASGIApp, cors: Cors) -> CORSMiddleware | None:
+    """What lets the pages call that the file names, None when it names none."""
+    if not cors.origins:
+        return None
+    return CORSMiddleware(
+        app,
+        allow_origins=cors.origins,
+        allow_methods=("GET", "POST", "DELETE"),
+        allow_headers=cors.headers,
+        expose_headers=("x-request-id", "*"),  # the star: x-proxy-dropped and all others
+    )
+
+
+def _route(row: Row, prefix: str, home: Home) -> _Route:
+    path = (prefix + row.path).removesuffix("/") or "/"
+    return _Route(path, Endpoint(row.handler, row.needs, home), methods=[row.method])
+
+
+def _plain(path: str) -> str:
+    """The path with single slashes, none at its end, and its prefix once."""
+    path = "/" + "/".join(filter(None, path.split("/")))
+    prefix = _PREFIX.match(path)
+    return path if prefix is None else "/v1" + path[prefix.end() :]
+
+
+def _near(path: str, known: Iterable[str]) -> str | None:
+    if len(path) > _GUESS_UP_TO:
+        return None
+    spelled = [address for address in known if address.startswith("/v1") and "{" not in address]
+    return next(iter(difflib.get_close_matches(path.lower(), spelled, n=1)), None)
