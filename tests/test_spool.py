@@ -1,7 +1,11 @@
 """A picture of megabytes passes through a file, and nobody can tell."""
 
 import base64
+import gc
+import json
 import os
+import subprocess
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.codec import jsonio
-from proxy.codec.spool import SPOOL_OVER, JsonSpool, forget
+from proxy.codec.spill import SPILL_OVER, forget
+from proxy.codec.spool import JsonSpool
 from proxy.serve.exchange import Exchange
 from proxy.types import Slice
 from proxy.upstream.payloads import decoder_for
 
 pytestmark = pytest.mark.anyio
 
-BIG = base64.b64encode(os.urandom(SPOOL_OVER)).decode()
+BIG = base64.b64encode(os.urandom(SPILL_OVER)).decode()
 
 
 def spooled(raw: bytes, step: int = 65_536) -> JsonSpool:
@@ -47,8 +52,8 @@ def test_a_long_base64_string_lies_in_a_file_and_reads_the_same() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        pytest.param({"text": "word " * SPOOL_OVER}, id="prose"),
-        pytest.param({"text": "é" * SPOOL_OVER}, id="not ascii"),
+        pytest.param({"text": "word " * SPILL_OVER}, id="prose"),
+        pytest.param({"text": "é" * SPILL_OVER}, id="not ascii"),
         pytest.param({"short": BIG[:100_000]}, id="stays in memory"),
         pytest.param({"numbers": [1.5] * 400_000, "x": "y"}, id="numbers"),
         pytest.param({"a": "~" * 40, "b": BIG}, id="tildes"),
@@ -66,7 +71,7 @@ def test_escaped_slashes_are_undone() -> None:
     assert orjson.loads(written(spooled(raw).value())) == {"data": BIG}
 
 
-@pytest.mark.parametrize("cut", [1, 500_000, SPOOL_OVER + 200_000])
+@pytest.mark.parametrize("cut", [1, 500_000, SPILL_OVER + 200_000])
 def test_a_text_that_is_cut_is_refused_and_can_be_shown(cut: int) -> None:
     raw = orjson.dumps({"data": BIG})[:-cut]
     spool = spooled(raw)
@@ -109,3 +114,132 @@ async def test_a_picture_that_was_sent_does_not_stay_in_memory() -> None:
     await exchange.write([picture])
     assert sent == len(picture)
     assert rss_file_kb() - before < 4096
+
+
+# --- where files have no room
+
+SCRIPT = """
+import base64, os, resource, sys, tempfile
+from proxy.codec import base64_text, jsonio
+from proxy.codec.spool import JsonSpool
+big = base64.b64encode(os.urandom(4 << 20))
+raw = b'{"a":"' + big + b'","b":"' + big + b'","c":1}'
+
+def read():
+    spool = JsonSpool()
+    for at in range(0, len(raw), 65536):
+        spool.feed(raw[at : at + 65536])
+    return spool.value()
+
+def encoded():
+    encoder = base64_text.Encoder()
+    data = base64.b64decode(big)
+    for at in range(0, len(data), 65537):
+        encoder.write(data[at : at + 65537])
+    return encoder.finish()
+
+%s
+value = read()
+assert b"".join(jsonio.dumps(value)) == raw
+made = encoded()
+assert bytes(made.raw) == big
+print(*(type(one.raw.obj).__name__ for one in (value["a"], value["b"], made)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kept_in"),
+    [
+        pytest.param("", "mmap mmap mmap", id="none"),
+        pytest.param(
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1_700_001, 1_700_001))",
+            "bytearray bytearray bytearray",
+            id="the disk takes a part of a write",
+        ),
+        pytest.param(
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))",
+            "bytearray bytearray bytearray",
+            id="no descriptor is left",
+        ),
+        pytest.param(
+            "held = [os.open('/dev/null', os.O_RDONLY) for _ in range(80)]\n"
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))",
+            "bytearray bytearray bytearray",
+            id="the last descriptors are left to connections",
+        ),
+        pytest.param(
+            "tempfile.tempdir = '/nowhere/at/all'", "bytearray bytearray bytearray", id="the folder is gone"
+        ),
+    ],
+)
+def test_without_room_for_files_a_picture_stays_in_memory(trouble: str, kept_in: str) -> None:
+    printed = subprocess.run(
+        [sys.executable, "-c", SCRIPT % trouble], capture_output=True, text=True, check=False
+    )
+    assert (printed.stdout.strip(), printed.stderr) == (kept_in, "")
+
+
+def test_descriptors_are_back_when_the_last_reference_is_gone() -> None:
+    gc.disable()
+    try:
+        before = len(os.listdir("/dev/fd"))
+        value = spooled(orjson.dumps({"a": BIG, "b": [BIG, BIG]})).value()
+        unfinished = spooled(orjson.dumps({"a": BIG})[:-9])
+        written(value)
+        assert len(os.listdir("/dev/fd")) > before
+        del value, unfinished
+        assert len(os.listdir("/dev/fd")) == before
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("bad", "read"),
+    [(b"\n", None), (b"\x01", None), (b"\xff", "\ufffd"), (b"\\ud83d", "\ufffd"), (b"\\/", "/"), (b" ", " ")],
+)
+@pytest.mark.parametrize("place", [80, SPILL_OVER // 2, SPILL_OVER + 100_000])
+def test_nothing_strange_in_a_spooled_picture_passes_unparsed(
+    place: int, bad: bytes, read: str | None
+) -> None:
+    raw = b'{"a":"' + BIG[:place].encode() + bad + BIG[place:].encode() + b'","b":"' + BIG.encode() + b'"}'
+    spool = spooled(raw)
+    if read is None:
+        with pytest.raises(jsonio.JSONDecodeError):
+            spool.value()
+        assert spool.text() == raw
+        return
+    value = spool.value()
+    assert str(value["a"]) == BIG[:place] + read + BIG[place:]
+    assert str(value["b"]) == BIG
+
+
+def test_a_spooled_picture_behind_an_escaped_quote_stays_in_its_string() -> None:
+    value = {"a": 'say "' + BIG, "b": json.dumps({"image": BIG}), BIG: 1}
+    assert spooled(orjson.dumps(value)).value() == value
+
+
+def test_the_head_of_a_text_is_read_through_its_pictures() -> None:
+    raw = b'["' + BIG.encode() + b'","' + BIG.encode() + b'",'
+    assert spooled(raw).head(1_500_000) == raw[:1_500_000]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+def test_half_a_character_does_not_lose_a_reply(content_type: str) -> None:
+    whole = b'{"text":"a\\ud83d b","data":"' + BIG.encode() + b'","x":"\xff"}'
+    raw = b"data: " + whole + b"\n\n" if "event" in content_type else b"\xef\xbb\xbf" + whole
+    decoder = decoder_for(content_type, raw[:65536])
+    found = [one for at in range(0, len(raw), 65536) for one in decoder.feed(raw[at : at + 65536])]
+    found += decoder.close()
+    assert decoder.error is None
+    (value,) = found
+    assert (value["text"], value["x"], str(value["data"])) == ("a\ufffd b", "\ufffd", BIG)
+
+
+def test_pictures_in_a_streamed_array_are_spooled() -> None:
+    raw = orjson.dumps([{"n": 1, "data": BIG}, {"data": "AAAA" + BIG, "t": "\\"}])
+    decoder = decoder_for("application/json", raw[:10])
+    found = [one for at in range(0, len(raw), 65536) for one in decoder.feed(raw[at : at + 65536])]
+    found += decoder.close()
+    assert decoder.error is None
+    assert [type(one["data"].raw.obj).__name__ for one in found] == ["mmap", "mmap"]
+    assert [orjson.loads(written(one)) for one in found] == orjson.loads(raw)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 
+from proxy.codec import base64_text
 from proxy.types import Joined, Slice
 
 JSONDecodeError = orjson.JSONDecodeError
@@ -24,38 +26,48 @@ _TOKEN_BYTES = _TOKEN.encode()
 _LOOKS_LIKE_BASE64 = re.compile(
     rb"(?:data:[\w.+-]+/[\w.+-]+(?:;[\w.=+-]+)*;base64,)?[A-Za-z0-9+/_-]{64,}={0,2}\Z", re.I
 )
+_BOM = b"\xef\xbb\xbf"
+_HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
+_LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_LONE_HIGH = re.compile(rb"%b(?!%b)" % (_HIGH, _LOW))
+_LONE_LOW = re.compile(rb"%b(?<!%b%b)" % (_LOW, _HIGH, _LOW))
+_PAIR_OF_BACKSLASHES = b"\xff\xff"  # stands for one while escapes are mended; no UTF-8 has such bytes
+_REFUSED = object()
+_MAX_DEPTH = 254  # of nesting, orjson's limit when it writes
+
+
+class JSONEncodeError(ValueError):
+    """A value cannot be written as JSON. `where` is its path in the whole, as in `messages[0].seed`."""
+
+    def __init__(self, reason: str, where: str = "") -> None:
+        super().__init__(f"{where}: {reason}" if where else reason)
+        self.reason = reason
+        self.where = where
 
 
 def loads(raw: bytes, runs: Sequence[Slice] = ()) -> Any:
     """Parse JSON; strings over `CUT_OVER` characters that look like base64 become `Slice`.
 
-    `runs` stand where `raw` has their `token`. Raises `JSONDecodeError`.
+    `runs` stand where `raw` has their `token`. What the parser refuses is mended and parsed again: a byte
+    order mark is ignored, half a surrogate pair and broken UTF-8 become U+FFFD. Raises `JSONDecodeError`,
+    which keeps nothing of the text.
     """
-    cuts = _find_cuts(raw) if len(raw) > CUT_OVER else []
-    if not cuts:
+    slices = runs
+    if len(raw) > CUT_OVER and (cuts := _find_cuts(raw)):
+        raw, slices = _cut(raw, cuts, runs)
+    try:
         value = orjson.loads(raw)
-        return _restore(value, runs) if runs else value
-    view = memoryview(raw)
-    outline: list[bytes | memoryview] = []
-    position = 0
-    for number, (start, end) in enumerate(cuts):
-        outline += (view[position:start], token(len(runs) + number))
-        position = end
-    outline.append(view[position:])
-    slices = [*runs, *(Slice(view[start:end]) for start, end in cuts)]
-    return _restore(orjson.loads(b"".join(outline)), slices)
+    except JSONDecodeError as refusal:
+        value = _loads_mended(raw)
+        if value is _REFUSED:
+            refusal.doc, raw, runs, slices = "", b"", (), ()  # the traceback keeps this frame
+            raise refusal.with_traceback(None) from None
+    return _restore(value, slices) if slices else value
 
 
 def token(number: int) -> bytes:
     """What stands for a string that was cut out; nobody outside can write it."""
     return b"%b%d~" % (_TOKEN_BYTES, number)
-
-
-def rejoined(outline: bytes, runs: Sequence[Slice]) -> bytes:
-    """Put the strings back where their tokens stand."""
-    for number, run in enumerate(runs):
-        outline = outline.replace(token(number), bytes(run.raw))
-    return outline
 
 
 def begins_base64(head: bytes) -> bool:
@@ -64,18 +76,19 @@ def begins_base64(head: bytes) -> bool:
 
 
 def dumps(value: Any) -> list[bytes | memoryview]:
-    """Serialise a value that may hold `Slice` or `Joined` leaves, as pieces to be written in order."""
+    """Serialise a value that may hold `Slice` or `Joined` leaves, as pieces to be written in order.
+
+    Half a surrogate pair becomes U+FFFD. Raises `JSONEncodeError` for what JSON, or orjson, has no form for.
+    """
     cuts: list[Slice] = []
-
-    def stand_in(leaf: Any) -> str:
-        if isinstance(leaf, Slice):
-            cuts.append(leaf)
-            return _TOKEN
-        if isinstance(leaf, Joined):
-            return "".join(stand_in(piece) if isinstance(piece, Slice) else piece for piece in leaf.pieces)
-        raise TypeError(f"{type(leaf).__name__} is not JSON serializable")
-
-    text = orjson.dumps(value, default=stand_in)
+    refused = False
+    try:
+        text = orjson.dumps(value, default=partial(_stand_in, cuts))
+    except TypeError:
+        refused = True
+    if refused:  # no longer inside of the refusal, which would be kept with every frame
+        cuts.clear()
+        text = _dumped(_writable(value, ()), cuts)
     if not cuts:
         return [text]
     first, *rest = text.split(_TOKEN_BYTES)
@@ -83,6 +96,88 @@ def dumps(value: Any) -> list[bytes | memoryview]:
     for cut, after in zip(cuts, rest, strict=True):
         pieces += (cut.prefix, cut.raw, after) if cut.prefix else (cut.raw, after)
     return pieces
+
+
+def _stand_in(cuts: list[Slice], leaf: Any) -> str:
+    """A function of its own: a closure that calls itself is a cycle, and keeps its pictures for long."""
+    if isinstance(leaf, Slice):
+        cuts.append(leaf)
+        return _TOKEN
+    if isinstance(leaf, Joined):
+        return "".join(_stand_in(cuts, piece) if isinstance(piece, Slice) else piece for piece in leaf.pieces)
+    raise TypeError(f"{type(leaf).__name__} is not JSON serializable")
+
+
+def _dumped(value: Any, cuts: list[Slice]) -> bytes:
+    reason = ""
+    try:
+        return orjson.dumps(value, default=partial(_stand_in, cuts))
+    except TypeError as refusal:
+        reason = str(refusal)
+    raise JSONEncodeError(reason)
+
+
+def _writable(value: Any, path: tuple[str | int, ...]) -> Any:
+    """A copy without halves of surrogate pairs. Raises `JSONEncodeError`, naming the place."""
+    if len(path) > _MAX_DEPTH:
+        raise JSONEncodeError("it is nested too deeply", _place(path[:1]))
+    if isinstance(value, str):
+        return _whole_characters(value)
+    if isinstance(value, dict):
+        return {_key(key, path): _writable(item, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_writable(item, (*path, number)) for number, item in enumerate(value)]
+    if isinstance(value, Joined):
+        return Joined(*(_whole_characters(one) if isinstance(one, str) else one for one in value.pieces))
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise JSONEncodeError("the number is too large", _place(path))
+    return value
+
+
+def _key(key: Any, path: tuple[str | int, ...]) -> str:
+    if not isinstance(key, str):
+        raise JSONEncodeError(f"a name is no string but {type(key).__name__}", _place(path))
+    return _whole_characters(key)
+
+
+def _whole_characters(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _place(path: tuple[str | int, ...]) -> str:
+    words = (
+        f"[{step}]" if isinstance(step, int) else f".{_whole_characters(str(step))[:64]}" for step in path
+    )
+    return "".join(words).removeprefix(".")
+
+
+def _cut(raw: bytes, cuts: list[tuple[int, int]], runs: Sequence[Slice]) -> tuple[bytes, list[Slice]]:
+    """The text with tokens in place of the cuts, and what stands for all tokens in it."""
+    view = memoryview(raw)
+    outline: list[bytes | memoryview] = []
+    position = 0
+    for number, (start, end) in enumerate(cuts, len(runs)):
+        outline += (view[position:start], token(number))
+        position = end
+    outline.append(view[position:])
+    return b"".join(outline), [*runs, *(Slice(view[start:end]) for start, end in cuts)]
+
+
+def _loads_mended(raw: bytes) -> Any:
+    """The value of the text as Unicode wants it, `_REFUSED` if that is no JSON either. Takes linear time."""
+    text = raw.removeprefix(_BOM)
+    if not text.isascii():
+        text = text.decode("utf-8", "replace").encode()
+    if _LONE_HIGH.search(text) or _LONE_LOW.search(text):
+        text = text.replace(b"\\\\", _PAIR_OF_BACKSLASHES)  # so that no escape seems to begin with its second
+        text = _LONE_LOW.sub(rb"\\ufffd", _LONE_HIGH.sub(rb"\\ufffd", text))
+        text = text.replace(_PAIR_OF_BACKSLASHES, b"\\\\")
+    if text == raw:
+        return _REFUSED
+    try:
+        return orjson.loads(text)
+    except JSONDecodeError:
+        return _REFUSED
 
 
 def _find_cuts(raw: bytes) -> list[tuple[int, int]]:
@@ -108,15 +203,35 @@ def _find_cuts(raw: bytes) -> list[tuple[int, int]]:
 
 
 def _is_base64_run(raw: bytes, start: int, end: int) -> bool:
-    looks = begins_base64(raw[start : start + 512])
-    return looks and raw.find(b"\\", start, end) < 0 and raw.find(b" ", start, end) < 0
+    """Whether a string begins there, not a quote within one, and all of it is base64: what is cut out is
+    read by no parser, so nothing may stand in it that a parser would refuse."""
+    head = raw[start : start + 512]
+    if raw[start - 2 : start - 1] == b"\\" or not begins_base64(head):
+        return False
+    return base64_text.is_letters(memoryview(raw)[start + head.find(b",") + 1 : end])
 
 
 def _restore(value: Any, cuts: Sequence[Slice]) -> Any:
-    if isinstance(value, str):
-        return cuts[int(value[len(_TOKEN) : -1])] if value.startswith(_TOKEN) else value
-    if isinstance(value, list):
-        return [_restore(item, cuts) for item in value]
-    if isinstance(value, dict):
-        return {key: _restore(item, cuts) for key, item in value.items()}
-    return value
+    """Put the strings back where their tokens stand, in place: a text may nest deeper than Python calls."""
+    whole = [value]
+    todo: list[Any] = [whole]
+    while todo:
+        holder = todo.pop()
+        names = False
+        for key, item in holder.items() if holder.__class__ is dict else enumerate(holder):
+            if item.__class__ is str:
+                if item.startswith(_TOKEN):
+                    holder[key] = cuts[int(item[len(_TOKEN) : -1])]
+            elif item.__class__ is dict or item.__class__ is list:
+                todo.append(item)
+            names = names or (key.__class__ is str and key.startswith(_TOKEN))
+        if names:
+            _restore_names(holder, cuts)
+    return whole[0]
+
+
+def _restore_names(holder: dict[str, Any], cuts: Sequence[Slice]) -> None:
+    items = list(holder.items())
+    holder.clear()
+    for key, item in items:
+        holder[str(cuts[int(key[len(_TOKEN) : -1])]) if key.startswith(_TOKEN) else key] = item

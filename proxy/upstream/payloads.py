@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from proxy.codec import jsonio
+from proxy.codec.spill import SPILL_OVER
 from proxy.codec.spool import JsonSpool
 from proxy.types import Json
 from proxy.upstream.sse import PayloadError, SSEDecoder, invalid, objects, truncated
@@ -48,17 +49,29 @@ class WholeDecoder:
     def __init__(self) -> None:
         self.error: PayloadError | None = None
         self.complete = False
-        self._body = JsonSpool()
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._spool: JsonSpool | None = None  # takes over when the body grows too long for memory
 
-    def feed(self, chunk: bytes) -> list[Json]:
-        self._body.feed(chunk)
-        return []
+    def feed(self, chunk: bytes) -> tuple[Json, ...]:
+        if self._spool is not None:
+            self._spool.feed(chunk)
+            return ()
+        self._pieces.append(chunk)
+        self._size += len(chunk)
+        if self._size > SPILL_OVER:
+            self._spool = JsonSpool()
+            for piece in self._pieces:
+                self._spool.feed(piece)
+            self._pieces = []
+        return ()
 
     def close(self) -> list[Json]:
+        body = b"".join(self._pieces)
         try:
-            found = objects(self._body.value())
+            found = objects(jsonio.loads(body) if self._spool is None else self._spool.value())
         except ValueError:
-            return self._as_lines(self._body.text())
+            return self._as_lines(body if self._spool is None else self._spool.text())
         self.complete = True
         return found
 
@@ -81,7 +94,7 @@ class ArrayDecoder:
     def __init__(self) -> None:
         self.error: PayloadError | None = None
         self.complete = False
-        self._element: list[bytes] = []
+        self._element = JsonSpool()
         self._depth = 0
         self._in_string = False
         self._escaped = False
@@ -113,11 +126,11 @@ class ArrayDecoder:
             else:
                 self._depth -= 1
                 if self._depth == 1:
-                    self._element.append(chunk[start:position])
+                    self._element.feed(chunk[start:position])
                     self._take(out)
                 self.complete = self._depth == 0
         if self._depth > 1:
-            self._element.append(chunk[start:] if start else chunk)
+            self._element.feed(chunk[start:] if start else chunk)
         return out
 
     def close(self) -> list[Json]:
@@ -126,8 +139,8 @@ class ArrayDecoder:
         return []
 
     def _take(self, out: list[Json]) -> None:
-        raw, self._element = b"".join(self._element), []
+        element, self._element = self._element, JsonSpool()
         try:
-            out += objects(jsonio.loads(raw))
+            out += objects(element.value())
         except ValueError:
             self.error = invalid()

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from proxy.codec import jsonio
-from proxy.codec.spool import SPOOL_OVER, JsonSpool
+from proxy.codec.spill import SPILL_OVER
+from proxy.codec.spool import JsonSpool
 from proxy.types import Json
 
 _BOM = b"\xef\xbb\xbf"
@@ -42,11 +43,17 @@ def objects(value: Any) -> list[Json]:
     """
     if value.__class__ is dict:
         return [value]
-    if value is None:
-        return []
-    if isinstance(value, list):
-        return [each for item in value for each in objects(item)]
-    raise ValueError(f"a {type(value).__name__} is no payload")
+    found: list[Json] = []
+    todo = [value]  # a list may nest deeper than Python calls
+    while todo:
+        item = todo.pop()
+        if isinstance(item, list):
+            todo += reversed(item)
+        elif isinstance(item, dict):
+            found.append(item)
+        elif item is not None:
+            raise ValueError(f"a {type(item).__name__} is no payload")
+    return found
 
 
 class SSEDecoder:
@@ -136,7 +143,7 @@ class SSEDecoder:
             self._one(line, out)
         if (
             self._line
-            and self._line_size > SPOOL_OVER
+            and self._line_size > SPILL_OVER
             and not self._data
             and self._line[0].startswith(b"data:")
         ):
