@@ -31,8 +31,8 @@ class Answer:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    async def read(self, limit: int) -> bytes:
-        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+    async def value(self, limit: int) -> Any:
+        return self.body if isinstance(self.body, bytes) else json.loads(json.dumps(self.body))
 
     async def close(self) -> None:
         pass

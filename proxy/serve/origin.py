@@ -29,7 +29,6 @@ def check(exchange: Exchange, cors: Cors) -> None:
             f"Pages of {(origin or 'another site')[:200]!r} may not call: "
             "the file does not name them in server.cors.origins.",
             status=403,
-            type="permission_error",
             code="origin_not_allowed",
         )
     content_type = exchange.header(b"content-type")

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call
 from proxy.upstream import Account, Deadlines, Upstream
@@ -145,10 +144,10 @@ class Engine:
         """Status, headers, and the body: decoded JSON, or bytes of what is none."""
         reply = await self._upstream.send(call, self._account, self._deadlines)
         try:
-            body = await reply.read(_ANSWER_BYTES)
+            value = await reply.value(_ANSWER_BYTES)
         finally:
             await reply.close()
-        return reply.status, reply.headers, _decoded(body)
+        return reply.status, reply.headers, value
 
     async def _streamed(self, call: Call) -> Outcome:
         """A submit that is answered piece by piece; a whole JSON body is a stream of one piece."""
@@ -167,8 +166,8 @@ class Engine:
             await reply.close()
 
     async def _refused(self, call: Call, reply: Reply) -> Outcome:
-        body = await reply.read(1 << 20)
-        return self._wire.judge(call, reply.status, reply.headers, _decoded(body))
+        value = await reply.value(_ANSWER_BYTES)
+        return self._wire.judge(call, reply.status, reply.headers, value)
 
     def _accepted(self, outcome: Outcome) -> Job | Done:
         if isinstance(outcome, Done):
@@ -213,10 +212,3 @@ class Engine:
 def accepted(error: UpstreamError) -> UpstreamError:
     """Mark an error as one after a vendor took the order: no SDK shall try again by itself."""
     return error.changed(bought=True, by_piece=True)
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        return jsonio.loads(body)
-    except jsonio.JSONDecodeError:
-        return body

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any
 
 from aiohttp import ClientResponse
 
+from proxy.codec import jsonio
+from proxy.codec.spool import JsonSpool
 from proxy.types import Json
 from proxy.upstream.deadlines import Watch
 from proxy.upstream.payloads import Decoder, decoder_for
 from proxy.upstream.sse import PayloadError
-from proxy.upstream.transport import FAULTS, Progress, upstream_errors
+from proxy.upstream.transport import FAULTS, Progress, drop_frames, upstream_errors
+
+ERROR_BYTES = 1 << 20  # of an error's body, or of what should have been JSON and is not: for its words
 
 
 class Reply:
@@ -57,6 +62,7 @@ class Reply:
         """Yield the payloads of each read, to be iterated before the next one: they are decoded as they are
         taken. What came before a fault is yielded before it is raised."""
         decoder: Decoder | None = None
+        chunk = b""
         try:
             with upstream_errors(self._progress):
                 while chunk := await self._read():
@@ -70,6 +76,7 @@ class Reply:
                 if decoder is not None:
                     if batch := decoder.close():
                         yield batch
+                        batch = []
                     if self._fault is None and decoder.error is not None:
                         raise decoder.error
                 self.complete = decoder is not None and decoder.complete
@@ -77,26 +84,52 @@ class Reply:
                 if self._fault is not None and not self.complete:
                     raise self._fault
         finally:
+            decoder, chunk = None, b""  # the traceback of an error keeps this frame
             self.drop()
 
     async def read(self, limit: int) -> bytes:
         """Return the body. More than `limit` bytes are an error; of an error's body the first are enough."""
         body = io.BytesIO()
+        try:
+            await self._read_into(body.write, limit)
+            return body.getvalue()
+        finally:
+            body.close()  # the traceback of an error keeps this frame
+            self.drop()
+
+    async def value(self, limit: int) -> Any:
+        """Return the body as JSON, its pictures spooled, or the first bytes of what is no JSON.
+
+        More than `limit` bytes are an error; of an error's body the first are enough.
+        """
+        body = JsonSpool()
+        try:
+            await self._read_into(body.feed, min(limit, ERROR_BYTES) if self.status >= 400 else limit)
+            try:
+                return body.value()
+            except jsonio.JSONDecodeError:
+                return body.head(ERROR_BYTES)
+        finally:
+            del body  # the traceback of an error keeps this frame
+            self.drop()
+
+    async def _read_into(self, take: Callable[[bytes], object], limit: int) -> None:
         refused = self.status >= 400
+        size = 0
+        chunk = b""
         try:
             with upstream_errors(self._progress):
                 while chunk := await self._read():
-                    body.write(chunk)
-                    if body.tell() > limit:
-                        if not refused:
-                            raise _too_large(limit)
-                        body.truncate(limit)
-                        break
+                    take(chunk[: limit - size] if refused else chunk)
+                    size += len(chunk)
+                    if size > limit:
+                        if refused:
+                            return
+                        raise _too_large(limit)
                 if self._fault is not None and not refused:
                     raise self._fault
         finally:
-            self.drop()
-        return body.getvalue()
+            del take, chunk  # the traceback of an error keeps this frame
 
     async def close(self) -> None:
         """Free the connection, at once: what has not arrived by now is not wanted. May be called again."""
@@ -110,6 +143,7 @@ class Reply:
         try:
             chunk = await content.readany()
         except FAULTS as fault:
+            drop_frames(fault)
             if self._fault is not None or self._progress.expired is not None:
                 self._fault = self._fault or fault
                 return b""

@@ -10,19 +10,23 @@ import functools
 import math
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from time import monotonic
 from types import TracebackType
 from typing import Any, cast
 
 import aiohttp
+import pybase64
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, StreamWriter
 from aiohttp.payload import Payload
 
+from proxy.codec.spill import forget
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import Slice
 from proxy.upstream.guard import PrivateAddressError, is_public
 from proxy.upstream.sse import PayloadError
 
@@ -35,6 +39,8 @@ _PIECE_BYTES = 131_072
 FAULTS = (aiohttp.ClientError, HttpProcessingError, OSError)
 # These are raised before a byte is sent. TLS and DNS errors are connector errors too.
 _BEFORE_SENDING = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+
+Piece = bytes | memoryview | Slice  # the last: the bytes that its base64 stands for
 
 
 class Progress:
@@ -60,14 +66,14 @@ class Body(Payload):
 
     _autoclose = True
 
-    def __init__(self, pieces: Sequence[bytes | memoryview], progress: Progress) -> None:
+    def __init__(self, pieces: Sequence[Piece], progress: Progress) -> None:
         super().__init__(pieces, content_type="application/json")
-        self._size = sum(map(len, pieces))
+        self._size = sum(map(_size, pieces))
         self._progress = progress
         self._writer: StreamWriter | None = None
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self._value).decode(encoding, errors)
+        return b"".join(chain.from_iterable(map(_parts, self._value))).decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         assert isinstance(writer, StreamWriter)
@@ -76,21 +82,18 @@ class Body(Payload):
         if progress.expired is not None:
             raise ConnectionAbortedError
         progress.started = True
-        *pieces, last = self._pieces()
-        for piece in pieces:
-            await writer.write(piece)
+        last: bytes | memoryview = b""
+        for piece in self._pieces():
+            if last:
+                await writer.write(last)
+            last = piece
         progress.finished = True
         await writer.write(last)
 
-    def _pieces(self) -> list[bytes | memoryview]:
+    def _pieces(self) -> Iterable[bytes | memoryview]:
         # One write of many megabytes is copied again and again in the transport's buffer: 22 ms for 10 MB.
-        if self._size is not None and self._size <= _PIECE_BYTES:
-            return [b"".join(self._value)]
-        cut: list[bytes | memoryview] = []
-        for piece in self._value:
-            view = memoryview(piece)
-            cut += [view[at : at + _PIECE_BYTES] for at in range(0, len(view), _PIECE_BYTES)]
-        return cut
+        parts = chain.from_iterable(map(_parts, self._value))
+        return parts if self._size is None or self._size > _PIECE_BYTES else [b"".join(parts)]
 
     def keep_alive_for(self, seconds: float) -> None:
         """The vendor said how long it keeps the connection open."""
@@ -106,6 +109,21 @@ class Body(Payload):
         """Close the connection at once, also when the vendor does not read what is still to be sent."""
         if self._writer is not None and self._writer.transport is not None:
             self._writer.transport.abort()
+
+
+def _size(piece: Piece) -> int:
+    if isinstance(piece, Slice):
+        return len(piece.raw) // 4 * 3 - bytes(piece.raw[-2:]).count(b"=")
+    return len(piece)
+
+
+def _parts(piece: Piece) -> Iterator[bytes | memoryview]:
+    """A piece in parts small enough to be written at once; base64 decoded part by part."""
+    view = piece.raw if isinstance(piece, Slice) else memoryview(piece)
+    for at in range(0, len(view), _PIECE_BYTES):
+        part = view[at : at + _PIECE_BYTES]
+        yield pybase64.b64decode(part, validate=True) if isinstance(piece, Slice) else part
+    forget(view)
 
 
 class Line(ResponseHandler):
@@ -205,10 +223,22 @@ class upstream_errors:
         if not isinstance(fault, (*FAULTS, PayloadError)):
             return
         error = explain(fault, self._progress)
+        cause = _without_secrets(fault)
+        drop_frames(cause)
         try:
-            raise error from _without_secrets(fault)
+            raise error from cause
         finally:
             error.__context__ = None
+            del error, cause, fault, trace  # else the error's traceback holds this frame, and this frame it
+
+
+def drop_frames(fault: BaseException | None) -> None:
+    """Take the tracebacks off a fault and off what led to it: their frames hold what was sent and read."""
+    seen: set[int] = set()  # aiohttp makes a fault its own cause
+    while fault is not None and id(fault) not in seen:
+        seen.add(id(fault))
+        fault.__traceback__ = None
+        fault = fault.__cause__ or fault.__context__
 
 
 def explain(fault: Exception, progress: Progress) -> UpstreamError:
