@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.pictures.media_types import EXTENSIONS, is_truncated, sniff
+from proxy.types import Slice
 
 FTYP = b"\x00\x00\x00\x1cftyp"
 
@@ -87,9 +88,9 @@ PNG_END = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 )
 def test_a_picture_without_its_end_is_truncated(mime: str, data: bytes, truncated: bool) -> None:
     """I-039"""
-    assert is_truncated(mime, data) is truncated
+    assert is_truncated(mime, Slice.of(data)) is truncated
 
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_survived(head: bytes) -> None:
-    is_truncated(sniff(head) or "", head)
+    is_truncated(sniff(head) or "", Slice.of(head))

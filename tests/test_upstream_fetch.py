@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import RequestError
+from proxy.types import Slice
 from proxy.upstream import Fetched, Fetcher, FetchRules
 from tests.hostile import Handler, Request, answering, serving, until_hung_up
 
@@ -65,7 +66,7 @@ def unreachable(host: str) -> tuple[int, str, str, str]:
 async def test_a_picture_is_downloaded_and_named_by_its_bytes(fetcher: Fetcher) -> None:
     async with serving(answering(picture(kind="image/jpeg"))) as server:
         assert await fetcher.fetch(f"http://pictures.example:{server.port}/a.jpg") == Fetched(
-            "image/png", PNG
+            "image/png", Slice.of(PNG)
         )
         assert server.requests[0].head.startswith(b"GET /a.jpg HTTP/1.1\r\n")
         assert server.requests[0].headers == {
@@ -252,7 +253,7 @@ async def test_a_name_is_resolved_once_and_only_the_checked_address_is_connected
         serving(answering(picture()), "127.0.0.2", public.port) as private,
     ):
         url = f"http://pictures.example:{public.port}/"
-        assert (await fetcher.fetch(url)).data == PNG
+        assert (await fetcher.fetch(url)).data.decode() == PNG
         assert (public.connections, private.connections, len(answers)) == (1, 0, 1)
         assert await refusal(fetcher, url) == unreachable("pictures.example")
         assert (public.connections, private.connections) == (1, 0)
@@ -265,7 +266,7 @@ async def test_a_redirect_is_followed(fetcher: Fetcher, status: int) -> None:
         await request.send(picture() if request.head.startswith(b"GET /b") else redirect("/b?x=1", status))
 
     async with serving(moved) as server:
-        assert (await fetcher.fetch(f"http://pictures.example:{server.port}/a")).data == PNG
+        assert (await fetcher.fetch(f"http://pictures.example:{server.port}/a")).data.decode() == PNG
 
 
 @pytest.mark.parametrize(
@@ -306,7 +307,7 @@ async def test_a_fourth_redirect_is_refused(fetcher: Fetcher) -> None:
 
     async with serving(further) as server:
         base = f"http://pictures.example:{server.port}"
-        assert (await fetcher.fetch(f"{base}/3")).data == PNG
+        assert (await fetcher.fetch(f"{base}/3")).data.decode() == PNG
         assert await refusal(fetcher, f"{base}/4") == unreachable("pictures.example")
 
 
@@ -329,7 +330,7 @@ async def test_proxies_of_the_environment_are_not_used(
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1/")
     async with serving(answering(picture())) as server:
-        assert (await fetcher.fetch(f"http://pictures.example:{server.port}/")).data == PNG
+        assert (await fetcher.fetch(f"http://pictures.example:{server.port}/")).data.decode() == PNG
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -374,7 +375,7 @@ async def test_a_file_over_the_limit_stops_at_the_limit(handler: Handler) -> Non
 async def test_a_file_of_exactly_the_limit_is_taken(fetcher: Fetcher) -> None:
     async with serving(answering(picture())) as server:
         url = f"http://pictures.example:{server.port}/"
-        assert (await fetcher.fetch(url, limit=len(PNG))).data == PNG
+        assert (await fetcher.fetch(url, limit=len(PNG))).data.decode() == PNG
         assert (await refusal(fetcher, url, limit=len(PNG) - 1))[1] == "invalid_image_url"
 
 
@@ -487,7 +488,7 @@ async def test_an_address_used_three_times_is_downloaded_once(fetcher: Fetcher) 
     async with serving(answering(picture())) as server:
         base = f"http://pictures.example:{server.port}"
         wanted = [(f"{base}/a", "a"), (f"{base}/b", "b"), (f"{base}/a", "c"), (f"{base}/a", "d")]
-        assert await fetcher.fetch_all(wanted) == [Fetched("image/png", PNG)] * 4
+        assert await fetcher.fetch_all(wanted) == [Fetched("image/png", Slice.of(PNG))] * 4
         assert sorted(request.head.split(b" ")[1] for request in server.requests) == [b"/a", b"/b"]
 
 
@@ -498,7 +499,7 @@ async def test_a_truncated_picture_of_a_client_is_refused_and_a_vendors_is_kept(
         with pytest.raises(RequestError) as caught:
             await fetcher.fetch_all([(url, WHERE)])
         assert (caught.value.status, caught.value.code, caught.value.param) == (400, "invalid_image", WHERE)
-        assert (await fetcher.fetch(url)).data == PNG[:-1]
+        assert (await fetcher.fetch(url)).data.decode() == PNG[:-1]
 
 
 async def test_nothing_wanted_is_nothing_downloaded(fetcher: Fetcher) -> None:
@@ -567,7 +568,7 @@ async def test_an_allow_list_admits_its_names_and_those_below_them() -> None:
     fetcher = Fetcher(rules, resolve=lambda host, port: ["127.0.0.1"])
     async with serving(answering(picture())) as server:
         for host in ("pictures.example", "cdn.PICTURES.example", "pictures.example."):
-            assert (await fetcher.fetch(f"http://{host}:{server.port}/")).data == PNG
+            assert (await fetcher.fetch(f"http://{host}:{server.port}/")).data.decode() == PNG
         for host in ("other.example", "notpictures.example", "pictures.example.evil.example"):
             assert await refusal(fetcher, f"http://{host}:{server.port}/") == unreachable(host)
         assert server.connections == 3
@@ -586,7 +587,7 @@ async def test_a_vendor_in_a_private_network_is_not_guarded() -> None:
     fetcher = Fetcher()
     async with serving(answering(picture())) as server:
         for host in ("127.0.0.1", "localhost"):
-            assert (await fetcher.fetch(f"http://{host}:{server.port}/", private=True)).data == PNG
+            assert (await fetcher.fetch(f"http://{host}:{server.port}/", private=True)).data.decode() == PNG
         assert (await refusal(fetcher, f"http://127.0.0.1:{server.port}/"))[1] == "invalid_image_url"
     await fetcher.close()
 

@@ -6,6 +6,12 @@ for ISO base media files, the registry of brands at mp4ra.org.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pybase64
+
+from proxy.types import Slice
+
 HEAD_BYTES = 64  # what `sniff` wants to see
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
@@ -31,6 +37,8 @@ _CONTAINED = {
 }
 
 # What every whole file of the format holds last: the chunk IEND with its checksum, the marker EOI.
+_WINDOW = 1 << 18  # characters of base64 looked at together, and how far the next look reaches over them
+_OVERLAP = 64
 _ENDS = {"image/png": b"IEND\xae\x42\x60\x82", "image/jpeg": b"\xff\xd9"}
 
 # A HEIF file may name its codec only among the compatible brands, so all of them are asked, in this order.
@@ -92,12 +100,19 @@ def sniff(head: bytes) -> str | None:
     return _mpeg_audio(head)
 
 
-def is_truncated(mime: str, data: bytes) -> bool:
+def is_truncated(mime: str, data: Slice) -> bool:
     """True if a picture certainly lacks its end. Bytes that follow a whole picture are common, no fault."""
     if mime == "image/webp":
-        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+        size = len(data.raw) // 4 * 3 - bytes(data.raw[-2:]).count(b"=")
+        return int.from_bytes(data.head(8)[4:], "little") + 8 > size
     end = _ENDS.get(mime)
-    return end is not None and data.rfind(end) < 0
+    return end is not None and not any(end in window for window in _windows(data))
+
+
+def _windows(data: Slice) -> Iterator[bytes]:
+    """The decoded bytes from the end on, where the end of a picture is; they overlap."""
+    for end in range(len(data.raw), 0, -_WINDOW):
+        yield pybase64.b64decode(data.raw[max(0, end - _WINDOW - _OVERLAP) : end])
 
 
 def _iso_media(head: bytes) -> str:

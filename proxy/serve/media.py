@@ -89,7 +89,7 @@ async def _fetch(
             )
         fetching = house.fetcher.fetch_all(missing, limit=rules.max_bytes)
         for (url, _), got in zip(missing, await fetching, strict=True):
-            fetched[url] = Picture(got.mime, Slice.of(got.data))
+            fetched[url] = Picture(got.mime, got.data)
     return wanted
 
 
@@ -153,5 +153,5 @@ async def here(house: House, event: Event, account: Account) -> Event:
                 bought=True,
                 by_piece=True,
             ) from error
-        return replace(event, mime=got.mime, data=Slice.of(got.data))
+        return replace(event, mime=got.mime, data=got.data)
     raise AssertionError("unreachable")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,12 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from proxy.codec import base64_text
 from proxy.errors import RequestError
 from proxy.pictures.media_types import HEAD_BYTES, sniff
+from proxy.types import Slice
 from proxy.upstream.guard import PrivateAddressError
-from proxy.upstream.transport import FAULTS
+from proxy.upstream.transport import FAULTS, drop_frames
 
 if TYPE_CHECKING:
     from proxy.upstream.fetch import Fetched, FetchRules
@@ -69,8 +70,9 @@ class Downloader:
                 finally:
                     response.close()
         except (*FAULTS, _RefusedError) as fault:
+            drop_frames(fault)
             raise _unreachable(str(place.host)) from fault
-        mime = sniff(data[:HEAD_BYTES])
+        mime = sniff(data.head(HEAD_BYTES))
         if mime is None:
             raise _not_media(str(place.host))
         return Fetched(mime, data)
@@ -191,17 +193,18 @@ def _system_addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
 
 
-async def _body(response: aiohttp.ClientResponse, host: str, limit: int, left: list[int] | None) -> bytes:
+async def _body(response: aiohttp.ClientResponse, host: str, limit: int, left: list[int] | None) -> Slice:
     """Read to the end, counting decoded bytes."""
     kind = response.headers.get("content-type", "").lower()
     if kind and not kind.startswith(_MEDIA_TYPES):
         raise _not_media(host)
     if (response.content_length or 0) > limit:
         raise _too_large(host, limit)
-    body = io.BytesIO()
+    body = base64_text.Encoder()
     while chunk := await response.content.readany():
         body.write(chunk)
-        if body.tell() > limit:
+        if body.size > limit:
+            body, chunk = base64_text.Encoder(), b""  # the traceback of an error keeps this frame
             raise _too_large(host, limit)
         if left is not None:
             left[0] -= len(chunk)
@@ -209,7 +212,7 @@ async def _body(response: aiohttp.ClientResponse, host: str, limit: int, left: l
                 raise RequestError(
                     "The files of this request are too large together.", code="invalid_image_url"
                 )
-    return body.getvalue()
+    return body.finish()
 
 
 def _parse(url: str) -> URL:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxy.errors import RequestError
 from proxy.pictures.media_types import is_truncated
+from proxy.types import Slice
 from proxy.upstream.guard import is_public
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Fetched:
     """`mime` is what the first bytes say, never what the server said."""
 
     mime: str
-    data: bytes
+    data: Slice
 
 
 @dataclass(frozen=True, slots=True)
