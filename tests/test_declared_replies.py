@@ -712,10 +712,10 @@ def test_long_messages_are_cut():
     error = refused(
         "evolink",
         "m",
-        {"error": {"code": "invalid_parameters", "message": "<b>no</b> " + "x" * 900}},
+        {"error": {"code": "invalid_parameters", "message": "<b>no</b> " + "x" * 1900}},
         status=400,
     )
-    assert len(error.message) == 300
+    assert len(error.message) == 1000
     assert error.message.startswith("no xxx")
 
 

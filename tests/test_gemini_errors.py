@@ -225,7 +225,14 @@ def test_a_whole_error() -> None:
         pytest.param({}, "0.5s", "x", 0.5, id="G-196 half a second"),
         pytest.param({"Retry-After": "7"}, "34.4s", "x", 7.0, id="header wins"),
         pytest.param({"retry-after-ms": "1500"}, "34.4s", "x", 1.5, id="milliseconds"),
-        pytest.param({"retry-after": "Fri, 20 Nov 2026 10:00:00 GMT"}, "2s", "x", 2.0, id="a date"),
+        pytest.param(
+            {"retry-after": "Fri, 20 Nov 2026 10:00:09 GMT", "date": "Fri, 20 Nov 2026 10:00:00 GMT"},
+            "2s",
+            "x",
+            9.0,
+            id="a date",
+        ),
+        pytest.param({"retry-after": "soon"}, "2s", "x", 2.0, id="no date"),
         pytest.param({}, None, "Please retry in 12.25s.", 12.25, id="in the message"),
         pytest.param({}, "soon", "x", None, id="nonsense"),
         pytest.param({}, None, "x", None, id="nothing"),
@@ -272,7 +279,13 @@ def test_a_wrapped_error_is_unwrapped(body: Any) -> None:
             id="G-203 html",
         ),
         pytest.param(
-            413, b"<html>" + b"x" * 9000, "The upstream answered HTTP 413 with a web page.", id="no title"
+            413,
+            b"<html>" + b"x" * 9000,
+            f"The upstream answered HTTP 413 with a web page: {'x' * 251}.",
+            id="no title",
+        ),
+        pytest.param(
+            413, b"<html><body>", "The upstream answered HTTP 413 with a web page.", id="nothing on it"
         ),
         pytest.param(500, b"", "The upstream answered HTTP 500 without a reason.", id="empty"),
         pytest.param(500, b"{}", "The upstream answered HTTP 500 without a reason.", id="empty object"),

@@ -223,6 +223,47 @@ def test_an_empty_reply_is_an_error_that_may_be_tried_again(payload: Any, code: 
     assert caught.value.bought is False
 
 
+@pytest.mark.parametrize(
+    ("counts", "bought"),
+    [
+        ({"promptTokenCount": 9, "totalTokenCount": 9}, False),
+        ({"promptTokenCount": 9, "candidatesTokenCount": 1290}, True),
+        ({"promptTokenCount": 9, "thoughtsTokenCount": 40}, True),
+        ({"promptTokenCount": 9, "totalTokenCount": 1299}, True),
+    ],
+)
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"candidates": []},
+        reply(finishReason="MALFORMED_FUNCTION_CALL"),
+        {"candidates": [{"finishReason": "NO_IMAGE"}]},
+        {"error": {"code": 500, "message": "x"}, "candidates": []},
+    ],
+    ids=["nothing", "malformed", "no picture", "error"],
+)
+def test_what_an_empty_reply_counts_was_bought(payload: Any, counts: Any, bought: bool) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        read({"usageMetadata": counts}, payload)
+    assert caught.value.bought is bought
+
+
+def test_a_picture_may_be_bought_where_only_an_error_comes() -> None:
+    for target, body in [(PAINTER, {}), (TARGET, {"generationConfig": {"responseModalities": ["IMAGE"]}})]:
+        for code, bought in [(500, True), (429, False)]:
+            with pytest.raises(UpstreamError) as caught:
+                read({"error": {"code": code, "message": "x"}}, target=target, body=body)
+            assert caught.value.bought is bought
+
+
+def test_an_error_after_words_may_have_cost_something() -> None:
+    reader = GeminiReader(REQUEST, TARGET, Call("/", {}, stream=True))
+    reader.feed(chunk({"text": "Hi"}))
+    with pytest.raises(UpstreamError) as caught:
+        reader.feed(OVERLOADED)
+    assert caught.value.bought is True
+
+
 def test_an_empty_reply_hands_nothing_on_before_it_fails() -> None:
     """G-146, G-205: another upstream can still be asked."""
     reader = GeminiReader(REQUEST, TARGET, Call("/", {}, stream=True))

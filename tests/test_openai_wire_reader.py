@@ -308,6 +308,54 @@ def test_an_error_after_words_may_have_cost_something() -> None:
     assert caught.value.bought is True
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"index": 0, "message": {"content": "Half an ans"}},
+        {"index": 0, "delta": {"content": "Half an ans"}},
+        {"index": 0, "message": {"reasoning_content": "Let me see"}},
+        {"index": 0, "message": {"images": [{"image_url": {"url": "https://x/1.png"}}]}},
+    ],
+)
+def test_an_error_beside_words_may_have_cost_something(item: Any) -> None:
+    with pytest.raises(UpstreamError, match=r"^x$") as caught:
+        events({"choices": [item | {"error": {"message": "x", "code": 502}}]})
+    assert caught.value.bought is True
+
+
+@pytest.mark.parametrize(
+    ("counts", "bought"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 0, "total_tokens": 9}, False),
+        ({"prompt_tokens": 9, "completion_tokens": 1290}, True),
+        ({"input_tokens": 9, "output_tokens": 3}, True),
+        ({"prompt_tokens": 9, "completion_tokens": 0, "total_tokens": 1299}, True),
+        ({"completion_tokens_details": {"reasoning_tokens": 0}}, False),
+    ],
+)
+@pytest.mark.parametrize("word", ["stop", "error", "network_error", None])
+def test_what_an_empty_reply_counts_was_bought(word: str | None, counts: Any, bought: bool) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        events(whole(word, content="") | {"usage": counts}, body={"modalities": ["image"]})
+    assert caught.value.bought is bought
+
+
+def test_a_picture_may_be_bought_where_only_an_error_comes() -> None:
+    for code, bought in [(500, True), (None, True), (429, False)]:
+        with pytest.raises(UpstreamError) as caught:
+            reader(body={"modalities": ["image"]}).feed({"error": {"message": "x", "code": code}})
+        assert caught.value.bought is bought
+
+
+def test_a_message_beside_null_choices_is_an_error() -> None:
+    with pytest.raises(UpstreamError, match=r"^context too long$") as caught:
+        events({"choices": None, "code": 400, "message": "context too long"})
+    assert (caught.value.error_class, caught.value.code) == (
+        ErrorClass.BAD_REQUEST,
+        "context_length_exceeded",
+    )
+
+
 def test_an_error_after_the_finish_is_a_remark() -> None:
     """OpenRouter writes "Token limit reached" behind a finish_reason of length."""
     late = delta(content="") | {"error": {"code": 400, "message": "Token limit reached"}, "usage": COUNTS}

@@ -149,7 +149,7 @@ FAULTS: list[tuple[str, Handler, ErrorClass, str, bool]] = [
         ),
         ErrorClass.INTERNAL,
         "upstream_redirect",
-        False,
+        True,
     ),
 ]
 

@@ -77,7 +77,7 @@ class Sender:
         reply = Reply(response, progress, watch, self._max_reply_bytes)
         if 300 <= reply.status < 400:
             reply.drop()
-            raise _redirect(progress.provider, reply.status)
+            raise _redirect(progress, reply.status)
         return reply
 
     def _request(
@@ -122,12 +122,13 @@ def _note_keep_alive(body: Body, told: str) -> None:
         body.keep_alive_for(float(found[1]))
 
 
-def _redirect(provider: str, status: int) -> UpstreamError:
+def _redirect(progress: Progress, status: int) -> UpstreamError:
+    """What was ordered may be waiting behind it."""
     return UpstreamError(
         ErrorClass.INTERNAL,
-        f"{provider!r} answered with a redirect ({status}), which is not followed",
-        provider=provider,
+        f"{progress.provider!r} answered with a redirect ({status}), which is not followed",
+        provider=progress.provider,
         code="upstream_redirect",
         native_status=status,
-        bought=False,
+        bought=progress.sells,
     )

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from proxy.codec import jsonio
 from proxy.errors import UpstreamError
 from proxy.types import Call, ChatRequest, Event, Json, Reader, Target, Usage, Wire
+from proxy.wires import refusals
 from proxy.wires.declared import failures
 from proxy.wires.declared.profile import ChatSurface
 from proxy.wires.declared.replies import kept_charge
@@ -52,11 +52,7 @@ class ChatDelegate:
     def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> Exception:
         """By the profile's rules; what they do not know is for the wire that knows the dialect."""
         errors = self._surface.variant(target.model).errors
-        try:
-            payload = jsonio.loads(body)
-        except jsonio.JSONDecodeError:
-            payload = body
-        complaint = failures.of_reply(errors, status, headers, payload)
+        complaint = failures.of_reply(errors, status, headers, refusals.payload_of(body))
         found = failures.match(errors, complaint)
         if found is None:
             return self._inner.error(status, headers, body, target)
@@ -114,5 +110,5 @@ class _Unwrapping:
 
     def _failure(self, payload: Json) -> UpstreamError:
         complaint = failures.of_reply(self._variant.errors, 200, {}, payload)
-        found = failures.match(self._variant.errors, complaint) or failures.class_of_status(500)
-        return failures.failure(found, complaint, self._provider)
+        error_class = failures.class_of_failure(self._variant.errors, complaint)
+        return failures.failure(error_class, complaint, self._provider)

@@ -1,30 +1,19 @@
-"""What a vendor's refusal means: its message, its code, and the error class that the profile's rules give."""
+"""What a vendor's refusal means: the class that its profile's rules give, else that of words all share."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.wires import refusals
 from proxy.wires.declared.paths import every, first_text
 from proxy.wires.declared.sections import Errors, Rule
+from proxy.wires.refusals import Report, classes
 
-MOST_CHARACTERS = 300  # of a vendor's message; gateways answer with whole HTML pages
-
-_BY_STATUS = {
-    401: ErrorClass.AUTH,
-    402: ErrorClass.QUOTA,
-    403: ErrorClass.AUTH,
-    404: ErrorClass.NOT_FOUND,
-    408: ErrorClass.TIMEOUT,
-    429: ErrorClass.RATE_LIMITED,
-    503: ErrorClass.UNAVAILABLE,
-    504: ErrorClass.TIMEOUT,
-    529: ErrorClass.OVERLOADED,
-}
+# A vendor of jobs that is closed stays closed for a while: another one must do it.
+_BY_STATUS = {503: ErrorClass.UNAVAILABLE}
 
 # These are between the operator and the vendor; the vendor's own sentence may quote the key or the balance.
 _OUR_SENTENCES = {
@@ -33,85 +22,69 @@ _OUR_SENTENCES = {
 }
 
 
-def class_of_status(status: int) -> ErrorClass:
-    """For a reply that no rule knows. A failure with HTTP 200 is the vendor's own."""
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    return ErrorClass.BAD_REQUEST if 400 <= status < 500 else ErrorClass.INTERNAL
-
-
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A refusal as the vendor said it: with an HTTP status, in a task's final state, or for one picture."""
+    """A refusal as the vendor said it: with an HTTP status, in a task's final state, or for one picture.
 
-    status: int
+    `code` is the profile's choice of the report's words, or the first of them.
+    """
+
     payload: Any
-    code: str | None
-    message: str | None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    report: Report
+    code: str | None = None
     state: str | None = None
 
 
 def of_reply(
     errors: Errors, status: int, headers: Mapping[str, str], payload: Any, state: str | None = None
 ) -> Complaint:
-    """`payload` is the decoded JSON, or the bytes of something else."""
-    code = None if isinstance(payload, bytes) else first_text(errors.code, payload)
-    return Complaint(status, payload, code, message_of(errors, payload), headers, state)
+    """`payload` is the decoded JSON, or the bytes of something else. What the profile's paths do not find is
+    looked for in the usual places."""
+    report = refusals.read(status, headers, payload)
+    if isinstance(payload, bytes):
+        return Complaint(payload, report, state=state)
+    found = (refusals.said(found) for found in every(errors.message, payload))
+    report = replace(report, message=next((said for said in found if said), report.message))
+    return _of_report(payload, report, first_text(errors.code, payload), state)
 
 
 def of_item(item: Any) -> Complaint:
     """One picture of several failed; `item` is an object with `code` and `message`, or a sentence."""
-    fields = item if isinstance(item, Mapping) else {"message": item}
-    code, message = fields.get("code"), fields.get("message")
-    return Complaint(
-        200,
-        item,
-        None if code is None else str(code),
-        readable(message) if isinstance(message, str) else None,
-    )
+    return _of_report(item, refusals.read(200, {}, item))
+
+
+def unexplained(status: int, payload: Any) -> Complaint:
+    """A reply that is no refusal, and yet not what was ordered."""
+    return Complaint(payload, Report(http=status))
 
 
 def match(errors: Errors, complaint: Complaint, *, body_only: bool = False) -> ErrorClass | None:
     """The class of the first rule that fits. `body_only` leaves out rules that look at the HTTP status."""
-    for rule in errors.rules:
-        if not (body_only and rule.http) and _fits(rule, complaint):
-            return rule.error_class
-    return None
-
-
-def _fits(rule: Rule, complaint: Complaint) -> bool:
-    code, message = (complaint.code or ""), (complaint.message or "").lower()
-    return (
-        (not rule.http or complaint.status in rule.http)
-        and (not rule.code or complaint.code in rule.code)
-        and (not rule.code_has or any(part in code.lower() for part in rule.code_has))
-        and (not rule.message_has or any(part in message for part in rule.message_has))
-        and (not rule.state or complaint.state in rule.state)
-        and (rule.when is None or rule.when.holds(complaint.payload))
+    rule = next(
+        (rule for rule in errors.rules if not (body_only and rule.http) and _fits(rule, complaint)), None
     )
-
-
-def message_of(errors: Errors, payload: Any) -> str | None:
-    """The vendor's sentence, shortened and without markup; None if there is none."""
-    if isinstance(payload, bytes | str):
-        return readable(payload)
-    for found in every(errors.message, payload):
-        if isinstance(found, list):
-            found = "; ".join(item for item in found if isinstance(item, str))
-        if isinstance(found, str) and (sentence := readable(found)):
-            return sentence
-    return None
-
-
-def readable(text: bytes | str) -> str | None:
-    """Plain text of at most `MOST_CHARACTERS`; None for a page of HTML, which tells a client nothing."""
-    if isinstance(text, bytes):
-        text = text[: MOST_CHARACTERS * 4].decode("utf-8", "replace")
-    if re.search(r"<\s*(?:!doctype|html|head|body)\b", text[:1000], re.I):
+    if rule is None:
         return None
-    text = " ".join(re.sub(r"<[^<>]*>", " ", text[: MOST_CHARACTERS * 4]).split())
-    return (text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…") or None
+    if rule.by_status_alone:  # some tell of an empty account, or of a bad key, with 400 or 403
+        named = classes.of_words(complaint.report)
+        return named if named in _OUR_SENTENCES else rule.error_class
+    return rule.error_class
+
+
+def class_of(errors: Errors, complaint: Complaint) -> ErrorClass:
+    """For a reply with an HTTP status of 400 and more."""
+    found = match(errors, complaint)
+    if found is not None:
+        return found
+    if classes.is_of_a_gateway(complaint.report):
+        return ErrorClass.UNAVAILABLE
+    status = complaint.report.http
+    return classes.of_words(complaint.report) or _BY_STATUS.get(status or 0) or classes.of_status(status)
+
+
+def class_of_failure(errors: Errors, complaint: Complaint) -> ErrorClass:
+    """For a failure that came with a 200."""
+    return match(errors, complaint) or classes.of_words(complaint.report) or ErrorClass.INTERNAL
 
 
 def failure(
@@ -122,37 +95,43 @@ def failure(
     default: str = "",
     bought: bool | None = None,
 ) -> UpstreamError:
-    """The error of a class."""
-    native = complaint.code
-    sentence = complaint.message or default or f"{provider} answered with HTTP {complaint.status}."
+    """The error of a class. `default` is said where the vendor says nothing."""
+    sentence = None
     if error_class in _OUR_SENTENCES:
         sentence = _OUR_SENTENCES[error_class].format(provider)
-    code = None
-    if error_class is ErrorClass.EMPTY:
-        code = "no_image_generated"
-    elif error_class is ErrorClass.BAD_REQUEST:
-        code = native if native and not native.lstrip("-").isdecimal() else "invalid_value"
-    return UpstreamError(
+    elif complaint.report.is_page or not complaint.report.message:
+        sentence = default or f"{provider} answered with HTTP {complaint.report.http}."
+    return refusals.failure(
         error_class,
-        sentence,
-        provider=provider,
-        code=code,
-        retry_after_s=retry_after_s(complaint.headers),
-        native=native,
-        native_status=complaint.status,
+        complaint.report,
+        provider,
+        message=sentence,
+        code=_code(error_class, complaint),
+        native=complaint.code,
         bought=bought,
     )
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The vendor's word on when to come back. A date is read against the reply's own `date`."""
-    lower = {name.lower(): value for name, value in headers.items()}
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = lower.get(name, "").strip()
-        if re.fullmatch(r"\d{1,9}(?:\.\d{1,6})?", value):
-            return float(value) * unit
-    try:
-        wait = parsedate_to_datetime(lower["retry-after"]) - parsedate_to_datetime(lower["date"])
-    except (KeyError, ValueError, TypeError):
+def _of_report(payload: Any, report: Report, code: str | None = None, state: str | None = None) -> Complaint:
+    return Complaint(payload, report, code or next(iter(report.words), None), state)
+
+
+def _code(error_class: ErrorClass, complaint: Complaint) -> str | None:
+    if error_class is ErrorClass.EMPTY:
+        return "no_image_generated"
+    if error_class is not ErrorClass.BAD_REQUEST:
         return None
-    return max(wait.total_seconds(), 0.0)
+    code = complaint.code
+    return code if code and not code.lstrip("-").isdecimal() else complaint.report.telling or "invalid_value"
+
+
+def _fits(rule: Rule, complaint: Complaint) -> bool:
+    code, message = (complaint.code or ""), complaint.report.message.lower()
+    return (
+        (not rule.http or complaint.report.http in rule.http)
+        and (not rule.code or complaint.code in rule.code)
+        and (not rule.code_has or any(part in code.lower() for part in rule.code_has))
+        and (not rule.message_has or any(part in message for part in rule.message_has))
+        and (not rule.state or complaint.state in rule.state)
+        and (rule.when is None or rule.when.holds(complaint.payload))
+    )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Image, Usage
+from proxy.wires import refusals
 from proxy.wires.declared import failures
 from proxy.wires.declared.failures import Complaint
 from proxy.wires.declared.outcome import Billing, Done, Outcome, Pending, Ready
@@ -52,7 +53,7 @@ class Reply:
         if self.status >= 400:
             return self._refused()
         if not isinstance(self.payload, Mapping):
-            complaint = Complaint(self.status, self.payload, None, None)
+            complaint = failures.unexplained(self.status, self.payload)
             raise self._error(ErrorClass.INTERNAL, complaint, "{} answered with something that is not JSON.")
         word = first_text(self.variant.state.path, self.payload) if self.phase != "result" else None
         bucket = self.variant.state.buckets.get(word or "")
@@ -89,15 +90,14 @@ class Reply:
     def _refused(self) -> Outcome:
         complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload)
         if self.phase in ("submit", "stream"):
-            found = failures.match(self.variant.errors, complaint)
-            raise self._error(found or failures.class_of_status(self.status), complaint)
-        found = failures.match(self.variant.errors, complaint, body_only=self.phase == "poll")
+            raise self._error(failures.class_of(self.variant.errors, complaint), complaint)
         passing = self.status >= 500 or self.status in _PASSING
         if passing and self._may_try_again():
-            error = self._error(found or failures.class_of_status(self.status), complaint)
+            error = self._error(failures.class_of(self.variant.errors, complaint), complaint)
             return Pending(self.task, retry_after_s=error.retry_after_s, fault=error)
         if self.phase == "result":
-            raise self._error(found or failures.class_of_status(self.status), complaint)
+            raise self._error(failures.class_of(self.variant.errors, complaint), complaint)
+        found = failures.match(self.variant.errors, complaint, body_only=True)
         raise self._error(found or ErrorClass.LOST, complaint)
 
     def _may_try_again(self) -> bool:
@@ -108,10 +108,10 @@ class Reply:
 
     def _failed(self, word: str | None, bucket: str) -> UpstreamError:
         complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload, word)
-        found = None
+        error_class = _FINAL[bucket]
         if bucket == "failed":
-            found = failures.match(self.variant.errors, complaint)
-        return self._error(found or _FINAL[bucket], complaint, _DEFAULT_SENTENCES[bucket])
+            error_class = failures.class_of_failure(self.variant.errors, complaint)
+        return self._error(error_class, complaint, _DEFAULT_SENTENCES[bucket])
 
     def _without_picture(self, word: str | None) -> UpstreamError:
         """The reply is in order but holds no picture: a rule may know why, else the prompt was too weak."""
@@ -119,9 +119,14 @@ class Reply:
         found = failures.match(self.variant.errors, complaint)
         if found is not None:
             return self._error(found, complaint)
-        said = failures.readable(self.text())
+        if (
+            any(self.payload.get(name) for name in ("error", "errors"))
+            or self.payload.get("success") is False
+        ):
+            return self._failed(word, "failed")
+        said = refusals.shown(refusals.said(self.text()))
         sentence = "{} answered without a picture" + (f": {said}" if said else ".")
-        return self._error(ErrorClass.EMPTY, Complaint(self.status, self.payload, None, None), sentence)
+        return self._error(ErrorClass.EMPTY, failures.unexplained(self.status, self.payload), sentence)
 
     def _error(self, error_class: ErrorClass, complaint: Complaint, default: str = "") -> UpstreamError:
         """Where the vendor says that failures cost nothing and names this one, nothing was bought (V-007)."""
@@ -139,7 +144,7 @@ class Reply:
     def pending(self, word: str | None, *, unknown: bool = False) -> Pending:
         task = self._known()
         if self.phase != "stream" and not (task.keys() & {"id", "poll_url"}):
-            complaint = Complaint(self.status, self.payload, None, None)
+            complaint = failures.unexplained(self.status, self.payload)
             raise self._error(ErrorClass.LOST, complaint, "{} took the job but gave no number to ask for it.")
         strange: list[str] = task.get("strange", [])
         is_new = unknown and word not in strange
@@ -149,7 +154,7 @@ class Reply:
             task,
             state=word,
             progress=_number(first(self.variant.state.progress, self.payload)),
-            retry_after_s=failures.retry_after_s(self.headers),
+            retry_after_s=refusals.retry_after_s(self.headers),
             estimate_s=_number(first(self.variant.task.estimate, self.payload)),
             unknown_state=word if is_new else None,
         )
@@ -170,9 +175,7 @@ class Reply:
         images = next((good for one in every(result.images, self.payload) if (good := coerce_all([one]))), [])
         complaints = [failures.of_item(item) for item in _items(result.item_errors, self.payload)]
         item_errors = [
-            self._error(
-                failures.match(self.variant.errors, one) or ErrorClass.INTERNAL, one, "{}: a picture failed."
-            )
+            self._error(failures.class_of_failure(self.variant.errors, one), one, "{}: a picture failed.")
             for one in complaints
         ]
         flags = first(result.moderated, self.payload) or []
@@ -182,7 +185,7 @@ class Reply:
                 for image, flag in zip(images, [*flags, *[False] * len(images)], strict=False)
                 if not flag
             ]
-            blocked = Complaint(self.status, self.payload, None, None)
+            blocked = failures.unexplained(self.status, self.payload)
             item_errors += [
                 self._error(ErrorClass.BLOCKED, blocked, _DEFAULT_SENTENCES["moderated"])
                 for _ in range(len(images) - len(kept))

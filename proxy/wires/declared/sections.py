@@ -137,6 +137,11 @@ class Rule:
     state: frozenset[str] = frozenset()
     when: Path | None = None
 
+    @property
+    def by_status_alone(self) -> bool:
+        """Whether nothing that the vendor says is looked at."""
+        return not (self.code or self.code_has or self.message_has or self.state or self.when)
+
 
 @dataclass(frozen=True, slots=True)
 class Errors:

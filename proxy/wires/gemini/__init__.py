@@ -1,7 +1,7 @@
 """The wire of Google's Gemini: native `generateContent`, at Google, on Vertex, and at resellers.
 
 To change: a parameter `generation.py`, a model `profiles/gemini-models.yaml`, a finish reason `reader.py`, an
-upstream error `error.py`, a tool `tools.py`, a media type `media.py`.
+upstream error `error.py` (how it is read `wires/refusals`), a tool `tools.py`, a media type `media.py`.
 """
 
 from __future__ import annotations

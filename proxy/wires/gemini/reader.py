@@ -91,7 +91,7 @@ class GeminiReader:
             )
         payload = self._unwrap(payload)
         if error.is_error(payload):
-            raise error.error_in(payload, self._target)
+            raise self._failed(error.error_in(payload, self._target))
         self._id = self._id or string_of(payload.get("responseId"))
         self._model = self._model or string_of(payload.get("modelVersion"))
         if self._created is None:
@@ -143,21 +143,23 @@ class GeminiReader:
 
     def _check_complete(self, choices: list[Candidate]) -> None:
         """Raise when the reply broke off, or holds nothing where something was due."""
-        shows = any(choice.shows for choice in choices)
+        shows = self._shows()
         if self._streams and any(choice.native is None for choice in choices):
             raise UpstreamError(
                 ErrorClass.INTERNAL,
                 "The upstream's stream ended before the answer was complete.",
                 code="upstream_stream_truncated",
-                bought=shows,
+                bought=shows or self._made_tokens(),
             )
         if shows:
             return
         if not choices:
-            raise UpstreamError(ErrorClass.EMPTY, "The upstream answered with nothing.")
+            raise UpstreamError(
+                ErrorClass.EMPTY, "The upstream answered with nothing.", bought=self._made_tokens()
+            )
         choice = choices[0]
         meaning = finish.ending(choice.native)
-        draws = self._asks_for_pictures or models.find(self._target.model, self._target.options).image
+        draws = self._draws()
         silent = choice.said_nothing or self._after_tools
         if meaning.empty is not None or (silent and choice.native in (None, "STOP") and not draws):
             return
@@ -171,7 +173,25 @@ class GeminiReader:
             f"{message} {choice.message}" if choice.message else message,
             code=code,
             native=choice.native,
+            bought=self._made_tokens() if meaning.error_class is ErrorClass.EMPTY else None,
         )
+
+    def _failed(self, failure: UpstreamError) -> UpstreamError:
+        """Words are paid by what came of them, pictures perhaps also where nothing did."""
+        made = self._shows() or self._made_tokens()
+        return failure.changed(bought=made) if made or not self._draws() else failure
+
+    def _shows(self) -> bool:
+        return any(choice.shows for choice in self._choices.values())
+
+    def _draws(self) -> bool:
+        model = models.find(self._target.model, self._target.options)
+        return self._asks_for_pictures or model.image is not None
+
+    def _made_tokens(self) -> bool:
+        """Whether the answer's own counts prove that it was paid."""
+        counted = usage.read_usage(self._usage)
+        return counted.completion > 0 or (counted.reasoning or 0) > 0
 
     def _finish(self, choice: Candidate) -> Finish:
         if self._blocked is not None:  # the filter struck after the answer had begun

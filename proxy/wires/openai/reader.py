@@ -123,14 +123,14 @@ class ChatReader:
             self._sources = [url for url in sources if isinstance(url, str)]
 
     def _choice_item(self, item: Json, position: int, events: list[Event]) -> None:
-        if isinstance(item.get("error"), dict):
-            self._fail(item)
         choice = self._choice(item.get("index", position))
         self._count(item.get("usage"))  # Moonshot's place for it
         for name, whole in (("delta", False), ("message", True)):
             said = item.get(name)
             if isinstance(said, dict):
                 events += choice.read(said, whole=whole)
+        if isinstance(item.get("error"), dict):
+            self._fail(item)  # after what was said before it, which was paid
         if item.get("logprobs"):
             events += choice.logprobs(item["logprobs"])
         if word := item.get("finish_reason"):
@@ -172,12 +172,14 @@ class ChatReader:
         if words and all(word is not None and word.lower() not in finish.FAILURES for word in words):
             self._remark = found.message
             return
-        if not self._has_output():
-            found = found.changed(bought=False)  # it was refused before anything was made
+        if self._was_made() or not self._draws:  # words are paid by what came of them
+            found = found.changed(bought=self._was_made())
         raise found
 
-    def _has_output(self) -> bool:
-        return any(choice.shows or choice.thought for choice in self._choices.values())
+    def _was_made(self) -> bool:
+        """Whether something came, or the answer's own counts prove that it was paid."""
+        shown = any(choice.shows or choice.thought for choice in self._choices.values())
+        return shown or usage.read(self._counts).completion > 0
 
     def _check(self, choices: list[Choice], complete: bool) -> None:
         """Raise when the server gave up, the stream broke off, or nothing came where something was due."""
@@ -188,14 +190,14 @@ class ChatReader:
                     failure,
                     f"The upstream gave up its answer ({word}).",
                     native=word,
-                    bought=self._has_output(),
+                    bought=self._was_made(),
                 )
         if self._streams and not complete and choices and not words:
             raise UpstreamError(
                 ErrorClass.INTERNAL,
                 "The upstream's stream ended before the answer was complete.",
                 code="upstream_stream_truncated",
-                bought=self._has_output(),
+                bought=self._was_made(),
             )
         if not choices or not self._may_be_silent(choices, words):
             raise UpstreamError(
@@ -203,7 +205,7 @@ class ChatReader:
                 "The upstream gave no picture." if self._draws else "The upstream answered with nothing.",
                 code="no_image_generated" if self._draws else None,
                 native=words[0] if words else None,
-                bought=self._has_output(),
+                bought=self._was_made(),
             )
 
     def _may_be_silent(self, choices: list[Choice], words: list[str]) -> bool:

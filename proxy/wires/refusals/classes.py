@@ -1,0 +1,138 @@
+"""The classes of refusals in words that most vendors share: those of OpenAI, of its relays and of its copies.
+
+One table by the refusal's own words, one by what its message says, one by its status; the first that knows
+decides. Sources: vendors.md 3 (new-api, one-api), the error pages of OpenAI, OpenRouter, DeepSeek and
+Moonshot, vLLM, xAI.
+"""
+
+from __future__ import annotations
+
+import re
+
+from proxy.errors import ErrorClass
+from proxy.wires.refusals.report import Report
+
+# Without case and without what stands between the words: `InvalidApiKey` is `invalid_api_key`.
+_CODES: dict[str, ErrorClass] = {
+    code.replace("_", ""): error_class
+    for error_class, codes in {
+        ErrorClass.QUOTA: (
+            "insufficient_user_quota", "pre_consume_token_quota_failed", "insufficient_quota",
+            "insufficient_balance", "exceeded_current_quota_error", "billing_hard_limit_reached",
+            "billing_not_active", "quota_exceeded", "arrearage", "insufficient_credits",
+        ),
+        ErrorClass.AUTH: (
+            "invalid_api_key", "authentication_error", "invalid_authentication_error", "permission_denied",
+            "account_deactivated", "api_key_invalid", "incorrect_api_key",
+        ),
+        ErrorClass.RATE_LIMITED: (
+            "rate_limit_exceeded", "rate_limit_error", "rate_limit_reached_error", "too_many_requests",
+            "resource_exhausted",
+        ),
+        ErrorClass.NOT_FOUND: ("model_not_found", "model_not_exist", "not_found_error"),
+        ErrorClass.UNAVAILABLE: ("get_channel_failed", "no_available_channel", "channel_no_available_key"),
+        ErrorClass.OVERLOADED: (
+            "engine_overloaded_error", "overloaded_error", "server_overloaded", "overloaded",
+        ),
+        ErrorClass.BLOCKED: (
+            "content_policy_violation", "content_filter", "moderation_blocked", "sensitive_words_detected",
+            "data_inspection_failed", "prompt_blocked", "prohibited_content",
+        ),
+        ErrorClass.BAD_REQUEST: ("context_length_exceeded", "string_above_max_length"),
+    }.items()
+    for code in codes
+}  # fmt: skip
+_BETWEEN = str.maketrans("", "", "_-.: ")
+
+CONTEXT = re.compile(
+    r"maximum context length|context (?:length|window|size) (?:exceed|of)|exceeds? the (?:available )?context"
+    r"|context_length_exceeded|input token count.{0,200}exceeds|exceeds the maximum number of tokens"
+    r"|(?:prompt|context) is too long|context too long",
+    re.I | re.S,
+)
+QUOTA = re.compile(
+    r"insufficient (?:\w{1,40} )?(?:quota|balance|credit)|quota is not enough|额度不足|余额不足"
+    r"|(?:balance|credits?|quota) (?:is |are |has been |have been )?(?:exhausted|depleted|used up)"
+    r"|(?:exhausted|not enough|run out of|out of) (?:\w{1,40} )?(?:balance|credits?)\b",
+    re.I,
+)
+# What a vendor says of our key stands at the head; further on it may be a client's own words quoted back.
+KEY = re.compile(
+    r".{0,40}(?:(?:incorrect|invalid) api[ _-]?key|api_key_invalid"
+    r"|api[ _-]?key (?:provided )?(?:is )?"
+    r"(?:not valid|not found|invalid|incorrect|expired|revoked|disabled))",
+    re.I | re.S,
+)
+
+_MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = (
+    (CONTEXT, ErrorClass.BAD_REQUEST),
+    (
+        re.compile(
+            r"not a valid model|model \S{1,200} (?:does not exist|(?:is )?not found)|no such model"
+            r"|unknown model",
+            re.I,
+        ),
+        ErrorClass.NOT_FOUND,
+    ),
+    (
+        re.compile(r"no (?:available )?channel|no available (?:account|key)|无可用的?渠道", re.I),
+        ErrorClass.UNAVAILABLE,
+    ),
+    (QUOTA, ErrorClass.QUOTA),
+    (KEY, ErrorClass.AUTH),
+    (
+        re.compile(
+            r"content (?:violates|management policy)|safety_check|usage guidelines|prohibited_content", re.I
+        ),
+        ErrorClass.BLOCKED,
+    ),
+)
+
+_STATUSES: dict[int, ErrorClass] = {
+    401: ErrorClass.AUTH,
+    402: ErrorClass.QUOTA,
+    403: ErrorClass.AUTH,
+    404: ErrorClass.NOT_FOUND,
+    405: ErrorClass.NOT_FOUND,
+    408: ErrorClass.TIMEOUT,
+    429: ErrorClass.RATE_LIMITED,
+    451: ErrorClass.BLOCKED,
+    503: ErrorClass.OVERLOADED,
+    504: ErrorClass.TIMEOUT,
+    520: ErrorClass.UNAVAILABLE,
+    521: ErrorClass.UNAVAILABLE,
+    522: ErrorClass.UNAVAILABLE,
+    523: ErrorClass.UNAVAILABLE,
+    524: ErrorClass.TIMEOUT,
+    529: ErrorClass.OVERLOADED,
+}
+
+
+def of_report(report: Report) -> ErrorClass:
+    if is_of_a_gateway(report):
+        return ErrorClass.UNAVAILABLE
+    return of_words(report) or of_status(report.http or report.told)
+
+
+def of_words(report: Report) -> ErrorClass | None:
+    """By what the vendor says; None where that names no class."""
+    for word in report.words:
+        if (known := _CODES.get(word.lower().translate(_BETWEEN))) is not None:
+            return known
+    return next((found for pattern, found in _MESSAGES if _says(pattern, report.message)), None)
+
+
+def of_status(status: int | None) -> ErrorClass:
+    if status is None:
+        return ErrorClass.INTERNAL
+    known = _STATUSES.get(status)
+    return known or (ErrorClass.BAD_REQUEST if 400 <= status < 500 else ErrorClass.INTERNAL)
+
+
+def is_of_a_gateway(report: Report) -> bool:
+    """A firewall's page says nothing of our key, and a page instead of a busy vendor nothing of its load."""
+    return report.is_page and report.http in (403, 503)
+
+
+def _says(pattern: re.Pattern[str], message: str) -> bool:
+    return (pattern.match if pattern is KEY else pattern.search)(message) is not None
