@@ -623,6 +623,13 @@ def test_bfl_refusals_have_http_200(status, error_class):
     assert (error.error_class, error.bought) == (error_class, True)
 
 
+def test_an_empty_account_at_fal_is_no_bad_key():
+    sentence = "User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing."
+    error = refused("fal", "fal-ai/nano-banana", {"detail": sentence}, status=403)
+    assert (error.error_class, error.status) == (ErrorClass.QUOTA, 429)
+    assert refused("fal", "m", {"detail": "Cannot access"}, status=403).error_class is ErrorClass.AUTH
+
+
 def test_seedream_items_may_be_errors():
     payload = {
         "data": [

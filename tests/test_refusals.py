@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Target
@@ -274,9 +276,16 @@ def test_the_code_of_a_failure_is_kept_where_it_says_more(refuse: Any, code: str
     assert (found.error_class, found.code) == (ErrorClass.INTERNAL, shown)
 
 
+@on_every_wire
+def test_the_kind_of_what_failed_is_no_code(refuse: Any) -> None:
+    found = refused(refuse, 502, {"type": "image", "status": "failed", "error": {"message": "x"}})
+    assert (found.code, found.native) == ("upstream_error", None)
+
+
+@on_every_wire
 @pytest.mark.parametrize("code", [f"sk-{'a' * 20}", "x" * 5000])
-def test_a_code_is_no_way_around_what_is_hidden_and_cut(code: str) -> None:
-    found = refused(of_openai, 502, {"error": {"message": "x", "code": code}})
+def test_a_code_is_no_way_around_what_is_hidden_and_cut(refuse: Any, code: str) -> None:
+    found = refused(refuse, 502, {"error": {"message": "x", "code": code}})
     assert len(found.code or "") < 200
     assert "a" * 20 not in f"{found.code}{found.native}"
 
@@ -444,6 +453,43 @@ def test_other_words_stay(said: str) -> None:
 
 
 # --- enemies ---------------------------------------------------------------------------------------
+
+
+_MEMBERS = (
+    "error", "errors", "message", "detail", "code", "type", "status", "details", "metadata", "raw", "data",
+    "violations", "fieldViolations", "retryDelay", "description", "field", "loc", "param",
+)  # fmt: skip
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 999) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(_MEMBERS),
+            inner,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@on_every_wire
+@given(
+    status=st.sampled_from([400, 404, 429, 500, 503]),
+    body=st.binary(max_size=60) | _JSON.map(orjson.dumps),
+    said=st.text(max_size=40),
+)
+def test_any_body_gives_a_readable_error(refuse: Any, status: int, body: bytes, said: str) -> None:
+    """G-203."""
+    found = refuse(status, body, {"retry-after": said, "date": said, "x-should-retry": said})
+    assert found.message
+    assert len(found.message) <= 1000
+    assert 400 <= found.status < 600
+    assert found.retry_after_s is None or 0 <= found.retry_after_s <= 3600
+
+
+def test_a_body_beyond_all_bounds_is_told_by_its_head() -> None:
+    body = b'{"error": {"message": "seed must be positive", "trace": "' + b"x" * (2 << 20) + b'"}}'
+    assert refusals.read(500, {}, body).message == REASON
 
 
 def test_a_long_message_is_cut() -> None:

@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+_MOST_CODE = 128  # characters
+
+
 def failure(
     error_class: ErrorClass,
     report: Report,
@@ -48,10 +51,10 @@ def failure(
         message or shown(report.message) or _sentence(report),
         provider=provider,
         status=status,
-        code=code and scrubbed(code),
+        code=code and scrubbed(code)[:_MOST_CODE],
         param=report.param if error_class is ErrorClass.BAD_REQUEST else None,
         retry_after_s=report.retry_after_s,
-        native=native and scrubbed(native),
+        native=native and scrubbed(native)[:_MOST_CODE],
         native_status=report.http or report.told,
         bought=may_be_bought(report) if bought is None else bought,
         forbidden=report.forbidden,

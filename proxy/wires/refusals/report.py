@@ -17,6 +17,8 @@ from proxy.codec import jsonio
 from proxy.types import Json, Slice
 from proxy.wires.refusals import text, waits
 
+_MOST_BYTES = 1 << 20  # of a body
+_MOST_EMBEDDED = 1 << 16  # characters of a text that may be JSON
 _MOST_NESTING = 8
 _MOST_ITEMS = 8  # of a list of errors
 _MOST_HOLDERS = 32
@@ -151,6 +153,7 @@ def _counts_something(usage: Any) -> bool:
 
 def payload_of(body: bytes) -> Any:
     """JSON, also where bytes of it are broken, or the beginning of a text."""
+    body = body[:_MOST_BYTES]
     try:
         return jsonio.loads(body)
     except (jsonio.JSONDecodeError, RecursionError):
@@ -181,6 +184,8 @@ def _cut_off(said: str) -> str | None:
 
 def _embedded(said: str) -> Any:
     """The error inside a text such as `got status: 429. {"error": ...}`; None where there is none."""
+    if len(said) > _MOST_EMBEDDED:
+        return None
     said = said.strip()
     whole = said[:1] in ("{", "[")
     start = 0 if whole else said.find("{")
@@ -223,7 +228,7 @@ def _text(value: Any, depth: int) -> str:
 def _any_sentence(value: Any, depth: int) -> str:
     """Of a shape that nobody knows: the first text of several words."""
     if isinstance(value, str):
-        return value if " " in value.strip() else ""
+        return value if " " in value[: text.MOST_READ].strip() else ""
     if depth > _MOST_NESTING:
         return ""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
