@@ -112,6 +112,16 @@ MISTAKES = {
         "api.example.com",
         "2 E103 [api.example.] base_url must be an address like https://host/path; ",
     ),
+    "auth twice": (
+        "surfaces:",
+        "auth: {header: x-key, query: key}\nsurfaces:",
+        "3 E106 [{header: x-k] auth has both a header and a query parameter; keep one",
+    ),
+    "auth header": (
+        "surfaces:",
+        "auth: {header: x key}\nsurfaces:",
+        "3 E103 [x key}] auth.header must be the name of a header; ",
+    ),
 }
 
 

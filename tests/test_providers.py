@@ -38,7 +38,7 @@ def test_only_this_machine_is_private_unasked(tmp_path: Path, url: str, more: st
 
 def test_each_key_is_an_account_with_the_providers_own_headers(tmp_path: Path) -> None:
     keys = open_file(tmp_path, "https://api.example/v1/").keys
-    assert [dict(keys.account(n).auth) for n in (0, 1)] == [
+    assert [dict(keys.account(n).auth.headers) for n in (0, 1)] == [
         {"x-team": "blue", "authorization": "Bearer key-a"},
         {"x-team": "blue", "authorization": "Bearer key-b"},
     ]

@@ -5,7 +5,7 @@ import pytest
 from proxy.errors import POLICIES, ErrorClass, UpstreamError
 from proxy.routing.attempts import Attempt, Attempts, Candidate, KeyPool
 from proxy.types import Target
-from proxy.upstream import Account, Deadlines
+from proxy.upstream import Account, Deadlines, Static
 
 
 class Clock:
@@ -17,7 +17,9 @@ class Clock:
 
 
 def pool(provider: str, keys: int, clock: Clock) -> KeyPool:
-    accounts = [Account(provider, f"http://{provider}", (("x-key", f"{provider}-{n}"),)) for n in range(keys)]
+    accounts = [
+        Account(provider, f"http://{provider}", Static((("x-key", f"{provider}-{n}"),))) for n in range(keys)
+    ]
     return KeyPool(accounts, clock)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call, Json
-from proxy.upstream import Account, Deadlines, Upstream
+from proxy.upstream import Account, Deadlines, Static, Upstream
 from tests.hostile import (
     EVENTS,
     LOOPS,
@@ -40,7 +40,7 @@ CLOSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 
 def account(server: Server) -> Account:
-    return Account("acme", server.url, (("x-goog-api-key", "sk-canary"),), private=True)
+    return Account("acme", server.url, Static((("x-goog-api-key", "sk-canary"),)), private=True)
 
 
 @pytest.fixture(params=LOOPS)

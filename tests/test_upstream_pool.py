@@ -8,7 +8,7 @@ import pytest
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call, Json, Slice
-from proxy.upstream import Account, Deadlines, Upstream
+from proxy.upstream import Account, Deadlines, Static, Upstream
 from tests.hostile import EVENTS, LOOPS, OK, Request, Server, answering, chunked, serving, until_hung_up
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +18,7 @@ PATIENT = Deadlines(connect_s=5, first_byte_s=10, idle_s=10, total_s=20)
 
 
 def account(server: Server) -> Account:
-    return Account("acme", server.url, (("x-goog-api-key", "sk-canary"),), private=True)
+    return Account("acme", server.url, Static((("x-goog-api-key", "sk-canary"),)), private=True)
 
 
 @pytest.fixture(params=LOOPS)
@@ -311,4 +311,6 @@ async def test_no_task_and_no_warning_is_left_behind(upstream: Upstream) -> None
 
 
 def test_an_account_never_shows_its_key() -> None:
-    assert "sk-canary" not in repr(Account("acme", "http://x", (("authorization", "Bearer sk-canary"),)))
+    assert "sk-canary" not in repr(
+        Account("acme", "http://x", Static((("authorization", "Bearer sk-canary"),)))
+    )

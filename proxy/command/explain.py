@@ -55,6 +55,7 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
         target = candidate.target
         account = candidate.keys.account(0)
         call, calls = _call(candidate, request)
+        headers, query = account.auth.shown
         steps.append(
             {
                 "target": target.name,
@@ -62,8 +63,8 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
                 "weight": target.weight if route.weighted else None,
                 "calls": calls,
                 "method": call.method,
-                "url": account.base_url + call.path,
-                "headers": {name: "***" for name, _ in account.auth} | dict(call.headers),
+                "url": _url(account.base_url + call.path, query),
+                "headers": headers | dict(call.headers),
                 "body": _elided(call.body),
                 "dropped": list(call.dropped),
                 "deadlines_s": asdict(candidate.deadlines),
@@ -84,6 +85,10 @@ def _call(candidate: Candidate, request: ChatRequest) -> tuple[Call, int]:
     if candidate.jobs:
         return wire.submit(adapt.to_image(request), target), len(wire.shares(request.n, target))
     return wire.build(request, target), wire.calls_needed(request, target)
+
+
+def _url(url: str, query: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
 
 
 def _elided(value: Any) -> Any:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy.checking import service_accounts
 from proxy.config import options
 from proxy.config.models import Provider
 from proxy.config.problems import Path, did_you_mean, dotted
@@ -74,6 +75,9 @@ def _providers_off(file: Checked) -> dict[str, str]:
             provider = file.config.providers.get(name)
             if provider is not None and not (fault.path[2] == "keys" and provider.keys):
                 off.setdefault(name, fault.reason)
+    for name, provider in file.config.providers.items():
+        if provider.auth is not None and provider.auth.grant and not service_accounts.can_sign():
+            off.setdefault(name, service_accounts.NEEDS)
     return off
 
 
@@ -110,6 +114,7 @@ def _provider(name: str, provider: Provider, file: Checked) -> None:
         hint = "a provider's name has no dot, slash, @ or space"
         file.report.add("E103", path, f'"{name}" cannot stand in a target', hint, at_key=True)
     _dialect(provider, path, file)
+    _auth(provider, path, file)
     check_options(provider.options, file.known_options(name), (*path, "options"), file)
     address = urlsplit(provider.base_url or "")
     private = at(file.tree, (*path, "private"))  # a value of the wrong type has its own error
@@ -134,6 +139,37 @@ def _dialect(provider: Provider, path: Path, file: Checked) -> None:
         file.report.add("E115", (*path, "profile"), f'there is no profile "{provider.profile}"', hint)
     elif "base_url" not in written and not (profile and profile.base_url):
         file.report.add("E106", path, f'{name} has no "base_url"', at_key=True)
+
+
+def _auth(provider: Provider, path: Path, file: Checked) -> None:
+    """Exactly one way for the keys to travel, and keys that can travel that way."""
+    here = (*path, "auth")
+    written = at(file.written, here)
+    if provider.auth is None or not isinstance(written, Mapping):
+        return
+    chosen = [name for name in ("header", "query", "grant") if written.get(name) is not None]
+    if len(chosen) != 1:
+        said = f"both {' and '.join(chosen)}; keep one" if chosen else 'neither "header", "query" nor "grant"'
+        file.report.add("E106", here, f"{dotted(here)} has {said}", at_key=True)
+        return
+    for name, way in (("prefix", "header"), ("scope", "grant")):
+        if name in written and chosen != [way]:
+            file.report.add("E101", (*here, name), f"{name} is for {dotted((*here, way))} only", at_key=True)
+    if provider.auth.grant is not None:
+        _service_accounts(path, file)
+
+
+def _service_accounts(path: Path, file: Checked) -> None:
+    if at(file.written, (*path, "keys")) in (None, []):
+        hint = "write keys: [file:service-account.json]"
+        file.report.add("E106", path, f'{dotted(path)} has no "keys"', hint, at_key=True)
+    for index, key in enumerate(items(at(file.tree, (*path, "keys")))):
+        here = (*path, "keys", index)
+        try:
+            if isinstance(key, str):
+                service_accounts.read(key)
+        except ValueError as exc:
+            file.report.add("E103", here, f"{dotted(here)} {exc}")
 
 
 def check_options(

@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from proxy.checking.names import is_header_name
 from proxy.config import units
 from proxy.config.secrets import Secret
 from proxy.config.units import Rate
@@ -86,6 +87,21 @@ def _address(value: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+def _header_name(value: str) -> str:
+    if not is_header_name(value):
+        raise PydanticCustomError("E103", "must be the name of a header")
+    return value
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+def _printable(value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise PydanticCustomError("E103", "must be plain printable text")
+    return value
 
 
 def _present(secrets: list[Secret | None]) -> list[Secret]:
@@ -215,6 +231,20 @@ class Defaults(_Part):
     images: Images = Images()
 
 
+class ProviderAuth(_Part):
+    """How a provider's keys travel: exactly one of `header`, `query` and `grant` is set."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [name]} for name in ("header", "query", "grant")]}
+    )
+
+    header: HeaderName | None = None
+    prefix: Annotated[str, AfterValidator(_printable)] = ""
+    query: Annotated[str, AfterValidator(_printable)] | None = Field(default=None, min_length=1)
+    grant: Literal["service_account"] | None = None
+    scope: str | None = Field(default=None, min_length=1)
+
+
 class Provider(_Part):
     """An account at a vendor. Exactly one of `wire` and `profile` is set.
 
@@ -229,6 +259,7 @@ class Provider(_Part):
     profile: str | None = None
     base_url: Address | None = None
     keys: Keys = []
+    auth: ProviderAuth | None = None
     private: bool = False
     options: dict[str, Any] = {}
     headers: dict[str, Secret] = {}

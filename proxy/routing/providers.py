@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from proxy import wires
+from proxy.checking import service_accounts
 from proxy.config import is_loopback
 from proxy.config.models import Config
 from proxy.config.models import Provider as Entry
 from proxy.config.profiles import Profiles
 from proxy.routing.attempts import KeyPool
-from proxy.types import Wire
-from proxy.upstream import Account
+from proxy.types import Carrier, Wire
+from proxy.upstream import Account, Authorizer, Static
+from proxy.upstream.authorizer import Pairs
+from proxy.upstream.service_account import SCOPE, ServiceAccountGrant
+from proxy.upstream.tokens import Token
 
 if TYPE_CHECKING:
     from proxy.wires.declared import DeclaredWire, Profile
 
-# Which header carries the vendor's key, and what stands before it.
-_AUTH_HEADERS = {"gemini": ("x-goog-api-key", ""), "openai": ("authorization", "Bearer ")}
+# How the vendor's key travels where the file does not say.
+_CARRIERS = {"gemini": Carrier("x-goog-api-key"), "openai": Carrier("authorization", "Bearer ")}
 _SIMULATED_PATHS = {"gemini": "/gemini/v1beta", "openai": "/openai/v1"}
 _SIMULATED_KEY = "simulated-key"
 
@@ -65,31 +69,43 @@ def opened(config: Config, off: Mapping[str, str], simulated: str | None) -> dic
 
 def _open(name: str, entry: Entry, lookup: Any, simulated: str | None) -> Provider:
     if entry.wire is not None:
-        accounts = _accounts(name, entry, entry.base_url or "", _AUTH_HEADERS[entry.wire], simulated)
+        accounts = _accounts(name, entry, entry.base_url or "", _CARRIERS[entry.wire], simulated)
         return Provider(name, KeyPool(accounts), entry.wire, entry.options)
     found = wires.profile(entry.profile or "", lookup)
-    auth = (found.auth.header.lower(), found.auth.prefix)
-    accounts = _accounts(name, entry, entry.base_url or found.base_url or "", auth, simulated)
+    accounts = _accounts(name, entry, entry.base_url or found.base_url or "", found.carrier, simulated)
     return Provider(name, KeyPool(accounts), found.name, {**found.options, **entry.options}, found)
 
 
 def _accounts(
-    name: str, entry: Entry, base_url: str, auth: tuple[str, str], simulated: str | None
+    name: str, entry: Entry, base_url: str, carrier: Carrier, simulated: str | None
 ) -> list[Account]:
-    header, before = auth
     if simulated:
         path = (
             _SIMULATED_PATHS.get(entry.wire or "") or f"/{entry.profile}{urlsplit(base_url).path.rstrip('/')}"
         )
-        return [Account(name, simulated + path, ((header, before + _SIMULATED_KEY),), private=True)]
-    more = tuple((header.lower(), secret.reveal()) for header, secret in entry.headers.items())
-    secrets = [secret.reveal() for secret in entry.keys] or [""]
+        return [Account(name, simulated + path, _static(carrier, _SIMULATED_KEY), private=True)]
+    private = entry.private or is_loopback(urlsplit(base_url).hostname or "")
     return [
-        Account(
-            name,
-            base_url.rstrip("/"),
-            (*more, *(((header, before + secret),) if secret else ())),
-            private=entry.private or is_loopback(urlsplit(base_url).hostname or ""),
-        )
-        for secret in secrets
+        Account(name, base_url.rstrip("/"), _authorizer(name, entry, carrier, secret), private)
+        for secret in [secret.reveal() for secret in entry.keys] or [""]
     ]
+
+
+def _authorizer(name: str, entry: Entry, carrier: Carrier, secret: str) -> Authorizer:
+    """What opens the door with one of a provider's keys: the file's word on it comes before the dialect's."""
+    more = tuple((header.lower(), value.reveal()) for header, value in entry.headers.items())
+    auth = entry.auth
+    if auth is None or not secret:
+        return _static(carrier, secret, more)
+    if auth.grant is not None:
+        grant = ServiceAccountGrant(service_accounts.read(secret), auth.scope or SCOPE)
+        return Token(name, grant, more)
+    return _static(Carrier(auth.header, auth.prefix, auth.query), secret, more)
+
+
+def _static(carrier: Carrier, secret: str, more: Pairs = ()) -> Static:
+    if not secret:
+        return Static(more)
+    if carrier.query is not None:
+        return Static(more, ((carrier.query, secret),))
+    return Static((*more, ((carrier.header or "").lower(), carrier.prefix + secret)))

@@ -46,6 +46,7 @@ from proxy.types.values import (
 )
 from proxy.types.wire import (
     Call,
+    Carrier,
     FormFile,
     Reader,
     Target,
@@ -57,6 +58,7 @@ __all__ = [
     "AudioOptions",
     "BuiltinTool",
     "Call",
+    "Carrier",
     "ChatRequest",
     "Citation",
     "Event",

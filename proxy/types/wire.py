@@ -32,6 +32,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Carrier:
+    """How a vendor's key travels: in a header, after `prefix`, or as a query parameter; one of the two."""
+
+    header: str | None = None
+    prefix: str = ""
+    query: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FormFile:
     """One file of a multipart call."""
 

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from proxy.types import Call
+from proxy.upstream import tokens
+from proxy.upstream.authorizer import Authorizer, Static
 from proxy.upstream.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from proxy.upstream.reply import Reply
     from proxy.upstream.send import Sender
 
-__all__ = ["Account", "Deadlines", "Upstream"]
+__all__ = ["Account", "Deadlines", "Static", "Upstream"]
 
 MAX_REPLY_BYTES = 96 << 20
 MAX_CONNECTIONS = 1000
-_SHORTEST_KEY = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose account at which vendor: where calls go, and the header (name, value) pairs that open the door.
+    """Whose account at which vendor: where calls go, and what opens the door there.
 
     `private`: the vendor is in a private network; without it only public addresses are called.
     """
 
     provider: str
     base_url: str
-    auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    auth: Authorizer = field(default=Static(), repr=False)
     private: bool = False
 
     @property
-    def secrets(self) -> list[str]:
-        """The keys themselves; what is shorter than any key is only a word."""
-        values = (value.rpartition(" ")[2] for _, value in self.auth)
-        return [value for value in values if len(value) >= _SHORTEST_KEY]
+    def secrets(self) -> Sequence[str]:
+        """All that must be blanked in what a vendor says."""
+        return self.auth.secrets
 
 
 class Upstream:
@@ -59,11 +60,14 @@ class Upstream:
     async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
         """Send once; return the answer as soon as its headers are there, whatever its status >= 200.
 
-        Follows no redirect, sends nothing again, and sends nothing of the client's but the call. Raises
-        `UpstreamError`: class connect when it is certain that nothing was sent, else with `bought` set when
-        the vendor may have got the whole call.
+        Follows no redirect, sends nothing again (but after a 401 to a token that may have ended), and sends
+        nothing of the client's but the call. Raises `UpstreamError`: class connect when it is certain that
+        nothing was sent, else with `bought` set when the vendor may have got the whole call.
         """
-        return await (self._sender or self.open()).send(call, account, deadlines)
+        sender = self._sender or self.open()
+        if (renewal := account.auth.renewal) is None:
+            return await sender.send(call, account, deadlines)
+        return await tokens.send(sender, call, account, renewal, deadlines)
 
     async def close(self) -> None:
         """Close all connections."""

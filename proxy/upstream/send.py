@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Awaitable
-from urllib.parse import unquote
+from collections.abc import Awaitable, Mapping
+from urllib.parse import unquote, urlencode
 
 from aiohttp import ClientResponse, ClientTimeout
 from yarl import URL
@@ -20,6 +20,8 @@ from proxy.upstream.deadlines import Deadlines, Watch, nothing
 from proxy.upstream.reply import Reply
 from proxy.upstream.transport import Body, Progress, open_session, upstream_errors
 
+_TOKEN_S = 10.0
+_FORM = "application/x-www-form-urlencoded"
 _KEEP_ALIVE_TIMEOUT = re.compile(r"timeout=(\d+)")
 
 
@@ -72,6 +74,30 @@ class Sender:
                 raise
         return self._reply(response, progress, Watch(deadlines, loop, started, nothing))
 
+    async def post_form(
+        self, url: str, fields: Mapping[str, str], provider: str, *, private: bool
+    ) -> tuple[int, bytes]:
+        """Ask a token server, which sells nothing: status and the body's first 64 KiB."""
+        progress = Progress(provider, sells=False)
+        progress.started = True
+        with upstream_errors(progress):
+            try:
+                async with asyncio.timeout(_TOKEN_S):
+                    response = await self._sessions[private].request(
+                        "POST",
+                        URL(url),
+                        data=urlencode(fields).encode(),
+                        headers={"accept": "application/json", "content-type": _FORM},
+                        allow_redirects=False,
+                        timeout=_timeout(_TOKEN_S),
+                    )
+                    async with response:
+                        return response.status, await _first_bytes(response, 1 << 16)
+            except TimeoutError as fault:
+                if fault.__class__ is TimeoutError:  # aiohttp's own are about connecting
+                    progress.expired = "first_byte"
+                raise
+
     def _reply(self, response: ClientResponse, progress: Progress, watch: Watch) -> Reply:
         progress.answered = progress.finished = True
         reply = Reply(response, progress, watch, self._max_reply_bytes)
@@ -92,10 +118,12 @@ class Sender:
         if content_type is not None:
             headers["content-type"] = content_type
         headers.update(call.headers)
-        headers.update(account.auth)
+        auth = account.auth
+        headers.update(auth.headers)
+        url = _url(account.base_url, call.path) if call.url is None else _named(call.url)
         return self._sessions[account.private].request(
             call.method,
-            _url(account.base_url, call.path) if call.url is None else URL(call.url),
+            _with_query(url, auth.query) if auth.query else url,
             data=body,
             headers=headers,
             allow_redirects=False,
@@ -111,10 +139,28 @@ def _url(base_url: str, path: str) -> URL:
     return URL(base_url.rstrip("/") + path)
 
 
+def _named(address: str) -> URL:
+    """A vendor's address as it gave it: what is quoted already may be signed."""
+    return URL(address, encoded=address.isascii() and address.isprintable() and " " not in address)
+
+
+def _with_query(url: URL, query: str) -> URL:
+    """Add what opens the door; what stands there already is not written anew, for it may be signed."""
+    joined = f"{url.with_fragment(None)}{'&' if url.raw_query_string else '?'}{query}"
+    return URL(joined, encoded=True)
+
+
 @functools.lru_cache(64)
 def _timeout(connect_s: float) -> ClientTimeout:
     """aiohttp's part of the deadlines: until the connection is there. All others are ours."""
     return ClientTimeout(total=None, connect=connect_s, sock_connect=None, sock_read=None)
+
+
+async def _first_bytes(response: ClientResponse, limit: int) -> bytes:
+    body = b""
+    while len(body) < limit and (chunk := await response.content.read(limit - len(body))):
+        body += chunk
+    return body
 
 
 def _note_keep_alive(body: Body, told: str) -> None:

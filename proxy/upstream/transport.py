@@ -283,7 +283,9 @@ def _os_error(fault: Exception) -> OSError | None:
 
 
 def _without_secrets(fault: Exception) -> Exception:
-    """aiohttp keeps the request's headers, and so the key, in some of its errors."""
+    """aiohttp keeps the request's headers or its address, and so the key, in some of its errors."""
     if isinstance(fault, aiohttp.ClientResponseError):
         return ValueError(f"{type(fault).__name__}: {fault.message}")
+    if isinstance(fault, aiohttp.InvalidURL):
+        return ValueError(type(fault).__name__)
     return fault

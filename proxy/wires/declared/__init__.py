@@ -5,7 +5,6 @@ from proxy.wires.declared.check import check_profile
 from proxy.wires.declared.outcome import Billing, Done, Outcome, Pending, Ready
 from proxy.wires.declared.problems import Problem
 from proxy.wires.declared.profile import (
-    Auth,
     ChatSurface,
     Profile,
     ProfileError,
@@ -18,7 +17,6 @@ from proxy.wires.declared.stream import StreamReader
 from proxy.wires.declared.wire import DeclaredWire
 
 __all__ = [
-    "Auth",
     "Billing",
     "ChatDelegate",
     "ChatSurface",

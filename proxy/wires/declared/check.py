@@ -23,8 +23,7 @@ def check_profile(name: str, data: Any, lookup: Lookup = lambda name: None) -> l
     if top.data.get("name", name) != name:
         problems.add("E103", ("name",), f"the profile calls itself {top.data['name']!r} but is {name!r}")
     sound = _check_extends(top, name, lookup, problems)
-    auth = Mapped(top.data.get("auth", {}), ("auth",), KEYS["auth"], problems)
-    auth.take("header", read.text, "")
+    _check_auth(Mapped(top.data.get("auth", {}), ("auth",), KEYS["auth"], problems))
     read_section(top.data, (), "errors", problems, sections.read_errors)
     read_section(top.data, (), "billing", problems, sections.read_billing)
     whole = effective(top.data, lookup if sound else lambda name: None)
@@ -42,6 +41,14 @@ def check_profile(name: str, data: Any, lookup: Lookup = lambda name: None) -> l
                 "E103", ("surfaces", surface), f"{shown(('surfaces', surface))} must be a mapping of keys"
             )
     return list(dict.fromkeys(problems))
+
+
+def _check_auth(auth: Mapped) -> None:
+    header = auth.take("header", read.header_name, "")
+    auth.take("prefix", read.any_text, "")
+    query = auth.take("query", read.text, "")
+    if query and (header or "prefix" in auth):
+        auth.problems.add("E106", auth.where, "auth has both a header and a query parameter", "keep one")
 
 
 def _check_extends(top: Mapped, name: str, lookup: Lookup, problems: Problems) -> bool:

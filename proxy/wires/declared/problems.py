@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from proxy.checking.names import is_header_name
+
 Where = tuple[str | int, ...]
 T = TypeVar("T")
 D = TypeVar("D")
@@ -92,6 +94,17 @@ def text(value: Any, where: Where, problems: Problems) -> str:
         return value
     problems.add("E103", where, f"{shown(where)} must be text, not {_kind(value)}")
     return ""
+
+
+def any_text(value: Any, where: Where, problems: Problems) -> str:
+    return value if value == "" else text(value, where, problems)
+
+
+def header_name(value: Any, where: Where, problems: Problems) -> str:
+    name = text(value, where, problems)
+    if name and not is_header_name(name):
+        problems.add("E103", where, f"{shown(where)} must be the name of a header")
+    return name
 
 
 def flag(value: Any, where: Where, problems: Problems) -> bool:

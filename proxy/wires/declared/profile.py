@@ -12,18 +12,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from proxy.types import Carrier
 from proxy.wires.declared.problems import Mapped, Problem, Problems, Where, shown
 from proxy.wires.declared.variants import ChatVariant, Data, Variant, compile_chat, compile_surface
 
 Lookup = Callable[[str], Data | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Auth:
-    """The header that carries the key, and what stands before it."""
-
-    header: str = "Authorization"
-    prefix: str = "Bearer "
+_BEARER = Carrier("Authorization", "Bearer ")
 
 
 @dataclass(slots=True)
@@ -111,7 +107,7 @@ class Profile:
 
     name: str
     base_url: str | None
-    auth: Auth
+    carrier: Carrier
     options: Mapping[str, Any]
     surfaces: Mapping[str, Surface | ChatSurface]
 
@@ -191,19 +187,24 @@ def load_profile(name: str, data: Data, lookup: Lookup = lambda name: None) -> P
     surfaces = whole.get("surfaces") or {}
     if problems or not surfaces or not all(isinstance(body, Mapping) for body in surfaces.values()):
         raise ProfileError(name, problems or [Problem("E106", (), 'the profile has no "surfaces"')])
-    auth = whole.get("auth") or {}
     return Profile(
         name=name,
         base_url=whole.get("base_url"),
-        auth=Auth(
-            auth.get("header", Auth().header), auth.get("prefix", "" if auth.get("header") else Auth().prefix)
-        ),
+        carrier=_carrier(whole.get("auth") or {}),
         options=options,
         surfaces={
             surface: (ChatSurface if "speaks" in body else Surface)(name, surface, body, options)
             for surface, body in surfaces.items()
         },
     )
+
+
+def _carrier(auth: Data) -> Carrier:
+    if auth.get("query"):
+        return Carrier(query=auth["query"])
+    if auth.get("header"):
+        return Carrier(auth["header"], auth.get("prefix", ""))
+    return Carrier(_BEARER.header, auth.get("prefix", _BEARER.prefix))
 
 
 def read_options(value: Any, where: Where, problems: Problems) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ _SIZE = tuple(one.name for one in dataclasses.fields(SizePolicy))
 
 KEYS: dict[str, tuple[str, ...]] = {
     "profile": ("name", "extends", "base_url", "auth", "options", "errors", "billing", "surfaces"),
-    "auth": ("header", "prefix"),
+    "auth": ("header", "prefix", "query"),
     "surface": (
         "submit", "stream", "task", "poll", "cancel", "state", "fail", "result", "errors", "billing", "usage",
         "size", "limits", "models", "with_references",

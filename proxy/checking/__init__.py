@@ -1,0 +1,1 @@
+"""What the checks of providers.yaml and of profiles share: units, names, positions, suggestions."""
