@@ -8,22 +8,25 @@ import gc
 import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from starlette.middleware.cors import CORSMiddleware
 
 from proxy import config as configuration
 from proxy.config import Config, Loaded
+from proxy.fronts.openai.chat.front import ChatFront
+from proxy.fronts.openai.images.front import ImagesFront
 from proxy.keys import ClientKey, ClientKeys
 from proxy.logs import Log
 from proxy.memory.signature_file import SignatureFile
 from proxy.memory.signatures import SignatureMemory
+from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
-from proxy.serve import chat, files, images, info
+from proxy.serve import files, info
+from proxy.serve.answer import answered
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Receive, Scope, Send
-from proxy.serve.house import House
+from proxy.serve.house import House, Plan, Services
 from proxy.serve.paths import Paths, for_pages
 from proxy.store.files import SWEEP_EVERY_S, FileStore
 from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
@@ -31,10 +34,10 @@ from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
 _RELOAD_LOOK_S = 1.0
 
 ROWS = (
-    Row("POST", "/chat/completions", chat.complete),
-    Row("POST", "/images/generations", images.generate),
-    Row("POST", "/images/edits", images.edit),
-    Row("POST", "/images/variations", images.vary),
+    answered("/chat/completions", ChatFront()),
+    answered("/images/generations", ImagesFront("generation")),
+    answered("/images/edits", ImagesFront("edit")),
+    answered("/images/variations", ImagesFront("variation")),
     Row("GET", "/models", info.models),
     Row("GET", "/models/{name:path}", info.model),
     Row("GET", "/files/{name:path}", files.content, needs="nothing"),  # the signature is the credential
@@ -82,14 +85,11 @@ class App:
 
     async def close(self) -> None:
         if self.house is not None:
-            await self.house.upstream.close()
-            await self.house.fetcher.close()
-            await self.house.results.close()
-            self.house.log.flush()
+            await self.house.services.close()
 
     def _move_into(self, house: House) -> House:
         self.house = house
-        self._for_pages = for_pages(self._paths, house.config.server.cors)
+        self._for_pages = for_pages(self._paths, house.plan.config.server.cors)
         return house
 
     async def _sweep_files(self) -> None:
@@ -98,9 +98,9 @@ class App:
             await asyncio.sleep(SWEEP_EVERY_S)
             assert self.house is not None
             try:
-                await asyncio.to_thread(self.house.files.sweep)
+                await asyncio.to_thread(self.house.services.files.sweep)
             except OSError as error:
-                self.house.log.crash("files", error)
+                self.house.services.log.crash("files", error)
 
     async def _reload_on_change(self, file: Path) -> None:
         """Load the file again when it changes or on SIGHUP, once at a time: what changes meanwhile is seen
@@ -121,25 +121,32 @@ class App:
                 await self._reload(file)
             except Exception as error:  # a file nobody foresaw must not end the watch
                 assert self.house is not None
-                self.house.log.crash("reload", error)
+                self.house.services.log.crash("reload", error)
 
     async def _reload(self, file: Path) -> None:
         assert self.house is not None
-        loaded, routes, keys = await asyncio.to_thread(_compiled, file, self.house.routes.simulated)
-        if loaded.config is None or routes is None or keys is None:
-            self.house.log.write("reload_refused", problems=[str(problem) for problem in loaded.problems])
+        plan, services = self.house.plan, self.house.services
+        loaded, new = await asyncio.to_thread(_compiled, file, plan.routes.simulated, services.rests)
+        if new is None:
+            self.house.services.log.write(
+                "reload_refused", problems=[str(problem) for problem in loaded.problems]
+            )
             return
-        self._move_into(replace(self.house, config=loaded.config, routes=routes, keys=keys))
-        self.house.log.write("reloaded", digest=loaded.digest)
+        self._move_into(House(new, services))
+        self.house.services.log.write("reloaded", digest=loaded.digest)
 
 
-def _compiled(file: Path, simulated: str | None) -> tuple[Loaded, Routes | None, ClientKeys | None]:
+def _compiled(file: Path, simulated: str | None, rests: Rests) -> tuple[Loaded, Plan | None]:
     """What a reload swaps. Takes a tenth of a second and more, so it runs beside the loop."""
     loaded = configuration.load(file)
     if loaded.config is None:
-        return loaded, None, None
-    routes = Routes.of(loaded.config, loaded.off, simulated=simulated)
-    return loaded, routes, client_keys(loaded.config)
+        return loaded, None
+    return loaded, _plan(loaded.config, loaded.off, simulated, rests)
+
+
+def _plan(config: Config, off: dict[str, str], simulated: str | None, rests: Rests) -> Plan:
+    routes = Routes.of(config, off, simulated=simulated, rests=rests)
+    return Plan(config, routes, client_keys(config))
 
 
 def client_keys(config: Config) -> ClientKeys:
@@ -188,10 +195,8 @@ def create(
     async def open_house() -> House:
         upstream = Upstream()
         upstream.open()
-        return House(
-            config=config,
-            routes=Routes.of(config, off, simulated=simulated),
-            keys=client_keys(config),
+        rests = Rests()
+        services = Services(
             upstream=upstream,
             fetcher=Fetcher(
                 FetchRules(
@@ -202,7 +207,9 @@ def create(
             signatures=SignatureMemory(shared=SignatureFile(Path(shared)) if shared else None),
             files=FileStore.of(config.server),
             log=Log.to_stderr(),
+            rests=rests,
         )
+        return House(_plan(config, off, simulated, rests), services)
 
     return App(open_house, file, rows)
 

@@ -2,6 +2,7 @@
 
     ProxyError                 knows its HTTP status and `code`
     ├── RequestError           the client's request is wrong (4xx), and names the field
+    │   └── NotCarriedError        it is right, but nobody can carry all of it, and the client is strict
     └── UpstreamError          the vendor refused, failed or fell silent; has an `ErrorClass`
 
 An error is frozen when it is made; `changed` gives another one. Only a front turns one into its dialect's
@@ -84,6 +85,20 @@ class RequestError(ProxyError):
     ) -> None:
         super().__init__(message, status=status, code=code, headers=headers)
         self._set(param=param, attribute=attribute)
+
+
+class NotCarriedError(RequestError):
+    """The client wants to be refused rather than have these attributes of its request left out."""
+
+    attributes: tuple[str, ...]
+
+    def __init__(self, attributes: tuple[str, ...]) -> None:
+        super().__init__(
+            f"This model cannot carry: {', '.join(attributes)}. Leave it out, or x-proxy-strict.",
+            attribute=attributes[0],
+            code="unsupported_parameter",
+        )
+        self._set(attributes=attributes)
 
 
 class ErrorClass(Enum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
 import traceback
@@ -13,6 +14,13 @@ import orjson
 from proxy.errors import ProxyError
 
 _FLUSH_S = 0.1  # under load a system call for each line would cost more than making it
+
+
+def _line(facts: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # numbers over 64 bits and half characters come from outside, and end no request
+        return json.dumps(facts, default=str).encode() + b"\n"
 
 
 class Log:
@@ -29,12 +37,7 @@ class Log:
     def write(self, event: str, **facts: Any) -> None:
         if self._stream is None:
             return
-        line = orjson.dumps(
-            {"time": round(time.time(), 3), "event": event, **facts},
-            default=str,
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
-        self._lines.append(line)
+        self._lines.append(_line({"time": round(time.time(), 3), "event": event, **facts}))
         if len(self._lines) == 1:
             try:
                 asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)

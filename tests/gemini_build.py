@@ -7,15 +7,18 @@ from typing import Any
 
 from proxy.types import (
     Call,
+    CallPart,
     ChatRequest,
-    FunctionCall,
     Json,
     MediaPart,
     Message,
     Part,
+    ResultPart,
     Slice,
     Target,
     TextPart,
+    ThoughtPart,
+    sign,
 )
 from proxy.wires.gemini import request as gemini
 
@@ -65,16 +68,34 @@ def system(*given: str | Part, **fields: Any) -> Message:
     return Message("system", parts(*given), **fields)
 
 
-def assistant(*given: str | Part, **fields: Any) -> Message:
-    return Message("assistant", parts(*given), **fields)
+def assistant(
+    *given: str | Part,
+    calls: tuple[CallPart, ...] = (),
+    reasoning: str | None = None,
+    refusal: str | None = None,
+    signature: str | None = None,
+    **fields: Any,
+) -> Message:
+    """A message as the front of OpenAI's chat makes it: thoughts, content, refusal, calls."""
+    thoughts = (ThoughtPart(reasoning),) if reasoning is not None else ()
+    refusals = (TextPart(refusal, refusal=True),) if refusal is not None else ()
+    said: tuple[Part, ...] = (*thoughts, *parts(*given), *refusals, *calls)
+    return Message("assistant", sign(said, signature) if signature else said, **fields)
 
 
-def tool(call_id: str | None, *given: str | Part, name: str | None = None) -> Message:
-    return Message("tool", parts(*given), tool_call_id=call_id, name=name)
+def tool(call_id: str | None, *given: str | TextPart | MediaPart, name: str | None = None) -> Message:
+    return Message("user", (result(call_id, *given, name=name),))
 
 
-def calls(*given: tuple[str, str, Json] | tuple[str, str, Json, str]) -> tuple[FunctionCall, ...]:
-    return tuple(FunctionCall(*one) for one in given)
+def result(
+    call_id: str | None, *given: str | TextPart | MediaPart, name: str | None = None, failed: bool = False
+) -> ResultPart:
+    shown = tuple(TextPart(one) if isinstance(one, str) else one for one in given)
+    return ResultPart(call_id, name, shown, failed)
+
+
+def calls(*given: tuple[str, str, Json] | tuple[str, str, Json, str]) -> tuple[CallPart, ...]:
+    return tuple(CallPart(*one) for one in given)
 
 
 def picture(data: Slice = PNG, **fields: Any) -> MediaPart:

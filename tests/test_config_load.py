@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from proxy.checking.units import Rate
 from proxy.config import Loaded, Secret, find, is_loopback, load
-from proxy.config.units import Rate
 from tests.test_config_corpus import ENVIRON, RIGHT
 
 ROOT = Path(__file__).resolve().parents[1]

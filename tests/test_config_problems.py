@@ -2,8 +2,9 @@
 
 import pytest
 
+from proxy.checking.mistakes import did_you_mean, shown
 from proxy.config import masking
-from proxy.config.problems import Mark, Problem, Report, did_you_mean, dotted
+from proxy.config.problems import Mark, Problem, Report
 
 PROBLEM = Problem(
     "providers.yaml",
@@ -63,7 +64,7 @@ def test_problems_come_in_the_order_of_the_file_and_once() -> None:
 
 
 def test_paths_are_written_as_people_write_them() -> None:
-    assert dotted(("providers", "google", "keys", 1)) == "providers.google.keys[1]"
+    assert shown(("providers", "google", "keys", 1)) == "providers.google.keys[1]"
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config import units
-from proxy.config.units import Rate
+from proxy.checking import units
+from proxy.checking.units import Rate
 
 
 @pytest.mark.parametrize(

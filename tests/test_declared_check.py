@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.config import document
+from proxy.config import document, load
 from proxy.config.problems import Report
 from proxy.wires.declared import ProfileError, check_profile, effective, load_profile
 from tests.declared import NAMES, PROFILES, data, read
@@ -105,7 +105,7 @@ MISTAKES = {
     "E143": (
         'GET /jobs/{task.id}"',
         'GET /jobs/{task.id}", every: 4',
-        '7 E143 [4}] surfaces.image.poll.every "4" has no unit; write 4s',
+        "7 E143 [4}] surfaces.image.poll.every 4 has no unit; write 4s",
     ),
     "base_url": (
         "https://api.example.com",
@@ -357,3 +357,24 @@ def test_a_profile_that_was_not_checked_is_refused_when_it_is_used():
         load_profile("x", {"surfaces": {"chat": {"speaks": "klingon"}}}).surface().variant("m")
     with pytest.raises(KeyError):
         load_profile("x", read(SMALL)).surface("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("4", "4 has no unit"),
+        ("0.5", "0.5 has no unit"),
+        ("4 s", '"4 s" is not a duration; write for example 5s, 500ms, 10m, 1h'),
+        ("4sec", '"4sec" is not a duration; write for example 5s, 500ms, 10m, 1h'),
+        ("-4s", '"-4s" is not a duration; write for example 5s, 500ms, 10m, 1h'),
+        ("true", "must be a number with its unit, as text"),
+        ("[4s]", "must be a number with its unit, as text"),
+    ],
+)
+def test_a_wrong_duration_is_told_alike_in_a_profile_and_in_the_file(written, words, tmp_path):
+    (told,) = complaints(SMALL.replace('{task.id}"', '{task.id}", every: ' + written))
+    file = tmp_path / "providers.yaml"
+    file.write_text(f"version: 1\ndefaults: {{heartbeat: {written}}}\n")
+    (problem,) = load(file, {}).problems
+    assert told.split("] ", 1)[1] == f"surfaces.image.poll.every {words}; {problem.hint}"
+    assert (problem.code, problem.message) == ("E143", f"defaults.heartbeat {words}")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import RequestError
 from proxy.pictures.sizes import SizePolicy, implied_tier
-from proxy.types import Slice
+from proxy.types import Foreign, Slice
 from tests.declared import JPEG, PNG, asked, by_data, by_url, shipped, submit, target, wire
 
 DATA_URI = Slice(PNG.encode(), prefix=b"data:image/png;base64,")
@@ -328,23 +328,28 @@ def test_seedream_is_almost_the_images_api():
             "evolink", None, asked(references=(by_data(),)), "image[0]", "unsupported_image_input", id="V-011"
         ),
         pytest.param(
-            "evolink", None, asked(references=(by_url(),) * 11), "image", "too_many_images", id="V-012"
+            "evolink", None, asked(references=(by_url(),) * 11), "references", "too_many_images", id="V-012"
         ),
         pytest.param(
             "evolink", None, asked("x" * 2001), "prompt", "string_above_max_length", id="V-012 prompt"
         ),
         pytest.param(
-            "jlike", "image", asked(references=(by_url(),)), "image", "unsupported_image_input", id="none"
+            "jlike",
+            "image",
+            asked(references=(by_url(),)),
+            "references",
+            "unsupported_image_input",
+            id="none",
         ),
         pytest.param("jlike", "image", asked(n=2), "n", "invalid_value", id="n"),
         pytest.param("jlike", "image", asked(mask=by_data()), "mask", "mask_not_supported", id="mask"),
-        pytest.param("jlike", "image", asked(size="big"), "size", "invalid_value", id="size"),
+        pytest.param("jlike", "image", asked(size="big"), "image.size", "invalid_value", id="size"),
     ],
 )
 def test_what_a_vendor_cannot_do_is_refused_with_the_field_s_name(name, surface, request_, param, code):
     with pytest.raises(RequestError) as caught:
         submit(name, "m", request_, surface)
-    assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
+    assert (caught.value.status, caught.value.attribute, caught.value.code) == (400, param, code)
 
 
 def test_the_limits_themselves_are_allowed():
@@ -387,17 +392,16 @@ def test_fields_without_a_place_are_named():
         partial_images=0,
         moderation="auto",
         user="u-1",
-        documented={"input_fidelity": "high"},
-        unknown={"steps": 5},
+        foreign=Foreign("openai", {"input_fidelity": "high", "steps": 5}),
     )
     assert submit("jlike", "wan2.7-t2i-plus", request, "wan").dropped == (
         "negative_prompt",
         "seed",
         "background",
         "user",
-        "quality",
-        "input_fidelity",
-        "steps",
+        "image.quality",
+        "foreign.input_fidelity",
+        "foreign.steps",
     )
 
 
@@ -407,7 +411,7 @@ def test_a_quality_that_became_a_tier_is_carried():
 
 def test_the_size_that_was_chosen_is_reported():
     call = submit("evolink", "m", asked(size="2048x1152"))
-    assert call.context["size"] == "2048x1152 -> 16:9/2K"
+    assert call.size == "2048x1152 -> 16:9/2K"
 
 
 def test_absent_values_drop_their_keys():

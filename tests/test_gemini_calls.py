@@ -66,7 +66,7 @@ def test_the_token_limit_after_a_call_stays_length() -> None:
 
 def test_only_the_first_call_passes_when_parallel_calls_are_unwanted() -> None:
     """G-078: over all chunks; it is the one with the signature."""
-    request = ChatRequest("m", REQUEST.messages, parallel_tool_calls=False)
+    request = ChatRequest("m", REQUEST.messages, parallel_calls=False)
     signed = {**call("w", id="1"), "thoughtSignature": "U0lH"}
     events = read(
         chunk(signed, call("w", id="2")), chunk(call("w", id="3"), finishReason="STOP"), request=request

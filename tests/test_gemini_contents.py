@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import RequestError
-from proxy.types import FunctionCall, Json, MediaPart, Message, Slice, Target, TextPart
-from proxy.wires.gemini import GeminiWire
+from proxy.types import CallPart, Json, MediaPart, Message, Slice, Target, TextPart, ThoughtPart
+from proxy.wires.gemini import GeminiWire, pairing
 from tests.gemini_build import (
     JPEG,
     PNG,
@@ -23,6 +23,7 @@ from tests.gemini_build import (
     contents,
     parts,
     picture,
+    result,
     system,
     tool,
     user,
@@ -126,7 +127,7 @@ def test_no_messages_are_refused() -> None:
     """G-008."""
     with pytest.raises(RequestError) as caught:
         call(G3)
-    assert (caught.value.status, caught.value.param) == (400, "messages")
+    assert (caught.value.status, caught.value.attribute) == (400, "messages")
 
 
 def test_gemma_reads_the_system_text_as_the_users() -> None:
@@ -142,7 +143,7 @@ def test_gemma_reads_the_system_text_as_the_users() -> None:
 def test_a_picture_in_a_system_message_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
         call(G3, system(picture()), user("Hi"))
-    assert caught.value.param == "messages[0].content"
+    assert caught.value.attribute == "messages[0].parts"
 
 
 # --- turns ---------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ def test_an_unknown_role_is_refused() -> None:
     """G-010."""
     with pytest.raises(RequestError) as caught:
         call(G3, user("Hi"), Message("narrator", parts("x")))  # type: ignore[arg-type]
-    assert caught.value.param == "messages[1].role"
+    assert caught.value.attribute == "messages[1].role"
 
 
 def test_history_that_starts_with_the_assistant_and_users_that_follow_each_other() -> None:
@@ -361,7 +362,7 @@ def test_a_type_that_gemini_does_not_read_is_refused(data: Slice, mime: str | No
     """G-044."""
     with pytest.raises(RequestError, match=named) as caught:
         call(G3, user(MediaPart("image", data, mime=mime, where="messages[0].content[0].image_url.url")))
-    assert (caught.value.status, caught.value.param) == (400, "messages[0].content[0].image_url.url")
+    assert (caught.value.status, caught.value.attribute) == (400, "messages[0].content[0].image_url.url")
 
 
 def test_empty_data_is_refused() -> None:
@@ -408,7 +409,7 @@ def test_a_file_without_data_or_usable_id_is_refused(fields: Json) -> None:
     """G-036."""
     with pytest.raises(RequestError) as caught:
         call(G3, user(MediaPart("file", where="messages[0].content[0].file", **fields)))
-    assert caught.value.param == "messages[0].content[0].file"
+    assert caught.value.attribute == "messages[0].content[0].file"
 
 
 @pytest.mark.parametrize(
@@ -564,7 +565,7 @@ def test_a_result_without_a_call_is_told_in_words() -> None:
     assert built.body["contents"] == [
         {"role": "user", "parts": [{"text": "Hi"}, {"text": "Tool result (w): 42"}, {"text": "So?"}]}
     ]
-    assert built.dropped == ("messages[1].tool_call_id",)
+    assert built.dropped == ("messages[1].call_id",)
 
 
 def test_reused_ids_belong_to_the_nearest_earlier_call() -> None:
@@ -715,8 +716,8 @@ def signatures(built: list[Json]) -> list[str | None]:
 
 
 def step(*ids_: str, signature: str | None = None) -> list[Message]:
-    asked = [FunctionCall(id_, "w", {}) for id_ in ids_]
-    asked[0] = FunctionCall(ids_[0], "w", {}, signature)
+    asked = [CallPart(id_, "w", {}) for id_ in ids_]
+    asked[0] = CallPart(ids_[0], "w", {}, signature)
     return [assistant(calls=tuple(asked)), *(tool(id_, "1") for id_ in ids_)]
 
 
@@ -805,7 +806,7 @@ MESSAGES = st.one_of(
     st.builds(system, TEXTS),
     st.builds(user, TEXTS),
     st.builds(
-        lambda text, wanted: assistant(text, calls=tuple(FunctionCall(id_, "w", {}) for id_ in wanted)),
+        lambda text, wanted: assistant(text, calls=tuple(CallPart(id_, "w", {}) for id_ in wanted)),
         TEXTS,
         st.lists(IDS, max_size=3),
     ),
@@ -837,3 +838,92 @@ def test_any_conversation_obeys_the_rules_of_turns(
             assert any("functionCall" in part for part in built[number - 1]["parts"])
         signed = [part for part in content["parts"] if "thoughtSignature" in part]
         assert len(signed) <= 1
+
+
+# --- parts in the order they happened --------------------------------------------------------------
+
+
+def test_calls_and_texts_keep_their_order() -> None:
+    first, second = calls(("a", "w", {}, "U0lH"), ("b", "v", {}))
+    built = contents(G3, user("Hi"), assistant(first, "and", second), tool("a", "1"), tool("b", "2"))
+    assert built[1]["parts"] == [
+        {"functionCall": {"id": "a", "name": "w", "args": {}}, "thoughtSignature": "U0lH"},
+        {"text": "and"},
+        {"functionCall": {"id": "b", "name": "v", "args": {}}},
+    ]
+    assert [one["id"] for one in responses(built[2:3])] == ["a", "b"]
+
+
+def test_what_a_user_says_beside_results_is_a_turn_behind_them() -> None:
+    """G-012: as the dialects of Messages and Gemini send it, in whichever order."""
+    asked = assistant(calls=calls(("a", "w", {}), ("b", "v", {})))
+    built = contents(G25, user("Hi"), asked, user("So?", result("b", "2"), picture(), result("a", "1")))
+    assert built[2:] == [
+        {
+            "role": "user",
+            "parts": [
+                {"functionResponse": {"name": "w", "response": {"output": "1"}}},
+                {"functionResponse": {"name": "v", "response": {"output": "2"}}},
+            ],
+        },
+        {
+            "role": "user",
+            "parts": [{"text": "So?"}, {"inlineData": {"mimeType": "image/png", "data": PNG}}],
+        },
+    ]
+
+
+@pytest.mark.parametrize("text", ["no such file", '{"code":5}'])
+def test_a_tool_that_failed_returns_an_error(text: str) -> None:
+    asked = assistant(calls=calls(("a", "w", {})))
+    built = contents(G25, user("Hi"), asked, user(result("a", text, failed=True)))
+    assert responses(built) == [{"name": "w", "response": {"error": text}}]
+
+
+@pytest.mark.parametrize(
+    ("after", "signed"),
+    [
+        pytest.param(("A",), [None, "U0lH"], id="text"),
+        pytest.param((picture(), "A"), [None, None, "U0lH"], id="text behind a picture"),
+        pytest.param(calls(("a", "w", {})), [None, "U0lH"], id="call"),
+        pytest.param((TextPart("A", "T1dO"), "B"), [None, "T1dO", None], id="it has its own"),
+        pytest.param((), [None, "U0lH"], id="nothing"),
+    ],
+)
+def test_the_signature_of_a_thought_that_is_not_resent_goes_to_what_follows(
+    after: tuple[Any, ...], signed: list[str | None]
+) -> None:
+    built = contents(G3, user("Hi"), assistant("Before", ThoughtPart("hm", "U0lH"), *after), user("Go"))
+    assert signatures(built) == signed
+
+
+def test_the_signature_of_a_thought_that_is_resent_stays_on_it() -> None:
+    said = assistant(ThoughtPart("hm", "U0lH"), "A")
+    assert contents(G3, user("Hi"), said, user("Go"), options={"resend_reasoning": True})[1]["parts"] == [
+        {"text": "hm", "thought": True, "thoughtSignature": "U0lH"},
+        {"text": "A"},
+    ]
+
+
+@pytest.mark.parametrize("name", [None, "w"], ids=["by id", "by name"])
+def test_ten_thousand_calls_are_paired_in_one_pass(name: str | None) -> None:
+    """Looking through all calls for each result took 5 s."""
+    count = 20_000
+    ids_ = ["" if name else str(number) for number in range(count)]
+    asked = assistant(calls=tuple(CallPart(id_, "w", {}) for id_ in ids_))
+    given = [result(id_ or None, str(number), name=name) for number, id_ in enumerate(ids_)]
+    found = pairing.pair([asked, user(*given)])
+    assert [found.answers[0, number].parts for number in (0, 1, count - 1)] == [
+        (TextPart("0"),),
+        (TextPart("1"),),
+        (TextPart(str(count - 1)),),
+    ]
+    assert len(found.answers) == count
+
+
+def test_one_call_each_in_thousands_of_turns_is_paired_in_one_pass() -> None:
+    turns = [step(str(number)) for number in range(10_000)]
+    late = [user(result(str(number), "late")) for number in range(10_000)]
+    found = pairing.pair([*(message for turn in turns for message in turn), *late])
+    assert {one.parts[0] for one in found.answers.values()} == {TextPart("late")}
+    assert len(found.answers) == 10_000

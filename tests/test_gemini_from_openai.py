@@ -18,7 +18,7 @@ HI: Json = {"role": "user", "parts": [{"text": "Hi"}]}
 
 
 def translated(request: Json, model: str = "gemini-3-flash-preview") -> Json:
-    parsed = chat_request.parse(jsonio.loads(json.dumps({"model": "m", **request}).encode()))
+    parsed = chat_request.parse(jsonio.loads(json.dumps({"model": "m", **request}).encode())).request
     body = GeminiWire().build(parsed, Target("google", model)).body
     found: Json = orjson.loads(b"".join(jsonio.dumps(body)))
     return found

@@ -8,12 +8,13 @@ import pytest
 
 from proxy.errors import RequestError
 from proxy.types import (
+    AnswerFormat,
     AudioOptions,
     BuiltinTool,
+    Foreign,
     FunctionTool,
     ImageOptions,
     Json,
-    ResponseFormat,
     Target,
     Thinking,
     ToolChoice,
@@ -178,12 +179,12 @@ def test_models_that_take_no_thinking_config_get_none(model: str) -> None:
     """G-127: not from Gemini's own words either."""
     built = call(model, user("Hi"), thinking=Thinking("high"))
     assert "thinkingConfig" not in built.body.get("generationConfig", {})
-    assert built.dropped == ("reasoning_effort",)
+    assert built.dropped == ("thinking",)
     assert call(model, user("Hi"), thinking=Thinking(budget=5)).dropped == ("thinking",)
     assert call(model, user("Hi"), thinking=Thinking("none")).dropped == ()
     native = call(model, user("Hi"), native={"thinking_config": {"thinking_level": "low"}})
     assert "thinkingConfig" not in native.body["generationConfig"]
-    assert native.dropped == ("thinking_config",)
+    assert native.dropped == ("native.thinking_config",)
 
 
 @pytest.mark.parametrize(
@@ -235,16 +236,14 @@ ANSWER: Json = {
 
 def test_json_mode_sets_only_the_mime_type() -> None:
     """G-118."""
-    assert config(G3, response_format=ResponseFormat("json_object")) == {
-        "responseMimeType": "application/json"
-    }
-    assert config(G3, response_format=ResponseFormat("text")) == {}
+    assert config(G3, answer_format=AnswerFormat("json_object")) == {"responseMimeType": "application/json"}
+    assert config(G3, answer_format=AnswerFormat("text")) == {}
 
 
 def test_a_schema_is_sent_in_one_field() -> None:
     """G-119."""
-    wish = ResponseFormat("json_schema", ANSWER, "answer", "What to say", strict=True)
-    assert config(G3, response_format=wish) == {
+    wish = AnswerFormat("json_schema", ANSWER, "answer", "What to say", strict=True)
+    assert config(G3, answer_format=wish) == {
         "responseMimeType": "application/json",
         "responseJsonSchema": {
             "type": "object",
@@ -255,7 +254,7 @@ def test_a_schema_is_sent_in_one_field() -> None:
             "additionalProperties": False,
         },
     }
-    assert config(G3, response_format=wish, options={"schema_mode": "openapi"}) == {
+    assert config(G3, answer_format=wish, options={"schema_mode": "openapi"}) == {
         "responseMimeType": "application/json",
         "responseSchema": {
             "type": "object",
@@ -266,15 +265,13 @@ def test_a_schema_is_sent_in_one_field() -> None:
             "propertyOrdering": ["b", "a"],
         },
     }
-    assert config(G3, response_format=ResponseFormat("json_schema")) == {
-        "responseMimeType": "application/json"
-    }
+    assert config(G3, answer_format=AnswerFormat("json_schema")) == {"responseMimeType": "application/json"}
 
 
 def test_json_with_tools_on_2_5_is_asked_for_in_words() -> None:
     """G-120."""
-    wish = ResponseFormat("json_schema", {"type": "object", "properties": {"a": {"const": 1}}})
-    built = call(G25, system("Be brief."), user("Hi"), tools=(FunctionTool("f"),), response_format=wish)
+    wish = AnswerFormat("json_schema", {"type": "object", "properties": {"a": {"const": 1}}})
+    built = call(G25, system("Be brief."), user("Hi"), tools=(FunctionTool("f"),), answer_format=wish)
     assert built.body == {
         "systemInstruction": {
             "parts": [
@@ -288,8 +285,8 @@ def test_json_with_tools_on_2_5_is_asked_for_in_words() -> None:
         "contents": [HI],
         "tools": [{"functionDeclarations": [{"name": "f"}]}],
     }
-    assert built.dropped == ("response_format",)
-    plain = call(G25, user("Hi"), tools=(FunctionTool("f"),), response_format=ResponseFormat("json_object"))
+    assert built.dropped == ("answer_format",)
+    plain = call(G25, user("Hi"), tools=(FunctionTool("f"),), answer_format=AnswerFormat("json_object"))
     assert plain.body["systemInstruction"] == {
         "parts": [{"text": "Answer with one JSON object and nothing else."}]
     }
@@ -297,22 +294,22 @@ def test_json_with_tools_on_2_5_is_asked_for_in_words() -> None:
 
 def test_json_with_tools_on_newer_models_works() -> None:
     """G-120."""
-    built = call(G3, user("Hi"), tools=(FunctionTool("f"),), response_format=ResponseFormat("json_object"))
+    built = call(G3, user("Hi"), tools=(FunctionTool("f"),), answer_format=AnswerFormat("json_object"))
     assert built.body["generationConfig"] == {"responseMimeType": "application/json"}
     assert built.dropped == ()
 
 
 def test_json_with_maps_uses_the_newer_spelling() -> None:
-    wish = ResponseFormat("json_schema", {"type": "object", "properties": {"a": {"type": "string"}}})
-    assert config(G3, tools=(BuiltinTool("maps"),), response_format=wish) == {
+    wish = AnswerFormat("json_schema", {"type": "object", "properties": {"a": {"type": "string"}}})
+    assert config(G3, tools=(BuiltinTool("maps"),), answer_format=wish) == {
         "responseFormat": {"text": {"mimeType": "application/json", "schema": wish.schema}}
     }
 
 
 def test_picture_models_answer_no_json() -> None:
-    built = call("gemini-3-pro-image", user("Hi"), response_format=ResponseFormat("json_object"))
+    built = call("gemini-3-pro-image", user("Hi"), answer_format=AnswerFormat("json_object"))
     assert built.body["generationConfig"] == {"responseModalities": ["TEXT", "IMAGE"]}
-    assert built.dropped == ("response_format",)
+    assert built.dropped == ("answer_format",)
 
 
 # --- pictures ------------------------------------------------------------------------------------
@@ -333,7 +330,7 @@ def test_a_picture_request() -> None:
             "imageConfig": {"aspectRatio": "16:9", "imageSize": "2K"},
         },
     }
-    assert built.context == {"size": "16:9 2k -> 16:9/2K"}
+    assert built.size == "16:9 2k -> 16:9/2K"
     assert built.dropped == ()
 
 
@@ -368,7 +365,7 @@ def test_modalities(
             "gemini-2.5-flash-image",
             {"size": "3840x2160", "image_size": "4K"},
             {"aspectRatio": "16:9"},
-            ("image_size",),
+            ("image.image_size",),
             id="G-132",
         ),
         pytest.param("gemini-3-pro-image", {"aspect_ratio": "auto"}, None, (), id="G-133 auto"),
@@ -393,9 +390,15 @@ def test_modalities(
             (),
             id="hd is a tier",
         ),
-        pytest.param("gemini-3-pro-image", {"quality": "high"}, None, ("quality",), id="high is none"),
+        pytest.param("gemini-3-pro-image", {"quality": "high"}, None, ("image.quality",), id="high is none"),
         pytest.param("gemini-3-pro-image", {"quality": "auto"}, None, (), id="auto says nothing"),
-        pytest.param(G3, {"size": "1024x1024", "quality": "hd"}, None, ("size", "quality"), id="text model"),
+        pytest.param(
+            G3,
+            {"size": "1024x1024", "quality": "hd"},
+            None,
+            ("image.size", "image.quality"),
+            id="text model",
+        ),
     ],
 )
 def test_picture_sizes(model: str, image: Json, expected: Json | None, dropped: tuple[str, ...]) -> None:
@@ -411,14 +414,14 @@ def test_the_provider_may_cap_the_tier() -> None:
         "gemini-3-pro-image", user("a cat"), image=ImageOptions(size="4K"), options={"max_tier": "2K"}
     )
     assert built.body["generationConfig"]["imageConfig"] == {"imageSize": "2K"}
-    assert built.context == {"size": "4K -> 2K"}
+    assert built.size == "4K -> 2K"
 
 
 def test_a_ratio_outside_the_models_list_is_refused() -> None:
     """G-133."""
     with pytest.raises(RequestError, match="1:1, 2:3") as caught:
         call("gemini-3-pro-image", user("a cat"), image=ImageOptions(aspect_ratio="1:8"))
-    assert (caught.value.status, caught.value.param) == (400, "aspect_ratio")
+    assert (caught.value.status, caught.value.attribute) == (400, "image.aspect_ratio")
 
 
 # --- speech --------------------------------------------------------------------------------------
@@ -444,7 +447,7 @@ def test_speech_with_an_openai_voice() -> None:
 def test_speech_that_needs_an_encoder_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
         config("gemini-3.8-flash-tts", audio=AudioOptions("alloy", "mp3"))
-    assert caught.value.param == "audio.format"
+    assert caught.value.attribute == "audio.format"
 
 
 def test_speech_of_a_model_that_does_not_speak_is_named() -> None:
@@ -500,27 +503,24 @@ def test_what_has_no_place_is_named_and_never_sent() -> None:
         user("Hi"),
         store=True,
         metadata={"Team": "a"},
-        documented={
-            "user": "u",
-            "safety_identifier": "s",
-            "prompt_cache_key": "k",
-            "prediction": {"type": "content"},
-            "verbosity": "low",
-            "logit_bias": {"50256": -100},
-        },
-        unknown={"foo": 0, "min_p": None},
+        user="u",
+        foreign=Foreign(
+            "openai",
+            {"safety_identifier": "s", "logit_bias": {"50256": -100}, "foo": 0, "verbosity": "medium"},
+            frozenset({"verbosity"}),
+        ),
     )
     assert built.body == {"contents": [HI]}
     assert built.dropped == (
-        *("store", "metadata", "user", "safety_identifier", "prompt_cache_key", "prediction"),
-        *("verbosity", "logit_bias", "foo"),
+        *("store", "metadata"),
+        *("foreign.safety_identifier", "foreign.logit_bias", "foreign.foo", "user"),
     )
 
 
 def test_what_says_the_default_loses_nothing() -> None:
     """G-138."""
     built = call(
-        G3, user("Hi"), store=False, metadata={}, documented={"verbosity": "medium", "logit_bias": {}}
+        G3, user("Hi"), store=False, metadata={}, foreign=Foreign("openai", {"a": []}, frozenset({"a"}))
     )
     assert built.dropped == ()
 
@@ -692,5 +692,5 @@ def test_an_answer_schema_nested_too_deeply_is_named() -> None:
     for _ in range(3000):
         schema = {"type": "array", "items": schema}
     with pytest.raises(RequestError) as caught:
-        config(G3, response_format=ResponseFormat("json_schema", {"properties": {"a": schema}}))
-    assert caught.value.param == "response_format.json_schema.schema"
+        config(G3, answer_format=AnswerFormat("json_schema", {"properties": {"a": schema}}))
+    assert caught.value.attribute == "answer_format.schema"

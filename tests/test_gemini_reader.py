@@ -13,6 +13,7 @@ from proxy.types import (
     Message,
     Reasoning,
     Refusal,
+    ResultPart,
     Started,
     Text,
     TextPart,
@@ -289,7 +290,7 @@ def test_an_image_model_that_only_speaks_has_answered() -> None:
 
 
 def test_silence_is_an_answer_after_tool_results_and_when_it_is_said() -> None:
-    after_tools = ChatRequest("m", (Message("tool", (TextPart("done"),), tool_call_id="a"),))
+    after_tools = ChatRequest("m", (Message("user", (ResultPart("a", None, (TextPart("done"),)),)),))
     silence = [Started(), Usage(), Finish("stop", "STOP", 0)]
     assert read(reply(), request=after_tools) == silence
     assert read(reply({"text": ""})) == silence

@@ -19,6 +19,7 @@ from proxy.types import (
     Image,
     Message,
     Reasoning,
+    ResultPart,
     Started,
     Target,
     Text,
@@ -126,8 +127,9 @@ def answers_tools(body: Any) -> bool:
 
 def events_of(exchange: dict[str, Any], messages: list[Any] | None = None) -> list[Event]:
     body = exchange["request"] if isinstance(exchange["request"], dict) else {}
-    role = "tool" if answers_tools(body) else "user"
-    request = ChatRequest("m", (Message(role, (TextPart("x"),)),))
+    text = TextPart("x")
+    said = ResultPart("a", None, (text,)) if answers_tools(body) else text
+    request = ChatRequest("m", (Message("user", (said,)),))
     model = exchange["url_path"].partition("/models/")[2].partition(":")[0] or "gemini-2.5-flash"
     call = Call(exchange["url_path"], body, stream=exchange["kind"] == "stream")
     reader = GeminiReader(request, Target("google", model), call)

@@ -123,7 +123,7 @@ def test_a_pair_comes_out_as_recorded(path: Path) -> None:
         if "reasoning_signature" in message:  # lingua's own field; ours is Google's
             signature = message.pop("reasoning_signature")
             message["extra_content"] = {"google": {"thought_signature": signature}}
-    request = chat_request.parse(openai)
+    request = chat_request.parse(openai).request
     media = expected["contents"][0]["parts"][-1].get("inlineData")
     if media:
         request = inlined(request, Slice(media["data"].encode()))
@@ -176,7 +176,7 @@ ACCEPTED = [path for path in RECORDED if accepted(path)]
 @pytest.mark.parametrize("path", ACCEPTED, ids=lambda path: path.stem)
 def test_what_openai_accepted_fits_googles_schema(path: Path) -> None:
     """G-137: no field that Google does not know, for models of four kinds, in both schema forms."""
-    request = inlined(chat_request.parse(accepted(path)), Slice(b"iVBORw0KGgo="))
+    request = inlined(chat_request.parse(accepted(path)).request, Slice(b"iVBORw0KGgo="))
     if request.audio is not None and request.audio.format not in ("wav", "pcm16"):
         request = replace(request, audio=None)
     for model in ("gemini-2.5-flash", "gemini-3-flash-preview", "gemini-3-pro-image", "gemma-3-27b-it"):

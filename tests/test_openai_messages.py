@@ -10,7 +10,7 @@ from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.fronts.openai import data_url
 from proxy.fronts.openai.chat import request as chat_request
-from proxy.types import FunctionCall, MediaPart, Message, Part, Slice, TextPart
+from proxy.types import CallPart, MediaPart, Message, Part, ResultPart, Slice, TextPart, ThoughtPart
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) + b"\xff\xef\xbe"
 B64 = base64.b64encode(PNG).decode()
@@ -20,7 +20,7 @@ BIG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 400).decode()
 
 def messages(*items: Any, **options: Any) -> tuple[Message, ...]:
     body = {"model": "m", "messages": list(items)}
-    return chat_request.parse(jsonio.loads(orjson.dumps(body)), **options).messages
+    return chat_request.parse(jsonio.loads(orjson.dumps(body)), **options).request.messages
 
 
 def parts(*content: Any, role: str = "user") -> tuple[Part, ...]:
@@ -229,7 +229,7 @@ def test_a_long_clean_data_url_is_not_copied() -> None:
             ],
         }
     )
-    (message,) = chat_request.parse(jsonio.loads(raw)).messages
+    (message,) = chat_request.parse(jsonio.loads(raw)).request.messages
     (part,) = message.parts
     assert isinstance(part, MediaPart)
     assert part.data is not None
@@ -387,7 +387,7 @@ def test_arguments_become_an_object(arguments: Any, expected: Any) -> None:
             ],
         }
     )
-    assert message == Message("assistant", (), 0, calls=(FunctionCall("a", "f", expected),))
+    assert message == Message("assistant", (CallPart("a", "f", expected),), 0)
 
 
 def call(**fields: Any) -> dict[str, Any]:
@@ -454,30 +454,82 @@ def test_a_signature_is_found_on_the_first_call(first: Any, message: Any) -> Non
         {"role": "assistant", "content": None, "tool_calls": [first, second], **message},
         {"role": "tool", "tool_call_id": first["id"], "content": "12C"},
     )
-    assert found.calls == (FunctionCall("a", "f", {}, "U0lH"), FunctionCall("b", "f", {}))
-    assert found.signature is None
-    assert answer == Message("tool", (TextPart("12C"),), 1, tool_call_id="a")
+    assert found.parts == (CallPart("a", "f", {}, "U0lH"), CallPart("b", "f", {}))
+    assert answer == Message("user", (ResultPart("a", None, (TextPart("12C"),)),), 1)
 
 
-def test_a_message_without_calls_keeps_its_own_signature() -> None:
+def test_thoughts_content_refusal_and_calls_come_in_this_order() -> None:
     (message,) = messages(
         {
             "role": "assistant",
-            "content": "x",
-            "extra_content": SIGNED,
-            "reasoning_content": "hm",
+            "tool_calls": [call()],
             "refusal": "no",
+            "content": "x",
+            "images": [URL],
+            "reasoning_content": "hm",
         }
     )
-    assert message == Message(
-        "assistant",
-        (TextPart("x"),),
-        0,
-        reasoning="hm",
-        refusal="no",
-        signature="U0lH",
-        extra={"thought_signature": "U0lH"},
+    assert message.parts == (
+        ThoughtPart("hm"),
+        TextPart("x"),
+        picture("messages[0].images[0]"),
+        TextPart("no", refusal=True),
+        CallPart("a", "f", {}),
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param(
+            {"reasoning_content": "hm", "refusal": "no"},
+            (ThoughtPart("hm"), TextPart("x"), TextPart("no", "U0lH", refusal=True)),
+            id="the last text",
+        ),
+        pytest.param(
+            {"images": [URL]},
+            (TextPart("x"), picture("messages[0].images[0]", signature="U0lH")),
+            id="the last picture",
+        ),
+        pytest.param({"content": ["x", ""]}, (TextPart("x", "U0lH"), TextPart("")), id="no empty text"),
+        pytest.param({"content": ""}, (TextPart("", "U0lH"),), id="an empty text alone"),
+        pytest.param({"content": None}, (TextPart("", "U0lH"),), id="nothing"),
+        pytest.param(
+            {"content": None, "reasoning": "hm"}, (ThoughtPart("hm"), TextPart("", "U0lH")), id="thoughts"
+        ),
+        pytest.param(
+            {"content": [{"type": "text", "text": "x", "thought_signature": "T1dO"}]},
+            (TextPart("x", "T1dO"),),
+            id="the part has its own",
+        ),
+    ],
+)
+def test_without_calls_a_messages_signature_stands_on_its_last_text_or_picture(
+    fields: Any, expected: tuple[Part, ...]
+) -> None:
+    (message,) = messages({"role": "assistant", "content": "x", "extra_content": SIGNED, **fields})
+    assert message == Message("assistant", expected, 0, extra={"thought_signature": "U0lH"})
+
+
+@pytest.mark.parametrize("form", ["xai-responses-v1", "anthropic-claude-v1", "openai-responses-v1", 5, []])
+@pytest.mark.parametrize("named", [{}, {"id": "a"}], ids=["message", "call"])
+def test_encrypted_reasoning_of_another_vendor_is_no_signature(form: Any, named: Any) -> None:
+    detail = {"type": "reasoning.encrypted", "data": "QUJDREVG", "format": form, **named}
+    spoken, called = messages(
+        {"role": "assistant", "content": "x", "reasoning_details": [detail]},
+        {"role": "assistant", "content": None, "tool_calls": [call()], "reasoning_details": [detail]},
+    )
+    assert spoken.parts == (TextPart("x"),)
+    assert called.parts == (CallPart("a", "f", {}),)
+
+
+@pytest.mark.parametrize("named", [{}, {"id": "a"}], ids=["message", "call"])
+def test_encrypted_reasoning_of_gemini_is_one(named: Any) -> None:
+    detail = {"type": "reasoning.encrypted", "data": "U0lH", "format": "google-gemini-v1", **named}
+    (called,) = messages(
+        {"role": "assistant", "content": None, "tool_calls": [call()], "reasoning_details": [detail]}
+    )
+    assert called.parts == (CallPart("a", "f", {}, "U0lH"),)
 
 
 def test_parts_and_pictures_keep_their_signatures() -> None:
@@ -516,8 +568,8 @@ def test_the_legacy_function_roles_are_understood() -> None:
         {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a":1}'}},
         {"role": "function", "name": "f", "content": "12C"},
     ) == (
-        Message("assistant", (), 0, calls=(FunctionCall("", "f", {"a": 1}),)),
-        Message("tool", (TextPart("12C"),), 1, "f"),
+        Message("assistant", (CallPart("", "f", {"a": 1}),), 0),
+        Message("user", (ResultPart(None, "f", (TextPart("12C"),)),), 1),
     )
 
 
@@ -565,7 +617,9 @@ def test_the_legacy_function_roles_are_understood() -> None:
         pytest.param("![a](", [TextPart("![a](")], id="unfinished"),
         pytest.param("", [TextPart("")], id="empty"),
         pytest.param(None, [], id="null"),
-        pytest.param([{"type": "refusal", "refusal": "no"}], [TextPart("no")], id="G-022 refusal part"),
+        pytest.param(
+            [{"type": "refusal", "refusal": "no"}], [TextPart("no", refusal=True)], id="G-022 refusal part"
+        ),
     ],
 )
 def test_the_assistants_pictures_are_cut_out_of_its_words(content: Any, expected: list[Part]) -> None:
@@ -580,6 +634,14 @@ def test_a_long_markdown_picture_is_cut_out() -> None:
         TextPart("A"),
         MediaPart("image", Slice(BIG.encode()), mime="image/png", where="messages[0].content"),
     )
+
+
+def test_a_text_full_of_pictures_is_cut_in_one_pass() -> None:
+    """Each picture is looked for behind the one before it: looking from the start would not end."""
+    count = 20_000
+    text = f"![a](data:image/png;base64,{B64})" + "![b](x)![" * count + f"]({URL})" * count
+    (message,) = messages({"role": "assistant", "content": text}, history_images=None)
+    assert sum(isinstance(part, MediaPart) for part in message.parts) == 2
 
 
 def test_a_link_to_a_stored_picture_is_a_picture() -> None:
@@ -612,11 +674,13 @@ def test_only_the_last_pictures_of_the_assistant_are_kept(kept: int | None, left
 
 def test_a_tool_result_may_be_a_picture() -> None:
     (message,) = messages({"role": "tool", "tool_call_id": "a", "content": URL})
-    assert message.parts == (picture("messages[0].content"),)
+    assert message.parts == (ResultPart("a", None, (picture("messages[0].content"),)),)
     (message,) = messages(
         {"role": "tool", "tool_call_id": "a", "content": ["x", {"type": "image_url", "image_url": URL}]}
     )
-    assert message.parts == (TextPart("x"), picture("messages[0].content[1].image_url"))
+    assert message.parts == (
+        ResultPart("a", None, (TextPart("x"), picture("messages[0].content[1].image_url"))),
+    )
 
 
 def test_a_long_text_that_looks_like_base64_is_text_again() -> None:
@@ -634,4 +698,4 @@ def test_documented_fields_without_a_place_are_named() -> None:
             ],
         }
     )
-    assert request.dropped == ("messages[].audio", "messages[].content[].prompt_cache_breakpoint")
+    assert request.dropped == ("messages[0].content[0].prompt_cache_breakpoint", "messages[1].audio")

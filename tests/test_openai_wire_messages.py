@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from proxy.codec import jsonio
 from proxy.errors import RequestError
-from proxy.types import ChatRequest, FunctionCall, Json, MediaPart, Message, Slice, Target, TextPart
+from proxy.types import (
+    CallPart,
+    ChatRequest,
+    Json,
+    MediaPart,
+    Message,
+    ResultPart,
+    Slice,
+    Target,
+    TextPart,
+    ThoughtPart,
+)
 from proxy.wires.openai import OpenAIChatWire
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20))
@@ -33,7 +45,11 @@ def test_roles_names_and_texts() -> None:
         Message("developer", texts("Be brief.")),
         Message("system", texts("One.", "Two.")),
         Message("user", texts("Hi"), name="ann"),
-        Message("assistant", texts("Hello"), name="bot", refusal="No.", reasoning="hm"),
+        Message(
+            "assistant",
+            (ThoughtPart("hm"), *texts("Hello"), TextPart("No.", refusal=True)),
+            name="bot",
+        ),
     ) == [
         {"role": "system", "content": "Be brief."},
         {"role": "system", "content": [{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}]},
@@ -93,20 +109,20 @@ def test_an_uploaded_picture_cannot_be_sent_and_is_refused_by_its_path() -> None
     part = MediaPart("image", file_id="file-1", where="messages[0].content[0].file_id")
     with pytest.raises(RequestError) as caught:
         sent(Message("user", (part,)))
-    assert (caught.value.status, caught.value.param) == (400, "messages[0].content[0].file_id")
+    assert (caught.value.status, caught.value.attribute) == (400, "messages[0].content[0].file_id")
 
 
 def test_calls_and_results() -> None:
     assert sent(
         Message(
             "assistant",
-            calls=(
-                FunctionCall("call_1", "add", {"a": 1, "b": [2, 3]}, signature="sig"),
-                FunctionCall("call_2", "now", {}),
+            (
+                CallPart("call_1", "add", {"a": 1, "b": [2, 3]}, signature="sig"),
+                CallPart("call_2", "now", {}),
             ),
         ),
-        Message("tool", texts("6"), tool_call_id="call_1"),
-        Message("tool", texts("noon"), tool_call_id="call_2", name="now"),
+        Message("user", (ResultPart("call_1", None, texts("6")),)),
+        Message("user", (ResultPart("call_2", "now", texts("noon")),)),
     ) == [
         {
             "role": "assistant",
@@ -127,14 +143,17 @@ def test_calls_and_results() -> None:
 
 def test_legacy_functions_become_tools_with_ids_that_match() -> None:
     history = sent(
-        Message("assistant", calls=(FunctionCall("", "now", {}),), index=1),
-        Message("tool", texts("noon"), name="now", index=2),
+        Message("assistant", (CallPart("", "now", {}),), index=1),
+        Message("user", (ResultPart(None, "now", texts("noon")),), index=2),
     )
     assert history[0]["tool_calls"][0]["id"] == history[1]["tool_call_id"] == "call_1_0"
 
 
 def test_a_result_whose_call_is_missing_is_sent_nevertheless() -> None:
-    assert sent(Message("tool", texts("x"), tool_call_id="c"), Message("tool", (), name="f", index=1)) == [
+    assert sent(
+        Message("user", (ResultPart("c", None, texts("x")),)),
+        Message("user", (ResultPart(None, "f", ()),), index=1),
+    ) == [
         {"role": "tool", "tool_call_id": "c", "content": "x"},
         {"role": "tool", "tool_call_id": "call_1", "content": "", "name": "f"},
     ]
@@ -144,10 +163,8 @@ def test_signatures_go_back_to_google_only() -> None:
     """G-153, the other way."""
     message = Message(
         "assistant",
-        texts("Hi"),
-        calls=(FunctionCall("c", "f", {}, signature="call-sig"),),
-        signature="text-sig",
-        extra={"thought": True},
+        (TextPart("Hi", "text-sig"), CallPart("c", "f", {}, signature="call-sig")),
+        extra={"thought": True, "thought_signature": "of the call"},
     )
     [plain] = sent(message)
     assert "extra_content" not in plain
@@ -159,7 +176,7 @@ def test_signatures_go_back_to_google_only() -> None:
 
 def test_reasoning_goes_back_only_where_the_vendor_wants_it() -> None:
     """G-021"""
-    message = Message("assistant", texts("4"), reasoning="2+2")
+    message = Message("assistant", (ThoughtPart("2+2"), TextPart("4")))
     assert sent(message) == [{"role": "assistant", "content": "4"}]
     assert sent(message, history_reasoning="reasoning_content") == [
         {"role": "assistant", "content": "4", "reasoning_content": "2+2"}
@@ -212,9 +229,9 @@ def test_or_not_at_all_and_then_they_are_named() -> None:
 
 def test_a_tools_picture_follows_after_all_results() -> None:
     assert sent(
-        Message("assistant", calls=(FunctionCall("1", "shot", {}), FunctionCall("2", "now", {}))),
-        Message("tool", (IMAGE,), tool_call_id="1"),
-        Message("tool", texts("noon"), tool_call_id="2"),
+        Message("assistant", (CallPart("1", "shot", {}), CallPart("2", "now", {}))),
+        Message("user", (ResultPart("1", None, (IMAGE,)),)),
+        Message("user", (ResultPart("2", None, texts("noon")),)),
         Message("assistant", texts("ok")),
     )[1:] == [
         {"role": "tool", "tool_call_id": "1", "content": "The tool returned what follows."},
@@ -222,6 +239,81 @@ def test_a_tools_picture_follows_after_all_results() -> None:
         {"role": "user", "content": [IMAGE_PART]},
         {"role": "assistant", "content": "ok"},
     ]
+
+
+def test_results_come_before_what_the_user_says_with_them() -> None:
+    """Messages and Gemini hand results back inside a user's turn; a failure has no word here."""
+    assert sent(
+        Message("assistant", (CallPart("1", "shot", {}), CallPart("2", "now", {}))),
+        Message(
+            "user",
+            (
+                TextPart("Look"),
+                ResultPart("2", None, texts("no clock"), failed=True),
+                IMAGE,
+                ResultPart("1", None, (TextPart("done"), IMAGE)),
+            ),
+            name="ann",
+        ),
+    )[1:] == [
+        {"role": "tool", "tool_call_id": "2", "content": "no clock"},
+        {"role": "tool", "tool_call_id": "1", "content": "done"},
+        {
+            "role": "user",
+            "name": "ann",
+            "content": [IMAGE_PART, {"type": "text", "text": "Look"}, IMAGE_PART],
+        },
+    ]
+
+
+def test_calls_between_texts_are_one_message() -> None:
+    message = Message(
+        "assistant", (CallPart("1", "a", {}), TextPart("and"), CallPart("2", "b", {}), ThoughtPart("hm"))
+    )
+    function = {"arguments": "{}"}
+    assert sent(message, history_reasoning="reasoning") == [
+        {
+            "role": "assistant",
+            "content": "and",
+            "tool_calls": [
+                {"id": "1", "type": "function", "function": {"name": "a", **function}},
+                {"id": "2", "type": "function", "function": {"name": "b", **function}},
+            ],
+            "reasoning": "hm",
+        }
+    ]
+
+
+def test_legacy_results_of_one_function_answer_its_calls_in_order() -> None:
+    calls = Message(
+        "assistant", (*(CallPart("", name, {}) for name in ("f", "g", "f")), CallPart("x", "f", {}))
+    )
+    named = (ResultPart(None, "f", ()), ResultPart("x", "f", ()), ResultPart(None, "f", ()))
+    history = sent(calls, Message("user", (*named, ResultPart(None, "f", ())), index=7))
+    assert [one["tool_call_id"] for one in history[1:]] == ["call_0_0", "x", "call_0_2", "call_7"]
+
+
+def test_a_pictures_signature_goes_back_beside_it_or_with_the_message() -> None:
+    """The kind of G-153: a relay that keeps pictures in place reads what it wrote there."""
+    shown = Message("assistant", (TextPart("Here"), replace(IMAGE, signature="U0lH")))
+    [kept] = sent(shown, extra_body="google", assistant_images="parts")
+    assert kept == {
+        "role": "assistant",
+        "content": [
+            {"type": "text", "text": "Here"},
+            {**IMAGE_PART, "extra_content": {"google": {"thought_signature": "U0lH"}}},
+        ],
+    }
+    moved = sent(shown, extra_body="google")
+    assert moved == [
+        {
+            "role": "assistant",
+            "content": "Here",
+            "extra_content": {"google": {"thought_signature": "U0lH"}},
+        },
+        {"role": "user", "content": [IMAGE_PART]},
+    ]
+    assert "extra_content" not in str(sent(shown, assistant_images="parts"))
 
 
 def test_cuts_of_a_film_are_named_as_left_out() -> None:

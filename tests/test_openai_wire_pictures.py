@@ -11,7 +11,7 @@ import pytest
 from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Finish, Image, Json, Slice, Started, Text, Usage
-from proxy.wires.openai.request import makes_pictures
+from proxy.wires.openai.models import makes_pictures
 from tests.openai_wire import HELLO, delta, events, pictures, reader, text, whole
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(100))).decode()
@@ -123,6 +123,7 @@ def test_addresses_in_the_text_of_a_model_that_draws_nothing_stay_there() -> Non
         ("gpt-4o", None, {}, False),
         ("gpt-4o", ("text", "image"), {}, True),
         ("gpt-4o", None, {"modalities": ["text", "image"]}, True),
+        ("GPT-Image-2", None, {}, True),
     ],
 )
 def test_who_is_expected_to_draw(

@@ -17,6 +17,7 @@ from proxy.types import (
     Citation,
     Extra,
     Finish,
+    Image,
     Json,
     Logprobs,
     Reasoning,
@@ -476,3 +477,48 @@ def test_whatever_a_server_sends_we_fail_only_in_our_own_way(payloads: list[Any]
 def test_what_is_no_object_is_an_error(payload: Any) -> None:
     with pytest.raises(UpstreamError):
         events(payload)
+
+
+PNG_URL = "data:image/png;base64,iVBORw0KGgo" + "A" * 400 + "="
+GOOGLES = {"google": {"thought_signature": "U0lH"}}
+
+
+@pytest.mark.parametrize(
+    ("message", "signed"),
+    [
+        pytest.param(
+            {"content": [{"type": "image_url", "image_url": {"url": PNG_URL}, "extra_content": GOOGLES}]},
+            [Image],
+            id="a picture among the parts",
+        ),
+        pytest.param(
+            {"content": "x", "images": [{"image_url": {"url": PNG_URL}, "extra_content": GOOGLES}]},
+            [Image],
+            id="a picture listed",
+        ),
+        pytest.param(
+            {
+                "content": f"x ![a]({PNG_URL})",
+                "images": [{"image_url": {"url": PNG_URL}, "extra_content": GOOGLES}],
+            },
+            [Text],
+            id="a picture shown in the text and listed",
+        ),
+        pytest.param(
+            {"content": [{"type": "text", "text": "x", "extra_content": GOOGLES}]}, [Text], id="a text"
+        ),
+        pytest.param(
+            {"content": [{"type": "thinking", "thinking": "x", "extra_content": GOOGLES}, "y"]},
+            [Text],
+            id="a thought",
+        ),
+        pytest.param({"content": [{"type": "text", "text": "x", "extra_content": "?"}]}, [], id="nonsense"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+def test_a_signature_on_any_part_survives(message: Json, signed: list[type], streamed: bool) -> None:
+    """G-153: calls and whole messages are not the only places."""
+    found = events(delta(**message), delta("stop")) if streamed else events(whole(**message))
+    bearers = [event for event in found if isinstance(event, Text | Image) and event.signature]
+    assert [type(event) for event in bearers] == signed
+    assert {event.signature for event in bearers} <= {"U0lH"}

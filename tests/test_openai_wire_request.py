@@ -8,13 +8,14 @@ import pytest
 
 from proxy.errors import RequestError
 from proxy.types import (
+    AnswerFormat,
     AudioOptions,
     BuiltinTool,
     ChatRequest,
+    Foreign,
     FunctionTool,
     ImageOptions,
     Message,
-    ResponseFormat,
     Target,
     TextPart,
     Thinking,
@@ -33,6 +34,10 @@ def target(**options: Any) -> Target:
 
 def asked(**fields: Any) -> ChatRequest:
     return ChatRequest("alias", HELLO, **fields)
+
+
+def foreign(**fields: Any) -> Foreign:
+    return Foreign("openai", fields)
 
 
 def test_a_small_request_is_small() -> None:
@@ -54,18 +59,23 @@ def test_every_documented_field_is_carried() -> None:
         frequency_penalty=-0.5,
         logprobs=True,
         top_logprobs=0,
-        parallel_tool_calls=False,
+        parallel_calls=False,
         modalities=("text", "audio"),
         audio=AudioOptions("alloy", "mp3"),
         service_tier="default",
         store=False,
         metadata={"ticket": "7"},
         thinking=Thinking(effort="low"),
-        response_format=ResponseFormat("json_object"),
+        answer_format=AnswerFormat("json_object"),
         tools=(FunctionTool("now", "Tells the time", {"type": "object"}, strict=True), FunctionTool("ping")),
         tool_choice=ToolChoice("auto"),
-        documented={"user": "u1", "logit_bias": {"50256": -100}, "verbosity": "low"},
-        unknown={"min_p": 0.1, "chat_template_kwargs": {"enable_thinking": False}},
+        user="u1",
+        foreign=foreign(
+            logit_bias={"50256": -100},
+            verbosity="low",
+            min_p=0.1,
+            chat_template_kwargs={"enable_thinking": False},
+        ),
     )
     call = WIRE.build(request, target())
     assert call.dropped == ()
@@ -112,14 +122,29 @@ def test_every_documented_field_is_carried() -> None:
 
 
 def test_what_openai_does_not_document_can_be_held_back_by_name() -> None:
-    request = asked(unknown={"min_p": 0.1}, top_k=40)
+    request = asked(foreign=foreign(min_p=0.1, logit_bias={"1": 2}), top_k=40)
     call = WIRE.build(request, target(unknown="drop"))
-    assert call.body == BODY
-    assert call.dropped == ("min_p", "top_k")
+    assert call.body == {**BODY, "logit_bias": {"1": 2}}
+    assert call.dropped == ("foreign.min_p", "top_k")
+
+
+@pytest.mark.parametrize("wish", [Thinking(summary=True), Thinking(budget=-1)])
+def test_a_wish_to_think_that_says_no_amount_is_named(wish: Thinking) -> None:
+    call = WIRE.build(asked(thinking=wish), target())
+    assert (call.body, call.dropped) == (BODY, ("thinking",))
+    assert WIRE.build(asked(thinking=Thinking("low", summary=True)), target()).dropped == ()
+
+
+def test_fields_of_another_dialect_are_named_and_not_sent() -> None:
+    request = asked(
+        foreign=Foreign("anthropic", {"mcp_servers": [1], "container": ""}, frozenset({"container"}))
+    )
+    call = WIRE.build(request, target())
+    assert (call.body, call.dropped) == (BODY, ("foreign.mcp_servers",))
 
 
 def test_a_client_cannot_write_over_our_fields_by_unknown_ones() -> None:
-    call = WIRE.build(asked(stream=True, unknown={"stream": False, "model": "x"}), target())
+    call = WIRE.build(asked(stream=True, foreign=foreign(stream=False, model="x")), target())
     assert call.body["model"] == "upstream-model"
     assert call.body["stream"] is True
 
@@ -209,15 +234,15 @@ def test_built_in_tools_are_search_options_or_named() -> None:
             BuiltinTool("code_execution"),
         ),
         tool_choice=ToolChoice("required"),
-        parallel_tool_calls=True,
+        parallel_calls=True,
     )
     call = WIRE.build(request, target())
     assert call.body == {**BODY, "web_search_options": {"search_context_size": "low"}}
     assert call.dropped == (
-        "web_search.filters",
+        "tools.web_search.filters",
         "tools.code_execution",
         "tool_choice",
-        "parallel_tool_calls",
+        "parallel_calls",
     )
 
 
@@ -227,8 +252,8 @@ def test_googles_own_search_tool_is_a_search() -> None:
 
 
 def test_a_schema_for_the_answer_has_a_name() -> None:
-    wanted = ResponseFormat("json_schema", {"type": "object"}, strict=False)
-    call = WIRE.build(asked(response_format=wanted), target())
+    wanted = AnswerFormat("json_schema", {"type": "object"}, strict=False)
+    call = WIRE.build(asked(answer_format=wanted), target())
     assert call.body["response_format"] == {
         "type": "json_schema",
         "json_schema": {"name": "response", "schema": {"type": "object"}, "strict": False},
@@ -260,7 +285,7 @@ def test_what_only_google_understands_is_named_or_put_into_its_place() -> None:
     )
     plain = WIRE.build(request, target())
     assert plain.body == BODY
-    assert plain.dropped == ("cached_content", "safety_settings", "google")
+    assert plain.dropped == ("cached_content", "safety_settings", "native")
     google = WIRE.build(request, target(extra_body="google"))
     assert google.dropped == ()
     assert google.body == {
@@ -294,9 +319,9 @@ WISH = ImageOptions(size="1536x1024", quality="hd")
             {"extra_body": {"google": {"image_config": {"aspect_ratio": "3:2", "image_size": "2K"}}}},
             (),
         ),
-        ({"image_fields": "image_config", "wish": ImageOptions(quality="high")}, {}, ("quality",)),
+        ({"image_fields": "image_config", "wish": ImageOptions(quality="high")}, {}, ("image.quality",)),
         ({"image_fields": "root"}, {"size": "1536x1024", "quality": "hd"}, ()),
-        ({"image_fields": "drop"}, {}, ("size", "quality")),
+        ({"image_fields": "drop"}, {}, ("image.size", "image.quality")),
     ],
 )
 def test_a_picture_size_goes_where_the_relay_reads_it(
@@ -310,7 +335,7 @@ def test_a_picture_size_goes_where_the_relay_reads_it(
 def test_a_size_that_nobody_understands_is_refused_by_name() -> None:
     with pytest.raises(RequestError) as caught:
         WIRE.build(asked(image=ImageOptions(size="huge")), target())
-    assert caught.value.param == "size"
+    assert caught.value.attribute == "image.size"
 
 
 def test_a_relays_modalities_are_sent_where_the_client_said_none() -> None:
@@ -321,7 +346,7 @@ def test_a_relays_modalities_are_sent_where_the_client_said_none() -> None:
 
 
 def test_the_request_is_not_changed() -> None:
-    request = asked(metadata={"a": "b"}, documented={"user": "u"}, tools=TOOLS, image=WISH)
+    request = asked(metadata={"a": "b"}, foreign=foreign(min_p=0.1), tools=TOOLS, image=WISH)
     before = repr(request)
     WIRE.build(request, target(extra_body="google", image_fields="google"))
     assert repr(request) == before

@@ -3,7 +3,8 @@
 import pytest
 
 from proxy.errors import POLICIES, ErrorClass, UpstreamError
-from proxy.routing.attempts import Attempt, Attempts, Candidate, KeyPool
+from proxy.routing.attempts import Attempt, Attempts, Candidate
+from proxy.routing.keys import KeyPool, Rests
 from proxy.types import Target
 from proxy.upstream import Account, Deadlines, Static
 
@@ -20,7 +21,7 @@ def pool(provider: str, keys: int, clock: Clock) -> KeyPool:
     accounts = [
         Account(provider, f"http://{provider}", Static((("x-key", f"{provider}-{n}"),))) for n in range(keys)
     ]
-    return KeyPool(accounts, clock)
+    return KeyPool(accounts, Rests(clock))
 
 
 def candidates(clock: Clock) -> list[Candidate]:

@@ -130,7 +130,7 @@ def test_a_literal_key_in_a_broken_file_is_not_shown(tmp_path: Path) -> None:
 
 def test_nothing_that_is_printed_of_the_house_shows_a_secret(gateway: Gateway) -> None:
     house = gateway.application.house
-    text = f"{house!r} {house} {house.config.model_dump()}" if house is not None else ""
+    text = f"{house!r} {house} {house.plan.config.model_dump()}" if house is not None else ""
     assert "google" in text
     assert "vendor-key-canary" not in text
     assert "sk-test" not in text

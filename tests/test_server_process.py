@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import threading
@@ -166,6 +167,26 @@ def test_sighup_loads_the_file_again(tmp_path: Path, file: str) -> None:
         served.until_logged('"reloaded"')
         assert post(served, chat("Hi"), headers={"authorization": "Bearer sk-new"}).status_code == 200
         assert post(served, chat("Hi"), headers={"authorization": "Bearer sk-old"}).status_code == 401
+
+
+def test_a_file_that_takes_long_to_read_keeps_nobody_waiting(tmp_path: Path, file: str) -> None:
+    """And what changes meanwhile is taken over after it."""
+    secret = tmp_path / "key"
+    secret.write_text("sk-old")
+    slow = file.replace("env:TEST_KEY", f"file:{secret}")
+    with serving(tmp_path, slow, environment=ENVIRONMENT) as served:
+        secret.unlink()
+        os.mkfifo(secret)  # whoever opens it to read waits until somebody writes
+        served.process.send_signal(signal.SIGHUP)
+        with secret.open("w") as writer:  # opens when the server has begun to read
+            for _ in range(3):
+                assert post(served, chat("Hi"), headers={"authorization": "Bearer sk-old"}).status_code == 200
+            served.file.write_text(slow.replace(f"file:{secret}", "env:TEST_KEY"))
+            writer.write("sk-between")
+        waited(lambda: served.err.read_text().count('"reloaded"') == 2)
+        assert post(served, chat("Hi")).status_code == 200
+        for old in ("sk-old", "sk-between"):
+            assert post(served, chat("Hi"), headers={"authorization": f"Bearer {old}"}).status_code == 401
 
 
 # --- several workers

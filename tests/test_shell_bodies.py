@@ -409,6 +409,18 @@ async def test_the_rest_of_a_body_that_is_too_large_is_not_asked_for() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("size", "fits"), [(1000, True), (1001, False)])
+async def test_the_limit_holds_for_a_body_that_comes_at_once(size: int, fits: bool) -> None:
+    opened, _ = exchange([{"type": "http.request", "body": b"x" * size, "more_body": False}])
+    if fits:
+        assert len(await opened.body(1000)) == size
+        return
+    with pytest.raises(RequestError) as caught:
+        await opened.body(1000)
+    assert caught.value.status == 413
+
+
+@pytest.mark.anyio
 async def test_a_bomb_is_not_unpacked_beyond_the_limit() -> None:
     bomb = gzip.compress(bytes(64 << 20))
     opened, _ = exchange([{"type": "http.request", "body": bomb, "more_body": True}], content_encoding="gzip")

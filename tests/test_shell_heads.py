@@ -144,7 +144,7 @@ async def test_the_head_is_made_when_it_goes() -> None:
     known = [(b"x-proxy-size", b"early")]
     going = opened.start(200, lambda: known)
     known[0] = (b"x-proxy-size", b"late")
-    opened.dropped = ("logit_bias",)
+    opened.told = lambda: [(b"x-proxy-dropped", b"logit_bias")]
     await going
     assert told.headers[b"x-proxy-size"] == b"late"
     assert told.headers[b"x-proxy-dropped"] == b"logit_bias"
@@ -156,7 +156,7 @@ async def test_what_the_head_finds_out_while_it_is_made_stands_in_it() -> None:
     opened = exchange(told)
 
     def late() -> list[Header]:
-        opened.dropped = ("seed",)
+        opened.told = lambda: [(b"x-proxy-dropped", b"seed")]
         return [(b"content-type", b"application/json")]
 
     await opened.respond(200, [b"{}"], late)
@@ -213,8 +213,8 @@ async def test_a_status_that_http_does_not_know_is_a_502(status: int, sent: int)
     [
         (None, None),
         (float("nan"), None),
-        (float("inf"), ("3600", "3600000")),
-        (-float("inf"), ("0", "0")),
+        (float("inf"), None),
+        (-float("inf"), None),
         (1e300, ("3600", "3600000")),
         (-5.0, ("0", "0")),
         (0.0, ("0", "0")),

@@ -160,7 +160,11 @@ def test_a_size_that_is_not_understood_is_refused_with_the_field_named(text: str
     """I-019."""
     with pytest.raises(RequestError, match="is not a picture size") as caught:
         parse(ImageOptions(size=text))
-    assert (caught.value.status, caught.value.param, caught.value.code) == (400, "size", "invalid_value")
+    assert (caught.value.status, caught.value.attribute, caught.value.code) == (
+        400,
+        "image.size",
+        "invalid_value",
+    )
 
 
 def test_lenient_parsing_goes_on_and_says_what_it_ignored() -> None:
@@ -170,7 +174,7 @@ def test_lenient_parsing_goes_on_and_says_what_it_ignored() -> None:
     assert resolve(ImageOptions(aspect_ratio="16:9"), POLICIES["jlike"]) == Size(aspect="16:9")
     with pytest.raises(RequestError) as caught:
         parse(ImageOptions(image_size="big"))
-    assert caught.value.param == "image_size"
+    assert caught.value.attribute == "image.image_size"
 
 
 @pytest.mark.parametrize(
@@ -322,7 +326,7 @@ def test_strict_refuses_a_far_ratio_and_takes_a_near_one() -> None:
     assert resolve(ImageOptions(size="1792x1024"), strict).aspect == "16:9"
     with pytest.raises(RequestError, match="does not make pictures of this ratio") as caught:
         resolve(ImageOptions(size="1536x1024"), strict)
-    assert caught.value.param == "size"
+    assert caught.value.attribute == "image.size"
 
 
 def test_closed_refuses_a_ratio_written_out_but_still_maps_pixels() -> None:
@@ -332,7 +336,7 @@ def test_closed_refuses_a_ratio_written_out_but_still_maps_pixels() -> None:
     assert resolve(ImageOptions(aspect_ratio="42:18"), closed).aspect == "21:9"
     with pytest.raises(RequestError, match="1:1, 2:3") as caught:
         resolve(ImageOptions(aspect_ratio="1:8"), closed)
-    assert caught.value.param == "aspect_ratio"
+    assert caught.value.attribute == "image.aspect_ratio"
 
 
 def test_max_tier_lowers_the_tier_and_the_report_says_so() -> None:

@@ -232,7 +232,30 @@ def test_half_a_character_does_not_lose_a_reply(content_type: str) -> None:
     found += decoder.close()
     assert decoder.error is None
     (value,) = found
+    assert type(value["data"].raw.obj).__name__ == "mmap"
     assert (value["text"], value["x"], str(value["data"])) == ("a\ufffd b", "\ufffd", BIG)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "before", "after"),
+    [
+        pytest.param("application/json", b"", b"", id="whole"),
+        pytest.param("application/json", b"[", b"]", id="array"),
+        pytest.param("text/event-stream", b"data: ", b"\n\n", id="event"),
+        pytest.param("text/event-stream", b"event: x\ndata:", b"", id="event without end"),
+        pytest.param("application/x-ndjson", b"", b"\n", id="line"),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("step", [1, 10_000])
+def test_broken_characters_do_not_lose_a_small_reply(
+    content_type: str, before: bytes, after: bytes, mark: bytes, step: int
+) -> None:
+    raw = mark + before + b'{"text":"a\\ud83d b\xff"}' + after
+    decoder = decoder_for(content_type, raw[: max(step, 8)])
+    found = [one for at in range(0, len(raw), step) for one in decoder.feed(raw[at : at + step])]
+    assert [*found, *decoder.close()] == [{"text": "a\ufffd b\ufffd"}]
+    assert decoder.error is None
 
 
 def test_pictures_in_a_streamed_array_are_spooled() -> None:

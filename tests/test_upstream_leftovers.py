@@ -3,14 +3,16 @@
 import asyncio
 import gc
 import gzip
+import os
 import types
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from proxy.errors import UpstreamError
-from proxy.types import Call
+from proxy.errors import RequestError, UpstreamError
+from proxy.types import Call, FormFile, Slice
 from proxy.upstream import Account, Deadlines, Upstream
 from proxy.upstream.reply import Reply
 from tests.hostile import Handler, Request, serving
@@ -47,10 +49,8 @@ async def bomb(request: Request) -> None:
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n"
         + b"content-length: %d\r\n\r\n" % len(packed)
     )
-    try:
+    with suppress(ConnectionError):
         await request.send(packed)
-    except ConnectionError:
-        pass
 
 
 def cut_with_length(head: bytes) -> Handler:
@@ -195,3 +195,36 @@ def garbage() -> int:
         gc.set_debug(0)
     left, gc.garbage[:] = list(gc.garbage), []
     return max((size_of(one) for thing in left for one in (thing, *gc.get_referents(thing))), default=0)
+
+
+# --- what cannot be sent
+
+
+@pytest.mark.parametrize("files", [(), (FormFile("image", "a.png", "image/png", Slice.of(b"x")),)])
+async def test_what_cannot_be_written_is_the_clients_mistake(
+    upstream: Upstream, files: tuple[FormFile, ...]
+) -> None:
+    call = Call("/x", {"options": {"seed": 2**70}}, files=files)
+    async with serving(refusing) as server:
+        with pytest.raises(RequestError, match="seed: the number is too large") as caught:
+            await upstream.send(call, Account("v", server.url, private=True), SHORT)
+    assert caught.value.status == 400
+    assert server.requests == []
+
+
+async def test_a_form_is_sent_with_its_pictures_decoded(upstream: Upstream) -> None:
+    async def handler(request: Request) -> None:
+        await request.read_body()
+        await request.send(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+        )
+
+    data = os.urandom((1 << 20) + 1)
+    files = (FormFile("image", "a\ud83d.png", "image/png", Slice.of(data)),)
+    call = Call("/x", {"prompt": "half \ud83d", "n": 1}, files=files)
+    async with serving(handler) as server:
+        reply = await upstream.send(call, Account("v", server.url, private=True), SHORT)
+        assert await reply.value(CAP) == {}
+        body = server.requests[0].body
+    assert b'name="prompt"\r\n\r\nhalf \xef\xbf\xbd\r\n' in body
+    assert b'filename="a\xef\xbf\xbd.png"\r\ncontent-type: image/png\r\n\r\n' + data + b"\r\n" in body

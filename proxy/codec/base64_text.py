@@ -69,6 +69,13 @@ def raw(value: str | bytes | memoryview | Slice) -> memoryview:
     return memoryview(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value)
 
 
+def encoded(data: bytes) -> Slice:
+    """The base64 of bytes that are here already, spilled when it is long."""
+    encoder = Encoder()
+    encoder.write(data)
+    return encoder.finish()
+
+
 class Encoder:
     """Bytes in as they come, one `Slice` of their base64 out; what is long is spilled."""
 

@@ -122,13 +122,13 @@ def _writable(value: Any, path: tuple[str | int, ...]) -> Any:
     if len(path) > _MAX_DEPTH:
         raise JSONEncodeError("it is nested too deeply", _place(path[:1]))
     if isinstance(value, str):
-        return _whole_characters(value)
+        return whole_characters(value)
     if isinstance(value, dict):
         return {_key(key, path): _writable(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_writable(item, (*path, number)) for number, item in enumerate(value)]
     if isinstance(value, Joined):
-        return Joined(*(_whole_characters(one) if isinstance(one, str) else one for one in value.pieces))
+        return Joined(*(whole_characters(one) if isinstance(one, str) else one for one in value.pieces))
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise JSONEncodeError("the number is too large", _place(path))
     return value
@@ -137,16 +137,17 @@ def _writable(value: Any, path: tuple[str | int, ...]) -> Any:
 def _key(key: Any, path: tuple[str | int, ...]) -> str:
     if not isinstance(key, str):
         raise JSONEncodeError(f"a name is no string but {type(key).__name__}", _place(path))
-    return _whole_characters(key)
+    return whole_characters(key)
 
 
-def _whole_characters(text: str) -> str:
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD for halves of surrogate pairs, which no encoding has a form for."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _place(path: tuple[str | int, ...]) -> str:
     words = (
-        f"[{step}]" if isinstance(step, int) else f".{_whole_characters(str(step))[:64]}" for step in path
+        f"[{step}]" if isinstance(step, int) else f".{whole_characters(str(step))[:64]}" for step in path
     )
     return "".join(words).removeprefix(".")
 

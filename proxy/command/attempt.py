@@ -6,7 +6,6 @@ import asyncio
 import base64
 import sys
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,14 @@ import orjson
 from proxy import app
 from proxy import config as configuration
 from proxy.errors import ProxyError, RequestError
+from proxy.fronts.base import Asked
 from proxy.fronts.openai.chat import request as chat_request
+from proxy.fronts.openai.spelling import place_of, spelled_all
 from proxy.keys import ClientKey
 from proxy.logs import Log
-from proxy.serve import pipeline
+from proxy.serve import tries
 from proxy.serve.house import House
-from proxy.serve.run import Run
+from proxy.serve.told import Told
 from proxy.tasks.engine import Job
 from proxy.types import Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
 
@@ -69,13 +70,16 @@ def _body(model: str, prompt: str, images: list[Path], *, stream: bool) -> dict[
 async def _run(application: app.App, body: dict[str, Any], out: Path | None, *, as_json: bool) -> int:
     house = await application.open()
     if sys.stderr.isatty():  # the progress shows the job's number; lines of the log would break it up
-        house = replace(house, log=Log())
+        house.services.log = Log()
+        house.services.on_progress = _show_progress
     try:
         return await _ask(house, body, out, as_json=as_json)
     except RequestError as error:
-        print(f"{error.param or 'request'}: {error.message}", file=sys.stderr)
+        house.services.log.flush()
+        print(f"{place_of(error)}: {error.message}", file=sys.stderr)
         return 1
     except ProxyError as error:
+        house.services.log.flush()
         print(f"upstream: {error.message}", file=sys.stderr)
         return 3
     finally:
@@ -84,25 +88,25 @@ async def _run(application: app.App, body: dict[str, Any], out: Path | None, *, 
 
 async def _ask(house: House, body: dict[str, Any], out: Path | None, *, as_json: bool) -> int:
     caller = ClientKey("try")
-    route = house.routes.resolve(body["model"], caller)
-    for name, value in route.defaults.items():
-        body.setdefault(name, value)
-    request = chat_request.parse(body)
-    run = Run(route, caller, route.order(), on_progress=_show_progress if sys.stderr.isatty() else None)
+    route = house.plan.routes.resolve(body["model"], caller)
+    parsed = route.defaults.under(chat_request.parse(body))
+    asked = Asked("try", caller, _nothing, _nothing)
+    told = Told()
+    on = tries.Tries(house, parsed.request, asked, route, route.order(), told)
     seen: list[Event] = []
-    async with aclosing(pipeline.batches(house, request, run)) as batches:
+    async with aclosing(tries.batches(on, house, parsed.request)) as batches:
         async for batch in batches:
             seen += batch
             if not as_json:
                 _print(batch)
     if as_json:
-        print(orjson.dumps(_summary(seen, run)).decode())
+        print(orjson.dumps(_summary(seen, told, spelled_all(told.dropped, parsed))).decode())
     else:
         print()
     saved = _save(seen, out)
     usage = next((event for event in reversed(seen) if isinstance(event, Usage)), None)
     tokens = f", {usage.prompt} + {usage.completion} tokens" if usage else ""
-    print(f"{run.target}{tokens}{f', saved {saved}' if saved else ''}", file=sys.stderr)
+    print(f"{told.target}{tokens}{f', saved {saved}' if saved else ''}", file=sys.stderr)
     return 0
 
 
@@ -130,12 +134,16 @@ def _print(batch: list[Event]) -> None:
             print(f"{event.name}({event.arguments})")
 
 
-def _summary(seen: list[Event], run: Run) -> dict[str, Any]:
+def _nothing(name: object) -> None:
+    """There is no client, so it sent no headers and no query."""
+
+
+def _summary(seen: list[Event], told: Told, dropped: tuple[str, ...]) -> dict[str, Any]:
     return {
-        "target": run.target,
+        "target": told.target,
         "text": "".join(event.text for event in seen if isinstance(event, Text)),
         "images": sum(isinstance(event, Image) for event in seen),
-        "dropped": list(run.dropped),
+        "dropped": list(dropped),
     }
 
 

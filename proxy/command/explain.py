@@ -12,11 +12,12 @@ import orjson
 from proxy import config as configuration
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.openai.chat import request as chat_request
+from proxy.fronts.openai.spelling import place_of, spelled_all
 from proxy.keys import ClientKey
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route, Routes
-from proxy.serve import adapt
 from proxy.serve.body import read_json
+from proxy.serve.speakers import speaker_of
 from proxy.types import Call, ChatRequest, Slice
 
 
@@ -40,21 +41,20 @@ def explain(
         routes = Routes.of(loaded.config, {})
         plan = _plan(routes.resolve(model, ClientKey("explain")), body, loaded.off)
     except ProxyError as error:
-        where = (error.param or error.attribute) if isinstance(error, RequestError) else None
-        print(f"{where or 'request'}: {error.message}", file=sys.stderr)
+        where = place_of(error) if isinstance(error, RequestError) else "request"
+        print(f"{where}: {error.message}", file=sys.stderr)
         return 1
     _show(plan, as_json=as_json)
     return 0
 
 
 def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, Any]:
-    filled = {**body, **{name: value for name, value in route.defaults.items() if body.get(name) is None}}
-    request = chat_request.parse(filled)
+    parsed = route.defaults.under(chat_request.parse(body))
     steps = []
     for candidate in (*route.targets, *route.fallback):
         target = candidate.target
         account = candidate.keys.account(0)
-        call, calls = _call(candidate, request)
+        call, calls = _call(candidate, parsed.request)
         headers, query = account.auth.shown
         steps.append(
             {
@@ -66,14 +66,14 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
                 "url": _url(account.base_url + call.path, query),
                 "headers": headers | dict(call.headers),
                 "body": _elided(call.body),
-                "dropped": list(call.dropped),
+                "dropped": [*parsed.dropped, *spelled_all(call.dropped, parsed)],
                 "deadlines_s": asdict(candidate.deadlines),
             }
         )
     return {
         "model": route.name,
         "pick": "weighted" if route.weighted else "ordered",
-        "defaults": dict(route.defaults),
+        "defaults": dict(route.defaults.written),
         "attempts": route.attempts,
         "steps": steps,
     }
@@ -81,10 +81,10 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
 
 def _call(candidate: Candidate, request: ChatRequest) -> tuple[Call, int]:
     """The upstream request, and how many of it the client's one makes."""
-    target, wire = candidate.target, candidate.wire
-    if candidate.jobs:
-        return wire.submit(adapt.to_image(request), target), len(wire.shares(request.n, target))
-    return wire.build(request, target), wire.calls_needed(request, target)
+    target, speaker = candidate.target, speaker_of(candidate, request)
+    if (refusal := speaker.unable(request, target)) is not None:
+        raise refusal
+    return speaker.preview(request, target), len(speaker.shares(request, target))
 
 
 def _url(url: str, query: str) -> str:

@@ -2,7 +2,7 @@
 
 from proxy.config.check_accounts import is_loopback
 from proxy.config.loading import Loaded, find, load
-from proxy.config.models import Config, Key, Limits, Model, Price, Provider, TargetEntry, Timeouts
+from proxy.config.models import Config, Key, Limits, ModelEntry, Price, ProviderEntry, TargetEntry, Timeouts
 from proxy.config.problems import Problem
 from proxy.config.schema import schema
 from proxy.config.secrets import Secret
@@ -12,10 +12,10 @@ __all__ = [
     "Key",
     "Limits",
     "Loaded",
-    "Model",
+    "ModelEntry",
     "Price",
     "Problem",
-    "Provider",
+    "ProviderEntry",
     "Secret",
     "TargetEntry",
     "Timeouts",

@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.checking import service_accounts
+from proxy.checking.mistakes import Path, did_you_mean, shown
 from proxy.config import options
-from proxy.config.models import Provider
-from proxy.config.problems import Path, did_you_mean, dotted
+from proxy.config.models import ProviderEntry
 from proxy.config.secrets import Fault, literals
 from proxy.config.tree import Checked, at, items
 
@@ -44,7 +44,7 @@ def check(file: Checked) -> dict[str, str]:
             _missing(fault, file)
     for path, text, sure in literals(file.written):
         if sure and isinstance(at(file.written, path), str):
-            message = f"{dotted(path)} is a literal secret ({len(text)} characters)"
+            message = f"{shown(path)} is a literal secret ({len(text)} characters)"
             hint = "write env:NAME or file:PATH, so that this file can be shared"
             file.report.add("W142", path, message, hint)
     _not_enforced(file)
@@ -62,7 +62,7 @@ def _not_enforced(file: Checked) -> None:
     paths += [("keys", number, "limits") for number in range(len(keys) if isinstance(keys, list) else 0)]
     for path in paths:
         if at(file.written, path) is not None:
-            message = f"{dotted(path)} is read, but this version does not enforce it"
+            message = f"{shown(path)} is read, but this version does not enforce it"
             file.report.add("N160", path, message, at_key=True)
 
 
@@ -96,7 +96,7 @@ def _missing(fault: Fault, file: Checked) -> None:
         file.report.add("W108", place, message, f"set {fault.variable} to the key your clients shall send")
         return
     what = place[-1] if isinstance(place[-1], str) else "key"
-    message = f"{what} is empty: {fault.reason} (used by {dotted(place)})"
+    message = f"{what} is empty: {fault.reason} (used by {shown(place)})"
     file.report.add("E104", place, message, f"set it, or write env:{fault.variable}? if it may be missing")
 
 
@@ -108,7 +108,7 @@ def _server(file: Checked) -> None:
         file.report.add("E140", ("auth", "mode"), message, hint)
 
 
-def _provider(name: str, provider: Provider, file: Checked) -> None:
+def _provider(name: str, provider: ProviderEntry, file: Checked) -> None:
     path: Path = ("providers", name)
     if not name or _NAME_BREAKERS & set(name):
         hint = "a provider's name has no dot, slash, @ or space"
@@ -125,9 +125,9 @@ def _provider(name: str, provider: Provider, file: Checked) -> None:
         file.report.add("E141", (*path, "base_url"), message, hint)
 
 
-def _dialect(provider: Provider, path: Path, file: Checked) -> None:
+def _dialect(provider: ProviderEntry, path: Path, file: Checked) -> None:
     """Exactly one of wire and profile, and an address from the provider or its profile."""
-    name, written = dotted(path), at(file.written, path)
+    name, written = shown(path), at(file.written, path)
     if ("wire" in written) == ("profile" in written):
         both = "both wire and profile; keep one" if "wire" in written else 'neither "wire" nor "profile"'
         hint = f"wire: {' or '.join(options.BY_WIRE)}; profile: {', '.join(file.profiles)}"
@@ -141,7 +141,7 @@ def _dialect(provider: Provider, path: Path, file: Checked) -> None:
         file.report.add("E106", path, f'{name} has no "base_url"', at_key=True)
 
 
-def _auth(provider: Provider, path: Path, file: Checked) -> None:
+def _auth(provider: ProviderEntry, path: Path, file: Checked) -> None:
     """Exactly one way for the keys to travel, and keys that can travel that way."""
     here = (*path, "auth")
     written = at(file.written, here)
@@ -150,11 +150,11 @@ def _auth(provider: Provider, path: Path, file: Checked) -> None:
     chosen = [name for name in ("header", "query", "grant") if written.get(name) is not None]
     if len(chosen) != 1:
         said = f"both {' and '.join(chosen)}; keep one" if chosen else 'neither "header", "query" nor "grant"'
-        file.report.add("E106", here, f"{dotted(here)} has {said}", at_key=True)
+        file.report.add("E106", here, f"{shown(here)} has {said}", at_key=True)
         return
     for name, way in (("prefix", "header"), ("scope", "grant")):
         if name in written and chosen != [way]:
-            file.report.add("E101", (*here, name), f"{name} is for {dotted((*here, way))} only", at_key=True)
+            file.report.add("E101", (*here, name), f"{name} is for {shown((*here, way))} only", at_key=True)
     if provider.auth.grant is not None:
         _service_accounts(path, file)
 
@@ -162,14 +162,14 @@ def _auth(provider: Provider, path: Path, file: Checked) -> None:
 def _service_accounts(path: Path, file: Checked) -> None:
     if at(file.written, (*path, "keys")) in (None, []):
         hint = "write keys: [file:service-account.json]"
-        file.report.add("E106", path, f'{dotted(path)} has no "keys"', hint, at_key=True)
+        file.report.add("E106", path, f'{shown(path)} has no "keys"', hint, at_key=True)
     for index, key in enumerate(items(at(file.tree, (*path, "keys")))):
         here = (*path, "keys", index)
         try:
             if isinstance(key, str):
                 service_accounts.read(key)
         except ValueError as exc:
-            file.report.add("E103", here, f"{dotted(here)} {exc}")
+            file.report.add("E103", here, f"{shown(here)} {exc}")
 
 
 def check_options(
@@ -181,10 +181,10 @@ def check_options(
     for name, value in given.items():
         here = (*path, name)
         if name not in known:
-            message = f'unknown key "{name}" in {dotted(path)}'
+            message = f'unknown key "{name}" in {shown(path)}'
             file.report.add("E101", here, message, did_you_mean(name, known), at_key=True)
         elif wrong := options.wrong_value(known[name], value):
-            file.report.add("E103", here, f"{dotted(here)} {wrong}")
+            file.report.add("E103", here, f"{shown(here)} {wrong}")
 
 
 def _client_keys(file: Checked) -> None:
@@ -192,7 +192,7 @@ def _client_keys(file: Checked) -> None:
     for index, entry in enumerate(items(file.tree.get("keys"))):
         path: Path = ("keys", index)
         if isinstance(entry, Mapping) and "key" not in at(file.written, path):
-            file.report.add("E106", path, f'{dotted(path)} has no "key"')
+            file.report.add("E106", path, f'{shown(path)} has no "key"')
         name = at(entry, ("name",))
         if isinstance(name, str) and name in first:
             line = file.report.line_of(first[name])

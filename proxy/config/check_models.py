@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from proxy.checking.mistakes import Path, did_you_mean
 from proxy.config.check_accounts import check_options
-from proxy.config.models import Config, Model, TargetEntry
-from proxy.config.problems import Path, did_you_mean
+from proxy.config.models import Config, ModelEntry, TargetEntry
 from proxy.config.tree import Checked, at, items, mapping
+from proxy.errors import RequestError
+from proxy.fronts.openai.defaults import compiled
 
 _NAME_BREAKERS = set("@ \t")
 
@@ -111,7 +113,7 @@ def _surface(path: Path, entry: TargetEntry, file: Checked) -> None:
         file.report.add("E110", path, f'{said} has no surface "{entry.surface}"; {there}', hint)
 
 
-def _model(name: str, model: Model, file: Checked) -> None:
+def _model(name: str, model: ModelEntry, file: Checked) -> None:
     path: Path = ("models", name)
     written = at(file.tree, path)
     whole = len(model.targets) == len(items(written["targets"]))
@@ -129,10 +131,20 @@ def _model(name: str, model: Model, file: Checked) -> None:
         if provider is not None and entry.model and provider.options.get("stream") == "only":
             message = f"fallback {entry.use} answers only as a stream; other callers wait for its end"
             file.report.add("W150", (*path, "fallback", index), message)
+    _defaults(path, model, file)
     _patience(path, model, file)
 
 
-def _patience(path: Path, model: Model, file: Checked) -> None:
+def _defaults(path: Path, model: ModelEntry, file: Checked) -> None:
+    """A default is read as a client's own field would be."""
+    for name, value in model.defaults:
+        try:
+            compiled({name: value})
+        except RequestError as error:
+            file.report.add("E103", (*path, "defaults", name), error.message)
+
+
+def _patience(path: Path, model: ModelEntry, file: Checked) -> None:
     """A caller who waits for a task is cut off by `total`; the poll should have given up before."""
     give_up = model.poll.give_up
     total = file.config.defaults.timeouts.changed(model.timeouts).total
@@ -182,7 +194,7 @@ def expand_fallbacks(config: Config) -> Config:
     """
     names = {alias: model for name, model in config.models.items() for alias in (name, *model.aliases)}
 
-    def expanded(model: Model) -> list[TargetEntry]:
+    def expanded(model: ModelEntry) -> list[TargetEntry]:
         found: list[TargetEntry] = []
         for entry in model.fallback:
             named = names.get(entry.use)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from proxy.config.loading import Loaded, find, load
-from proxy.config.models import Config, Model
+from proxy.config.models import Config, ModelEntry
 from proxy.config.schema import schema as _schema
 
 
@@ -85,7 +85,7 @@ def _summary(file: Path, loaded: Loaded, counts: Counter[Any]) -> str:
     return f"{file}: {found or 'no problems'}; {size}"
 
 
-def _row(name: str, model: Model, loaded: Loaded) -> dict[str, Any]:
+def _row(name: str, model: ModelEntry, loaded: Loaded) -> dict[str, Any]:
     targets = [target.use for target in model.targets]
     fallback = [target.use for target in model.fallback]
     on = any(target.provider not in loaded.off for target in (*model.targets, *model.fallback))

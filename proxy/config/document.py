@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from proxy.config.problems import Mark, Path, Place, Report
+from proxy.checking.mistakes import Path
+from proxy.config.problems import Mark, Place, Report
 
 _TAG = "tag:yaml.org,2002:"
 _MOST_NODES = 100_000  # after anchors are followed; a file of ours has a few thousand

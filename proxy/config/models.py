@@ -24,10 +24,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from proxy.checking import units
 from proxy.checking.names import is_header_name
-from proxy.config import units
+from proxy.checking.units import Rate
 from proxy.config.secrets import Secret
-from proxy.config.units import Rate
 
 # Browsers write an origin without a path; apps in a shell of their own have schemes of their own (tauri://).
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?\Z")
@@ -38,16 +38,11 @@ ImageOutput = Literal["auto", "images", "parts", "markdown", "link", "images+lin
 
 def _quantity(parse: Callable[[str], Any]) -> BeforeValidator:
     def check(value: object) -> Any:
-        if isinstance(value, str):
-            try:
-                return parse(value)
-            except ValueError as exc:
-                raise PydanticCustomError(
-                    "E143", '"{text}" {reason}', {"text": value, "reason": str(exc)}
-                ) from exc
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            raise PydanticCustomError("E143", "{number} has no unit", {"number": value})
-        raise PydanticCustomError("E143", "must be a number with its unit, as text")
+        try:
+            return units.read(parse, value)
+        except ValueError as exc:
+            number = exc.number if isinstance(exc, units.NoUnitError) else None
+            raise PydanticCustomError("E143", "{reason}", {"reason": str(exc), "number": number}) from exc
 
     return BeforeValidator(check)
 
@@ -245,7 +240,7 @@ class ProviderAuth(_Part):
     scope: str | None = Field(default=None, min_length=1)
 
 
-class Provider(_Part):
+class ProviderEntry(_Part):
     """An account at a vendor. Exactly one of `wire` and `profile` is set.
 
     `base_url` is None where the profile's own holds. Keys whose variable is not set are left out.
@@ -302,7 +297,7 @@ class TargetEntry(_Part):
         return {"anyOf": [{"type": "string", "minLength": 1}, handler.resolve_ref_schema(handler(schema))]}
 
 
-class Poll(_Part):
+class PollChanges(_Part):
     """Overrides the profile's rhythm of asking for a task."""
 
     every: Annotated[Duration, Field(gt=0)] | None = None
@@ -352,7 +347,7 @@ class RequestDefaults(_Part):
         return (pair for pair in super().__iter__() if pair[1] is not None)
 
 
-class Model(_Part):
+class ModelEntry(_Part):
     """A name clients send, and the targets that answer."""
 
     aliases: list[str] = []
@@ -363,7 +358,7 @@ class Model(_Part):
     defaults: RequestDefaults = RequestDefaults()
     options: dict[str, Any] = {}
     image_output: ImageOutput | None = None
-    poll: Poll = Poll()
+    poll: PollChanges = PollChanges()
     timeouts: TimeoutChanges = TimeoutChanges()
     price: Price | None = None
 
@@ -384,7 +379,7 @@ class Config(_Part):
     auth: Auth = Auth()
     keys: list[Key] = []
     defaults: Defaults = Defaults()
-    providers: dict[str, Provider] = {}
+    providers: dict[str, ProviderEntry] = {}
     profiles: dict[str, dict[str, Any]] = {}
-    models: dict[str, Model] = {}
+    models: dict[str, ModelEntry] = {}
     limits: SharedLimits = SharedLimits()

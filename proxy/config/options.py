@@ -41,6 +41,7 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
         "stream": ("both", "only", "never"),
         "unknown": ("forward", "drop"),
         "media_mode": ("inline", "passthrough"),
+        "makes_images": bool,
         "think_tags": bool,
         "max_tokens_field": ("max_tokens", "max_completion_tokens"),
         "n": ("many", "one"),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from proxy.checking.mistakes import Path
 from proxy.config.masking import mask
 
 Severity = Literal["error", "warning", "note"]
-Path = tuple[str | int, ...]
 
 _SEVERITIES: dict[str, Severity] = {"E": "error", "W": "warning", "N": "note"}
 _WIDEST = 160  # characters of a source line that are shown
@@ -133,20 +132,3 @@ class Report:
     def sorted(self) -> list[Problem]:
         unique = dict.fromkeys(self.problems)
         return sorted(unique, key=lambda problem: (problem.line, problem.column, problem.code))
-
-
-def dotted(path: Path) -> str:
-    """A path as people write it: `providers.google.keys[1]`."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question, or the list of what there is when nothing is near."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if near:
-        return f'did you mean "{near[0]}"?'
-    return f"known: {', '.join(names)}" if names else ""

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+from proxy.checking.mistakes import Path
 from proxy.config import document, options
-from proxy.config.problems import Path, Report
+from proxy.config.problems import Report
 
 SHIPPED = FilePath(__file__).parent.parent / "profiles"
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class ProfileOutline:
     """`options` are those it declares, with the values they may have; `base_url` is its own, if any."""
 
     name: str
@@ -26,7 +27,7 @@ class Profile:
     base_url: str | None = None
 
 
-class Profiles(Mapping[str, Profile]):
+class Profiles(Mapping[str, ProfileOutline]):
     """Profiles by name. One of the file stands before a shipped one; files are read when asked for."""
 
     def __init__(self, own: Mapping[str, Any]) -> None:
@@ -43,7 +44,7 @@ class Profiles(Mapping[str, Profile]):
             self._shipped[name] = _read(file) if found else None
         return self._shipped[name]
 
-    def __getitem__(self, name: str) -> Profile:
+    def __getitem__(self, name: str) -> ProfileOutline:
         surfaces: dict[str, None] = {}
         declared: dict[str, options.Values] = {}
         base_url = None
@@ -57,7 +58,9 @@ class Profiles(Mapping[str, Profile]):
             base_url = base_url or layer.get("base_url")
         if not surfaces:  # there is none of this name, or it is a table of models
             raise KeyError(name)
-        return Profile(name, tuple(surfaces), declared, base_url if isinstance(base_url, str) else None)
+        return ProfileOutline(
+            name, tuple(surfaces), declared, base_url if isinstance(base_url, str) else None
+        )
 
     def __iter__(self) -> Iterator[str]:
         names = {*self._own, *(file.stem for file in SHIPPED.glob("*.yaml"))}

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from proxy.checking.mistakes import Path, shown
 from proxy.config.masking import has_password
-from proxy.config.problems import Path, Report, dotted
+from proxy.config.problems import Report
 
 _ENVIRONMENT = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(\??)\Z")
 
@@ -122,9 +123,7 @@ def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Rep
         if text.startswith("file:"):
             return _from_file(text, path, folder, report)
         if text.startswith("env:"):
-            report.add(
-                "E104", path, f"{dotted(path)} does not name a variable", "write env:NAME or env:NAME?"
-            )
+            report.add("E104", path, f"{shown(path)} does not name a variable", "write env:NAME or env:NAME?")
             return None
         return text
 
@@ -155,10 +154,10 @@ def _from_file(text: str, path: Path, folder: FilePath, report: Report) -> str |
         value = (folder / text.removeprefix("file:")).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is not a text file"
-        report.add("E105", path, f"{text} cannot be read: {reason.lower()} (used by {dotted(path)})")
+        report.add("E105", path, f"{text} cannot be read: {reason.lower()} (used by {shown(path)})")
         return None
     if not value:
-        report.add("E105", path, f"{text} is empty (used by {dotted(path)})")
+        report.add("E105", path, f"{text} is empty (used by {shown(path)})")
     return value or None
 
 

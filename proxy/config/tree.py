@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.checking.mistakes import Path
 from proxy.config import options
 from proxy.config.models import Config
-from proxy.config.problems import Path, Report
+from proxy.config.problems import Report
 from proxy.config.profiles import Profiles
 from proxy.config.secrets import Fault
 

@@ -13,8 +13,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from proxy.checking.mistakes import Path, did_you_mean, shown
 from proxy.config.models import Config
-from proxy.config.problems import Path, Report, did_you_mean, dotted
+from proxy.config.problems import Report
 
 _GONE = object()
 _MOST_ROUNDS = 8  # one per level of nesting: a missing key takes its parent away, which was required in turn
@@ -64,18 +65,18 @@ def _report(error: ErrorDetails, report: Report) -> None:
     kind = error["type"]
     if kind == "extra_forbidden":
         parent, name = path[:-1], str(path[-1])
-        where = f" in {dotted(parent)}" if parent else ""
+        where = f" in {shown(parent)}" if parent else ""
         hint = did_you_mean(name, _keys_at(parent))
         report.add("E101", path, f'unknown key "{name}"{where}', hint, at_key=True)
     elif kind == "missing":
         parent, name = path[:-1], str(path[-1])
-        report.add("E106", parent, f'{dotted(parent)} has no "{name}"', at_key=True)
+        report.add("E106", parent, f'{shown(parent)} has no "{name}"', at_key=True)
     elif kind == "E143":
         number = (error.get("ctx") or {}).get("number")
         hint = f"write {number}{_likely_unit(path)}" if number is not None else ""
-        report.add("E143", path, f"{dotted(path)} {error['msg']}", hint)
+        report.add("E143", path, f"{shown(path)} {error['msg']}", hint)
     else:
-        report.add("E103", path, f"{dotted(path)} {_complaint(error)}", _hint(error))
+        report.add("E103", path, f"{shown(path)} {_complaint(error)}", _hint(error))
 
 
 def _likely_unit(path: Path) -> str:

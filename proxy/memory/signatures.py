@@ -1,8 +1,9 @@
 """Remembers thought signatures for clients that drop them.
 
 Gemini 3 refuses a tool loop whose call comes back unsigned, and many clients keep only the call's id, or only
-role and text, or a picture alone. Bounded in entries and age. A signature is valid only at the upstream that
-issued it (G-099), so every entry is kept under its issuer.
+role and text, or a picture alone. Bounded in bytes, entries and age. A signature is valid only at the
+upstream that issued it (G-099), and belongs to one model and one conversation: every entry is kept under its
+origin, and what is known by its content alone under the conversation before it too.
 """
 
 from __future__ import annotations
@@ -10,27 +11,41 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from hashlib import blake2b
 from time import monotonic
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
+from proxy.memory import past
+from proxy.memory.past import Past
 from proxy.types import (
+    CallPart,
     ChatRequest,
     Event,
-    FunctionCall,
     Image,
     MediaPart,
     Message,
     Part,
-    Slice,
+    ResultPart,
     Text,
     TextPart,
     ToolCall,
+    sign,
 )
 
-_Key = tuple[str, str, str, str]  # issuer, client key, kind, value
+_ENTRY_BYTES = 400  # what an entry takes beside its strings
+_SHARE = 4  # of the bytes allowed, what one entry may take
+
+
+class Origin(NamedTuple):
+    """Where a signature comes from: the upstream that issued it, its model, and the client's key by name."""
+
+    issuer: str
+    model: str
+    owner: str
+
+
+_Key = tuple[str, ...]
 
 
 class Shared(Protocol):
@@ -42,30 +57,39 @@ class Shared(Protocol):
 
 
 class SignatureMemory:
-    """An LRU of signatures. `issuer` names the upstream family, `owner` the client's key."""
+    """An LRU of signatures. Each is forgotten `ttl_s` after it came, or when newer ones need its room."""
 
     def __init__(
         self,
         *,
+        max_bytes: int = 32 << 20,
         entries: int = 50_000,
         ttl_s: float = 6 * 3600,
         clock: Callable[[], float] = monotonic,
         shared: Shared | None = None,
     ) -> None:
+        self._max_bytes = max_bytes
         self._entries = entries
         self._ttl_s = ttl_s
         self._clock = clock
         self._shared = shared
         self._memory: OrderedDict[_Key, tuple[str, float]] = OrderedDict()
+        self._bytes = 0
+        self._known: dict[_Key, int] = {}  # entries of each origin
 
     def __len__(self) -> int:
         return len(self._memory)
 
     def put(self, key: _Key, signature: str) -> None:
+        """Remember, or not what would need the room of all the others."""
+        self._forget(key)
+        if _size(key, signature) > self._max_bytes // _SHARE:
+            return
         self._memory[key] = (signature, self._clock() + self._ttl_s)
-        self._memory.move_to_end(key)
-        while len(self._memory) > self._entries:
-            self._memory.popitem(last=False)
+        self._bytes += _size(key, signature)
+        self._known[key[:3]] = self._known.get(key[:3], 0) + 1
+        while self._bytes > self._max_bytes or len(self._memory) > self._entries:
+            self._forget(next(iter(self._memory)))
         if self._shared is not None:
             self._shared.put("\0".join(key), signature)
 
@@ -74,67 +98,128 @@ class SignatureMemory:
         if entry is None:
             return None if self._shared is None else self._shared.get("\0".join(key))
         if entry[1] < self._clock():
-            del self._memory[key]
+            self._forget(key)
             return None
         self._memory.move_to_end(key)
         return entry[0]
 
-    def restore(self, request: ChatRequest, issuer: str, owner: str) -> ChatRequest:
-        """Fill in the signatures that the client's history lost; the request itself where none is missing."""
-        messages = [
-            self._restored(message, issuer, owner) if message.role == "assistant" else message
-            for message in request.messages
-        ]
-        if all(new is old for new, old in zip(messages, request.messages, strict=True)):
+    def _forget(self, key: _Key) -> None:
+        entry = self._memory.pop(key, None)
+        if entry is None:
+            return
+        self._bytes -= _size(key, entry[0])
+        self._known[key[:3]] -= 1
+        if not self._known[key[:3]]:
+            del self._known[key[:3]]
+
+    def restore(self, request: ChatRequest, origin: Origin, before: Past) -> ChatRequest:
+        """Fill in the signatures that the client's history lost; the request itself where none is missing.
+
+        `before` is the past of this request.
+        """
+        if not self._memory and self._shared is None:
             return request
-        return replace(request, messages=tuple(messages))
+        known = origin in self._known or self._shared is not None
+        changed: dict[int, Message] = {}
+        for position, message in enumerate(request.messages):
+            if message.role == "assistant":
+                parts = self._without_foreign(message.parts, origin)
+                if known:
+                    parts = _Answer(self, origin, before, position).restored(parts)
+                if parts is not message.parts:
+                    changed[position] = replace(message, parts=parts)
+        if not changed:
+            return request
+        messages = tuple(changed.get(place, message) for place, message in enumerate(request.messages))
+        return replace(request, messages=messages)
 
-    def _restored(self, message: Message, issuer: str, owner: str) -> Message:
-        if any(isinstance(part, MediaPart) for part in message.parts):
-            parts = tuple(self._restored_picture(part, issuer, owner) for part in message.parts)
-            if any(new is not old for new, old in zip(parts, message.parts, strict=True)):
-                message = replace(message, parts=parts)
-        if not message.calls:
-            return self._restored_text(message, issuer, owner)
-        first, *others = (self._known_call(call, issuer, owner) for call in message.calls)
-        if message.signature is None and not any(call.signature for call in (first, *others)):
-            # Of parallel calls only the first is signed, and an equal call may have been signed elsewhere.
-            signature = self.get((issuer, owner, "call", _digest_call(first.name, first.arguments)))
-            first = replace(first, signature=signature)
-        calls = (first, *others)
-        return message if calls == message.calls else replace(message, calls=calls)
+    def _without_foreign(self, parts: tuple[Part, ...], origin: Origin) -> tuple[Part, ...]:
+        """The parts without what another upstream signed, nearly always as they are."""
+        cleared: dict[int, Part] = {}
+        for place, part in enumerate(parts):
+            if isinstance(part, CallPart) and part.signature and part.id:
+                made_by = self.get(_issuer_key(origin.owner, part.id))
+                if made_by and made_by != origin.issuer:
+                    cleared[place] = replace(part, signature=None)
+        return tuple(cleared.get(place, part) for place, part in enumerate(parts)) if cleared else parts
 
-    def _known_call(self, call: FunctionCall, issuer: str, owner: str) -> FunctionCall:
-        """A call with the signature it came with, or that its id was given; never another upstream's."""
-        if call.signature:
-            made_by = self.get(("", owner, "issuer", call.id))
-            return replace(call, signature=None) if made_by and made_by != issuer else call
-        signature = self.get((issuer, owner, "id", call.id)) if call.id else None
+
+class _Answer:
+    """One message of an assistant in a client's history."""
+
+    __slots__ = ("_before", "_memory", "_origin", "_position")
+
+    def __init__(self, memory: SignatureMemory, origin: Origin, before: Past, position: int) -> None:
+        self._memory = memory
+        self._origin = origin
+        self._before = before
+        self._position = position
+
+    def restored(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        """The parts with the signatures they were given; the same tuple where nothing changes."""
+        if len(parts) == 1 and isinstance(parts[0], TextPart):
+            return parts if parts[0].signature or not parts[0].text else self._text(parts)
+        found: list[Part] = []
+        changed = False
+        for part in parts:
+            known = part
+            if isinstance(part, CallPart):
+                known = self._call(part)
+            elif isinstance(part, MediaPart):
+                known = self._picture(part)
+            changed = changed or known is not part
+            found.append(known)
+        parts = tuple(found) if changed else parts
+        first = next((part for part in parts if isinstance(part, CallPart)), None)
+        if first is None:
+            return self._text(parts)
+        if any(isinstance(part, CallPart) and part.signature for part in parts):
+            return parts
+        # Of parallel calls only the first is signed, and an equal call may have been signed elsewhere.
+        signature = self._by_content("call", past.canonical(first.name, first.arguments))
+        return sign(parts, signature) if signature else parts
+
+    def _call(self, call: CallPart) -> CallPart:
+        """A call with the signature it came with, or that its id was given."""
+        if call.signature or not call.id:
+            return call
+        signature = self._memory.get((*self._origin, "id", call.id))
         return replace(call, signature=signature) if signature else call
 
-    def _restored_picture(self, part: Part, issuer: str, owner: str) -> Part:
-        if isinstance(part, TextPart) or part.signature or part.data is None:
+    def _picture(self, part: MediaPart) -> MediaPart:
+        if part.signature or part.data is None:
             return part
-        signature = self.get((issuer, owner, "picture", _digest_picture(part.data)))
+        signature = self._by_digest("picture", past.digest_of_picture(part.data))
         return replace(part, signature=signature) if signature else part
 
-    def _restored_text(self, message: Message, issuer: str, owner: str) -> Message:
-        texts = [part for part in message.parts if isinstance(part, TextPart)]
-        if not texts or message.signature or any(part.signature for part in message.parts):
-            return message
-        signature = self.get((issuer, owner, "text", _digest("".join(part.text for part in texts))))
-        return replace(message, signature=signature) if signature else message
+    def _text(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        texts: list[str] = []
+        for part in parts:
+            if isinstance(part, TextPart):
+                texts.append(part.text)
+            if not isinstance(part, ResultPart) and part.signature:
+                return parts
+        text = "".join(texts).strip()
+        signature = self._by_content("text", text.encode("utf-8", "surrogatepass")) if text else None
+        return sign(parts, signature) if signature else parts
+
+    def _by_content(self, kind: str, content: bytes) -> str | None:
+        return self._by_digest(kind, past.digest(content))
+
+    def _by_digest(self, kind: str, digest: str) -> str | None:
+        before = self._before.before(self._position)
+        return self._memory.get((*self._origin, kind, before, digest))
 
 
 class SignatureRecorder:
-    """Watches one reply's events and remembers its signatures when it ends."""
+    """Watches the events of a reply and remembers its signatures; `before` is the past of its request."""
 
-    __slots__ = ("_arguments", "_calls", "_issuer", "_memory", "_owner", "_signature", "_texts")
+    __slots__ = ("_arguments", "_before", "_calls", "_memory", "_origin", "_signature", "_texts")
 
-    def __init__(self, memory: SignatureMemory, issuer: str, owner: str) -> None:
+    def __init__(self, memory: SignatureMemory, origin: Origin, before: Past) -> None:
         self._memory = memory
-        self._issuer = issuer
-        self._owner = owner
+        self._origin = origin
+        self._before = before
         self._texts: dict[int, list[str]] = {}
         self._signature: dict[int, str] = {}
         self._calls: dict[tuple[int, int], ToolCall] = {}
@@ -154,8 +239,7 @@ class SignatureRecorder:
             elif kind is Image:
                 assert isinstance(event, Image)
                 if event.signature and event.data is not None:
-                    key = (self._issuer, self._owner, "picture", _digest_picture(event.data))
-                    self._memory.put(key, event.signature)
+                    self._put("picture", past.digest_of_picture(event.data), event.signature)
 
     def _watch_call(self, event: ToolCall) -> None:
         place = (event.choice, event.index)
@@ -163,8 +247,8 @@ class SignatureRecorder:
             self._calls[place] = event
             if event.id:
                 # at once: the client may answer before the stream has ended
-                self._memory.put((self._issuer, self._owner, "id", event.id), event.signature)
-                self._memory.put(("", self._owner, "issuer", event.id), self._issuer)
+                self._memory.put((*self._origin, "id", event.id), event.signature)
+                self._memory.put(_issuer_key(self._origin.owner, event.id), self._origin.issuer)
         if place in self._calls:
             self._arguments.setdefault(place, []).append(event.arguments)
 
@@ -176,25 +260,20 @@ class SignatureRecorder:
             except orjson.JSONDecodeError:
                 continue
             if call.signature:
-                key = (self._issuer, self._owner, "call", _digest_call(call.name, arguments))
-                self._memory.put(key, call.signature)
+                self._put("call", past.digest(past.canonical(call.name, arguments)), call.signature)
         for choice, signature in self._signature.items():
-            text = "".join(self._texts[choice])
+            text = "".join(self._texts[choice]).strip()
             if text:
-                self._memory.put((self._issuer, self._owner, "text", _digest(text)), signature)
+                self._put("text", past.digest(text.encode("utf-8", "surrogatepass")), signature)
+
+    def _put(self, kind: str, digest: str, signature: str) -> None:
+        self._memory.put((*self._origin, kind, self._before.whole(), digest), signature)
 
 
-def _digest(text: str) -> str:
-    return blake2b(text.encode(), digest_size=16).hexdigest()
+def _issuer_key(owner: str, call_id: str) -> _Key:
+    """Where the upstream stands that made a call."""
+    return ("", "", owner, "issuer", call_id)
 
 
-def _digest_picture(data: Slice) -> str:
-    """Of its length and some 65 pieces of 64 characters: all of 8 MB takes 9 ms, and who makes two pictures
-    alike cheats only himself."""
-    size = len(data.raw)
-    pieces = [data.raw[start : start + 64] for start in range(0, size, max(64, size // 64))]
-    return blake2b(b"".join((b"%d " % size, *pieces, data.raw[-64:])), digest_size=16).hexdigest()
-
-
-def _digest_call(name: str, arguments: object) -> str:
-    return _digest(name + "\0" + orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS).decode())
+def _size(key: _Key, signature: str) -> int:
+    return _ENTRY_BYTES + sum(map(len, key)) + len(signature)

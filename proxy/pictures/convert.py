@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from proxy.codec.base64_text import encoded
 from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.types import Slice
 
@@ -78,7 +79,7 @@ def _convert(data: Slice, mime: str, quality: int | None) -> Slice | None:
             if picture.width * picture.height > MAX_PIXELS:
                 return None
             upright = ImageOps.exif_transpose(picture)
-            return Slice.of(_written(upright, mime, quality))
+            return encoded(_written(upright, mime, quality))
     except Exception:  # on broken files Pillow's readers raise whatever the bytes lead them to
         return None
 

@@ -163,7 +163,9 @@ def parse(image: ImageOptions, *, lenient: bool = False) -> Wish:
         if found is None:
             if not lenient:
                 raise RequestError(
-                    f"{text[:60]!r} is not a picture size. Write {_FORMS}.", param=name, code="invalid_value"
+                    f"{text[:60]!r} is not a picture size. Write {_FORMS}.",
+                    attribute=f"image.{name}",
+                    code="invalid_value",
                 )
             ignored.append(name)
             continue
@@ -250,7 +252,7 @@ def _nearest_aspect(wish: Wish, policy: SizePolicy) -> str | None:
     if (policy.strict and distance > _STRICT_DISTANCE) or (policy.closed and wish.aspect and distance):
         raise RequestError(
             f"The model does not make pictures of this ratio. It makes: {', '.join(policy.aspects)}.",
-            param=wish.fields.get("aspect" if wish.aspect else "pixels", "size"),
+            attribute=f"image.{wish.fields.get('aspect' if wish.aspect else 'pixels', 'size')}",
             code="invalid_value",
         )
     return best
@@ -332,7 +334,7 @@ def _snap(ratio: Fraction, area: int, policy: SizePolicy) -> tuple[int, int]:
         valid = [pair for pair in pairs if _is_valid(*pair, policy)]
         if valid:
             return min(valid, key=error)
-    raise RequestError("No picture size of this shape is allowed by the model.", param="size")
+    raise RequestError("No picture size of this shape is allowed by the model.", attribute="image.size")
 
 
 def _multiples(ideal: float, reach: int, multiple: int) -> Iterator[int]:

@@ -1,71 +1,36 @@
 """What to try next: a provider's keys in turn, a route's targets in order, by the table of error classes.
 
-Decides only; `serve/pipeline.py` does the trying. Budgets and circuit breakers belong into `Attempts.failed`.
+Decides only; `serve/tries.py` does the trying. Budgets and circuit breakers belong into `Attempts.failed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Target
-from proxy.upstream.client import Account, Deadlines
+from proxy.routing.keys import KeyPool
+from proxy.types import Target, Wire
+from proxy.upstream import Account, Deadlines
 
-# How long a key rests when the vendor does not say; seconds.
-_REST_S = {ErrorClass.AUTH: 300.0, ErrorClass.QUOTA: 600.0, ErrorClass.RATE_LIMITED: 2.0}
+if TYPE_CHECKING:
+    from proxy.wires.declared import DeclaredWire
 
-
-class KeyPool:
-    """A provider's keys, used in turn. A refused key rests for the model that was refused."""
-
-    def __init__(self, accounts: Sequence[Account], clock: Callable[[], float] = monotonic) -> None:
-        self._accounts = list(accounts)
-        self._clock = clock
-        self._next = 0
-        self._rest_until: dict[tuple[int, str], float] = {}
-
-    def pick(self, model: str, tried: frozenset[int] | set[int] = frozenset()) -> int | None:
-        """The index of the next key that is neither tried nor resting, None if there is none."""
-        count = len(self._accounts)
-        for step in range(count):
-            index = (self._next + step) % count
-            if index not in tried and self.rests_s(index, model) <= 0:
-                self._next = index + 1
-                return index
-        return None
-
-    def account(self, index: int) -> Account:
-        return self._accounts[index]
-
-    def rest(self, index: int, model: str, seconds: float) -> None:
-        """Rest a key; a shorter rest never shortens a longer one."""
-        until = self._clock() + seconds
-        self._rest_until[index, model] = max(until, self._rest_until.get((index, model), 0.0))
-
-    def rests_s(self, index: int, model: str) -> float:
-        """How long the key still rests for this model; 0 or less when it does not."""
-        if not self._rest_until:
-            return 0.0
-        return self._rest_until.get((index, model), 0.0) - self._clock()
-
-    def wakes_first(self, model: str) -> tuple[float, int]:
-        """How long the key still rests that wakes first, and which it is."""
-        return min((self.rests_s(index, model), index) for index in range(len(self._accounts)))
+SHORT_PAUSE_S = 2.0  # a target that wants more time than this is not waited for
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A target, the keys it can be tried with, how long a try may take, and what it speaks."""
+    """A target, the keys it can be tried with, how long a try may take, and what it speaks: `chat`, or `jobs`
+    where it only makes pictures. `every_s` and `give_up_s` override the profile's rhythm of polling."""
 
     target: Target
     keys: KeyPool
     deadlines: Deadlines
-    wire: Any = None  # a types.Wire, or a DeclaredWire where `jobs` is set
-    jobs: bool = False
-    every_s: float | None = None  # overrides of the profile's rhythm of polling
+    chat: Wire | None = None
+    jobs: DeclaredWire | None = None
+    every_s: float | None = None
     give_up_s: float | None = None
 
 
@@ -87,20 +52,21 @@ class Attempt:
 
 
 class Attempts:
-    """The tries of one request. Call `first`, then `failed` after each failure.
+    """The tries of one request. Call `first`, then `failed` after each failure, or `passed_over` for a target
+    that could not be asked at all.
 
     At most `limit` tries; a repair of the request is not counted, for it can happen only once per name. What
-    is `paid` by the piece is ordered from the same vendor again only when the first order never left.
+    is sold by the piece is ordered from the same vendor again only when the first order never left.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], limit: int, *, paid: bool = False) -> None:
+    __slots__ = ("_again", "_candidates", "_left", "_position", "_tried")
+
+    def __init__(self, candidates: Sequence[Candidate], limit: int) -> None:
         self._candidates = candidates
         self._left = limit
-        self._paid = paid
         self._position = 0
         self._tried: set[int] = set()
         self._again = True  # the target may still be tried a second time with the same key
-        self.made = 0
 
     def first(self) -> Attempt:
         """The first try. Resting is a preference: when every key of every target rests, the one that wakes
@@ -110,42 +76,55 @@ class Attempts:
             return attempt
         wakes = [candidate.keys.wakes_first(candidate.target.model) for candidate in self._candidates]
         self._position = min(range(len(wakes)), key=wakes.__getitem__)
-        return self._count(Attempt(self._candidates[self._position], wakes[self._position][1]))
+        self._left -= 1
+        return Attempt(self._candidates[self._position], wakes[self._position][1])
 
     def failed(self, attempt: Attempt, error: UpstreamError, repair: str | None = None) -> Attempt | None:
         """The next try after a failure, None when the error is final.
 
-        A request that may have been served is never sent again.
+        What may have been served, or shall not be repeated, is never sent again.
         """
         policy = error.policy
         if policy.rest_key:
-            rest_s = error.retry_after_s or _REST_S[error.error_class]
-            attempt.candidate.keys.rest(attempt.key, attempt.target.model, rest_s)
-        if error.bought:
+            attempt.candidate.keys.refused(attempt.key, attempt.target.model, error)
+        if error.bought or error.forbidden:
             return None
         if repair is not None and repair not in attempt.repairs:
             return Attempt(attempt.candidate, attempt.key, attempt.repairs | {repair})
         if self._left <= 0:
             return None
-        if policy.same_target and self._again and (not self._paid or error.error_class is ErrorClass.CONNECT):
+        if policy.same_target and self._may_ask_again(error):
             self._again = False
-            return self._count(attempt)
+            self._left -= 1
+            return attempt
         if policy.next_key:
             self._tried.add(attempt.key)
             following = self._pick(stay=True)
             if following is not None:
                 return following
-        if policy.next_target:
-            self._advance()
-            return self._pick()
-        return None
+        return self._next_target() if policy.next_target else None
+
+    def passed_over(self) -> Attempt | None:
+        """The next target, in place of one that was not asked: that was no try."""
+        self._left += 1
+        return self._next_target()
+
+    def _may_ask_again(self, error: UpstreamError) -> bool:
+        if (error.retry_after_s or 0.0) > SHORT_PAUSE_S:
+            return False
+        return self._again and (not error.by_piece or error.error_class is ErrorClass.CONNECT)
+
+    def _next_target(self) -> Attempt | None:
+        self._advance()
+        return self._pick()
 
     def _pick(self, *, stay: bool = False) -> Attempt | None:
         while self._left > 0 and self._position < len(self._candidates):
             candidate = self._candidates[self._position]
             key = candidate.keys.pick(candidate.target.model, self._tried)
             if key is not None:
-                return self._count(Attempt(candidate, key))
+                self._left -= 1
+                return Attempt(candidate, key)
             if stay:
                 return None
             self._advance()
@@ -155,8 +134,3 @@ class Attempts:
         self._position += 1
         self._tried = set()
         self._again = True
-
-    def _count(self, attempt: Attempt) -> Attempt:
-        self._left -= 1
-        self.made += 1
-        return attempt

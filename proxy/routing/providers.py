@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -11,17 +12,18 @@ from proxy import wires
 from proxy.checking import service_accounts
 from proxy.config import is_loopback
 from proxy.config.models import Config
-from proxy.config.models import Provider as Entry
+from proxy.config.models import ProviderEntry as Entry
 from proxy.config.profiles import Profiles
-from proxy.routing.attempts import KeyPool
-from proxy.types import Carrier, Wire
+from proxy.routing.keys import KeyPool, Rests
+from proxy.types import Carrier
 from proxy.upstream import Account, Authorizer, Static
 from proxy.upstream.authorizer import Pairs
 from proxy.upstream.service_account import SCOPE, ServiceAccountGrant
 from proxy.upstream.tokens import Token
+from proxy.wires import Spoken
 
 if TYPE_CHECKING:
-    from proxy.wires.declared import DeclaredWire, Profile
+    from proxy.wires.declared import Profile
 
 # How the vendor's key travels where the file does not say.
 _CARRIERS = {"gemini": Carrier("x-goog-api-key"), "openai": Carrier("authorization", "Bearer ")}
@@ -38,42 +40,46 @@ class Provider:
     wire: str
     options: Mapping[str, Any]
     profile: Profile | None = None
-    _speakers: dict[str | None, Wire | DeclaredWire] = field(default_factory=dict)
+    _spoken: dict[str | None, Spoken] = field(default_factory=dict)
 
-    def speaker(self, surface: str | None) -> Wire | DeclaredWire | None:
+    def spoken(self, surface: str | None) -> Spoken | None:
         """The wire of a surface, None if there is no such surface. One for all its targets."""
-        if surface not in self._speakers:
+        if surface not in self._spoken:
             try:
-                self._speakers[surface] = self._made(surface)
+                self._spoken[surface] = self._made(surface)
             except KeyError:
                 return None
-        return self._speakers[surface]
+        return self._spoken[surface]
 
-    def _made(self, surface: str | None) -> Wire | DeclaredWire:
+    def _made(self, surface: str | None) -> Spoken:
         if self.profile is not None:
             return wires.surface_wire(self.profile, surface, self.keys.account(0).base_url)
         if surface is not None:
             raise KeyError(surface)
-        return wires.chat_wire(self.wire)
+        return Spoken(wires.chat_wire(self.wire))
 
 
-def opened(config: Config, off: Mapping[str, str], simulated: str | None) -> dict[str, Provider]:
-    """All providers that are on. With `simulated` they lie below that base address and need no keys."""
+def opened(
+    config: Config, off: Mapping[str, str], simulated: str | None, rests: Rests | None = None
+) -> dict[str, Provider]:
+    """All providers that are on. With `simulated` they lie below that base address and need no keys. `rests`
+    are the keys that were refused lately."""
+    rests = Rests() if rests is None else rests
     lookup = Profiles(config.profiles).data
     return {
-        name: _open(name, entry, lookup, simulated)
+        name: _open(name, entry, lookup, simulated, rests)
         for name, entry in config.providers.items()
         if name not in off
     }
 
 
-def _open(name: str, entry: Entry, lookup: Any, simulated: str | None) -> Provider:
+def _open(name: str, entry: Entry, lookup: Any, simulated: str | None, rests: Rests) -> Provider:
     if entry.wire is not None:
         accounts = _accounts(name, entry, entry.base_url or "", _CARRIERS[entry.wire], simulated)
-        return Provider(name, KeyPool(accounts), entry.wire, entry.options)
+        return Provider(name, KeyPool(accounts, rests), entry.wire, entry.options)
     found = wires.profile(entry.profile or "", lookup)
     accounts = _accounts(name, entry, entry.base_url or found.base_url or "", found.carrier, simulated)
-    return Provider(name, KeyPool(accounts), found.name, {**found.options, **entry.options}, found)
+    return Provider(name, KeyPool(accounts, rests), found.name, {**found.options, **entry.options}, found)
 
 
 def _accounts(
@@ -86,7 +92,13 @@ def _accounts(
         return [Account(name, simulated + path, _static(carrier, _SIMULATED_KEY), private=True)]
     private = entry.private or is_loopback(urlsplit(base_url).hostname or "")
     return [
-        Account(name, base_url.rstrip("/"), _authorizer(name, entry, carrier, secret), private)
+        Account(
+            name,
+            base_url.rstrip("/"),
+            _authorizer(name, entry, carrier, secret),
+            private,
+            blake2b("\0".join((name, base_url, secret)).encode(), digest_size=12).hexdigest(),
+        )
         for secret in [secret.reveal() for secret in entry.keys] or [""]
     ]
 

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from proxy.config.models import Config, Model, Poll, TargetEntry
+from proxy.config.models import Config, ModelEntry, PollChanges, TargetEntry
 from proxy.errors import RequestError
+from proxy.fronts.openai.defaults import NONE, Defaults, compiled
 from proxy.keys import ClientKey
 from proxy.routing.attempts import Candidate
+from proxy.routing.keys import Rests
 from proxy.routing.providers import Provider, opened
 from proxy.types import Target
 from proxy.upstream import Deadlines
@@ -27,7 +29,7 @@ class Route:
     targets: tuple[Candidate, ...]
     fallback: tuple[Candidate, ...] = ()
     weighted: bool = False
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Defaults = NONE
     image_output: str | None = None
     attempts: int = 3
     card: Mapping[str, Any] = field(default_factory=dict)
@@ -56,10 +58,18 @@ class Routes:
     _direct: dict[str, Route] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: Config, off: Mapping[str, str], *, simulated: str | None = None) -> Routes:
-        """Compile. With `simulated` every provider is on and lies below that base address."""
+    def of(
+        cls,
+        config: Config,
+        off: Mapping[str, str],
+        *,
+        simulated: str | None = None,
+        rests: Rests | None = None,
+    ) -> Routes:
+        """Compile. With `simulated` every provider is on and lies below that base address. `rests` are the
+        keys that were refused under an earlier configuration."""
         off = {} if simulated else off
-        routes = cls({}, opened(config, off, simulated), config, off, simulated)
+        routes = cls({}, opened(config, off, simulated, rests), config, off, simulated)
         by_name: dict[str, Route] = {}
         for name, model in config.models.items():
             route = routes._route(name, model)
@@ -96,36 +106,35 @@ class Routes:
             name: f"off: {self.off[name]}" if name in self.off else "on" for name in self.config.providers
         }
 
-    def _route(self, name: str, model: Model) -> Route:
+    def _route(self, name: str, model: ModelEntry) -> Route:
         return Route(
             name,
             targets=self._candidates(model.targets, model),
             fallback=self._candidates(model.fallback, model),
             weighted=model.pick == "weighted",
-            defaults=dict(model.defaults),
+            defaults=compiled(dict(model.defaults)),
             image_output=model.image_output,
             attempts=self.config.defaults.retry.attempts,
             card={"description": model.description} if model.description else {},
         )
 
-    def _candidates(self, entries: list[TargetEntry], model: Model) -> tuple[Candidate, ...]:
+    def _candidates(self, entries: list[TargetEntry], model: ModelEntry) -> tuple[Candidate, ...]:
         found = (self._candidate(entry, model) for entry in entries)
         return tuple(candidate for candidate in found if candidate is not None)
 
-    def _candidate(self, entry: TargetEntry, model: Model | None = None) -> Candidate | None:
+    def _candidate(self, entry: TargetEntry, model: ModelEntry | None = None) -> Candidate | None:
         """A target as written, None when its provider is unknown or off, or has no such surface."""
         provider = self.providers.get(entry.provider)
-        wire = provider.speaker(entry.surface) if provider and entry.model else None
-        if provider is None or wire is None:
+        spoken = provider.spoken(entry.surface) if provider and entry.model else None
+        if provider is None or spoken is None:
             return None
         options = {**provider.options, **(model.options if model else {})}
         target = Target(entry.provider, entry.model, provider.wire, entry.surface, entry.weight, options)
         own = self.config.providers[entry.provider].timeouts
         timeouts = self.config.defaults.timeouts.changed(*((own, model.timeouts) if model else (own,)))
         deadlines = Deadlines(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total)
-        poll = model.poll if model else Poll()
-        jobs = hasattr(wire, "submit")
-        return Candidate(target, provider.keys, deadlines, wire, jobs, poll.every, poll.give_up)
+        poll = model.poll if model else PollChanges()
+        return Candidate(target, provider.keys, deadlines, spoken.chat, spoken.jobs, poll.every, poll.give_up)
 
     def _made_for(self, name: str) -> Route | None:
         """The route of a `provider/model` without an entry."""

@@ -7,8 +7,10 @@ from typing import Any
 
 from proxy.codec import jsonio
 from proxy.errors import RequestError
-from proxy.serve.form import Form
-from proxy.types import FormFile
+from proxy.fronts.base import Form
+from proxy.serve.exchange import Exchange
+from proxy.serve.form import FormParser
+from proxy.types import FormFile, Json
 
 
 def read_json(raw: bytes) -> dict[str, Any]:
@@ -22,14 +24,25 @@ def read_json(raw: bytes) -> dict[str, Any]:
     return body
 
 
+async def read(exchange: Exchange, limit: int) -> Json | Form:
+    """The body of a request. Raises a 413 above `limit` bytes, a 400 for what is neither JSON nor a form."""
+    content_type = exchange.header(b"content-type") or ""
+    if content_type[:19].lower() == "multipart/form-data":
+        return Form(*await read_form(exchange.chunks(limit), content_type))
+    return read_json(await exchange.body(limit))
+
+
 async def read_form(
     chunks: AsyncGenerator[bytes, None], content_type: str
 ) -> tuple[list[tuple[str, str]], list[FormFile]]:
     """Fields and files of a multipart form, in order, read while it comes. Raises a 400 when it is none."""
+    form: FormParser | None = None
     try:
-        form = Form(content_type)
+        form = FormParser(content_type)
         async for chunk in chunks:
             form.feed(chunk)
         return form.close()
     finally:
+        if form is not None:
+            form.drop()
         await chunks.aclose()

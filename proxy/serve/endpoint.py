@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from proxy.errors import RequestError
-from proxy.fronts.openai import error_reply
+from proxy.fronts.base import Refusing
+from proxy.fronts.openai.commons import COMMONS
 from proxy.serve import origin
 from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
@@ -19,12 +20,14 @@ Needs = Literal["nothing", "key", "admin"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table of routes. `path` is Starlette's pattern without `/v1`, which is optional."""
+    """A line of the table of routes. `path` is Starlette's pattern without `/v1`, which is optional. `front`
+    says in its dialect what went wrong there."""
 
     method: str
     path: str
     handler: Handler
     needs: Needs = "key"
+    front: Refusing = COMMONS
 
 
 class Home(Protocol):
@@ -36,12 +39,13 @@ class Home(Protocol):
 class Endpoint:
     """One row's, at all its spellings."""
 
-    __slots__ = ("_handler", "_home", "_needs")
+    __slots__ = ("_front", "_handler", "_home", "_needs")
 
-    def __init__(self, handler: Handler, needs: Needs, home: Home) -> None:
+    def __init__(self, handler: Handler, needs: Needs, home: Home, front: Refusing = COMMONS) -> None:
         self._handler = handler
         self._needs = needs
         self._home = home
+        self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         house = self._home.house
@@ -49,9 +53,9 @@ class Endpoint:
         exchange = Exchange(scope, receive, send)
         try:
             if self._needs != "nothing":
-                caller = exchange.caller = house.keys.identify(exchange.headers)
-                if caller is house.keys.open_caller:
-                    origin.check(exchange, house.config.server.cors)
+                caller = exchange.caller = house.plan.keys.identify(exchange.headers)
+                if caller is house.plan.keys.open_caller:
+                    origin.check(exchange, house.plan.config.server.cors)
                 if self._needs == "admin" and not caller.admin:
                     raise RequestError("This address is for the admin key.", status=403, code="admin_only")
             await self._handler(exchange, house)
@@ -63,22 +67,21 @@ class Endpoint:
             task.uncancel()
             exchange.facts["client"] = "gone"
         except Exception as error:  # the one place where nothing may escape: the client gets an answer
-            await _refuse(exchange, house, error)
+            await self._refuse(exchange, house, error)
         finally:
-            exchange.unwatch()
+            exchange.close()
             _log(exchange, house)
 
-
-async def _refuse(exchange: Exchange, house: House, error: Exception) -> None:
-    house.note_failure(exchange, error)
-    if exchange.started:
-        return  # the server cuts the connection, which is all that can be said now
-    status, headers, body = error_reply.render(error, exchange.request_id, exchange.words)
-    await exchange.respond(status, [body], headers)
+    async def _refuse(self, exchange: Exchange, house: House, error: Exception) -> None:
+        house.note_failure(exchange, error)
+        if exchange.started:
+            return  # the server cuts the connection, which is all that can be said now
+        status, headers, body = self._front.refusal(error, exchange.request_id, exchange.parsed)
+        await exchange.respond(status, [body], headers)
 
 
 def _log(exchange: Exchange, house: House) -> None:
-    house.log.write(
+    house.services.log.write(
         "request",
         id=exchange.request_id,
         method=exchange.scope["method"],

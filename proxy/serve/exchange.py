@@ -15,7 +15,7 @@ from typing import Any
 from proxy.codec.gunzip import Gunzip, GunzipError
 from proxy.codec.spool import forget
 from proxy.errors import RequestError
-from proxy.fronts.openai import error_reply
+from proxy.fronts.base import Parsed
 from proxy.keys import ClientKey
 from proxy.serve import head
 
@@ -36,8 +36,9 @@ _MAX_CLIENT_REQUEST_ID = 128
 class Exchange:
     """A request being answered. `facts` collects what the access log tells (never prompts or secrets).
 
-    `status` is 0 until the head of the reply is out. `gone` says that the client hung up: then the request's
-    task is cancelled.
+    `parsed` is what a front made of it, for the spelling of errors. `told` gives what the head says of how
+    the reply was made, asked when it really goes. `status` is 0 until the head is out. `gone` says that the
+    client hung up: then the request's task is cancelled.
     """
 
     __slots__ = (
@@ -48,15 +49,14 @@ class Exchange:
         "_watcher",
         "began",
         "caller",
-        "dropped",
         "facts",
         "gone",
         "headers",
-        "reply_headers",
+        "parsed",
         "request_id",
         "scope",
         "status",
-        "words",
+        "told",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,9 +73,8 @@ class Exchange:
         self.status = 0
         self.gone = False
         self.facts: dict[str, Any] = {}
-        self.reply_headers: list[Header] = []
-        self.dropped: tuple[str, ...] = ()
-        self.words: error_reply.Words = error_reply.CHAT_WORDS
+        self.parsed: Parsed[Any, Any] | None = None
+        self.told: Callable[[], Iterable[Header]] = tuple
 
     def header(self, name: bytes) -> str | None:
         value = self._fields.get(name)
@@ -189,6 +188,11 @@ class Exchange:
         if not watcher.cancelled() and watcher.exception() is None:
             self._leave(task)
 
+    def close(self) -> None:
+        """The request is over. What told of it knows the exchange: a cycle that would keep its pictures."""
+        self.unwatch()
+        self.told = tuple
+
     def unwatch(self) -> None:
         if HANG_UP in self.scope:
             self.scope[HANG_UP] = None
@@ -203,13 +207,11 @@ class Exchange:
         own: list[Header] = [
             (b"x-request-id", self.request_id.encode()),
             (b"openai-processing-ms", str(self.elapsed_ms).encode()),
-            *self.reply_headers,
+            *self.told(),
         ]
         client_id = self._fields.get(b"x-client-request-id")
         if client_id and len(client_id) <= _MAX_CLIENT_REQUEST_ID and head.is_plain(client_id):
             own.append((b"x-client-request-id", client_id))
-        if self.dropped:
-            own.append((b"x-proxy-dropped", head.listed(self.dropped)))
         if b"expect" in self._fields and not self._read:
             own.append(
                 (b"connection", b"close")

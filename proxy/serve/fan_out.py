@@ -1,83 +1,108 @@
-"""Several choices from an upstream that makes one at a time: n calls side by side, merged into one reply."""
+"""Several calls side by side for one request, merged into one reply: call k's events become choice k.
+
+Usage is summed and comes last; `Started` comes once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
 
-from proxy.types import Event, Started, Usage
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import ChatRequest, Event, ImageRequest, Started, Usage
 
-_Batches = AsyncGenerator[list[Event], None]
+Batches = AsyncGenerator[list[Event], None]
+Request = ChatRequest | ImageRequest
 
-
-async def all_of(count: int, start: Callable[[], Coroutine[Any, Any, list[Event]]]) -> list[Event]:
-    """The same for whole replies. The first failure ends all of them."""
-    tasks = [asyncio.create_task(start()) for _ in range(count)]
-    try:
-        replies = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    events = [_of_choice(event, choice) for choice, reply in enumerate(replies) for event in reply]
-    usages = [event for event in events if isinstance(event, Usage)]
-    if not usages:
-        return events
-    return [*(event for event in events if not isinstance(event, Usage)), Usage.sum(usages)]
+# Of several failures the one that tells the client most.
+_TELLING = (ErrorClass.BLOCKED, ErrorClass.BAD_REQUEST)
 
 
-def _of_choice(event: Event, choice: int) -> Event:
-    return event if isinstance(event, Started | Usage) else replace(event, choice=choice)
+def split(request: Request, shares: Sequence[int]) -> list[Request]:
+    """One request for each call. A seed counts on, else all calls would make the same."""
+    if len(shares) == 1:
+        return [request]
+    calls: list[Request] = []
+    done = 0
+    for share in shares:
+        seed = request.seed
+        if isinstance(request, ImageRequest) and seed is not None:
+            seed += done
+        calls.append(replace(request, n=share, seed=seed))
+        done += share
+    return calls
 
 
-async def merged(count: int, start: Callable[[], _Batches]) -> _Batches:
-    """Run `count` replies at once; reply k's events become choice k. Usage is summed and comes last.
+class SideBySide:
+    """`count` calls, `at_once` of them at a time. `tolerant`: what they make is sold by the piece, so a call
+    that fails does not take the others' with it; a refusal keeps what was not ordered yet from being ordered.
+    Else the first failure ends all of them."""
 
-    The first failure ends all of them.
-    """
-    queue: asyncio.Queue[tuple[int, list[Event] | None, BaseException | None]] = asyncio.Queue(
-        maxsize=count * 2
-    )
+    def __init__(self, count: int, start: Callable[[int], Batches], *, at_once: int, tolerant: bool) -> None:
+        self._count = count
+        self._start = start
+        self._free = asyncio.Semaphore(at_once)
+        self._tolerant = tolerant
+        self._queue: asyncio.Queue[tuple[int, list[Event] | None]] = asyncio.Queue(maxsize=count * 2)
+        self._failures: list[Exception] = []
+        self._refused = False
+        self.failed = 0
 
-    async def pump(choice: int) -> None:
+    async def batches(self) -> Batches:
+        pumps = [asyncio.create_task(self._pump(choice)) for choice in range(self._count)]
+        usages: dict[int, Usage] = {}
+        began = False
+        running, made = self._count, False
         try:
-            async with aclosing(start()) as batches:
-                async for batch in batches:
-                    await queue.put((choice, batch, None))
-        except Exception as error:  # handed to the reader, which raises it
-            await queue.put((choice, None, error))
-        else:
-            await queue.put((choice, None, None))
+            while running:
+                choice, batch = await self._queue.get()
+                if batch is None:
+                    running -= 1
+                    if self._failures and not self._tolerant:
+                        raise self._telling()
+                    continue
+                mine: list[Event] = []
+                for event in batch:
+                    if isinstance(event, Usage):
+                        usages[choice] = event
+                    elif not isinstance(event, Started):
+                        mine.append(event if choice == event.choice else replace(event, choice=choice))
+                    elif not began:
+                        began = True
+                        mine.append(event)
+                if mine:
+                    made = True
+                    yield mine
+            self.failed = len(self._failures)
+            if self._failures and not made:
+                raise self._telling()
+            if usages:
+                yield [Usage.sum(list(usages.values()))]
+        finally:
+            self._failures.clear()  # they know frames that know this
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
 
-    pumps = [asyncio.create_task(pump(choice)) for choice in range(count)]
-    usages: dict[int, Usage] = {}
-    began = False
-    running = count
-    try:
-        while running:
-            choice, batch, error = await queue.get()
-            if error is not None:
-                raise error
-            if batch is None:
-                running -= 1
-                continue
-            mine: list[Event] = []
-            for event in batch:
-                if isinstance(event, Usage):
-                    usages[choice] = event
-                elif not isinstance(event, Started):
-                    mine.append(_of_choice(event, choice))
-                elif not began:
-                    began = True
-                    mine.append(event)
-            if mine:
-                yield mine
-        if usages:
-            yield [Usage.sum(list(usages.values()))]
-    finally:
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+    async def _pump(self, choice: int) -> None:
+        try:
+            async with self._free:
+                if not self._refused:
+                    async with aclosing(self._start(choice)) as batches:
+                        async for batch in batches:
+                            await self._queue.put((choice, batch))
+        except Exception as error:  # handed to the reader, which raises it
+            self._refused = self._refused or (
+                isinstance(error, UpstreamError) and error.error_class is ErrorClass.BLOCKED
+            )
+            self._failures.append(error)
+        await self._queue.put((choice, None))
+
+    def _telling(self) -> Exception:
+        for wanted in _TELLING:
+            for error in self._failures:
+                if isinstance(error, UpstreamError) and error.error_class is wanted:
+                    return error
+        return self._failures[0]

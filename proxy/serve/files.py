@@ -18,8 +18,8 @@ async def content(exchange: Exchange, house: House) -> None:
     """Everything that is wrong is the same 404, so that an address cannot be probed."""
     found = _NAME.match(exchange.scope["path_params"]["name"])
     expires, signature = exchange.query("expires"), exchange.query("signature")
-    left_s = house.files.granted(found[1], expires or "", signature or "") if found else 0.0
-    opened = await asyncio.to_thread(house.files.open, found[1]) if found and left_s else None
+    left_s = house.services.files.granted(found[1], expires or "", signature or "") if found else 0.0
+    opened = await asyncio.to_thread(house.services.files.open, found[1]) if found and left_s else None
     if opened is None:
         raise RequestError(
             "There is no such file, or its address has expired.", status=404, code="file_not_found"

@@ -25,7 +25,7 @@ _CHARSETS = {
 }
 
 
-class Form:
+class FormParser:
     """Feed it the body, then `close`. All methods raise a 400 where it is no form, or too large a one."""
 
     def __init__(self, content_type: str) -> None:
@@ -62,6 +62,10 @@ class Form:
         if self._part is not None:
             raise _invalid("it ends in the middle of a part")
         return self._fields, self._files
+
+    def drop(self) -> None:
+        """The parser calls the form that holds it: a cycle, which would keep the files for the collector."""
+        del self._parser
 
     # --- what the parser says
 

@@ -1,34 +1,113 @@
-"""Everything a request needs, as one value: a reload makes a new one and swaps it."""
+"""What stands around every request: the `Plan`, which a reload swaps, and the `Services` of the process."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from proxy.config import Config
 from proxy.errors import ProxyError
 from proxy.keys import ClientKeys
 from proxy.logs import Log
 from proxy.memory.signatures import SignatureMemory
+from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
-from proxy.serve.exchange import Exchange
 from proxy.store.files import FileStore
 from proxy.upstream import Fetcher, Upstream
+
+if TYPE_CHECKING:
+    from proxy.serve.exchange import Exchange
+    from proxy.serve.tries import Try
+    from proxy.tasks.engine import Job
+    from proxy.tasks.runner import Runner
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the file says, compiled."""
+
+    config: Config
+    routes: Routes
+    keys: ClientKeys
+
+
+@dataclass(slots=True)
+class Services:
+    """What lives as long as the process. `fetcher` gets what clients name by address, `results` what was paid
+    for: it is more patient. `rests` are the keys that were refused lately. `on_progress` watches jobs."""
+
+    upstream: Upstream
+    fetcher: Fetcher
+    results: Fetcher
+    signatures: SignatureMemory
+    files: FileStore
+    log: Log
+    rests: Rests
+    on_progress: Callable[[Job], None] | None = None
+    _runner: Runner | None = None
+
+    @property
+    def runner(self) -> Runner:
+        """Loaded by the first job: most servers of chats never need it."""
+        if self._runner is None:
+            from proxy.tasks.runner import Runner
+
+            self._runner = Runner(_Journal(self.log))
+        return self._runner
+
+    def closed(self, one: Try) -> None:
+        """An attempt has ended. The vendor's words may quote the prompt, so only class and code are kept."""
+        failure = one.failure
+        if failure is not None:
+            self.log.write(
+                "attempt_failed",
+                id=one.asked.request_id,
+                target=one.attempt.target.name,
+                attempt=one.number,
+                status=failure.status,
+                code=failure.code or failure.error_class,
+                bought=failure.bought,
+                ms=round(one.took_s * 1000),
+            )
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.close()
+        await self.upstream.close()
+        await self.fetcher.close()
+        await self.results.close()
+        self.log.flush()
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    config: Config
-    routes: Routes
-    keys: ClientKeys
-    upstream: Upstream
-    fetcher: Fetcher  # of what clients name by address
-    results: Fetcher  # of pictures that were paid for: more patient
-    signatures: SignatureMemory
-    files: FileStore
-    log: Log
+    plan: Plan
+    services: Services
 
     def note_failure(self, exchange: Exchange, error: Exception) -> None:
         """For the access log; of a fault of ours also where it happened."""
         exchange.facts["error"] = getattr(error, "code", None) or type(error).__name__
         if not isinstance(error, ProxyError):
-            self.log.crash(exchange.request_id, error)
+            self.services.log.crash(exchange.request_id, error)
+
+
+class _Journal:
+    """Jobs in the log, until there is a store for them."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def intended(self, order: Any) -> None:
+        return None
+
+    def accepted(self, order: Any, task: Mapping[str, Any]) -> None:
+        self._log.write("job_accepted", target=order.target, task=dict(task))
+
+    def abandoned(self, order: Any, task: Mapping[str, Any], state: str | None, asked: bool) -> None:
+        self._log.write(
+            "job_abandoned", target=order.target, task=dict(task), cancel_asked=asked, state=state
+        )
+
+    def unknown_state(self, order: Any, word: str) -> None:
+        self._log.write("unknown_state", target=order.target, state=word)

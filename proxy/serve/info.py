@@ -12,14 +12,14 @@ from proxy.serve.house import House
 
 async def models(exchange: Exchange, house: House) -> None:
     assert exchange.caller is not None
-    routes = house.routes.listed(exchange.caller)
+    routes = house.plan.routes.listed(exchange.caller)
     await exchange.respond(200, [models_reply.listed(_card(route) for route in routes)])
 
 
 async def model(exchange: Exchange, house: House) -> None:
     assert exchange.caller is not None
     name = exchange.scope["path_params"]["name"].rstrip("/")
-    route = house.routes.resolve(name, exchange.caller)
+    route = house.plan.routes.resolve(name, exchange.caller)
     await exchange.respond(200, [models_reply.single(_card(route))])
 
 
@@ -52,9 +52,9 @@ async def readyz(exchange: Exchange, house: House) -> None:
     """What is off, and why, is told only to callers with a known key."""
     reply: dict[str, object] = {"status": "ok"}
     try:
-        house.keys.identify(exchange.headers)
+        house.plan.keys.identify(exchange.headers)
     except RequestError:
         pass
     else:
-        reply["providers"] = house.routes.provider_states()
+        reply["providers"] = house.plan.routes.provider_states()
     await exchange.respond(200, jsonio.dumps(reply))

@@ -17,11 +17,11 @@ _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45
 class Links:
     """The pictures of one reply that have an address, told apart by identity: to compare is to read all."""
 
-    __slots__ = ("_base", "_house", "_kept")
+    __slots__ = ("_base", "_kept", "_services")
 
     def __init__(self, exchange: Exchange, house: House) -> None:
         self._base = public_base(exchange, house)
-        self._house = house
+        self._services = house.services
         self._kept: dict[int, tuple[Image, str]] = {}
 
     async def keep(self, events: Iterable[Event]) -> None:
@@ -29,14 +29,15 @@ class Links:
         it may have been paid for."""
         if self._base is None:
             return
+        files = self._services.files
         for event in events:
             if type(event) is Image and event.data is not None:
                 try:
-                    identity = await asyncio.to_thread(self._house.files.save, event.data)
+                    identity = await asyncio.to_thread(files.save, event.data)
                 except (OSError, ValueError) as error:
-                    self._house.log.write("picture_not_stored", reason=str(error))
+                    self._services.log.write("picture_not_stored", reason=str(error))
                     continue
-                self._kept[id(event)] = event, self._base + self._house.files.address(identity)
+                self._kept[id(event)] = event, self._base + files.address(identity)
 
     def of(self, image: Image) -> str | None:
         """For the renderers."""
@@ -47,7 +48,7 @@ class Links:
 def public_base(exchange: Exchange, house: House) -> str | None:
     """How clients reach us: as the configuration says, else as this client did. No forwarded header is
     believed; behind a proxy that speaks TLS the configuration has to say it."""
-    configured = house.config.server.public_url
+    configured = house.plan.config.server.public_url
     if configured is not None:
         return configured.removesuffix("/v1")
     host = exchange.header(b"host") or ""

@@ -4,154 +4,239 @@ plain function, the vendor's before they are handed on, for their addresses die 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
+from proxy.fronts.base import Asked
 from proxy.pictures import convert
 from proxy.pictures.media_types import HEAD_BYTES, sniff
-from proxy.serve.house import House
-from proxy.types import ChatRequest, Event, Image, ImageRequest, MediaPart, Message, Slice, iter_media
-from proxy.upstream import Account
+from proxy.serve.told import Told
+from proxy.types import (
+    ChatRequest,
+    Event,
+    Image,
+    ImageRequest,
+    MediaPart,
+    Message,
+    Part,
+    ResultPart,
+    Slice,
+    Target,
+    Wire,
+    iter_media,
+)
+from proxy.upstream import Account, UnreachableError
 
-_FETCH_TRIES = 3
+if TYPE_CHECKING:
+    from proxy.serve.house import House
+
+_PAUSES_S = (0.5, 2.0)  # between the tries to fetch a result
 _RESULT_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    mime: str
-    data: Slice
+class Reads(Protocol):
+    """What a wire reads by itself."""
+
+    def keeps_url(self, url: str, target: Target) -> bool: ...
 
 
 # --- what the client sends
 
 
-async def inline(
-    house: House,
-    request: ChatRequest,
-    fetched: dict[str, Picture],
-    keeps: Callable[[str], bool],
-    reads: Callable[[str], bool],
-) -> ChatRequest:
+async def inline(house: House, request: ChatRequest, asked: Asked, wire: Wire, target: Target) -> ChatRequest:
     """Fetch what the upstream shall not read itself, and make a PNG of pictures whose type it cannot read.
 
-    `fetched` holds earlier attempts' pictures by address. Raises `RequestError` (invalid_image_url) naming
-    the part.
+    Raises `RequestError` (invalid_image_url) naming the part.
     """
     parts = list(iter_media(request))
     if not parts:
         return request
-    wanted = await _fetch(house, parts, fetched, keeps)
+    wanted = await _fetch(house, parts, asked, wire, target)
     changed: dict[int, MediaPart] = {}  # by identity: to compare pictures is to read all of them
     for part in parts:
-        filled = await _readable(_filled(part, wanted, fetched), reads)
+        filled = await _readable(_filled(part, wanted, asked), wire, target)
         if filled is not part:
             changed[id(part)] = filled
     if not changed:
         return request
-    messages = tuple(_changed(message, changed) for message in request.messages)
-    return replace(request, messages=messages)
+    return replace(request, messages=tuple(_changed(message, changed) for message in request.messages))
 
 
 async def inline_references(
-    house: House, request: ImageRequest, fetched: dict[str, Picture], keeps: Callable[[str], bool]
+    house: House, request: ImageRequest, asked: Asked, wire: Reads, target: Target
 ) -> ImageRequest:
     """The same for a picture request; its vendors judge types themselves."""
-    wanted = await _fetch(house, request.references, fetched, keeps)
+    wanted = await _fetch(house, request.references, asked, wire, target)
     if not wanted:
         return request
-    return replace(request, references=tuple(_filled(part, wanted, fetched) for part in request.references))
+    return replace(request, references=tuple(_filled(part, wanted, asked) for part in request.references))
 
 
 async def _fetch(
-    house: House,
-    parts: Iterable[MediaPart],
-    fetched: dict[str, Picture],
-    keeps: Callable[[str], bool],
+    house: House, parts: Iterable[MediaPart], asked: Asked, wire: Reads, target: Target
 ) -> dict[str, MediaPart]:
-    wanted = {part.url: part for part in parts if part.url and part.data is None and not keeps(part.url)}
+    """The parts that must not stay addresses, by address; afterwards `asked.fetched` has them all."""
+    wanted = {
+        part.url: part
+        for part in parts
+        if part.url and part.data is None and not wire.keeps_url(part.url, target)
+    }
     missing: list[tuple[str, str]] = []
     for url, part in wanted.items():
-        if url not in fetched and (stored := await _stored(house, url)) is not None:
-            fetched[url] = stored
-        elif url not in fetched:
+        found = asked.fetched.get(url)
+        if isinstance(found, RequestError):
+            raise found.changed()
+        if found is None and (stored := await _stored(house, url)) is not None:
+            asked.fetched[url] = stored
+        elif found is None:
             missing.append((url, part.where))
     if missing:
-        rules = house.config.defaults.images
-        if not rules.fetch or len(missing) > rules.max_count:
-            raise RequestError(
-                f"At most {rules.max_count} pictures are fetched for a request; send the others inline."
-                if rules.fetch
-                else "Pictures are not fetched from addresses here; send them inline, as data URLs.",
-                param=missing[rules.max_count if rules.fetch else 0][1],
-                code="invalid_image_url",
-            )
-        fetching = house.fetcher.fetch_all(missing, limit=rules.max_bytes)
-        for (url, _), got in zip(missing, await fetching, strict=True):
-            fetched[url] = Picture(got.mime, got.data)
+        _allow(house, missing)
+        rules = house.plan.config.defaults.images
+        try:
+            fetched = await house.services.fetcher.fetch_all(missing, limit=rules.max_bytes)
+        except RequestError as error:  # the next target shall not wait for it again
+            asked.fetched.update((url, error.changed()) for url, where in missing if where == error.param)
+            raise
+        for (url, _), got in zip(missing, fetched, strict=True):
+            asked.fetched[url] = MediaPart("image", got.data, mime=got.mime)
     return wanted
 
 
-async def _stored(house: House, url: str) -> Picture | None:
+def _allow(house: House, missing: list[tuple[str, str]]) -> None:
+    rules = house.plan.config.defaults.images
+    if not rules.fetch:
+        raise RequestError(
+            "Pictures are not fetched from addresses here; send them inline, as data URLs.",
+            attribute=missing[0][1],
+            code="invalid_image_url",
+        )
+    if len(missing) > rules.max_count:
+        raise RequestError(
+            f"At most {rules.max_count} pictures are fetched for a request; send the others inline.",
+            attribute=missing[rules.max_count][1],
+            code="invalid_image_url",
+        )
+
+
+async def _stored(house: House, url: str) -> MediaPart | None:
     """A picture of ours that comes back by its address: asking ourselves over HTTP would meet the guard."""
-    identity = house.files.identify(url)
-    data = await asyncio.to_thread(house.files.read, identity) if identity is not None else None
+    files = house.services.files
+    identity = files.identify(url)
+    data = await asyncio.to_thread(files.read, identity) if identity is not None else None
     mime = sniff(data[:HEAD_BYTES]) if data is not None else None
-    return None if data is None or mime is None else Picture(mime, Slice.of(data))
+    return None if data is None or mime is None else MediaPart("image", Slice.of(data), mime=mime)
 
 
-async def _readable(part: MediaPart, reads: Callable[[str], bool]) -> MediaPart:
+async def _readable(part: MediaPart, wire: Wire, target: Target) -> MediaPart:
     """A picture that the upstream does not read, as a PNG; else the wire refuses it (G-044)."""
     if part.kind != "image" or part.data is None:
         return part
     mime = sniff(part.data.head(HEAD_BYTES))
-    if mime is None or reads(mime) or not convert.can_read(mime):
+    if mime is None or wire.reads(mime, target) or not convert.can_read(mime):
         return part
     made = await convert.converted(part.data, "image/png")
     return part if made is None else replace(part, data=made, mime="image/png")
 
 
 def _changed(message: Message, changed: dict[int, MediaPart]) -> Message:
-    if not any(id(part) in changed for part in message.parts):
+    parts = tuple(_changed_part(part, changed) for part in message.parts)
+    if all(new is old for new, old in zip(parts, message.parts, strict=True)):
         return message
-    return replace(message, parts=tuple(changed.get(id(part), part) for part in message.parts))
+    return replace(message, parts=parts)
 
 
-def _filled(part: MediaPart, wanted: dict[str, MediaPart], fetched: dict[str, Picture]) -> MediaPart:
+def _changed_part(part: Part, changed: dict[int, MediaPart]) -> Part:
+    if isinstance(part, MediaPart):
+        return changed.get(id(part), part)
+    if isinstance(part, ResultPart) and any(id(one) in changed for one in part.parts):
+        inside = tuple(changed.get(id(one), one) if isinstance(one, MediaPart) else one for one in part.parts)
+        return replace(part, parts=inside)
+    return part
+
+
+def _filled(part: MediaPart, wanted: dict[str, MediaPart], asked: Asked) -> MediaPart:
     if part.data is not None or part.url is None or part.url not in wanted:
         return part
-    picture = fetched[part.url]
+    picture = asked.fetched[part.url]
+    assert isinstance(picture, MediaPart)
     return replace(part, url=None, data=picture.data, mime=picture.mime)
 
 
 # --- what the vendor sends
 
 
-def by_address(event: Event) -> bool:
-    return type(event) is Image and event.data is None and event.url is not None
+class Arriving:
+    """The pictures of one reply that come by address, fetched while they are there.
 
-
-async def here(house: House, event: Event, account: Account) -> Event:
-    """The event, or its picture fetched through the guard when the vendor gave an address.
-
-    Raises `UpstreamError` (upstream_result_unavailable) after three tries.
+    One that cannot be had does not take the others with it: they were paid for as well.
     """
-    if type(event) is not Image or event.url is None or event.data is not None:
+
+    __slots__ = ("_account", "_came", "_house", "_last", "_told")
+
+    def __init__(self, house: House, account: Account, told: Told) -> None:
+        self._house = house
+        self._account = account
+        self._told = told
+        self._came = False
+        self._last: UpstreamError | None = None
+
+    def lost(self, count: int) -> None:
+        """The vendor itself says that so many more were not made."""
+        self._told.lost += count
+
+    async def fetched(self, batch: list[Event]) -> list[Event]:
+        """The batch with its pictures; nearly always as it is."""
+        for event in batch:
+            if type(event) is Image:
+                return await self._fetched(batch)
+        return batch
+
+    def close(self) -> None:
+        """Raise why there is no picture at all, where some were made (upstream_result_unavailable)."""
+        if self._last is not None and not self._came:
+            raise self._last.changed()
+
+    async def _fetched(self, batch: list[Event]) -> list[Event]:
+        found = await asyncio.gather(*map(self._one, batch))
+        return [event for event in found if event is not None]
+
+    async def _one(self, event: Event) -> Event | None:
+        if type(event) is not Image:
+            return event
+        if event.data is None and event.url is not None:
+            try:
+                event = await self._image(event, event.url)
+            except UpstreamError as error:
+                self._last = error.changed()
+                self._told.lost += 1
+                return None
+        self._came = True
         return event
-    for left in reversed(range(_FETCH_TRIES)):
-        try:
-            got = await house.results.fetch(event.url, private=account.private, limit=_RESULT_BYTES)
-        except RequestError as error:
-            if left:
-                continue
-            raise UpstreamError(
-                ErrorClass.INTERNAL,
-                "The picture was made, but it could not be fetched from the vendor.",
-                provider=account.provider,
-                code="upstream_result_unavailable",
-                bought=True,
-                by_piece=True,
-            ) from error
-        return replace(event, mime=got.mime, data=got.data)
-    raise AssertionError("unreachable")
+
+    async def _image(self, image: Image, url: str) -> Image:
+        results = self._house.services.results
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                got = await results.fetch(url, private=self._account.private, limit=_RESULT_BYTES)
+            except UnreachableError as error:  # the file host may stumble for a moment
+                if pause_s is None:
+                    raise self._unavailable() from error
+                await asyncio.sleep(pause_s)
+            except RequestError as error:
+                raise self._unavailable() from error
+            else:
+                return replace(image, mime=got.mime, data=got.data)
+        raise AssertionError("unreachable")
+
+    def _unavailable(self) -> UpstreamError:
+        return UpstreamError(
+            ErrorClass.INTERNAL,
+            "The picture was made, but it could not be fetched from the vendor.",
+            provider=self._account.provider,
+            code="upstream_result_unavailable",
+            bought=True,
+            by_piece=True,
+        )

@@ -105,7 +105,7 @@ def for_pages(app: ASGIApp, cors: Cors) -> CORSMiddleware | None:
 
 def _route(row: Row, prefix: str, home: Home) -> _Route:
     path = (prefix + row.path).removesuffix("/") or "/"
-    return _Route(path, Endpoint(row.handler, row.needs, home), methods=[row.method])
+    return _Route(path, Endpoint(row.handler, row.needs, home, row.front), methods=[row.method])
 
 
 def _plain(path: str) -> str:

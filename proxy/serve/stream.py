@@ -57,8 +57,7 @@ class EventStream:
 
     async def _beat(self) -> None:
         try:
-            if not self._busy:
-                await self._put((self._ping,))
+            await self._put((self._ping,))
         except Exception:  # the next frame meets the same fault, in the task that can answer for it
             self._stop_timer()
         finally:

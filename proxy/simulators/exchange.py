@@ -17,6 +17,7 @@ from proxy.simulators.directives import Pace
 from proxy.simulators.ledger import Ledger
 
 KEPT_EXCHANGES = 2000
+KEPT_BYTES = 64 << 20  # of all bodies together
 _KEPT_CHARS = 4096
 _CREDENTIALS = frozenset(
     ("authorization", "x-goog-api-key", "x-api-key", "api-key", "x-key", "mj-api-secret", "cookie")
@@ -26,7 +27,8 @@ _LONGEST_TEST_KEY = 32
 
 @dataclass(slots=True)
 class Exchange:
-    """`path` is relative to the vendor's mount. `raw` is dropped when the answer is on its way.
+    """`path` is relative to the vendor's mount. `raw` is dropped when the answer is on its way, `body` when
+    too much has come since: the log then says how long it was.
 
     Times are milliseconds after the request was received; None: did not happen.
     """
@@ -40,6 +42,7 @@ class Exchange:
     number: int = 0
     received: float = field(default_factory=time.time)
     body: Any = None
+    size: int = 0  # of the body as it is kept, in bytes
     status: int | None = None
     frames: int = 0
     first_byte_ms: float | None = None
@@ -114,6 +117,8 @@ class Log:
         self._lock = threading.Lock()
         self._exchanges: deque[Exchange] = deque(maxlen=KEPT_EXCHANGES)
         self._numbers = 0
+        self._kept_bytes = 0
+        self._weighed: deque[Exchange] = deque(maxlen=KEPT_EXCHANGES)  # whose bodies are kept, oldest first
         self._attempts: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.ledger = Ledger()
@@ -124,6 +129,24 @@ class Log:
             exchange.number = self._numbers
             self._exchanges.append(exchange)
             self.counts[f"{exchange.vendor}.requests"] += 1
+
+    def keep(self, exchange: Exchange) -> None:
+        """Keep the body that came, and drop the oldest ones that there is no room for any more."""
+        body = kept(_decoded(exchange.raw))
+        size = len(exchange.raw) if len(exchange.raw) <= _KEPT_CHARS else _size(body)
+        with self._lock:
+            exchange.body, exchange.size = body, size
+            if len(self._weighed) == KEPT_EXCHANGES:
+                self._drop_oldest()
+            self._weighed.append(exchange)
+            self._kept_bytes += size
+            while self._kept_bytes > KEPT_BYTES:
+                self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        oldest = self._weighed.popleft()
+        self._kept_bytes -= oldest.size
+        oldest.body, oldest.size = f"<{oldest.size} bytes, no longer kept>", 0
 
     def exchanges(self, vendor: str | None = None, after: int = 0) -> list[Exchange]:
         """Oldest first; those of one vendor, and those after a number, when asked."""
@@ -140,6 +163,8 @@ class Log:
     def reset(self) -> None:
         with self._lock:
             self._exchanges.clear()
+            self._weighed.clear()
+            self._kept_bytes = 0
             self._attempts.clear()
             self.counts.clear()
             self.ledger.reset()
@@ -163,6 +188,18 @@ def kept(value: Any) -> Any:
     if isinstance(value, list):
         return [kept(each) for each in value]
     return value
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw) if raw else None
+    except orjson.JSONDecodeError:
+        return raw.decode("utf-8", "replace")
+
+
+def _size(body: Any) -> int:
+    """What it takes to write it, which is near what it takes to keep it."""
+    return len(orjson.dumps(body))
 
 
 def query_of(raw: bytes) -> dict[str, str]:

@@ -5,6 +5,7 @@ A task is closed once, by settling or by a refund; looking at it again changes n
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import Counter, deque
@@ -13,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 KEPT_TASKS = 2000
+_KEPT_CHARS = 4096
 # A client may shorten an interval by a tenth to spread its polls.
 _JITTER = 0.9
 
@@ -27,7 +29,8 @@ class Entry:
 
 @dataclass(slots=True)
 class Task:
-    """`polls_ms`: when it was asked for, after the submission. `gaps_ms`: between polls."""
+    """`polls_ms`: when it was asked for, after the submission. `gaps_ms`: between polls.
+    `prompt` is kept as its digest when it is long."""
 
     vendor: str
     id: str
@@ -78,7 +81,7 @@ class Ledger:
         self.downloads: Counter[str] = Counter()
 
     def reserve(self, vendor: str, task_id: str, prompt: str, amount: Decimal, unit: str) -> Task:
-        task = Task(vendor, task_id, prompt, unit, [Entry("reserve", amount)])
+        task = Task(vendor, task_id, _kept(prompt), unit, [Entry("reserve", amount)])
         with self._lock:
             self._tasks.append(task)
         return task
@@ -103,11 +106,12 @@ class Ledger:
 
     def tasks(self, vendor: str | None = None, prompt: str | None = None) -> list[Task]:
         """Oldest first; those of one vendor, and those of this exact prompt, when asked."""
+        wanted = None if prompt is None else _kept(prompt)
         with self._lock:
             return [
                 task
                 for task in self._tasks
-                if vendor in (None, task.vendor) and prompt in (None, task.prompt)
+                if vendor in (None, task.vendor) and wanted in (None, task.prompt)
             ]
 
     def shown(self, vendor: str | None = None) -> dict[str, Any]:
@@ -137,3 +141,11 @@ class Ledger:
         with self._lock:
             self._tasks.clear()
             self.downloads.clear()
+
+
+def _kept(prompt: str) -> str:
+    """A long prompt as its length and digest: whether it was this one can still be told."""
+    if len(prompt) <= _KEPT_CHARS:
+        return prompt
+    digest = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"<{len(prompt)} characters, sha256 {digest}>"

@@ -8,9 +8,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
-import orjson
-
-from proxy.simulators.exchange import Exchange, Log, Reply, json_reply, kept, query_of
+from proxy.simulators.exchange import Exchange, Log, Reply, json_reply, query_of
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -45,8 +43,10 @@ class Vendor:
         try:
             if not await _read(exchange, receive):
                 return
+            self.log.keep(exchange)
             await self._answer(exchange, scope, receive, send)
         finally:
+            exchange.raw = b""
             exchange.ended_ms = exchange.elapsed_ms()
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,6 +67,7 @@ class Vendor:
             for task in (work, watch):
                 task.cancel()
             await asyncio.gather(work, watch, return_exceptions=True)
+            del work, watch, task  # what a task raised holds this frame
 
     async def _work(self, exchange: Exchange, send: Send) -> None:
         try:
@@ -90,10 +91,6 @@ async def _read(exchange: Exchange, receive: Receive) -> bool:
         pieces.append(message.get("body", b""))
         more = message.get("more_body", False)
     exchange.raw = b"".join(pieces)
-    try:
-        exchange.body = kept(orjson.loads(exchange.raw)) if exchange.raw else None
-    except orjson.JSONDecodeError:
-        exchange.body = kept(exchange.raw.decode("utf-8", "replace"))
     return True
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import pybase64
 
 from proxy.codec import base64_text
+from proxy.codec.spill import forget
 from proxy.types import Slice
 
 if TYPE_CHECKING:
@@ -209,3 +210,4 @@ def _decoded(data: Slice) -> Iterator[bytes]:
     raw = base64_text.raw(data)
     for start in range(0, len(raw), _WINDOW):
         yield pybase64.b64decode(raw[start : start + _WINDOW], validate=True)
+        forget(raw)

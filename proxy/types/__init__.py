@@ -1,4 +1,4 @@
-"""The words the whole house is written in: requests, calls, events. Imports nothing of ours.
+"""The words the whole house is written in: requests, calls, events. They import nothing of ours but errors.
 
 A client's request is parsed into `ChatRequest`; a wire builds a `Call` from it; the upstream's
 payloads become events; the client's dialect renders events. All of it is plain values.
@@ -21,10 +21,12 @@ from proxy.types.events import (
     Usage,
 )
 from proxy.types.request import (
+    AnswerFormat,
     AudioOptions,
     BuiltinTool,
+    CallPart,
     ChatRequest,
-    FunctionCall,
+    Foreign,
     FunctionTool,
     ImageOptions,
     ImageRequest,
@@ -32,12 +34,16 @@ from proxy.types.request import (
     MediaPart,
     Message,
     Part,
-    ResponseFormat,
+    ResultPart,
     Role,
     TextPart,
     Thinking,
+    ThoughtPart,
     ToolChoice,
+    foreign_paths,
     iter_media,
+    left_out,
+    sign,
 )
 from proxy.types.values import (
     Joined,
@@ -54,10 +60,12 @@ from proxy.types.wire import (
 )
 
 __all__ = [
+    "AnswerFormat",
     "Audio",
     "AudioOptions",
     "BuiltinTool",
     "Call",
+    "CallPart",
     "Carrier",
     "ChatRequest",
     "Citation",
@@ -65,8 +73,8 @@ __all__ = [
     "Extra",
     "Finish",
     "FinishReason",
+    "Foreign",
     "FormFile",
-    "FunctionCall",
     "FunctionTool",
     "Image",
     "ImageOptions",
@@ -81,7 +89,7 @@ __all__ = [
     "Reader",
     "Reasoning",
     "Refusal",
-    "ResponseFormat",
+    "ResultPart",
     "Role",
     "Slice",
     "Started",
@@ -89,9 +97,13 @@ __all__ = [
     "Text",
     "TextPart",
     "Thinking",
+    "ThoughtPart",
     "ToolCall",
     "ToolChoice",
     "Usage",
     "Wire",
+    "foreign_paths",
     "iter_media",
+    "left_out",
+    "sign",
 ]

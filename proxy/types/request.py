@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import MISSING, field, fields, replace
 from typing import Any, Literal
 
 from proxy.types.values import Json, Slice, dataclass
 
-Role = Literal["system", "developer", "user", "assistant", "tool"]
+Role = Literal["system", "developer", "user", "assistant"]
 MediaKind = Literal["image", "audio", "video", "file"]
 
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
+    """`refusal`: the assistant said it instead of an answer."""
+
     text: str
     signature: str | None = None
+    refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,17 @@ class MediaPart:
     where: str = ""
 
 
-Part = TextPart | MediaPart
+@dataclass(frozen=True, slots=True)
+class ThoughtPart:
+    """What the assistant thought aloud, as far as it was shown."""
+
+    text: str
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionCall:
-    """A call the assistant made earlier. `arguments` is the JSON object, parsed.
-
-    `signature` is the thought signature that the client's history carried, in whichever place.
-    """
+class CallPart:
+    """A call the assistant made. `arguments` is the JSON object, parsed; a legacy call has the id ""."""
 
     id: str
     name: str
@@ -55,10 +60,24 @@ class FunctionCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One turn. `index` is its position in the client's list, for errors.
+class ResultPart:
+    """What a call returned: `call_id` names the call, or only `name` its function."""
 
-    A `tool` message has `tool_call_id` (or only `name`, from the legacy role `function`).
+    call_id: str | None
+    name: str | None
+    parts: tuple[TextPart | MediaPart, ...]
+    failed: bool = False
+
+
+Part = TextPart | MediaPart | ThoughtPart | CallPart | ResultPart
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn: its parts in the order they happened. `index` is its position in the client's list.
+
+    Thoughts and calls are an assistant's, results a user's. A `signature` is the thought signature that the
+    client's history carried, in whichever place, on the part it belongs to (see `sign`).
     `extra` is the client's `extra_content.google` (or `.vertex`) object, as it was sent out earlier.
     """
 
@@ -66,11 +85,6 @@ class Message:
     parts: tuple[Part, ...] = ()
     index: int = 0
     name: str | None = None
-    calls: tuple[FunctionCall, ...] = ()
-    tool_call_id: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    signature: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -102,7 +116,9 @@ class ToolChoice:
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseFormat:
+class AnswerFormat:
+    """The form that the answer shall have."""
+
     kind: Literal["text", "json_object", "json_schema"]
     schema: Json | None = None
     name: str | None = None
@@ -136,19 +152,32 @@ class AudioOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """What a client sent that has no attribute of ours, as it wrote it. Only a wire that speaks the same
+    `dialect` carries it; the others name it. `silent` are fields whose values ask for nothing (an empty
+    list, what the dialect documents as its default): nobody misses them.
+    """
+
+    dialect: str
+    fields: Mapping[str, Any]
+    silent: frozenset[str] = frozenset()
+
+    def paths(self) -> list[str]:
+        """The fields that ask for something, as attribute paths of a request."""
+        return [f"foreign.{name}" for name in self.fields if name not in self.silent]
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A chat completion request, parsed and checked. None means: the client did not say.
 
-    `native` is the escape hatch (`extra_body.google`, `google`), keys as the client wrote them.
-    `documented` holds OpenAI's documented fields without an attribute here (logit_bias, user ...), `unknown`
-    what OpenAI does not document; wires carry them or name them as dropped. `dropped` names documented
-    fields inside messages that have no place here (`messages[].audio`): no wire can carry them.
+    `native` is the escape hatch (`extra_body.google`, `google`), keys as the client wrote them. `user` is
+    the client's own id of who asks.
     """
 
     model: str
     messages: tuple[Message, ...]
     stream: bool = False
-    include_usage: bool = False
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -160,11 +189,10 @@ class ChatRequest:
     frequency_penalty: float | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    response_format: ResponseFormat | None = None
+    answer_format: AnswerFormat | None = None
     tools: tuple[FunctionTool | BuiltinTool, ...] = ()
     tool_choice: ToolChoice | None = None
-    parallel_tool_calls: bool | None = None
-    legacy_functions: bool = False
+    parallel_calls: bool | None = None
     thinking: Thinking | None = None
     modalities: tuple[str, ...] | None = None
     audio: AudioOptions | None = None
@@ -174,11 +202,9 @@ class ChatRequest:
     service_tier: str | None = None
     store: bool | None = None
     metadata: Mapping[str, Any] | None = None
-    image_output: str | None = None
+    user: str | None = None
     native: Mapping[str, Any] = field(default_factory=dict)
-    documented: Mapping[str, Any] = field(default_factory=dict)
-    unknown: Mapping[str, Any] = field(default_factory=dict)
-    dropped: tuple[str, ...] = ()
+    foreign: Foreign | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +212,7 @@ class ImageRequest:
     """A picture request, parsed and checked: generation, edit or variation. None: the client did not say.
 
     `references` are the pictures to work on, `mask` what to change in the first of them. `user` is the
-    client's `safety_identifier`, else its `user`. `documented`, `unknown`, `dropped`: as in `ChatRequest`.
+    client's own id of who asks.
     """
 
     model: str
@@ -202,20 +228,61 @@ class ImageRequest:
     output_compression: int | None = None
     moderation: str | None = None
     style: str | None = None
-    response_format: str | None = None
     stream: bool = False
     partial_images: int | None = None
     user: str | None = None
-    run_in_background: bool = False
-    callback_url: str | None = None
-    documented: Mapping[str, Any] = field(default_factory=dict)
-    unknown: Mapping[str, Any] = field(default_factory=dict)
-    dropped: tuple[str, ...] = ()
+    foreign: Foreign | None = None
+
+
+def foreign_paths(request: ChatRequest | ImageRequest) -> list[str]:
+    """What a wire of another dialect names as not carried."""
+    return request.foreign.paths() if request.foreign is not None else []
+
+
+def sign(parts: tuple[Part, ...], signature: str) -> tuple[Part, ...]:
+    """Put the signature of a whole answer on its part: the first call if no call is signed, without calls the
+    last text or medium, or an empty text where there is none. A part that has its own keeps it.
+    """
+    last = first_call = -1
+    for place, part in enumerate(parts):
+        if isinstance(part, CallPart):
+            if part.signature:
+                return parts
+            first_call = place if first_call < 0 else first_call
+        elif isinstance(part, MediaPart) or (isinstance(part, TextPart) and (part.text or last < 0)):
+            last = place
+    place = last if first_call < 0 else first_call
+    if place < 0:
+        return (*parts, TextPart("", signature))
+    bearer = parts[place]
+    assert isinstance(bearer, TextPart | MediaPart | CallPart)
+    if bearer.signature:
+        return parts
+    return (*parts[:place], replace(bearer, signature=signature), *parts[place + 1 :])
 
 
 def iter_media(request: ChatRequest) -> Iterator[MediaPart]:
-    """All media parts of a request, in order."""
+    """All media parts of a request, in order, those inside results too."""
     for message in request.messages:
         for part in message.parts:
             if isinstance(part, MediaPart):
                 yield part
+            elif isinstance(part, ResultPart):
+                yield from (one for one in part.parts if isinstance(one, MediaPart))
+
+
+def left_out(request: ChatRequest | ImageRequest, carried: frozenset[str]) -> tuple[str, ...]:
+    """The attributes that ask for something and are not among those that are carried, as paths."""
+    names: list[str] = []
+    for each in fields(request):
+        value = getattr(request, each.name)
+        if each.name in carried or value in _ASKS_NOTHING or value == each.default:
+            continue
+        if isinstance(value, Foreign):
+            names += value.paths()
+        elif each.default_factory is MISSING or value != each.default_factory():
+            names.append(each.name)
+    return tuple(names)
+
+
+_ASKS_NOTHING: tuple[Any, ...] = (None, "", "auto", (), [], {})

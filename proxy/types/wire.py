@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Protocol
 
+from proxy.errors import RequestError, UpstreamError
 from proxy.types.events import Event
 from proxy.types.request import ChatRequest
 from proxy.types.values import Json, Slice, dataclass
@@ -55,7 +56,8 @@ class Call:
     """An upstream request without host or key. `body` may hold `Slice` leaves.
 
     `path` starts with `/` and follows the provider's base URL; `stream` says how the upstream will
-    answer, whatever the client asked. `dropped` names the client's fields that are not carried;
+    answer, whatever the client asked. `dropped` names the attributes that are not carried; `size` tells how
+    a picture's size was understood, empty where none was asked for;
     `context` is the wire's own note to its reader (renamed functions and the like).
     With `files` the call is multipart/form-data and `body` holds its text fields. `url` is an address the
     vendor gave, checked by the wire, to be called with the key instead of base URL and path; no redirects.
@@ -68,6 +70,7 @@ class Call:
     stream: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    size: str = ""
     context: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[FormFile, ...] = ()
     url: str | None = None
@@ -97,11 +100,19 @@ class Wire(Protocol):
 
     def reader(self, request: ChatRequest, target: Target, call: Call) -> Reader: ...
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> Exception:
-        """The `errors.UpstreamError` that an HTTP status >= 400 stands for. Any body, also HTML."""
+    def unable(self, request: ChatRequest, target: Target) -> RequestError | None:
+        """Why this target cannot serve the request, as far as that can be told before it is built."""
         ...
 
-    def repair(self, error: Exception) -> str | None:
+    def by_piece(self, request: ChatRequest, target: Target) -> bool:
+        """Whether what the request makes is sold by the piece: pictures. A chat is sold by the token."""
+        ...
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> UpstreamError:
+        """What an HTTP status >= 400 stands for. Any body, also HTML."""
+        ...
+
+    def repair(self, error: UpstreamError) -> str | None:
         """Name a change to the request that may cure the refusal, None if there is none."""
         ...
 

@@ -3,7 +3,7 @@
 from proxy.upstream.authorizer import Authorizer, Static
 from proxy.upstream.client import Account, Upstream
 from proxy.upstream.deadlines import Deadlines
-from proxy.upstream.fetch import RESULT_RULES, Fetched, Fetcher, FetchRules
+from proxy.upstream.fetch import RESULT_RULES, Fetched, Fetcher, FetchRules, UnreachableError
 
 __all__ = [
     "RESULT_RULES",
@@ -14,5 +14,6 @@ __all__ = [
     "Fetched",
     "Fetcher",
     "Static",
+    "UnreachableError",
     "Upstream",
 ]

@@ -25,13 +25,15 @@ MAX_CONNECTIONS = 1000
 class Account:
     """Whose account at which vendor: where calls go, and what opens the door there.
 
-    `private`: the vendor is in a private network; without it only public addresses are called.
+    `private`: the vendor is in a private network; without it only public addresses are called. `identity` is
+    the same for the same key in every configuration, and tells nothing of it.
     """
 
     provider: str
     base_url: str
     auth: Authorizer = field(default=Static(), repr=False)
     private: bool = False
+    identity: str = ""
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -62,7 +64,8 @@ class Upstream:
 
         Follows no redirect, sends nothing again (but after a 401 to a token that may have ended), and sends
         nothing of the client's but the call. Raises `UpstreamError`: class connect when it is certain that
-        nothing was sent, else with `bought` set when the vendor may have got the whole call.
+        nothing was sent, else with `bought` set when the vendor may have got the whole call; `RequestError`
+        when the call cannot be written.
         """
         sender = self._sender or self.open()
         if (renewal := account.auth.renewal) is None:

@@ -16,11 +16,12 @@ from proxy.codec import base64_text
 from proxy.errors import RequestError
 from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.types import Slice
+from proxy.upstream.fetch import Fetched, UnreachableError
 from proxy.upstream.guard import PrivateAddressError
-from proxy.upstream.transport import FAULTS, drop_frames
+from proxy.upstream.transport import FAULTS, drop_frames, os_error
 
 if TYPE_CHECKING:
-    from proxy.upstream.fetch import Fetched, FetchRules
+    from proxy.upstream.fetch import FetchRules
 
 _MAX_URL = 2048
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -59,8 +60,6 @@ class Downloader:
 
     async def download(self, url: str, *, private: bool, limit: int, left: list[int] | None) -> Fetched:
         """Download one file. `left` is what may still come for the whole request, and is counted down."""
-        from proxy.upstream.fetch import Fetched
-
         place = self._checked(_parse(url), private)
         try:
             async with asyncio.timeout(self._rules.total_s):
@@ -69,9 +68,13 @@ class Downloader:
                     data = await _body(response, str(place.host), limit, left)
                 finally:
                     response.close()
-        except (*FAULTS, _RefusedError) as fault:
+        except _RefusedError as fault:
             drop_frames(fault)
             raise _unreachable(str(place.host)) from fault
+        except FAULTS as fault:
+            drop_frames(fault)
+            kind = RequestError if isinstance(os_error(fault), PrivateAddressError) else UnreachableError
+            raise _unreachable(str(place.host), kind) from fault
         mime = sniff(data.head(HEAD_BYTES))
         if mime is None:
             raise _not_media(str(place.host))
@@ -86,7 +89,8 @@ class Downloader:
                 return response
             response.close()
             if response.status not in _REDIRECTS or location is None:
-                raise RequestError(
+                kind = UnreachableError if _may_pass(response.status) else RequestError
+                raise kind(
                     f"The file at {first.host!r} could not be downloaded: status {response.status}.",
                     code="invalid_image_url",
                 )
@@ -233,8 +237,13 @@ def _malformed(schemes: str) -> RequestError:
     return RequestError(f"The address must be a valid {schemes} address.", code="invalid_image_url")
 
 
-def _unreachable(host: str) -> RequestError:
-    return RequestError(f"The file at {host!r} could not be downloaded.", code="invalid_image_url")
+def _may_pass(status: int) -> bool:
+    """A file that is not there yet, and a server that is busy, may be there in a moment."""
+    return status >= 500 or status in (404, 408, 425, 429)
+
+
+def _unreachable(host: str, kind: type[RequestError] = RequestError) -> RequestError:
+    return kind(f"The file at {host!r} could not be downloaded.", code="invalid_image_url")
 
 
 def _not_media(host: str) -> RequestError:

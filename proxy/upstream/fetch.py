@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 20 << 20
 
 
+class UnreachableError(RequestError):
+    """The file could not be had for a reason that may pass: the line, or a server that stumbles."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """`mime` is what the first bytes say, never what the server said."""

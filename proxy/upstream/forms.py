@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from proxy.codec import jsonio
 from proxy.types import Call, Slice
 
 Piece = bytes | Slice  # the last: the bytes that its base64 stands for
@@ -21,7 +20,9 @@ class Form:
 
 
 def encode(call: Call) -> Form:
-    """The body's fields as text, a list as repeated fields, what nests as JSON; then the files."""
+    """The body's fields as text, a list as repeated fields, what nests as JSON; then the files.
+
+    Raises `JSONEncodeError`."""
     boundary = secrets.token_hex(16)
     line = f"--{boundary}\r\n".encode()
     pieces: list[Piece] = []
@@ -37,7 +38,7 @@ def encode(call: Call) -> Form:
 
 def _head(named: str, mime: str = "") -> bytes:
     kind = f"content-type: {mime}\r\n" if mime else ""
-    return f"content-disposition: form-data; {named}\r\n{kind}\r\n".encode()
+    return jsonio.whole_characters(f"content-disposition: form-data; {named}\r\n{kind}\r\n").encode()
 
 
 def _quoted(name: str) -> str:
@@ -50,6 +51,6 @@ def _texts(value: Any) -> Iterator[bytes]:
         for item in value:
             yield from _texts(item)
     elif isinstance(value, str | Slice):
-        yield str(value).encode()
+        yield jsonio.whole_characters(str(value)).encode()
     elif value is not None:
-        yield orjson.dumps(value)
+        yield b"".join(jsonio.dumps(value))

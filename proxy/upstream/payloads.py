@@ -10,7 +10,7 @@ from proxy.codec import jsonio
 from proxy.codec.spill import SPILL_OVER
 from proxy.codec.spool import JsonSpool
 from proxy.types import Json
-from proxy.upstream.sse import PayloadError, SSEDecoder, invalid, objects, truncated
+from proxy.upstream.sse import BOM, PayloadError, SSEDecoder, invalid, objects, truncated
 
 
 class Decoder(Protocol):
@@ -30,7 +30,7 @@ def decoder_for(content_type: str, head: bytes) -> Decoder:
     Gemini without `alt=sse` streams one JSON array. Relays label events as JSON, JSON as events and either as
     text; the line decoder reads all of these, and is used for whatever is not surely one JSON body.
     """
-    first = head.lstrip()[:1]
+    first = head.removeprefix(BOM).lstrip()[:1]
     is_events = "event-stream" in content_type
     if first == b"[" and not is_events:
         return ArrayDecoder()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from urllib.parse import unquote, urlencode
 
 from aiohttp import ClientResponse, ClientTimeout
@@ -18,7 +18,7 @@ from proxy.upstream import forms
 from proxy.upstream.client import Account
 from proxy.upstream.deadlines import Deadlines, Watch, nothing
 from proxy.upstream.reply import Reply
-from proxy.upstream.transport import Body, Progress, open_session, upstream_errors
+from proxy.upstream.transport import Body, Piece, Progress, open_session, upstream_errors
 
 _TOKEN_S = 10.0
 _FORM = "application/x-www-form-urlencoded"
@@ -42,9 +42,8 @@ class Sender:
         if call.method in ("GET", "HEAD"):
             return await self._ask(call, account, deadlines)
         progress = Progress(account.provider, sells=True)
-        form = forms.encode(call) if call.files else None
-        body = Body(jsonio.dumps(call.body) if form is None else form.pieces, progress)
-        kind = None if form is None else form.content_type
+        pieces, kind = _written(call)
+        body = Body(pieces, progress)
         loop = asyncio.get_running_loop()
         watch = Watch(deadlines, loop, loop.time(), body.expire)
         with upstream_errors(progress):
@@ -129,6 +128,21 @@ class Sender:
             allow_redirects=False,
             timeout=_timeout(min(deadlines.connect_s, deadlines.first_byte_s, deadlines.total_s)),
         )
+
+
+def _written(call: Call) -> tuple[Sequence[Piece], str | None]:
+    """The body, and the content type of a form. Raises `RequestError` for what JSON has no form for."""
+    try:
+        if not call.files:
+            return jsonio.dumps(call.body), None
+        form = forms.encode(call)
+    except jsonio.JSONEncodeError as error:
+        raise RequestError(
+            f"The request cannot be sent to the vendor: {error}.",
+            param=error.where or None,
+            code="invalid_value",
+        ) from None
+    return form.pieces, form.content_type
 
 
 @functools.lru_cache(4096)

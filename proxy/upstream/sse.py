@@ -16,7 +16,7 @@ from proxy.codec.spill import SPILL_OVER
 from proxy.codec.spool import JsonSpool
 from proxy.types import Json
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _OTHER_FIELDS = (b"event", b"id", b"retry")
 
 
@@ -200,9 +200,9 @@ class SSEDecoder:
     def _finish_line(self, out: list[Json]) -> None:
         """Join the line that several reads brought, without copying a picture twice."""
         pieces, self._line = self._line, []
-        if len(pieces[0]) < 8 or (self._at_start and pieces[0].startswith(_BOM)):
+        if len(pieces[0]) < 8 or (self._at_start and pieces[0].startswith(BOM)):
             line = b"".join(pieces)
-            pieces = [line.removeprefix(_BOM) if self._at_start else line]
+            pieces = [line.removeprefix(BOM) if self._at_start else line]
         self._at_start = False
         if pieces[0].startswith(b"data:"):
             pieces[0] = pieces[0][5:]

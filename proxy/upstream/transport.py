@@ -251,7 +251,7 @@ def explain(fault: Exception, progress: Progress) -> UpstreamError:
         message = _TOO_SLOW[progress.expired]
         return UpstreamError(ErrorClass.TIMEOUT, f"{name!r} {message}", provider=name, bought=bought)
     if isinstance(fault, _BEFORE_SENDING) or not progress.started:
-        reason = _PRIVATE if isinstance(_os_error(fault), PrivateAddressError) else "could not be reached"
+        reason = _PRIVATE if isinstance(os_error(fault), PrivateAddressError) else "could not be reached"
         return UpstreamError(ErrorClass.CONNECT, f"{name!r} {reason}", provider=name)
     if progress.answered:
         return _internal(progress, f"{name!r} broke off its answer", "upstream_stream_truncated")
@@ -278,7 +278,7 @@ def _internal(progress: Progress, message: str, code: str) -> UpstreamError:
     )
 
 
-def _os_error(fault: Exception) -> OSError | None:
+def os_error(fault: Exception) -> OSError | None:
     return fault.os_error if isinstance(fault, aiohttp.ClientConnectorError) else None
 
 

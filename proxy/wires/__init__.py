@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxy.types import Wire
 
 if TYPE_CHECKING:
     from proxy.wires.declared import DeclaredWire, Profile
+
+
+class Spoken(NamedTuple):
+    """What is spoken at a target: a wire that chats, or one that takes jobs."""
+
+    chat: Wire | None = None
+    jobs: DeclaredWire | None = None
 
 
 @cache
@@ -32,11 +39,11 @@ def profile(name: str, lookup: Callable[[str], dict[str, Any] | None]) -> Profil
     return load_profile(name, lookup(name) or {}, lookup)
 
 
-def surface_wire(found: Profile, surface: str | None, base_url: str) -> Wire | DeclaredWire:
+def surface_wire(found: Profile, surface: str | None, base_url: str) -> Spoken:
     """The wire of one surface (the only one, if `surface` is None). Raises `KeyError` for an unknown one."""
     from proxy.wires.declared import ChatDelegate, ChatSurface, DeclaredWire
 
     chosen = found.surface(surface)
     if isinstance(chosen, ChatSurface):
-        return ChatDelegate(chat_wire(chosen.speaks), chosen)
-    return DeclaredWire(chosen, base_url)
+        return Spoken(ChatDelegate(chat_wire(chosen.speaks), chosen))
+    return Spoken(jobs=DeclaredWire(chosen, base_url))

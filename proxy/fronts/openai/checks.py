@@ -10,6 +10,10 @@ from proxy.types import Json, Slice
 
 Check = Callable[[Any, str], Any]
 
+# What every JSON library on the way can write; some end at 64 bits, some at a depth of 254.
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
+DEPTH_MAX = 200
+
 _KINDS: dict[type, str] = {
     bool: "a boolean",
     int: "an integer",
@@ -48,6 +52,14 @@ def missing(path: str) -> RequestError:
     return RequestError(
         f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter"
     )
+
+
+def model_of(body: Any) -> str:
+    """The name of the model that a body asks for."""
+    if not isinstance(body, dict):
+        raise RequestError("The request body must be a JSON object, not a form.", code="invalid_type")
+    name = body.get("model")
+    return required_string(name.strip() if isinstance(name, str) else name, "model")
 
 
 def string(value: Any, path: str) -> str:
@@ -94,7 +106,30 @@ def objects(value: Any, path: str) -> list[Json]:
     return [mapping(item, f"{path}[{index}]") for index, item in enumerate(array(value, path))]
 
 
-def integer(low: int | None = None, high: int | None = None) -> Check:
+def carried(value: Any, path: str) -> Any:
+    """A value that goes on as it is, if it can be written again: neither too deep nor beyond 64 bits."""
+    if type(value) is int:
+        _within(value, path, INTEGER_MIN, INTEGER_MAX, "integer")
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEPTH_MAX):
+        if not level:
+            return value
+        inner: list[Any] = []
+        for holder in level:
+            for item in holder.values() if isinstance(holder, dict) else holder:
+                if isinstance(item, dict | list):
+                    inner.append(item)
+                elif type(item) is int:
+                    _within(item, path, INTEGER_MIN, INTEGER_MAX, "integer")
+        level = inner
+    if level:
+        raise invalid(path, f"nested deeper than {DEPTH_MAX} levels.", "nested_too_deep")
+    return value
+
+
+def integer(low: int = INTEGER_MIN, high: int = INTEGER_MAX) -> Check:
+    """A whole number that every JSON library on the way can write."""
+
     def check(value: Any, path: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             # JSON has one kind of number; some clients write 64.0.

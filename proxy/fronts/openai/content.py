@@ -7,10 +7,10 @@ from typing import Any
 
 from proxy.errors import RequestError
 from proxy.fronts.openai import checks, data_url, signed
-from proxy.types import Json, MediaKind, MediaPart, Part, Slice, TextPart
+from proxy.fronts.openai.members import Notes
+from proxy.types import Json, MediaKind, MediaPart, Slice, TextPart
 
-# `Notes` collects documented fields that have no place in our types.
-Notes = set[str]
+Content = TextPart | MediaPart
 
 _DETAILS = ("auto", "low", "medium", "high", "original", "ultra_high")
 
@@ -43,7 +43,7 @@ _FILE_MIMES: dict[str, str] = {
 _SCHEMES = ("http", "https", "gs")
 
 
-def part(value: Any, path: str, notes: Notes) -> Part:
+def part(value: Any, path: str, notes: Notes) -> Content:
     """Read one element of a `content` array."""
     if isinstance(value, str | Slice):
         return TextPart(str(value))
@@ -58,8 +58,10 @@ def part(value: Any, path: str, notes: Notes) -> Part:
     read = _PARTS.get(sort) if isinstance(sort, str) else None
     if read is None:
         raise checks.invalid_value(f"{path}.type", sort, DOCUMENTED_PARTS)
-    if item.get("prompt_cache_breakpoint") is not None:
-        notes.add("messages[].content[].prompt_cache_breakpoint")
+    if not item.keys() <= (known := _MEMBERS[sort]):
+        notes.unread(item, known, path)
+    if len(item) > 1 and isinstance(holder := item.get(sort), dict):
+        notes.unread(holder, _HOLDER_MEMBERS, f"{path}.{sort}")
     return read(item, path)
 
 
@@ -99,7 +101,7 @@ def _text(item: Json, path: str) -> TextPart:
 
 
 def _refusal(item: Json, path: str) -> TextPart:
-    return TextPart(checks.string(item.get("refusal"), f"{path}.refusal"))
+    return TextPart(checks.string(item.get("refusal"), f"{path}.refusal"), refusal=True)
 
 
 def _image(item: Json, path: str) -> MediaPart:
@@ -245,7 +247,7 @@ def _bad_address(where: str) -> RequestError:
 
 DOCUMENTED_PARTS = ("text", "image_url", "input_audio", "file", "video_url", "refusal")
 
-_PARTS: dict[str, Callable[[Json, str], Part]] = {
+_PARTS: dict[str, Callable[[Json, str], Content]] = {
     "text": _text,
     "image_url": _image,
     "input_audio": _audio,
@@ -259,3 +261,28 @@ _PARTS: dict[str, Callable[[Json, str], Part]] = {
     "input_file": _file,
     "input_video": _video,
 }
+
+_SETTINGS = frozenset(_VIDEO_SETTINGS)
+_FILE_MEMBERS = frozenset({"file_data", "file_id", "file_url", "filename", "format", "mime_type"})
+
+# What each sort of part is read for, beside its type and its signature.
+_READ: dict[str, frozenset[str]] = {
+    "text": frozenset({"text"}),
+    "refusal": frozenset({"refusal"}),
+    "input_text": frozenset({"text"}),
+    "output_text": frozenset({"text", "annotations", "logprobs"}),
+    "image_url": frozenset({"image_url", "detail", "file_id", "index"}),
+    "input_image": frozenset({"image_url", "detail", "file_id", "index"}),
+    "image": frozenset(
+        {"image_url", "detail", "file_id", "source", "url", "base64", "data", "mime_type", "media_type"}
+        | {"source_type"}
+    ),
+    "input_audio": frozenset({"input_audio"}),
+    "file": _FILE_MEMBERS | {"file"},
+    "input_file": _FILE_MEMBERS | {"file"},
+    "video_url": _SETTINGS | {"video_url"},
+    "input_video": _SETTINGS | {"video_url"},
+}
+_MEMBERS = {sort: read | signed.MEMBERS | {"type"} for sort, read in _READ.items()}
+# The object that holds a medium, whichever it is: address or data, and what is said of it.
+_HOLDER_MEMBERS = _SETTINGS | _FILE_MEMBERS | {"url", "detail", "data"}

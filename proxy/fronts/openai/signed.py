@@ -10,9 +10,15 @@ from typing import Any
 
 from proxy.types import Json, Slice
 
+# OpenRouter says whose encrypted reasoning it is; others that use its field say nothing.
+_FORMATS = (None, "google-gemini-v1")
+
 MARK = "__thought__"  # LiteLLM appends the signature to the call id, behind this word
 
 _VENDORS = ("google", "vertex")
+
+# Where a signature may stand on a message, a part, a call or its function.
+MEMBERS = frozenset({"extra_content", "thought_signature", "thoughtSignature", "provider_specific_fields"})
 
 
 def split_id(call_id: str) -> tuple[str, str | None]:
@@ -66,8 +72,7 @@ def of_reasoning_details(message: Json) -> dict[str, str]:
     return {
         detail["id"]: signature
         for detail in details
-        if isinstance(detail, dict)
-        and detail.get("type") == "reasoning.encrypted"
+        if _is_encrypted(detail)
         and isinstance(detail.get("id"), str)
         and (signature := _text(detail.get("data")))
     }
@@ -85,13 +90,17 @@ def _elsewhere(message: Json) -> Iterator[str]:
             yield found
     details = message.get("reasoning_details")
     for detail in details if isinstance(details, list) else ():
-        if (
-            isinstance(detail, dict)
-            and detail.get("type") == "reasoning.encrypted"
-            and not detail.get("id")
-            and (found := _text(detail.get("data")))
-        ):
+        if _is_encrypted(detail) and not detail.get("id") and (found := _text(detail.get("data"))):
             yield found
+
+
+def _is_encrypted(detail: Any) -> bool:
+    """Whether it can be a Gemini signature: those of other vendors are refused there as corrupted."""
+    return (
+        isinstance(detail, dict)
+        and detail.get("type") == "reasoning.encrypted"
+        and detail.get("format") in _FORMATS
+    )
 
 
 def _text(value: Any) -> str | None:

@@ -1,9 +1,9 @@
 """Vendors as data: profiles in YAML, checked, compiled and interpreted by one wire; see docs/vendors.md."""
 
+from proxy.checking.mistakes import Mistake
 from proxy.wires.declared.chat import ChatDelegate
 from proxy.wires.declared.check import check_profile
 from proxy.wires.declared.outcome import Billing, Done, Outcome, Pending, Ready
-from proxy.wires.declared.problems import Problem
 from proxy.wires.declared.profile import (
     ChatSurface,
     Profile,
@@ -22,10 +22,10 @@ __all__ = [
     "ChatSurface",
     "DeclaredWire",
     "Done",
+    "Mistake",
     "Outcome",
     "Pending",
     "PollPlan",
-    "Problem",
     "Profile",
     "ProfileError",
     "Ready",

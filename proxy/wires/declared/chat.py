@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from proxy.errors import UpstreamError
+from proxy.errors import RequestError, UpstreamError
 from proxy.types import Call, ChatRequest, Event, Json, Reader, Target, Usage, Wire
 from proxy.wires import refusals
 from proxy.wires.declared import failures
@@ -49,7 +49,7 @@ class ChatDelegate:
             return reader
         return _Unwrapping(reader, surface, variant, target.provider)
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> Exception:
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> UpstreamError:
         """By the profile's rules; what they do not know is for the wire that knows the dialect."""
         errors = self._surface.variant(target.model).errors
         complaint = failures.of_reply(errors, status, headers, refusals.payload_of(body))
@@ -58,7 +58,14 @@ class ChatDelegate:
             return self._inner.error(status, headers, body, target)
         return failures.failure(found, complaint, target.provider)
 
-    def repair(self, error: Exception) -> str | None:
+    def unable(self, request: ChatRequest, target: Target) -> RequestError | None:
+        return self._inner.unable(request, target)
+
+    def by_piece(self, request: ChatRequest, target: Target) -> bool:
+        added = self._surface.variant(target.model).extra.get("modalities") or ()
+        return "image" in added or self._inner.by_piece(request, target)
+
+    def repair(self, error: UpstreamError) -> str | None:
         return self._inner.repair(error)
 
     def calls_needed(self, request: ChatRequest, target: Target) -> int:

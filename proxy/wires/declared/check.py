@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy.checking.mistakes import Mistake
 from proxy.wires.declared import problems as read
 from proxy.wires.declared import sections
-from proxy.wires.declared.problems import Mapped, Problem, Problems, Where, shown
+from proxy.wires.declared.problems import Mapped, Problems, Where, shown
 from proxy.wires.declared.profile import Lookup, Surface, effective, read_options
 from proxy.wires.declared.sections import KEYS
 from proxy.wires.declared.variants import Data, compile_chat, compile_surface, read_section
 
 
-def check_profile(name: str, data: Any, lookup: Lookup = lambda name: None) -> list[Problem]:
+def check_profile(name: str, data: Any, lookup: Lookup = lambda name: None) -> list[Mistake]:
     """Everything that is wrong with the profile `name`, as its file has it; inherited parts excepted."""
     problems = Problems()
     top = Mapped(data, (), KEYS["profile"], problems)

@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.errors import RequestError
 from proxy.pictures import media_types, sizes
-from proxy.types import FormFile, ImageRequest, MediaPart, Slice, Target
+from proxy.types import FormFile, ImageRequest, MediaPart, Slice, Target, foreign_paths
 from proxy.wires.declared.sections import Limits
 from proxy.wires.declared.template import ABSENT, Node
 from proxy.wires.declared.variants import Variant
@@ -24,7 +24,16 @@ def inputs_of(
     request: ImageRequest, target: Target, variant: Variant, options: Mapping[str, Any], size: sizes.Size
 ) -> dict[str, Any]:
     """The names of `template.INPUTS` with their values. Raises `RequestError` naming the field."""
-    _check(request, variant)
+    if (
+        refusal := broken_limit(request, variant)
+    ) is not None:  # a picture that was fetched since is seen only now
+        raise refusal
+    if request.n > variant.limits.n:
+        raise RequestError(
+            f"This model makes at most {variant.limits.n} pictures in one call.",
+            attribute="n",
+            code="invalid_value",
+        )
     forms = variant.limits.references
     values = {name: getattr(request, name) for name in _FIELDS}
     return {
@@ -57,62 +66,65 @@ def dropped(request: ImageRequest, variant: Variant, wish: sizes.Wish) -> tuple[
     if request.partial_images == 0 and "partial_images" in names:
         names.remove("partial_images")
     if variant.size is None:
-        names += sorted(set(wish.fields.values()) - {"quality"})
+        names += (f"image.{name}" for name in sorted(set(wish.fields.values()) - {"quality"}))
     is_size = variant.size is not None and wish.fields.get("tier") == "quality"
     if request.image.quality not in _SAYS_NOTHING and "quality" not in used and not is_size:
-        names.append("quality")
-    return (*request.dropped, *names, *request.documented, *request.unknown)
+        names.append("image.quality")
+    return (*names, *foreign_paths(request))
 
 
-def _check(request: ImageRequest, variant: Variant) -> None:
+def broken_limit(request: ImageRequest, variant: Variant) -> RequestError | None:
+    """What the model does not take of this request, None if it takes it all."""
     limits = variant.limits
     if limits.prompt_chars is not None and len(request.prompt) > limits.prompt_chars:
-        raise RequestError(
+        return RequestError(
             f"The prompt has {len(request.prompt)} characters; this model takes {limits.prompt_chars}.",
-            param="prompt",
+            attribute="prompt",
             code="string_above_max_length",
         )
-    if request.n > limits.n:
-        raise RequestError(
-            f"This model makes at most {limits.n} pictures in one call.", param="n", code="invalid_value"
-        )
     if request.mask is not None and not (variant.submit.used & {"mask"}):
-        raise RequestError("This model does not take a mask.", param="mask", code="mask_not_supported")
+        return RequestError("This model does not take a mask.", attribute="mask", code="mask_not_supported")
     if not request.references:
-        return
+        return None
     if not limits.references:
-        raise RequestError(
-            "This model does not take pictures as input.", param="image", code="unsupported_image_input"
+        return RequestError(
+            "This model does not take pictures as input.",
+            attribute="references",
+            code="unsupported_image_input",
         )
     if limits.max_references is not None and len(request.references) > limits.max_references:
-        raise RequestError(
+        return RequestError(
             f"This model takes at most {limits.max_references} pictures, not {len(request.references)}.",
-            param="image",
+            attribute="references",
             code="too_many_images",
         )
-    for at, part in enumerate(request.references):
-        _check_reference(part, limits, part.where or f"image[{at}]")
+    found = (_broken_by(part, limits, at) for at, part in enumerate(request.references))
+    return next((refusal for refusal in found if refusal is not None), None)
 
 
-def _check_reference(part: MediaPart, limits: Limits, where: str) -> None:
+def _broken_by(part: MediaPart, limits: Limits, at: int) -> RequestError | None:
     if part.data is None:
-        return
+        return None
+    where = part.where or f"references[{at}]"
     size_bytes = len(part.data) // 4 * 3
     if limits.max_reference_bytes is not None and size_bytes > limits.max_reference_bytes + 2:
-        raise RequestError(
+        return RequestError(
             f"The picture has about {size_bytes} bytes; this model takes {limits.max_reference_bytes}.",
-            param=where,
+            attribute=where,
             code="image_too_large",
         )
     mime = _mime(part)
     if not (media_types.sniff(part.data.head(media_types.HEAD_BYTES)) or "").startswith("image/"):
-        raise RequestError("This is not a picture, or not one we know.", param=where, code="invalid_image")
+        return RequestError(
+            "This is not a picture, or not one we know.", attribute=where, code="invalid_image"
+        )
     if limits.reference_types and mime not in limits.reference_types:
-        raise RequestError(
+        return RequestError(
             f"The picture is {mime}; this model takes {', '.join(limits.reference_types)}.",
-            param=where,
+            attribute=where,
             code="unsupported_image_type",
         )
+    return None
 
 
 def _mime(part: MediaPart) -> str:
@@ -138,7 +150,7 @@ def _reference(part: MediaPart, forms: tuple[str, ...], default_where: str) -> d
         "This model takes pictures only by public address, not as data."
         if forms == ("url",)
         else "This model cannot be given this picture by address.",
-        param=part.where or default_where,
+        attribute=part.where or default_where,
         code="unsupported_image_input",
     )
 

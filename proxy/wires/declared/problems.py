@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from proxy.checking import mistakes, units
+from proxy.checking.mistakes import Mistakes, did_you_mean
 from proxy.checking.names import is_header_name
 
-Where = tuple[str | int, ...]
+Where = mistakes.Path
 T = TypeVar("T")
 D = TypeVar("D")
 
 
-class Problem(NamedTuple):
-    """One line of `check`. `path` leads from the top of the profile to the value (or key) that is wrong."""
-
-    code: str
-    path: Where
-    message: str
-    hint: str = ""
-
-
-class Problems(list[Problem]):
-    def add(self, code: str, path: Where, message: str, hint: str = "") -> None:
-        self.append(Problem(code, path, message, hint))
+class Problems(Mistakes):
+    """The mistakes of a profile."""
 
     def unknown(self, code: str, path: Where, what: str, name: str, known: Iterable[str]) -> None:
         """Complain about a name that is none of `known`, and suggest the nearest."""
-        self.add(code, path, f"unknown {what} {name}", nearest(name, known))
+        self.add(code, path, f"unknown {what} {name}", did_you_mean(name, known) or "there are none")
 
     def unknown_key(self, path: Where, known: Iterable[str]) -> None:
         """Complain about the key that `path` ends with."""
         key = str(path[-1])
-        self.add("E101", path, f'unknown key "{key}" in {shown(path[:-1])}', nearest(key, known))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f'did you mean "{close[0]}"?' if close else f"there are {', '.join(names) or 'none'}"
+        message = f'unknown key "{key}" in {shown(path[:-1])}'
+        self.add("E101", path, message, did_you_mean(key, known) or "there are none")
 
 
 class Mapped:
@@ -74,16 +59,7 @@ class Mapped:
 
 
 def shown(where: Where) -> str:
-    """A path as a person writes it: `surfaces.image.models["nano-*"].size`."""
-    text = ""
-    for step in where:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif re.fullmatch(r"\w+", str(step)):
-            text += f".{step}" if text else str(step)
-        else:
-            text += f'["{step}"]'
-    return text or "the profile"
+    return mistakes.shown(where) or "the profile"
 
 
 # --- readers of single values ----------------------------------------------------------------------
@@ -152,17 +128,14 @@ def one_of(*words: str) -> Callable[[Any, Where, Problems], str]:
     return read
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
 def seconds(value: Any, where: Where, problems: Problems) -> float:
     """A duration with its unit: 500ms, 4s, 10m, 24h."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match:
-        return float(match[1]) * _SECONDS[match[2]]
-    problems.add("E143", where, f'{shown(where)} "{value}" has no unit', f"write {value}s")
-    return 1.0
+    try:
+        return units.read(units.duration, value)
+    except ValueError as exc:
+        hint = f"write {exc.number}s" if isinstance(exc, units.NoUnitError) else ""
+        problems.add("E143", where, f"{shown(where)} {exc}", hint)
+        return 1.0
 
 
 def _kind(value: Any) -> str:

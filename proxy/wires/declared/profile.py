@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from proxy.checking.mistakes import Mistake
 from proxy.types import Carrier
-from proxy.wires.declared.problems import Mapped, Problem, Problems, Where, shown
+from proxy.wires.declared.problems import Mapped, Problems, Where, shown
 from proxy.wires.declared.variants import ChatVariant, Data, Variant, compile_chat, compile_surface
 
 Lookup = Callable[[str], Data | None]
@@ -121,7 +122,7 @@ class Profile:
 class ProfileError(ValueError):
     """A profile that cannot be used; `check` says it with line and column."""
 
-    def __init__(self, name: str, problems: list[Problem]) -> None:
+    def __init__(self, name: str, problems: list[Mistake]) -> None:
         sentences = "; ".join(f"{shown(one.path)}: {one.code} {one.message}" for one in problems)
         super().__init__(f"profile {name}: {sentences}")
         self.problems = problems
@@ -186,7 +187,7 @@ def load_profile(name: str, data: Data, lookup: Lookup = lambda name: None) -> P
     options = read_options({} if whole.get("options") is None else whole["options"], ("options",), problems)
     surfaces = whole.get("surfaces") or {}
     if problems or not surfaces or not all(isinstance(body, Mapping) for body in surfaces.values()):
-        raise ProfileError(name, problems or [Problem("E106", (), 'the profile has no "surfaces"')])
+        raise ProfileError(name, problems or [Mistake("E106", (), 'the profile has no "surfaces"')])
     return Profile(
         name=name,
         base_url=whole.get("base_url"),

@@ -247,7 +247,7 @@ def _in_path(name: str, value: str) -> str:
     if name != "model":
         return quote(value, safe="")
     if any(segment in ("", ".", "..") for segment in value.split("/")):
-        raise RequestError(f"{value[:80]!r} is not a model name.", param="model", code="model_not_found")
+        raise RequestError(f"{value[:80]!r} is not a model name.", attribute="model", code="model_not_found")
     return quote(value, safe="/:@")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.errors import ErrorClass, UpstreamError
+from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call, ImageRequest, Json, Target
 from proxy.wires.declared import inputs as of_request
 from proxy.wires.declared.addresses import is_allowed
@@ -45,6 +45,11 @@ class DeclaredWire:
         whole, rest = divmod(n, most)
         return (most,) * whole + ((rest,) if rest else ())
 
+    def unable(self, request: ImageRequest, target: Target) -> RequestError | None:
+        """Which limit of the profile the request breaks, None if none. `n` is not looked at: see `shares`."""
+        variant = self._variant(target.model, bool(request.references))
+        return of_request.broken_limit(request, variant)
+
     def plan(self, task: Mapping[str, Any]) -> PollPlan | None:
         """When to poll; None for a vendor without tasks."""
         poll = self._variant_of(task).poll
@@ -76,7 +81,8 @@ class DeclaredWire:
             stream=is_stream is not ABSENT and bool(is_stream),
             headers={name: str(value) for name, value in headers if value is not ABSENT},
             dropped=of_request.dropped(request, variant, wish),
-            context={"phase": "submit", "task": task, "size": size.report(wish) if variant.size else ""},
+            size=size.report(wish) if variant.size else "",
+            context={"phase": "submit", "task": task},
             files=of_request.files_of(submit.files, values),
         )
 

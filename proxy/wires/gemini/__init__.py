@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from proxy.errors import UpstreamError
+from proxy.errors import RequestError, UpstreamError
 from proxy.types import Call, ChatRequest, Reader, Target
 from proxy.wires.gemini import request as _request
 from proxy.wires.gemini.error import read_error, repair
 from proxy.wires.gemini.media import IMAGES
+from proxy.wires.gemini.models import find
 from proxy.wires.gemini.reader import GeminiReader
 
 
@@ -32,6 +33,12 @@ class GeminiWire:
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> UpstreamError:
         return read_error(status, headers, body, target)
+
+    def unable(self, request: ChatRequest, target: Target) -> RequestError | None:
+        return None if request.audio is None else _request.unable(request, target)
+
+    def by_piece(self, request: ChatRequest, target: Target) -> bool:
+        return find(target.model, target.options).image is not None
 
     def repair(self, error: Exception) -> str | None:
         return repair(error)

@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.errors import RequestError
-from proxy.types import ChatRequest, FunctionCall, Json, MediaPart, Message, TextPart
+from proxy.types import (
+    CallPart,
+    ChatRequest,
+    Json,
+    MediaPart,
+    Message,
+    ResultPart,
+    TextPart,
+    ThoughtPart,
+)
 from proxy.wires.gemini import media, results
 from proxy.wires.gemini.models import Model
 from proxy.wires.gemini.names import Names
@@ -19,7 +28,9 @@ from proxy.wires.gemini.pairing import Pairing, pair
 from proxy.wires.gemini.signing import Signer
 
 _CONTINUE = "Please continue."
-_NO_CALLS = Pairing()
+
+
+_Called = tuple[CallPart, Json, ResultPart | None]  # a call, its part in the turn, its answer
 
 
 @dataclass(slots=True)
@@ -34,11 +45,11 @@ class Conversation:
 
 @dataclass(slots=True)
 class _Turn:
-    """A content in the making; `calls` are a model turn's, each with its part and its answer."""
+    """A content in the making; `calls` are a model turn's."""
 
     role: str
     parts: list[Json]
-    calls: list[tuple[FunctionCall, Json, Message | None]] = field(default_factory=list)
+    calls: list[_Called] = field(default_factory=list)
 
 
 def build(
@@ -49,167 +60,181 @@ def build(
     repairs: frozenset[str] = frozenset(),
 ) -> Conversation:
     """Translate the messages. Raises `RequestError` for what no Gemini model takes."""
-    builder = _Builder(model, options, names, repairs)
-    if options.get("name_prefix") and len({one.name for one in request.messages if one.name}) > 1:
-        builder.prefixes = True
-    return builder.build(request.messages)
+    return _Builder(request.messages, model, options, names, repairs).build()
 
 
 class _Builder:
     def __init__(
-        self, model: Model, options: Mapping[str, Any], names: Names, repairs: frozenset[str]
+        self,
+        messages: tuple[Message, ...],
+        model: Model,
+        options: Mapping[str, Any],
+        names: Names,
+        repairs: frozenset[str],
     ) -> None:
+        self._messages = messages
         self._model = model
         self._options = options
         self._names = names
         self._vertex = options.get("kind") == "vertex"
         self._ids = model.function_ids and options.get("function_ids", not self._vertex)
+        self._prefixes = bool(options.get("name_prefix")) and len({one.name for one in messages} - {None}) > 1
         self._signer = Signer(model, repairs)
+        self._pairing: Pairing | None = None
         self._levels: list[str] = []
         self._turns: list[_Turn] = []
         self._answered = False  # results came since the last turn: what the model says now is a new one
         self._out = Conversation()
-        self.prefixes = False
 
-    def build(self, messages: tuple[Message, ...]) -> Conversation:
-        has_calls = any(message.calls or message.role == "tool" for message in messages)
-        pairing = pair(messages) if has_calls else _NO_CALLS
+    def build(self) -> Conversation:
         hoists = self._options.get("mid_system") != "inline"
         leading = True
-        for position, message in enumerate(messages):
+        for position, message in enumerate(self._messages):
             role = message.role
             if role == "user":
                 leading = False
-                self._add_user(self._parts(message))
+                self._add_user(message, position)
             elif role == "assistant":
                 leading = False
-                self._add_model(message, position, pairing)
+                self._add_model(message, position)
             elif role == "system" or role == "developer":
                 if leading or hoists:
                     self._out.system += self._system(message)
                 else:
-                    self._add_user(self._system(message))
-            elif role == "tool":
-                leading = False
-                if position in pairing.orphans:
-                    self._add_orphan(message)
-                else:
-                    self._answered = True
+                    self._say(self._system(message))
             else:
-                raise RequestError(f"{role!r} is not a role.", param=f"messages[{message.index}].role")
+                raise RequestError(f"{role!r} is not a role.", attribute=f"messages[{message.index}].role")
         self._place_system()
         self._close()
         return self._out
 
     # --- turns -----------------------------------------------------------------------------------
 
-    def _add_user(self, parts: list[Json]) -> None:
+    def _say(self, parts: list[Json]) -> None:
+        """Add to the user's turn, the one that is open or a new one."""
         turns = self._turns
         if turns and turns[-1].role == "user":
             turns[-1].parts += parts
         elif parts:
             turns.append(_Turn("user", parts))
 
-    def _add_model(self, message: Message, position: int, pairing: Pairing) -> None:
-        parts = self._model_parts(message)
-        calls = []
-        for number, call in enumerate(message.calls):
-            function_call = {"name": self._names.upstream(call.name), "args": call.arguments}
-            if self._ids and call.id:
-                function_call = {"id": call.id, **function_call}
-            part: Json = {"functionCall": function_call}
-            self._signer.sign(part, call.signature)
-            parts.append(part)
-            calls.append((call, part, pairing.answers.get((position, number))))
-        if message.signature:
-            self._sign_message(message.signature, parts, calls[0][1] if calls else None)
-        for part in parts:
-            if "inlineData" in part or "fileData" in part:
-                self._signer.sign_picture(part)
+    def _add_user(self, message: Message, position: int) -> None:
+        """What the user says. Results that answer a call stand behind it, whatever they came with."""
+        turns = self._turns
+        parts = turns[-1].parts if turns and turns[-1].role == "user" else []
+        prefix = self._prefix(message) if message.name else ""
+        for number, part in enumerate(message.parts):
+            if isinstance(part, TextPart):
+                if part.text:
+                    parts.append({"text": prefix + part.text})
+                    prefix = ""
+            elif isinstance(part, MediaPart):
+                parts.append(self._media(part))
+            elif isinstance(part, ResultPart):
+                if (position, number) in self._paired().orphans:
+                    parts += self._orphan(part, message)
+                else:
+                    self._answered = True
+        if parts and not (turns and turns[-1].role == "user"):
+            turns.append(_Turn("user", parts))
+
+    def _add_model(self, message: Message, position: int) -> None:
+        parts, calls = self._model_parts(message, position)
         if not parts:
             return
-        if self._turns and self._turns[-1].role == "model" and not self._answered:
-            self._turns[-1].parts += parts
-            self._turns[-1].calls += calls
+        turns = self._turns
+        if turns and turns[-1].role == "model" and not self._answered:
+            turns[-1].parts += parts
+            turns[-1].calls += calls
         else:
-            self._turns.append(_Turn("model", parts, calls))
+            turns.append(_Turn("model", parts, calls))
         self._answered = False
 
-    def _sign_message(self, signature: str, parts: list[Json], first_call: Json | None) -> None:
-        """The message's own signature belongs to its first call, else to its last part."""
-        if first_call is not None:
-            self._signer.sign(first_call, signature)
-        elif parts:
-            self._signer.sign(parts[-1], signature)
-        elif self._signer.sign(alone := {"text": ""}, signature):
-            parts.append(alone)
+    def _paired(self) -> Pairing:
+        if self._pairing is None:
+            self._pairing = pair(self._messages)
+        return self._pairing
 
-    def _add_orphan(self, message: Message) -> None:
-        """A result that no call asked for would be refused: say it in words."""
-        self._out.dropped.append(f"messages[{message.index}].tool_call_id")
-        text = "".join(one.text for one in message.parts if isinstance(one, TextPart))
-        parts: list[Json] = [{"text": f"Tool result ({message.name or 'unknown tool'}): {text}"}]
-        self._add_user(parts + [self._media(one) for one in message.parts if isinstance(one, MediaPart)])
-
-    # --- parts -----------------------------------------------------------------------------------
-
-    def _parts(self, message: Message) -> list[Json]:
-        """The parts of a message, without empty texts."""
-        if message.name:
-            return self._named_parts(message)
-        return [
-            {"text": part.text} if isinstance(part, TextPart) else self._media(part)
-            for part in message.parts
-            if not isinstance(part, TextPart) or part.text
-        ]
-
-    def _named_parts(self, message: Message) -> list[Json]:
+    def _prefix(self, message: Message) -> str:
         """Gemini has no participants: their names are left out, or written before the text."""
-        parts: list[Json] = []
-        prefix = f"{message.name}: " if self.prefixes else ""
-        for part in message.parts:
-            if isinstance(part, MediaPart):
-                parts.append(self._media(part))
-            elif part.text:
-                parts.append({"text": prefix + part.text})
-                prefix = ""
-        if not self.prefixes:
-            self._out.dropped.append(f"messages[{message.index}].name")
-        return parts
+        if self._prefixes:
+            return f"{message.name}: "
+        self._out.dropped.append(f"messages[{message.index}].name")
+        return ""
 
-    def _model_parts(self, message: Message) -> list[Json]:
+    def _orphan(self, result: ResultPart, message: Message) -> list[Json]:
+        """A result that no call asked for would be refused: say it in words."""
+        self._out.dropped.append(f"messages[{message.index}].call_id")
+        text = "".join(one.text for one in result.parts if isinstance(one, TextPart))
+        said: Json = {"text": f"Tool result ({result.name or 'unknown tool'}): {text}"}
+        return [said, *(self._media(one) for one in result.parts if isinstance(one, MediaPart))]
+
+    # --- the parts of a model's turn -----------------------------------------------------------------
+
+    def _model_parts(self, message: Message, position: int) -> tuple[list[Json], list[_Called]]:
+        """The parts in their order, and the calls among them with their answers."""
         parts: list[Json] = []
-        if message.reasoning and self._options.get("resend_reasoning"):
-            parts.append({"text": message.reasoning, "thought": True})
-        if message.extra:
-            parts += self._server_tools(message.extra)
-        prefix = f"{message.name}: " if message.name and self.prefixes else ""
-        if message.name and not self.prefixes:
-            self._out.dropped.append(f"messages[{message.index}].name")
-        for part in message.parts:
+        calls: list[_Called] = []
+        prefix = self._prefix(message) if message.name else ""
+        unplaced: str | None = None  # of a thought that is not sent: the next call or text carries it
+        for number, part in enumerate(message.parts):
             if isinstance(part, TextPart):
                 built: Json = {"text": prefix + part.text}
-                if self._signer.sign(built, part.signature) or part.text:
-                    parts.append(built)
-                    prefix = ""
+                if not (part.signature and self._signer.sign(built, part.signature)) and not part.text:
+                    continue
+                prefix = ""
+            elif isinstance(part, CallPart):
+                built = self._call(part)
+                calls.append((part, built, self._paired().answers.get((position, number))))
+            elif isinstance(part, ThoughtPart) and not self._options.get("resend_reasoning"):
+                unplaced = part.signature or unplaced
+                continue
+            elif isinstance(part, ThoughtPart | MediaPart):
+                parts.append(self._thought(part) if isinstance(part, ThoughtPart) else self._picture(part))
+                continue
             else:
-                built = self._media(part)
-                self._signer.sign(built, part.signature)
-                parts.append(built)
-        if message.refusal:
-            parts.append({"text": message.refusal})
-        return parts
+                continue  # results are the user's
+            parts.append(built)
+            if unplaced is not None:
+                self._signer.sign(built, unplaced)
+                unplaced = None
+        if unplaced is not None and self._signer.sign(alone := {"text": ""}, unplaced):
+            parts.append(alone)
+        if message.extra:
+            self._add_server_tools(message.extra, parts)
+        return parts, calls
 
-    def _server_tools(self, extra: Mapping[str, Any]) -> list[Json]:
-        """Calls that Gemini answered itself are echoed as they came; an invented one would be refused."""
-        parts = extra.get("parts")
-        if not isinstance(parts, list) or not self._model.mixed_tools or self._vertex:
-            return []
-        return [
+    def _thought(self, part: ThoughtPart) -> Json:
+        built: Json = {"text": part.text, "thought": True}
+        self._signer.sign(built, part.signature)
+        return built
+
+    def _call(self, call: CallPart) -> Json:
+        function_call = {"name": self._names.upstream(call.name), "args": call.arguments}
+        if self._ids and call.id:
+            function_call = {"id": call.id, **function_call}
+        part: Json = {"functionCall": function_call}
+        self._signer.sign(part, call.signature)
+        return part
+
+    def _picture(self, part: MediaPart) -> Json:
+        built = self._media(part)
+        self._signer.sign(built, part.signature)
+        self._signer.sign_picture(built)
+        return built
+
+    def _add_server_tools(self, extra: Mapping[str, Any], parts: list[Json]) -> None:
+        """Calls that Gemini answered itself are echoed as they came, before what it said then; an invented
+        one would be refused."""
+        found = extra.get("parts")
+        if not isinstance(found, list) or not self._model.mixed_tools or self._vertex:
+            return
+        place = next((number for number, part in enumerate(parts) if "thought" not in part), len(parts))
+        parts[place:place] = (
             dict(part)
-            for part in parts
+            for part in found
             if isinstance(part, Mapping) and ("toolCall" in part or "toolResponse" in part)
-        ]
+        )
 
     def _media(self, part: MediaPart) -> Json:
         built = media.part(part)
@@ -228,9 +253,9 @@ class _Builder:
     def _system(self, message: Message) -> list[Json]:
         texts: list[Json] = []
         for part in message.parts:
-            if isinstance(part, MediaPart):
+            if not isinstance(part, TextPart):
                 raise RequestError(
-                    "A system message holds text only.", param=f"messages[{message.index}].content"
+                    "A system message holds text only.", attribute=f"messages[{message.index}].parts"
                 )
             if part.text:
                 texts.append({"text": part.text})
@@ -260,7 +285,9 @@ class _Builder:
         if turns[-1].role == "model" and not turns[-1].calls and not self._model.prefill:
             # 400 "Requests ending with a model turn are not supported."
             turns.append(_Turn("user", [{"text": self._options.get("prefill_text") or _CONTINUE}]))
-        newest_user = max(number for number, turn in enumerate(turns) if turn.role == "user")
+        newest_user = len(turns) - 1
+        while turns[newest_user].role != "user":
+            newest_user -= 1
         for number, turn in enumerate(turns):
             if self._vertex and turn.role == "user" and not any("text" in part for part in turn.parts):
                 turn.parts.append({"text": " "})  # litellm #5515
@@ -275,10 +302,10 @@ class _Builder:
         contents = self._out.contents
         responses: list[Json] = []
         following: list[Json] = []
-        for call, _, message in turn.calls:
+        for call, _, result in turn.calls:
             call_id = call.id if self._ids else ""
             name = self._names.upstream(call.name)
-            response, outside = results.part(call_id, name, message, tool_media=self._model.tool_media)
+            response, outside = results.part(call_id, name, result, tool_media=self._model.tool_media)
             responses.append(response)
             if outside:
                 following += [{"text": f"The result of {name} ({call.id or 'its call'}) holds:"}, *outside]

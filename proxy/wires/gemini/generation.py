@@ -10,7 +10,7 @@ import orjson
 
 from proxy.errors import RequestError
 from proxy.pictures import sizes
-from proxy.types import ChatRequest, Json, ResponseFormat, Thinking
+from proxy.types import AnswerFormat, ChatRequest, Json, Thinking
 from proxy.wires.gemini.models import Model, Thought
 from proxy.wires.gemini.openapi import OpenApi
 from proxy.wires.gemini.schema import json_schema
@@ -132,7 +132,7 @@ def _thinking(
     off = wish.effort == "none" or wish.budget == 0
     if thought.kind == "none":
         if not off:
-            dropped.append("reasoning_effort" if wish.effort else "thinking")
+            dropped.append("thinking")
         return None
     config: Json = {}
     if thought.kind == "budget":
@@ -175,7 +175,7 @@ def nearest_level(effort: str, levels: tuple[str, ...]) -> str:
 
 def _known(effort: str) -> str:
     if effort not in _EFFORT_RANK:
-        raise RequestError(f"{effort!r} is not a reasoning effort.", param="reasoning_effort")
+        raise RequestError(f"{effort!r} is not a reasoning effort.", attribute="thinking")
     return effort
 
 
@@ -183,7 +183,7 @@ def _known(effort: str) -> str:
 
 
 def answer_form(
-    wish: ResponseFormat,
+    wish: AnswerFormat,
     model: Model,
     config: Json,
     *,
@@ -195,12 +195,12 @@ def answer_form(
     if wish.kind == "text":
         return None
     if not model.json:
-        dropped.append("response_format")
+        dropped.append("answer_format")
         return None
     schema = _answer_schema(wish, model, openapi) if wish.schema else None
     if tools and not model.json_with_tools:
         # 400 "Function calling with a response mime type: 'application/json' is unsupported"
-        dropped.append("response_format")
+        dropped.append("answer_format")
         return _asked_in_words(wish)
     if any("googleMaps" in tool for tool in tools):
         # refused beside responseMimeType, accepted in the newer spelling
@@ -212,7 +212,7 @@ def answer_form(
     return None
 
 
-def _answer_schema(wish: ResponseFormat, model: Model, openapi: bool) -> Json:
+def _answer_schema(wish: AnswerFormat, model: Model, openapi: bool) -> Json:
     assert wish.schema is not None
     try:
         if openapi:
@@ -220,7 +220,7 @@ def _answer_schema(wish: ResponseFormat, model: Model, openapi: bool) -> Json:
         else:
             schema = json_schema(wish.schema)
     except RequestError as error:
-        raise RequestError(error.message, param="response_format.json_schema.schema") from error
+        raise RequestError(error.message, attribute="answer_format.schema") from error
     if "$ref" not in schema:
         if wish.name:
             schema["title"] = wish.name
@@ -229,7 +229,7 @@ def _answer_schema(wish: ResponseFormat, model: Model, openapi: bool) -> Json:
     return schema
 
 
-def _asked_in_words(wish: ResponseFormat) -> str:
+def _asked_in_words(wish: AnswerFormat) -> str:
     if not wish.schema:
         return "Answer with one JSON object and nothing else."
     schema = orjson.dumps(json_schema(wish.schema)).decode()
@@ -243,7 +243,7 @@ def _modalities(request: ChatRequest, model: Model, config: Json, dropped: list[
     wished = [_MODALITIES[word] for word in request.modalities or ()]
     if model.speech:
         config["responseModalities"] = ["AUDIO"]
-        _speech(request, config)
+        _speech(request, model, config)
         return
     if request.audio is not None:
         dropped.append("audio")
@@ -253,16 +253,24 @@ def _modalities(request: ChatRequest, model: Model, config: Json, dropped: list[
         config["responseModalities"] = [word for word in wished if word != "AUDIO"] or ["TEXT", "IMAGE"]
 
 
-def _speech(request: ChatRequest, config: Json) -> None:
+def unspeakable(request: ChatRequest, model: Model) -> RequestError | None:
+    """The sound that is wished for needs an encoder."""
+    audio = request.audio
+    if audio is None or not model.speech or audio.format in _SPEECH_FORMATS:
+        return None
+    return RequestError(
+        f"The model speaks {' and '.join(_SPEECH_FORMATS)}, not {audio.format}.",
+        attribute="audio.format",
+        code="unsupported_value",
+    )
+
+
+def _speech(request: ChatRequest, model: Model, config: Json) -> None:
     audio = request.audio
     if audio is None:
         return
-    if audio.format not in _SPEECH_FORMATS:
-        raise RequestError(
-            f"The model speaks {' and '.join(_SPEECH_FORMATS)}, not {audio.format}.",
-            param="audio.format",
-            code="unsupported_value",
-        )
+    if (refusal := unspeakable(request, model)) is not None:
+        raise refusal
     if audio.voice:
         voice = _VOICES.get(audio.voice.lower(), audio.voice)
         config["speechConfig"] = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": voice}}}
@@ -275,7 +283,7 @@ def picture_size(
     assert request.image is not None
     given = [name for name in _IMAGE_WISHES if getattr(request.image, name)]
     if model.image is None:
-        dropped += given
+        dropped += (f"image.{name}" for name in given)
         return ""
     wish = sizes.parse(request.image)
     size = sizes.choose(wish, replace(model.image, max_tier=options.get("max_tier")))
@@ -287,7 +295,7 @@ def picture_size(
     if image_config:
         config["imageConfig"] = image_config
     if wish.tier and not size.tier:
-        dropped.append(wish.fields["tier"])
+        dropped.append(f"image.{wish.fields['tier']}")
     if "quality" in given and wish.fields.get("tier") != "quality" and request.image.quality != "auto":
-        dropped.append("quality")
+        dropped.append("image.quality")
     return size.report(wish)

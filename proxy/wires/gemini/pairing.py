@@ -1,19 +1,30 @@
-"""Which tool message answers which call: clients reuse ids, lose them, and answer in any order."""
+"""Which result answers which call: clients reuse ids, lose them, and answer in any order."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from proxy.types import Message
+from proxy.types import CallPart, Message, ResultPart
+
+Place = tuple[int, int]  # position of the message, number of the part in it
 
 
 @dataclass(slots=True)
 class Pairing:
-    """`answers` by (position of the assistant message, number of the call); positions of `orphans`."""
+    """`answers` by the place of the call; the places of `orphans`, results that no call asked for."""
 
-    answers: dict[tuple[int, int], Message] = field(default_factory=dict)
-    orphans: set[int] = field(default_factory=set)
+    answers: dict[Place, ResultPart] = field(default_factory=dict)
+    orphans: set[Place] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Calls:
+    """The calls of one message."""
+
+    order: deque[Place] = field(default_factory=deque)
+    by_name: dict[str, deque[Place]] = field(default_factory=dict)
 
 
 def pair(messages: Sequence[Message]) -> Pairing:
@@ -21,37 +32,52 @@ def pair(messages: Sequence[Message]) -> Pairing:
     earlier message that has calls. Of several answers to one call the last holds.
     """
     pairing = Pairing()
-    callers: list[int] = []
-    unmatched: list[tuple[int, int]] = []
+    newest: _Calls | None = None
+    by_id: dict[str, deque[Place]] = {}
+    unmatched: list[tuple[Place, ResultPart, _Calls | None]] = []
     for position, message in enumerate(messages):
-        if message.calls:
-            callers.append(position)
-        elif message.role == "tool" and not _by_id(message, messages, callers, pairing):
-            unmatched.append((position, callers[-1] if callers else -1))
-    for position, caller in unmatched:
-        if caller < 0 or not _by_name_or_order(messages[position], messages[caller], caller, pairing):
-            pairing.orphans.add(position)
+        if message.role == "assistant":
+            newest = _collect(message, position, by_id) or newest
+            continue
+        for number, part in enumerate(message.parts):
+            if isinstance(part, ResultPart) and not _by_id(part, by_id, pairing):
+                unmatched.append(((position, number), part, newest))
+    for place, result, calls in unmatched:
+        if calls is None or not _by_name_or_order(result, calls, pairing):
+            pairing.orphans.add(place)
     return pairing
 
 
-def _by_id(message: Message, messages: Sequence[Message], callers: list[int], pairing: Pairing) -> bool:
-    if not message.tool_call_id:
-        return False
-    for caller in reversed(callers):
-        numbers = [
-            number for number, call in enumerate(messages[caller].calls) if call.id == message.tool_call_id
-        ]
-        if numbers:
-            free = (number for number in numbers if (caller, number) not in pairing.answers)
-            pairing.answers[caller, next(free, numbers[-1])] = message
-            return True
-    return False
+def _collect(message: Message, position: int, by_id: dict[str, deque[Place]]) -> _Calls | None:
+    """The message's calls, None without any; in `by_id` they take the place of earlier ones."""
+    calls: _Calls | None = None
+    own: dict[str, deque[Place]] = {}
+    for number, part in enumerate(message.parts):
+        if isinstance(part, CallPart):
+            calls = calls or _Calls()
+            place = (position, number)
+            calls.order.append(place)
+            calls.by_name.setdefault(part.name, deque()).append(place)
+            own.setdefault(part.id, deque()).append(place)
+    by_id.update(own)
+    return calls
 
 
-def _by_name_or_order(message: Message, caller: Message, position: int, pairing: Pairing) -> bool:
-    free = [number for number in range(len(caller.calls)) if (position, number) not in pairing.answers]
-    named = [number for number in free if caller.calls[number].name == message.name]
-    if not free:
+def _by_id(result: ResultPart, by_id: dict[str, deque[Place]], pairing: Pairing) -> bool:
+    places = by_id.get(result.call_id) if result.call_id else None
+    if not places:
         return False
-    pairing.answers[position, (named or free)[0]] = message
+    # Calls that share an id are answered in their order, and the last of them again and again.
+    pairing.answers[places.popleft() if len(places) > 1 else places[0]] = result
     return True
+
+
+def _by_name_or_order(result: ResultPart, calls: _Calls, pairing: Pairing) -> bool:
+    named = calls.by_name.get(result.name) if result.name else None
+    for places in (named, calls.order):
+        while places:
+            place = places.popleft()
+            if place not in pairing.answers:
+                pairing.answers[place] = result
+                return True
+    return False

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Call, ChatRequest, Event, Finish, Json, Refusal, Started, Target, Text
+from proxy.types import Call, ChatRequest, Event, Finish, Json, Refusal, ResultPart, Started, Target, Text
 from proxy.wires.gemini import error, finish, models, usage
 from proxy.wires.gemini.calls import FunctionNames
 from proxy.wires.gemini.lenient import dict_of, list_of, string_of
@@ -27,8 +27,9 @@ class GeminiReader:
         self._target = target
         self._streams = call.stream
         self._names = FunctionNames(request, call)
-        self._single_call = request.parallel_tool_calls is False
-        self._after_tools = bool(request.messages) and request.messages[-1].role == "tool"
+        self._single_call = request.parallel_calls is False
+        said = request.messages[-1].parts if request.messages else ()
+        self._after_tools = bool(said) and isinstance(said[-1], ResultPart)
         self._asks_for_pictures = _asks_for_pictures(call.body)
         self._started = False
         self._id: str | None = None

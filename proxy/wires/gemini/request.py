@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from proxy.errors import RequestError
-from proxy.types import Call, ChatRequest, Json, Target
+from proxy.types import Call, ChatRequest, Json, Target, foreign_paths
 from proxy.wires.gemini import contents, generation, media, models, native, tools
 from proxy.wires.gemini.models import Model
 from proxy.wires.gemini.names import Names
@@ -23,10 +23,6 @@ from proxy.wires.gemini.repairs import SCHEMA_FORM
 _SERVICE_TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
 _VERTEX_TIER = "X-Vertex-AI-LLM-Shared-Request-Type"
 
-# Values that say what OpenAI does anyway: nothing is lost when they are not carried.
-_DEFAULTS: dict[str, Any] = {"verbosity": "medium"}
-_EMPTY: tuple[Any, ...] = (None, "", [], {})
-
 _LABEL_KEY = re.compile(r"[^a-z0-9_-]")
 
 
@@ -35,8 +31,9 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     options = target.options
     model = models.find(target.model, options)
     if not request.messages:
-        raise RequestError("There is no message to answer.", param="messages", code="empty_array")
+        raise RequestError("There is no message to answer.", attribute="messages", code="empty_array")
     dropped: list[str] = []
+    size = ""
     context: Json = {}
     names = Names()
     openapi = ((options.get("schema_mode") or model.schema) == "openapi") is not (SCHEMA_FORM in repairs)
@@ -51,18 +48,16 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     conversation = contents.build(request, model, options, names, repairs)
     dropped += conversation.dropped
     config = generation.build(request, model, options, dropped)
-    if request.response_format is not None:
+    if request.answer_format is not None:
         asked = generation.answer_form(
-            request.response_format, model, config, tools=built.tools, openapi=openapi, dropped=dropped
+            request.answer_format, model, config, tools=built.tools, openapi=openapi, dropped=dropped
         )
         if asked:
             conversation.system.append({"text": asked})
     if conversation.media_resolution:
         config["mediaResolution"] = conversation.media_resolution
     if request.image is not None:
-        report = generation.picture_size(request, model, options, config, dropped)
-        if report:
-            context["size"] = report
+        size = generation.picture_size(request, model, options, config, dropped)
 
     body: Json = {}
     if conversation.system:
@@ -88,6 +83,7 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         stream=stream,
         headers=headers,
         dropped=tuple(dict.fromkeys(dropped)) if dropped else (),
+        size=size,
         context=context,
     )
 
@@ -100,6 +96,11 @@ def calls_needed(request: ChatRequest, target: Target) -> int:
     return 1 if generation.candidates(request, model) == request.n else request.n
 
 
+def unable(request: ChatRequest, target: Target) -> RequestError | None:
+    """Why the model cannot answer at all."""
+    return generation.unspeakable(request, models.find(target.model, target.options))
+
+
 def keeps_url(url: str, target: Target) -> bool:
     return media.keeps_url(url, passthrough=target.options.get("media_mode") == "passthrough")
 
@@ -108,7 +109,7 @@ def keeps_url(url: str, target: Target) -> bool:
 def _path(model_id: str, stream: bool) -> str:
     """The path, with nothing in it that a client's model name could turn into another."""
     if ".." in model_id.split("/"):
-        raise RequestError(f"{model_id!r} is not a model name.", param="model", code="model_not_found")
+        raise RequestError(f"{model_id!r} is not a model name.", attribute="model", code="model_not_found")
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     folder = "" if model_id.startswith("tunedModels/") else "models/"
     return f"/{folder}{quote(model_id, safe='/@')}:{method}"
@@ -150,11 +151,9 @@ def _others(
         }
     elif request.metadata:
         dropped.append("metadata")
-    for fields in (request.documented, request.unknown):
-        if fields:
-            dropped += (
-                name for name, value in fields.items() if value not in _EMPTY and value != _DEFAULTS.get(name)
-            )
+    dropped += foreign_paths(request)
+    if request.user:
+        dropped.append("user")
     return headers
 
 
@@ -171,7 +170,7 @@ def _lay_over(body: Json, hatch: Json, model: Model, dropped: list[str]) -> None
         return
     if model.thinking.kind == "none":
         del body["generationConfig"]["thinkingConfig"]
-        dropped.append("thinking_config")
+        dropped.append("native.thinking_config")
     elif "thinkingLevel" in thinking and "thinkingBudget" in thinking:
         del thinking["thinkingBudget" if model.thinking.kind == "level" else "thinkingLevel"]
 

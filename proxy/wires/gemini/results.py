@@ -1,7 +1,7 @@
 """What tools returned, as `functionResponse` parts.
 
 `response` is a protobuf Struct: an object, whose numbers are doubles. What would change on the way is sent as
-text under `output`, Google's word for a result.
+text under `output`, Google's word for a result; of a tool that failed, under `error`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from proxy.types import Json, MediaPart, Message, TextPart
+from proxy.types import Json, MediaPart, ResultPart, TextPart
 from proxy.wires.gemini import media
 
 # What `functionResponse.parts` may hold; other media follow in a content of their own.
@@ -23,18 +23,19 @@ class _Unfit(ValueError):
     """The object would not survive as a Struct."""
 
 
-def part(call_id: str, name: str, message: Message | None, *, tool_media: bool) -> tuple[Json, list[Json]]:
+def part(call_id: str, name: str, result: ResultPart | None, *, tool_media: bool) -> tuple[Json, list[Json]]:
     """The part that answers a call, and the media that do not fit into it.
 
-    `call_id` is empty where ids are not sent; `message` is None where the client lost the result.
+    `call_id` is empty where ids are not sent; `result` is None where the client lost it.
     """
     response: Json = {"id": call_id, "name": name} if call_id else {"name": name}
-    if message is None:
+    if result is None:
         return {"functionResponse": response | {"response": dict(_MISSING)}}, []
-    response["response"] = _response("".join(one.text for one in message.parts if isinstance(one, TextPart)))
+    text = "".join(one.text for one in result.parts if isinstance(one, TextPart))
+    response["response"] = {"error": text} if result.failed else _response(text)
     inside: list[Json] = []
     outside: list[Json] = []
-    for one in message.parts:
+    for one in result.parts:
         if isinstance(one, MediaPart):
             built = media.part(one)
             mime = built.get("inlineData", {}).get("mimeType")

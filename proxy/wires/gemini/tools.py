@@ -47,7 +47,7 @@ def build(
     theirs = {name for tool in verbatim for name in tool}
     builtins = [tool for tool in _builtins(request, vertex, built) if theirs.isdisjoint(tool)] + verbatim
     if declarations and builtins and not model.mixed_tools:
-        built.dropped += (f"tools.{name}" for tool in builtins for name in tool)
+        built.dropped += (f"tools.{_OURS.get(name, name)}" for tool in builtins for name in tool)
         builtins = []
     if declarations:
         built.tools.append({"functionDeclarations": declarations})
@@ -69,7 +69,7 @@ def build(
 def _functions(request: ChatRequest, model: Model, dropped: list[str]) -> list[FunctionTool]:
     functions = [tool for tool in request.tools if isinstance(tool, FunctionTool)]
     if functions and not model.functions:
-        dropped.append("functions" if request.legacy_functions else "tools")
+        dropped.append("tools")
         return []
     return functions
 
@@ -91,9 +91,8 @@ def _declarations(
                 else:
                     declaration["parametersJsonSchema"] = _cleaned(parameters)
             except RequestError as error:
-                holder = "functions" if request.legacy_functions else "tools"
                 index = request.tools.index(function)
-                raise RequestError(error.message, param=f"{holder}[{index}]") from error
+                raise RequestError(error.message, attribute=f"tools[{index}]") from error
         declarations.append(declaration)
     return declarations
 
@@ -126,7 +125,7 @@ def _calling(
         for name in choice.names:
             if name not in declared and model.functions:
                 raise RequestError(
-                    f"{name!r} is not among the functions of the request.", param="tool_choice"
+                    f"{name!r} is not among the functions of the request.", attribute="tool_choice"
                 )
     if not functions:
         return {}
@@ -145,7 +144,7 @@ def _calling(
         # AUTO with names is refused; VALIDATED is AUTO that keeps to the schemas
         return {"mode": "VALIDATED", **allowed}
     if strict:
-        dropped.append("tools[].function.strict")
+        dropped.append("tools[].strict")
     return {}
 
 
@@ -159,14 +158,14 @@ def _builtins(request: ChatRequest, vertex: bool, built: Tools) -> list[Json]:
             continue
         name, read = _KINDS[tool.kind]
         if vertex and name in _NOT_ON_VERTEX:
-            built.dropped.append(f"tools.{name}")
+            built.dropped.append(f"tools.{tool.kind}")
             continue
         options = {key: value for key, value in tool.options.items() if value is not None}
         if tool.kind == "maps":
             _place(options, built)
         config = camelise(options) if tool.native else read(options)
         if options and not tool.native:
-            built.dropped += (f"{tool.kind}.{key}" for key in options)
+            built.dropped += (f"tools.{tool.kind}.{key}" for key in options)
         found[name] = {**found.get(name, {}), **config}
     return [{name: config} for name, config in found.items()]
 
@@ -218,6 +217,7 @@ _KINDS: dict[str, tuple[str, Callable[[Json], Json]]] = {
     "computer_use": ("computerUse", _computer),
     "maps": ("googleMaps", _plain),
 }
+_OURS = {field: kind for kind, (field, _) in _KINDS.items()}
 
 
 def listed(value: Any) -> list[Json]:

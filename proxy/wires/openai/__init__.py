@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from proxy.errors import RequestError, UpstreamError
 from proxy.types import Call, ChatRequest, Reader, Target
 from proxy.wires.openai import error as failures
+from proxy.wires.openai.models import makes_pictures
 from proxy.wires.openai.reader import ChatReader
 from proxy.wires.openai.request import build
 
@@ -26,6 +28,7 @@ class OpenAIChatWire:
     - `assistant_images`: user (moved to the next user message) | parts | drop
     - `history_reasoning`: drop | reasoning_content | reasoning, the field in which it is sent back
     - `extra_body`: google, for Google's endpoint and relays that copy it; without it such fields are dropped
+    - `makes_images`: whether the model draws, sold by the piece; else `profiles/openai-models.yaml` says
     - `think_tags`: false | true, thoughts stand in the text between `<think>` tags
     """
 
@@ -35,8 +38,14 @@ class OpenAIChatWire:
     def reader(self, request: ChatRequest, target: Target, call: Call) -> Reader:
         return ChatReader(request, target, call)
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> Exception:
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> UpstreamError:
         return failures.error(status, headers, body, target)
+
+    def unable(self, request: ChatRequest, target: Target) -> RequestError | None:
+        return None
+
+    def by_piece(self, request: ChatRequest, target: Target) -> bool:
+        return makes_pictures(request, target)
 
     def repair(self, error: Exception) -> str | None:
         return failures.repair(error)

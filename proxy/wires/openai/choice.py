@@ -123,13 +123,16 @@ class Choice:
 
     def _part(self, part: Json, out: list[Event]) -> None:
         kind = str(part.get("type") or "")
+        signature = _signature(part) if "extra_content" in part else None
         if kind in ("thinking", "reasoning"):
             self._think(_flat(part.get("thinking") or part.get("text") or part.get("summary")), out)
+            self._signed(signature, out)  # the text that follows a thought carries its signature
         elif kind == "refusal":
             self.shows = True
             out.append(Refusal(str(part.get("refusal") or ""), self.index))
         elif isinstance(part.get("text"), str | Slice):
             self._text(part["text"], out)
+            self._signed(signature, out)
         elif "image" in kind or not part.keys().isdisjoint(("image_url", "image", "b64_json")):
             self._give(self._markdown.close(), "content", out)
             self._image(part, "parts", out)
@@ -167,25 +170,27 @@ class Choice:
 
     def _image(self, item: Any, place: str, out: list[Event]) -> None:
         """A picture as an object, however deep its address is."""
+        signature = _signature(item)
         for _ in range(4):
             if not isinstance(item, dict):
                 break
             item = next((item[key] for key in _ADDRESS_KEYS if item.get(key)), None)
         if isinstance(item, str | Slice) and (found := _address(item)) is not None:
-            self._show(found, place, out)
+            self._show(found, place, out, signature)
 
-    def _show(self, found: Found, place: str, out: list[Event]) -> None:
+    def _show(self, found: Found, place: str, out: list[Event], signature: str | None = None) -> None:
         """Hand a picture on, unless a server that says everything twice already gave it in another place."""
         mime, source = found
         mark = (len(source), bytes(source.raw[-96:]) if isinstance(source, Slice) else source.encode())
         if self._seen.setdefault(mark, place) != place:
+            self._signed(signature, out)
             return
         self.shows = True
         self.images += 1
         if isinstance(source, Slice):
-            out.append(Image(mime, data=source, choice=self.index))
+            out.append(Image(mime, data=source, choice=self.index, signature=signature))
         else:
-            out.append(Image(mime, url=source, choice=self.index))
+            out.append(Image(mime, url=source, choice=self.index, signature=signature))
 
     def _audio(self, audio: Any, out: list[Event]) -> None:
         if not isinstance(audio, dict):
@@ -215,6 +220,10 @@ class Choice:
             self.thought = True
             if self._shows_reasoning:
                 out.append(Reasoning(text, self.index))
+
+    def _signed(self, signature: str | None, out: list[Event]) -> None:
+        if signature is not None:
+            out.append(Text("", self.index, signature))
 
     def _sign(self, details: list[Any], out: list[Event]) -> None:
         """OpenRouter gives a Gemini signature apart from its call, under the call's id."""
@@ -265,6 +274,15 @@ def _address(value: str | Slice) -> Found | None:
     raw = value.raw if isinstance(value, Slice) else memoryview(value.encode("utf-8", "surrogatepass"))
     mime, begin = markdown_images.data_url_header(bytes(raw[:128]))
     return (mime, Slice(raw[begin:])) if begin and mime.startswith("image/") else None
+
+
+def _signature(holder: Any) -> str | None:
+    """The signature that Google's and our own front's replies put on a part."""
+    extra = holder.get("extra_content") if isinstance(holder, dict) else None
+    for values in extra.values() if isinstance(extra, dict) else ():
+        if isinstance(values, dict) and (signature := values.get("thought_signature")):
+            return str(signature)
+    return None
 
 
 def _flat(value: Any) -> str:

@@ -13,7 +13,20 @@ from typing import Any
 from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.pictures import media_types
-from proxy.types import ChatRequest, FunctionCall, Json, MediaPart, Message, Part, Slice, TextPart
+from proxy.types import (
+    CallPart,
+    ChatRequest,
+    Json,
+    MediaPart,
+    Message,
+    Part,
+    ResultPart,
+    Slice,
+    TextPart,
+    ThoughtPart,
+)
+
+_Content = TextPart | MediaPart
 
 _TOOL_SHOWS = "The tool returned what follows."
 
@@ -43,52 +56,63 @@ class _Conversation:
         self._signs = options.get("extra_body") == "google"
         self._out: list[Json] = []
         self._moved: list[Json] = []  # parts that wait for the next user message
-        self._unanswered: deque[tuple[str, str]] = deque()  # id and name of calls
+        self._unanswered: dict[str, deque[str]] = {}  # ids of the newest calls by their name
+        self._answered: set[str] = set()
 
     def render(self, messages: Sequence[Message]) -> list[Json]:
         for message in messages:
             if message.role == "assistant":
                 self._assistant(message)
-            elif message.role == "tool":
-                self._tool(message)
             else:
                 self._said(message)
         self._place_moved()
         return self._out
 
     def _said(self, message: Message) -> None:
-        """A user or system message; `developer` is known to few servers and means the same."""
+        """A user's message, behind its results, or a system one; few servers know the role `developer`."""
         parts = message.parts
+        if len(parts) == 1 and isinstance(parts[0], TextPart) and not self._moved:
+            content: str | list[Json] = parts[0].text
+        else:
+            results, shown = _without_results(parts)
+            for result in results:
+                self._result(result, message.index)
+            if results and not shown:
+                return
+            content = self._user_content(shown) if message.role == "user" else self._content(shown)
         rendered: Json = {"role": "user" if message.role == "user" else "system"}
         if message.name is not None:
             rendered["name"] = message.name
-        if len(parts) == 1 and isinstance(parts[0], TextPart) and not self._moved:
-            rendered["content"] = parts[0].text
-        elif message.role == "user":
-            moved, self._moved = self._moved, []
-            rendered["content"] = [*moved, *self._parts(parts)] if moved else self._content(parts)
-        else:
-            rendered["content"] = self._content(parts)
+        rendered["content"] = content
         self._out.append(rendered)
+
+    def _user_content(self, parts: Sequence[_Content]) -> str | list[Json]:
+        moved, self._moved = self._moved, []
+        return [*moved, *self._parts(parts)] if moved else self._content(parts)
 
     def _assistant(self, message: Message) -> None:
         self._place_moved()
+        said = _Said(message.parts)
         keeps = self._pictures_of_assistant == "parts"
-        shown, moved = (message.parts, ()) if keeps else _split(message.parts)
-        rendered: Json = {"role": "assistant", "content": self._content(shown) if shown else None}
+        shown, moved = (said.content, []) if keeps else _split(said.content)
+        rendered: Json = {
+            "role": "assistant",
+            "content": self._content(shown, self._signs) if shown else None,
+        }
         if message.name is not None:
             rendered["name"] = message.name
-        if message.refusal is not None:
-            rendered["refusal"] = message.refusal
-        if message.calls:
+        if said.refusals:
+            rendered["refusal"] = "".join(said.refusals)
+        if said.calls:
             self._unanswered.clear()
-            rendered["tool_calls"] = [self._call(call, message, n) for n, call in enumerate(message.calls)]
-        elif not shown and message.refusal is None:
+            self._answered.clear()
+            rendered["tool_calls"] = [self._call(call, message, n) for n, call in enumerate(said.calls)]
+        elif not shown and not said.refusals:
             rendered["content"] = ""  # null is refused where nothing else is said
         place = self._options.get("history_reasoning", "drop")
-        if message.reasoning is not None and place != "drop":
-            rendered[place] = message.reasoning
-        if self._signs and (extra := _extra(message.extra, message.signature)):
+        if said.thoughts and place != "drop":
+            rendered[place] = "".join(said.thoughts)
+        if self._signs and (extra := _extra(message.extra, said.content, pictures=not keeps)):
             rendered["extra_content"] = {"google": extra}
         self._out.append(rendered)
         if moved and self._pictures_of_assistant == "drop":
@@ -96,9 +120,9 @@ class _Conversation:
         elif moved:
             self._moved = self._parts(moved)
 
-    def _call(self, call: FunctionCall, message: Message, number: int) -> Json:
+    def _call(self, call: CallPart, message: Message, number: int) -> Json:
         identity = call.id or f"call_{message.index}_{number}"
-        self._unanswered.append((identity, call.name))
+        self._unanswered.setdefault(call.name, deque()).append(identity)
         arguments = b"".join(jsonio.dumps(call.arguments)).decode()
         rendered: Json = {
             "id": identity,
@@ -109,23 +133,25 @@ class _Conversation:
             rendered["extra_content"] = {"google": {"thought_signature": call.signature}}
         return rendered
 
-    def _tool(self, message: Message) -> None:
-        """A call's result. The legacy role `function` names the function only."""
-        shown, moved = _split(message.parts)
+    def _result(self, result: ResultPart, index: int) -> None:
+        """A call's result, failed or not: the dialect has no word for it."""
+        shown, moved = _split(result.parts)
         content = self._content(shown) if shown or not moved else _TOOL_SHOWS
-        rendered: Json = {"role": "tool", "tool_call_id": self._answered(message), "content": content}
-        if message.name is not None:
-            rendered["name"] = message.name
+        identity = result.call_id or self._open_call(result.name) or f"call_{index}"
+        self._answered.add(identity)
+        rendered: Json = {"role": "tool", "tool_call_id": identity, "content": content}
+        if result.name is not None:
+            rendered["name"] = result.name
         self._out.append(rendered)
         self._moved += self._parts(moved)
 
-    def _answered(self, message: Message) -> str:
-        found = message.tool_call_id
-        for open_call in self._unanswered:
-            if open_call[0] == found if found is not None else open_call[1] == message.name:
-                self._unanswered.remove(open_call)
-                return open_call[0]
-        return found or f"call_{message.index}"
+    def _open_call(self, name: str | None) -> str | None:
+        """The first open call of a function, for results that name nothing else (the legacy functions)."""
+        waiting = self._unanswered.get(name) if name is not None else None
+        while waiting:
+            if (identity := waiting.popleft()) not in self._answered:
+                return identity
+        return None
 
     def _place_moved(self) -> None:
         if self._moved:
@@ -134,36 +160,74 @@ class _Conversation:
 
     # --- parts -------------------------------------------------------------------------------------
 
-    def _content(self, parts: Sequence[Part]) -> str | list[Json]:
+    def _content(self, parts: Sequence[_Content], signs: bool = False) -> str | list[Json]:
         """A string where it says the same: every server understands that."""
         if not parts:
             return ""
         if len(parts) == 1 and isinstance(parts[0], TextPart):
             return parts[0].text
-        return self._parts(parts) or ""
+        return self._parts(parts, signs) or ""
 
-    def _parts(self, parts: Sequence[Part]) -> list[Json]:
+    def _parts(self, parts: Sequence[_Content], signs: bool = False) -> list[Json]:
+        """`signs`: a picture's signature stands beside it; a text's is told for the whole message."""
         rendered: list[Json] = []
         for part in parts:
             if isinstance(part, MediaPart):
-                rendered.append(_MEDIA[part.kind](part, self._dropped))
+                medium = _MEDIA[part.kind](part, self._dropped)
+                if signs and part.signature:
+                    medium["extra_content"] = {"google": {"thought_signature": part.signature}}
+                rendered.append(medium)
             elif part.text:
                 rendered.append({"type": "text", "text": part.text})
         return rendered
 
 
-def _split(parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+class _Said:
+    """An assistant's parts by kind: this dialect has a field for each, and no order among them."""
+
+    __slots__ = ("calls", "content", "refusals", "thoughts")
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.content: list[_Content] = []
+        self.refusals: list[str] = []
+        self.thoughts: list[str] = []
+        self.calls: list[CallPart] = []
+        for part in parts:
+            if isinstance(part, TextPart) and part.refusal:
+                self.refusals.append(part.text)
+            elif isinstance(part, TextPart | MediaPart):
+                self.content.append(part)
+            elif isinstance(part, ThoughtPart):
+                self.thoughts.append(part.text)
+            elif isinstance(part, CallPart):
+                self.calls.append(part)
+
+
+def _without_results(parts: Sequence[Part]) -> tuple[list[ResultPart], list[_Content]]:
+    """The results, and the rest of what a user said."""
+    results = [part for part in parts if isinstance(part, ResultPart)]
+    return results, [part for part in parts if isinstance(part, TextPart | MediaPart)]
+
+
+def _split(parts: Sequence[_Content]) -> tuple[list[_Content], list[_Content]]:
     """Text, and the rest."""
-    if not any(isinstance(part, MediaPart) for part in parts):
-        return parts, ()
-    return (
-        tuple(part for part in parts if isinstance(part, TextPart)),
-        tuple(part for part in parts if isinstance(part, MediaPart)),
-    )
+    texts: list[_Content] = []
+    media: list[_Content] = []
+    for part in parts:
+        (texts if isinstance(part, TextPart) else media).append(part)
+    return texts, media
 
 
-def _extra(extra: Mapping[str, Any], signature: str | None) -> Json:
-    return {**extra, **({"thought_signature": signature} if signature is not None else {})}
+def _extra(given: Mapping[str, Any], parts: Sequence[_Content], *, pictures: bool) -> Json:
+    """What Google's endpoint reads beside the message: the client's object, and the signature of the answer.
+
+    `pictures`: those of its pictures too, for they are moved away.
+    """
+    extra: Json = {name: value for name, value in given.items() if name != "thought_signature"}
+    for part in parts:
+        if part.signature and (pictures or isinstance(part, TextPart)):
+            extra["thought_signature"] = part.signature
+    return extra
 
 
 def _mime(part: MediaPart, otherwise: str) -> str:
@@ -180,7 +244,7 @@ def _address(part: MediaPart, otherwise: str) -> str | Slice:
         return part.url
     raise RequestError(
         f"Invalid '{part.where}': this model takes no uploaded {part.kind}; send its data.",
-        param=part.where or None,
+        attribute=part.where or None,
         code="unsupported_value",
     )
 

@@ -9,7 +9,7 @@ from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call, ChatRequest, Event, Finish, Json, Started, Target
 from proxy.wires.openai import error, finish, usage
 from proxy.wires.openai.choice import Choice
-from proxy.wires.openai.request import makes_pictures
+from proxy.wires.openai.models import makes_pictures
 
 # 24 kHz is what OpenAI documents for pcm16.
 _AUDIO_MIMES = {

@@ -11,19 +11,35 @@ from typing import Any, Final
 
 from proxy.pictures import sizes
 from proxy.types import (
+    AnswerFormat,
     BuiltinTool,
     Call,
     ChatRequest,
     FunctionTool,
     ImageOptions,
     Json,
-    ResponseFormat,
     Target,
     ToolChoice,
 )
 from proxy.wires.openai import messages
 
 PATH = "/chat/completions"
+
+DIALECT: Final = "openai"
+
+# Fields that OpenAI documents and that have no attribute of ours.
+_DOCUMENTED = frozenset(
+    {
+        "logit_bias",
+        "moderation",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "verbosity",
+    }
+)
 
 # Repairs: a refusal names the field, the next try does without it. See `error.repair`.
 COMPLETION_TOKENS: Final = "max_completion_tokens"
@@ -41,6 +57,7 @@ _SAME = (
     "top_logprobs",
     "service_tier",
     "store",
+    "user",
 )
 
 _SEARCH_OPTIONS = ("search_context_size", "user_location")
@@ -60,22 +77,19 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     options = target.options
     dropped: list[str] = []
     body: Json = {
-        **(request.unknown if options.get("unknown") != "drop" else {}),
-        **request.documented,
+        **_foreign(request, options, dropped),
         "model": target.model,
         "messages": messages.build(request, options, dropped),
     }
-    if options.get("unknown") == "drop":
-        dropped += request.unknown
     for name in _SAME:
         value = getattr(request, name)
         if value is not None:
             body[name] = value
     _add_counts(body, request, options, repairs, dropped)
-    if request.tools or request.parallel_tool_calls is not None:
+    if request.tools or request.parallel_calls is not None:
         _add_tools(body, request, dropped)
-    if request.response_format is not None:
-        body["response_format"] = _response_format(request.response_format)
+    if request.answer_format is not None:
+        body["response_format"] = _response_format(request.answer_format)
     _add_output(body, request, options, dropped)
     _add_google(body, request, options, dropped)
     stream = {"only": True, "never": False}.get(options.get("stream", "both"), request.stream)
@@ -87,10 +101,19 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     return Call(PATH, body, stream=stream, dropped=tuple(dropped))
 
 
-def makes_pictures(request: ChatRequest, target: Target, body: Mapping[str, Any]) -> bool:
-    """True where the answer is expected to hold pictures: then addresses in its markdown are some."""
-    said = body.get("modalities") or request.modalities or ()
-    return "image" in said or any(word in target.model.lower() for word in ("image", "banana"))
+def _foreign(request: ChatRequest, options: Mapping[str, Any], dropped: list[str]) -> Json:
+    """What the client wrote in this very dialect goes on; `unknown: drop` keeps to what is documented."""
+    foreign = request.foreign
+    if foreign is None:
+        return {}
+    if foreign.dialect != DIALECT:
+        dropped += foreign.paths()
+        return {}
+    if options.get("unknown") != "drop":
+        return dict(foreign.fields)
+    known = {name: value for name, value in foreign.fields.items() if name in _DOCUMENTED}
+    dropped += (path for path in foreign.paths() if path.removeprefix("foreign.") not in known)
+    return known
 
 
 def _add_counts(
@@ -129,14 +152,14 @@ def _add_tools(body: Json, request: ChatRequest, dropped: list[str]) -> None:
     if not functions:
         if choice is not None and choice.mode == "required":
             dropped.append("tool_choice")
-        if request.parallel_tool_calls is not None:
-            dropped.append("parallel_tool_calls")
+        if request.parallel_calls is not None:
+            dropped.append("parallel_calls")
         return
     body["tools"] = [_function(tool) for tool in functions]
     if choice is not None:
         body["tool_choice"] = _tool_choice(choice)
-    if request.parallel_tool_calls is not None:
-        body["parallel_tool_calls"] = request.parallel_tool_calls
+    if request.parallel_calls is not None:
+        body["parallel_tool_calls"] = request.parallel_calls
 
 
 def _add_builtin(body: Json, tool: BuiltinTool, dropped: list[str]) -> None:
@@ -146,7 +169,7 @@ def _add_builtin(body: Json, tool: BuiltinTool, dropped: list[str]) -> None:
     known = (
         {} if tool.native else {name: tool.options[name] for name in _SEARCH_OPTIONS if name in tool.options}
     )
-    dropped += (f"web_search.{name}" for name in tool.options if name not in known)
+    dropped += (f"tools.web_search.{name}" for name in tool.options if name not in known)
     body["web_search_options"] = {**body.get("web_search_options", {}), **known}
 
 
@@ -170,7 +193,7 @@ def _tool_choice(choice: ToolChoice) -> str | Json:
 # --- the answer's form -----------------------------------------------------------------------------
 
 
-def _response_format(wanted: ResponseFormat) -> Json:
+def _response_format(wanted: AnswerFormat) -> Json:
     if wanted.kind != "json_schema":
         return {"type": wanted.kind}
     schema = {
@@ -208,14 +231,14 @@ def _add_picture_size(body: Json, image: ImageOptions, place: str, dropped: list
         body.update(given)
         return
     if place == "drop":
-        dropped += given
+        dropped += (f"image.{name}" for name in given)
         return
     wish = sizes.parse(image)
     size = sizes.choose(wish, _PICTURE_SIZES)
     chosen = {"aspect_ratio": size.aspect, "image_size": size.tier}
     config = {name: value for name, value in chosen.items() if value is not None}
     if "quality" in given and wish.fields.get("tier") != "quality":
-        dropped.append("quality")
+        dropped.append("image.quality")
     if config and place == "google":
         _google(body)["image_config"] = config
     elif config:
@@ -235,6 +258,8 @@ def _add_google(body: Json, request: ChatRequest, options: Mapping[str, Any], dr
         own["thinking_config"] = {name: value for name, value in config.items() if value is not None}
     elif thinking is not None and (effort := thinking.effort or _effort(thinking.budget)) is not None:
         body["reasoning_effort"] = effort
+    elif thinking is not None:  # a wish to think, or to see it, that says no amount
+        dropped.append("thinking")
     own["cached_content"] = request.cached_content
     own["safety_settings"] = request.safety_settings
     own |= {"google": request.native} if not understood else request.native
@@ -242,7 +267,7 @@ def _add_google(body: Json, request: ChatRequest, options: Mapping[str, Any], dr
         if value and understood:
             _google(body)[name] = value
         elif value:
-            dropped.append(name)
+            dropped.append("native" if name == "google" else name)
 
 
 def _effort(budget: int | None) -> str | None:

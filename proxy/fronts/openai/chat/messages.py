@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,21 +11,51 @@ import orjson
 
 from proxy.errors import RequestError
 from proxy.fronts.openai import checks, content, signed
-from proxy.fronts.openai.content import Notes
-from proxy.types import FunctionCall, Json, MediaPart, Message, Part, Role, Slice, TextPart
+from proxy.fronts.openai.content import Content
+from proxy.fronts.openai.members import Notes
+from proxy.types import (
+    CallPart,
+    Json,
+    MediaPart,
+    Message,
+    Part,
+    ResultPart,
+    Role,
+    Slice,
+    TextPart,
+    ThoughtPart,
+    sign,
+)
 
 IsStored = Callable[[str], bool]
 
-# Google's own compat examples say `model`; `function` is OpenAI's first spelling of `tool`.
+# Google's own compat examples say `model`; a result is a part of what the user's side says.
 _ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "developer",
     "user": "user",
     "assistant": "assistant",
     "model": "assistant",
-    "tool": "tool",
-    "function": "tool",
+    "tool": "user",
+    "function": "user",
 }
+_PICTURE = "data:image/"
+_ADDRESS = re.compile(r"\.(?:image_url|url|source|file_id|base64|data)\b.*\Z")  # of a part, behind its place
+# What our own replies hold for a reader: it asks nothing of a model that it is sent back to.
+_TOLD = frozenset({"annotations", "native_finish_reason", "index"})
+_MEMBERS = frozenset({"role", "content", "name"})
+_RESULT_MEMBERS = _MEMBERS | {"tool_call_id"}
+_ASSISTANT_MEMBERS = (
+    _MEMBERS
+    | _TOLD
+    | {"audio", "images", "refusal", "reasoning", "reasoning_content", "tool_calls", "function_call"}
+    | signed.MEMBERS
+    | {"reasoning_details", "thinking_blocks"}
+)
+_CALL_MEMBERS = frozenset({"id", "type", "function", "index"}) | signed.MEMBERS
+_FUNCTION_MEMBERS = frozenset({"name", "arguments"}) | signed.MEMBERS
+
+_RESULTS = ("tool", "function")  # OpenAI's second and first spelling
 _DOCUMENTED_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -43,12 +74,16 @@ def parse(
         if type(item) is not dict:
             raise checks.invalid_type(f"messages[{index}]", "an object", item)
         role, text = item.get("role"), item.get("content")
-        if len(item) == 2 and type(text) is str and (role == "user" or role == "system"):
+        if (
+            len(item) == 2
+            and type(text) is str
+            and (role == "user" or role == "system" or (role == "assistant" and _is_plain(text)))
+        ):
             messages.append(Message(role, (TextPart(text),), index))
         else:
             messages.append(_message(item, index, notes, is_stored))
     if history_images is not None:
-        _forget_images(messages, history_images)
+        _forget_images(messages, history_images, notes)
     return tuple(messages)
 
 
@@ -65,10 +100,11 @@ def _message(item: Json, index: int, notes: Notes, is_stored: IsStored | None) -
         name = checks.string(name, f"{path}.name")
     if role == "assistant":
         return _assistant(item, index, path, name, notes, is_stored)
-    if role == "tool":
-        return _tool(item, index, path, name, notes)
+    if spoken in _RESULTS:
+        return _result(item, index, path, name, notes)
     if "content" not in item:
         raise checks.missing(f"{path}.content")
+    notes.unread(item, _MEMBERS, path)
     parts = _parts(item["content"], f"{path}.content", notes)
     if role != "user":
         for position, part in enumerate(parts):
@@ -78,7 +114,12 @@ def _message(item: Json, index: int, notes: Notes, is_stored: IsStored | None) -
     return Message(role, tuple(parts), index, name)
 
 
-def _parts(value: Any, path: str, notes: Notes) -> list[Part]:
+def _is_plain(text: str) -> bool:
+    """Whether no picture can be in an assistant's text."""
+    return "![" not in text and text[:11].lower() != _PICTURE
+
+
+def _parts(value: Any, path: str, notes: Notes) -> list[Content]:
     if isinstance(value, list):
         return [content.part(item, f"{path}[{number}]", notes) for number, item in enumerate(value)]
     if value is None:
@@ -88,7 +129,8 @@ def _parts(value: Any, path: str, notes: Notes) -> list[Part]:
     raise checks.invalid_type(path, "a string or an array of content parts", value)
 
 
-def _tool(item: Json, index: int, path: str, name: str | None, notes: Notes) -> Message:
+def _result(item: Json, index: int, path: str, name: str | None, notes: Notes) -> Message:
+    notes.unread(item, _RESULT_MEMBERS, path)
     call_id = item.get("tool_call_id")
     if call_id is not None:
         call_id, _ = signed.split_id(checks.string(call_id, f"{path}.tool_call_id"))
@@ -96,50 +138,47 @@ def _tool(item: Json, index: int, path: str, name: str | None, notes: Notes) -> 
         missed = "name" if item["role"] == "function" else "tool_call_id"
         raise checks.missing(f"{path}.{missed}")
     parts = _parts_or_picture(item.get("content"), f"{path}.content", notes)
-    return Message("tool", tuple(parts), index, name, tool_call_id=call_id or None)
+    return Message("user", (ResultPart(call_id or None, name, tuple(parts)),), index)
 
 
 def _assistant(
     item: Json, index: int, path: str, name: str | None, notes: Notes, is_stored: IsStored | None
 ) -> Message:
+    """Thoughts, then content, then a refusal, then calls: this dialect does not tell their order."""
+    notes.unread(item, _ASSISTANT_MEMBERS, path)
     if item.get("audio") is not None:
-        notes.add("messages[].audio")
+        notes.add(f"{path}.audio")
+    parts: list[Part] = []
+    if reasoning := _reasoning(item):
+        parts.append(ThoughtPart(reasoning))
+    parts += _shown(item, path, notes, is_stored)
+    if (refusal := item.get("refusal")) is not None:
+        parts.append(TextPart(checks.string(refusal, f"{path}.refusal"), refusal=True))
+    parts += _calls(item, path, notes)
+    if len(item) > 2 and (signature := signed.of_message(item)):
+        return Message("assistant", sign(tuple(parts), signature), index, name, signed.extra_content(item))
+    return Message("assistant", tuple(parts), index, name, signed.extra_content(item))
+
+
+def _shown(item: Json, path: str, notes: Notes, is_stored: IsStored | None) -> list[Content]:
+    """Text and pictures, in every place where clients put the pictures of an assistant."""
     where = f"{path}.content"
-    parts = _parts_or_picture(item.get("content"), where, notes)
-    parts = list(_cut_markdown(parts, where, is_stored))
+    parts = _cut_markdown(_parts_or_picture(item.get("content"), where, notes), where, is_stored)
     images = item.get("images")
-    if images is not None:
-        entries = checks.array(images, f"{path}.images")
-        listed = [content.history_image(it, f"{path}.images[{n}]") for n, it in enumerate(entries)]
-        parts = _with_listed(parts, listed)
-    calls = _calls(item, path)
-    signature = signed.of_message(item) if len(item) > 2 else None
-    if calls and signature:
-        # It belongs to the first call, unless that one has its own: one signature, one part.
-        if not any(call.signature for call in calls):
-            calls = (replace(calls[0], signature=signature), *calls[1:])
-        signature = None
-    refusal = item.get("refusal")
-    return Message(
-        "assistant",
-        tuple(parts),
-        index,
-        name,
-        calls,
-        reasoning=_reasoning(item),
-        refusal=None if refusal is None else checks.string(refusal, f"{path}.refusal"),
-        signature=signature,
-        extra=signed.extra_content(item),
-    )
+    if images is None:
+        return parts
+    entries = checks.array(images, f"{path}.images")
+    listed = [content.history_image(entry, f"{path}.images[{n}]") for n, entry in enumerate(entries)]
+    return _with_listed(parts, listed)
 
 
-def _with_listed(parts: list[Part], listed: list[MediaPart]) -> list[Part]:
+def _with_listed(parts: list[Content], listed: list[MediaPart]) -> list[Content]:
     """Add the pictures of `images`. When as many stand in the content, the reply was `images+link`: they are
     the same ones, without signatures."""
     places = [place for place, part in enumerate(parts) if _is_image(part)]
     if len(places) != len(listed):
         return [*parts, *listed]
-    merged = list(parts)
+    merged: list[Content] = list(parts)
     for place, picture in zip(places, listed, strict=True):
         merged[place] = picture
     return merged
@@ -153,13 +192,13 @@ def _reasoning(item: Json) -> str | None:
     return None
 
 
-def _calls(item: Json, path: str) -> tuple[FunctionCall, ...]:
+def _calls(item: Json, path: str, notes: Notes) -> tuple[CallPart, ...]:
     """`tool_calls`, or the legacy `function_call`, whose call has no id."""
     listed = item.get("tool_calls")
     if listed:
         entries = checks.array(listed, f"{path}.tool_calls")
         by_id = signed.of_reasoning_details(item)
-        return tuple(_call(it, f"{path}.tool_calls[{n}]", by_id) for n, it in enumerate(entries))
+        return tuple(_call(it, f"{path}.tool_calls[{n}]", by_id, notes) for n, it in enumerate(entries))
     if listed is not None:
         checks.array(listed, f"{path}.tool_calls")
     legacy = item.get("function_call")
@@ -167,10 +206,11 @@ def _calls(item: Json, path: str) -> tuple[FunctionCall, ...]:
         return ()
     where = f"{path}.function_call"
     function = checks.mapping(legacy, where)
+    notes.unread(function, _FUNCTION_MEMBERS, where)
     return (_function(function, where, "", signed.of_call(function, {})),)
 
 
-def _call(value: Any, path: str, by_id: dict[str, str]) -> FunctionCall:
+def _call(value: Any, path: str, by_id: dict[str, str], notes: Notes) -> CallPart:
     call = checks.mapping(value, path)
     sort = call.get("type", "function")
     if sort != "function" and sort is not None:
@@ -180,14 +220,16 @@ def _call(value: Any, path: str, by_id: dict[str, str]) -> FunctionCall:
     if call.get("function") is None:
         raise checks.missing(f"{path}.function")
     function = checks.mapping(call["function"], f"{path}.function")
+    notes.unread(call, _CALL_MEMBERS, path)
+    notes.unread(function, _FUNCTION_MEMBERS, f"{path}.function")
     signature = signed.of_call(call, function) if len(call) > 3 or len(function) > 2 else None
     signature = signature or in_id or by_id.get(spoken_id) or by_id.get(call_id)
     return _function(function, f"{path}.function", call_id, signature)
 
 
-def _function(function: Json, path: str, call_id: str, signature: str | None) -> FunctionCall:
+def _function(function: Json, path: str, call_id: str, signature: str | None) -> CallPart:
     name = checks.required_string(function.get("name"), f"{path}.name")
-    return FunctionCall(call_id, name, arguments(function.get("arguments"), f"{path}.arguments"), signature)
+    return CallPart(call_id, name, arguments(function.get("arguments"), f"{path}.arguments"), signature)
 
 
 def arguments(value: Any, path: str) -> Json:
@@ -209,11 +251,11 @@ def arguments(value: Any, path: str) -> Json:
     return value if isinstance(value, dict) else {"value": value}
 
 
-def _parts_or_picture(value: Any, where: str, notes: Notes) -> list[Part]:
+def _parts_or_picture(value: Any, where: str, notes: Notes) -> list[Content]:
     """Content of a tool or an assistant: a string that is one data URL of a picture becomes the picture."""
     if isinstance(value, str | Slice):
         head = value[:11] if isinstance(value, str) else bytes(value.raw[:11]).decode("latin-1")
-        if head.lower() == "data:image/" and (picture := _picture(value, where)):
+        if head.lower() == _PICTURE and (picture := _picture(value, where)):
             return [picture]
     return _parts(value, where, notes)
 
@@ -226,16 +268,18 @@ def _picture(address: str | Slice, where: str) -> MediaPart | None:
         return None
 
 
-def _cut_markdown(parts: list[Part], where: str, is_stored: IsStored | None) -> Iterator[Part]:
+def _cut_markdown(parts: list[Content], where: str, is_stored: IsStored | None) -> list[Content]:
     """Turn markdown pictures inside text back into parts, so that no base64 reaches a model as text."""
+    found: list[Content] = []
     for part in parts:
         if isinstance(part, TextPart) and "](" in part.text and "![" in part.text:
-            yield from _split(part, where, is_stored)
+            found += _split(part, where, is_stored)
         else:
-            yield part
+            found.append(part)
+    return found
 
 
-def _split(part: TextPart, where: str, is_stored: IsStored | None) -> Iterator[Part]:
+def _split(part: TextPart, where: str, is_stored: IsStored | None) -> Iterator[Content]:
     text, begin, search = part.text, 0, 0
     while (start := text.find("![", search)) >= 0:
         middle = text.find("](", start)
@@ -257,24 +301,36 @@ def _split(part: TextPart, where: str, is_stored: IsStored | None) -> Iterator[P
         begin = search
     rest = text[begin:].lstrip("\n") if begin else text
     if rest or not begin or part.signature:
-        yield TextPart(rest, part.signature)
+        yield TextPart(rest, part.signature, part.refusal)
 
 
-def _forget_images(messages: list[Message], kept: int) -> None:
+def _forget_images(messages: list[Message], kept: int, notes: Notes) -> None:
     """Keep the last `kept` pictures that the assistant made: each costs megabytes and tokens, every turn."""
     for position in range(len(messages) - 1, -1, -1):
         message = messages[position]
-        if message.role != "assistant" or not any(_is_image(part) for part in message.parts):
+        if message.role != "assistant":
             continue
-        left: list[Part] = []
-        for part in reversed(message.parts):
-            if _is_image(part):
-                if not kept:
-                    continue
-                kept -= 1
+        pictures = 0
+        for part in message.parts:
+            if isinstance(part, MediaPart) and part.kind == "image":
+                pictures += 1
+        if pictures > kept:
+            messages[position] = replace(
+                message, parts=_without_images(message.parts, pictures - kept, notes)
+            )
+        kept = max(0, kept - pictures)
+
+
+def _without_images(parts: tuple[Part, ...], surplus: int, notes: Notes) -> tuple[Part, ...]:
+    """All but the first `surplus` pictures, which are named by their entry in the content or in `images`."""
+    left: list[Part] = []
+    for part in parts:
+        if surplus and isinstance(part, MediaPart) and part.kind == "image":
+            surplus -= 1
+            notes.add(_ADDRESS.sub("", part.where))
+        else:
             left.append(part)
-        if len(left) < len(message.parts):
-            messages[position] = replace(message, parts=tuple(reversed(left)))
+    return tuple(left)
 
 
 def _is_image(part: Part) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.fronts.openai import checks
-from proxy.types import AudioOptions, ImageOptions, Json, ResponseFormat, Thinking
+from proxy.fronts.openai.reading import Reading
+from proxy.types import AnswerFormat, AudioOptions, ImageOptions, Json, Thinking
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _TIERS = ("auto", "default", "standard", "flex", "scale", "priority", "fast")
@@ -30,35 +31,68 @@ def _modalities(value: Any, path: str) -> tuple[str, ...]:
     )
 
 
-def _audio(value: Any, path: str) -> AudioOptions:
-    options = checks.mapping(value, path)
+def _metadata(value: Any, path: str) -> Json:
+    return checks.mapping(checks.carried(value, path), path)
+
+
+def _safety_settings(value: Any, path: str) -> list[Json]:
+    return checks.objects(checks.carried(value, path), path)
+
+
+_AUDIO_MEMBERS = frozenset({"voice", "format"})
+_VOICE_MEMBERS = frozenset({"id"})
+
+
+def audio(body: Json, out: Reading) -> None:
+    options = checks.mapping(body["audio"], "audio")
     voice, sound = options.get("voice"), options.get("format")
     if isinstance(voice, dict):
+        out.notes.unread(voice, _VOICE_MEMBERS, "audio.voice")
         voice = voice.get("id")
-    return AudioOptions(
-        None if voice is None else checks.string(voice, f"{path}.voice"),
+    out.notes.unread(options, _AUDIO_MEMBERS, "audio")
+    wanted = AudioOptions(
+        None if voice is None else checks.string(voice, "audio.voice"),
         "wav"
         if sound is None
-        else checks.one_of("wav", "aac", "mp3", "flac", "opus", "pcm16")(sound, f"{path}.format"),
+        else checks.one_of("wav", "aac", "mp3", "flac", "opus", "pcm16")(sound, "audio.format"),
     )
+    out.request["audio"] = wanted
+    out.shape["audio_format"] = wanted.format
 
 
-def _response_format(value: Any, path: str) -> ResponseFormat:
-    options = checks.mapping(value, path)
+def answer_format(body: Json, out: Reading) -> None:
+    """`response_format`; llama.cpp's and Together's `schema` beside `json_object` is understood too."""
+    path = "response_format"
+    options = checks.mapping(body[path], path)
     if options.get("type") is None:
         raise checks.missing(f"{path}.type")
     sort = checks.one_of("text", "json_object", "json_schema")(options["type"], f"{path}.type")
-    if sort == "text":
-        return ResponseFormat("text")
-    if sort == "json_object":
-        return ResponseFormat("json_object")
-    where = f"{path}.json_schema"
+    read = {"type"}
+    if sort == "json_schema":
+        read.add("json_schema")
+        found = _json_schema(options, out)
+    elif sort == "json_object" and options.get("schema"):
+        read.add("schema")
+        out.wrote.append(f"{path}.schema")
+        found = AnswerFormat("json_schema", checks.mapping(options["schema"], f"{path}.schema"))
+    else:
+        found = AnswerFormat("json_object" if sort == "json_object" else "text")
+    out.notes.unread(options, frozenset(read), path)
+    out.request["answer_format"] = found
+
+
+_SCHEMA_MEMBERS = frozenset({"name", "description", "schema", "strict"})
+
+
+def _json_schema(options: Json, out: Reading) -> AnswerFormat:
+    where = "response_format.json_schema"
     if options.get("json_schema") is None:
         raise checks.missing(where)
     holder = checks.mapping(options["json_schema"], where)
+    out.notes.unread(holder, _SCHEMA_MEMBERS, where)
     name, about, strict = holder.get("name"), holder.get("description"), holder.get("strict")
     schema = holder.get("schema")
-    return ResponseFormat(
+    return AnswerFormat(
         "json_schema",
         None if schema is None else checks.mapping(schema, f"{where}.schema"),
         None if name is None else checks.string(name, f"{where}.name"),
@@ -88,18 +122,16 @@ SIMPLE: dict[str, Read] = {
     "frequency_penalty": ("frequency_penalty", checks.number(-2, 2)),
     "logprobs": ("logprobs", checks.boolean),
     "top_logprobs": ("top_logprobs", checks.integer(0, 20)),
-    "response_format": ("response_format", _response_format),
-    "parallel_tool_calls": ("parallel_tool_calls", checks.boolean),
+    "parallel_tool_calls": ("parallel_calls", checks.boolean),
     "modalities": ("modalities", _modalities),
-    "audio": ("audio", _audio),
-    "safety_settings": ("safety_settings", checks.objects),
+    "safety_settings": ("safety_settings", _safety_settings),
     "cached_content": ("cached_content", checks.required_string),
     "service_tier": ("service_tier", checks.one_of(*_TIERS)),
     "store": ("store", checks.boolean),
-    "image_output": ("image_output", checks.string),
+    "user": ("user", checks.string),
 }
 
-# Documented by OpenAI, without an attribute of ours: carried in `ChatRequest.documented`.
+# Documented by OpenAI, without an attribute of ours: carried in `ChatRequest.foreign`.
 DOCUMENTED: dict[str, checks.Check] = {
     "logit_bias": _logit_bias,
     "moderation": checks.mapping,
@@ -108,7 +140,6 @@ DOCUMENTED: dict[str, checks.Check] = {
     "prompt_cache_options": checks.mapping,
     "prompt_cache_retention": checks.string,
     "safety_identifier": checks.string,
-    "user": checks.string,
     "verbosity": checks.one_of("low", "medium", "high"),
 }
 
@@ -133,42 +164,56 @@ def unfold(body: Json) -> tuple[Json, Json]:
     return body, native
 
 
-def max_tokens(body: Json, out: Json) -> None:
+def max_tokens(body: Json, out: Reading) -> None:
     """`max_completion_tokens` wins; both are checked."""
     for field in ("max_tokens", "max_completion_tokens"):
         if body.get(field) is not None:
-            out["max_tokens"] = checks.integer(1)(body[field], field)
+            out.request["max_tokens"] = checks.integer(1)(body[field], field)
 
 
-def stream_options(body: Json, out: Json) -> None:
+_STREAM_MEMBERS = frozenset({"include_usage", "include_obfuscation"})
+_USAGE_MEMBERS = frozenset({"include"})
+
+
+def stream_options(body: Json, out: Reading) -> None:
     options = checks.mapping(body["stream_options"], "stream_options")
     for field in ("include_usage", "include_obfuscation"):
         if options.get(field) is not None:
             checks.boolean(options[field], f"stream_options.{field}")
     if options.get("include_usage") is True:
-        out["include_usage"] = True
+        out.shape["include_usage"] = True
     if options.get("include_obfuscation"):
-        out["dropped"].add("stream_options.include_obfuscation")
+        out.notes.add("stream_options.include_obfuscation")
+    out.notes.unread(options, _STREAM_MEMBERS, "stream_options")
 
 
-def usage(body: Json, out: Json) -> None:
+def usage(body: Json, out: Reading) -> None:
     """OpenRouter's way to ask for usage in a stream."""
     options = checks.mapping(body["usage"], "usage")
     if options.get("include") is not None and checks.boolean(options["include"], "usage.include"):
-        out["include_usage"] = True
+        out.shape["include_usage"] = True
+    out.notes.unread(options, _USAGE_MEMBERS, "usage")
 
 
-def metadata(body: Json, out: Json) -> None:
+def image_output(body: Json, out: Reading) -> None:
+    out.shape["image_output"] = checks.string(body["image_output"], "image_output")
+
+
+def metadata(body: Json, out: Reading) -> None:
     """`image_output` in it is ours and goes no further."""
-    found = checks.mapping(body["metadata"], "metadata")
+    found = _metadata(body["metadata"], "metadata")
     if found.get("image_output") is not None:
-        if "image_output" not in out and body.get("image_output") is None:
-            out["image_output"] = checks.string(found["image_output"], "metadata.image_output")
+        if body.get("image_output") is None:
+            out.shape["image_output"] = checks.string(found["image_output"], "metadata.image_output")
         found = {key: value for key, value in found.items() if key != "image_output"}
-    out["metadata"] = found
+    out.request["metadata"] = found
 
 
-def thinking(body: Json, out: Json) -> None:
+_EFFORT_MEMBERS = frozenset({"effort", "max_tokens", "summary", "generate_summary", "exclude", "enabled"})
+_BUDGET_MEMBERS = frozenset({"type", "budget_tokens", "display"})
+
+
+def thinking(body: Json, out: Reading) -> None:
     """`reasoning_effort`, OpenRouter's `reasoning`, Anthropic's `thinking`: the first to speak wins."""
     efforts: list[str | None] = []
     budgets: list[int | None] = []
@@ -177,9 +222,14 @@ def thinking(body: Json, out: Json) -> None:
         efforts.append(checks.one_of(*_EFFORTS)(body["reasoning_effort"], "reasoning_effort"))
     if body.get("include_reasoning") is not None:
         summaries.append(checks.boolean(body["include_reasoning"], "include_reasoning"))
-    for field, read in (("reasoning", _openrouter), ("thinking", _anthropic)):
+    for field, read, members in (
+        ("reasoning", _openrouter, _EFFORT_MEMBERS),
+        ("thinking", _anthropic, _BUDGET_MEMBERS),
+    ):
         if body.get(field) is not None:
-            effort, budget, summary = read(checks.mapping(body[field], field), field)
+            options = checks.mapping(body[field], field)
+            out.notes.unread(options, members, field)
+            effort, budget, summary = read(options, field)
             efforts.append(effort)
             budgets.append(budget)
             summaries.append(summary)
@@ -188,7 +238,7 @@ def thinking(body: Json, out: Json) -> None:
     summary = next((wish for wish in summaries if wish is not None), None)
     if body.get("reasoning_effort") is not None:
         budget = None
-    out["thinking"] = Thinking(effort, budget, summary)
+    out.request["thinking"] = Thinking(effort, budget, summary)
 
 
 _Thought = tuple[str | None, int | None, bool | None]
@@ -235,23 +285,22 @@ _IMAGE_FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def image_options(body: Json, path: str = "") -> ImageOptions | None:
-    """Size wishes of a chat or an image request, None if there are none."""
+def image(body: Json, out: Reading) -> None:
+    """Size wishes of a chat or an image request."""
     found: dict[str, str] = {}
-    config = body.get("image_config")
-    holders = [(body, path)]
-    if config is not None:
-        holders.insert(0, (checks.mapping(config, f"{path}image_config"), f"{path}image_config."))
+    holders = [(body, "")]
+    if body.get("image_config") is not None:
+        config = checks.mapping(body["image_config"], "image_config")
+        out.notes.unread(config, IMAGE_FIELDS, "image_config")
+        out.wrote += (f"image_config.{name}" for name in config if name in IMAGE_FIELDS)
+        holders.insert(0, (config, "image_config."))
     for holder, prefix in holders:
         for name, spellings in _IMAGE_FIELDS.items():
             for spelling in spellings:
                 if name not in found and holder.get(spelling) is not None:
                     found[name] = checks.string(holder[spelling], prefix + spelling)
-    return ImageOptions(**found) if found else None
-
-
-def image(body: Json, out: Json) -> None:
-    out["image"] = image_options(body)
+    if found:
+        out.request["image"] = ImageOptions(**found)
 
 
 IMAGE_FIELDS = frozenset({"image_config", *(name for group in _IMAGE_FIELDS.values() for name in group)})

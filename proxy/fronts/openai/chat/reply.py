@@ -76,7 +76,7 @@ def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
         "created": reply_parts.created(started, reply),
         "model": reply.model,
         "choices": [_choice(index, choices[index], reply, identity) for index in sorted(choices)],
-        "usage": reply_parts.usage(counted, reply),
+        "usage": reply_parts.usage(counted),
         "system_fingerprint": None,
     }
     if counted.service_tier is not None:

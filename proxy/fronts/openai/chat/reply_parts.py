@@ -6,7 +6,6 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from secrets import token_hex
-from typing import Literal
 
 import orjson
 
@@ -29,8 +28,7 @@ class ReplyOptions:
 
     `id` is used when the upstream gives none (empty: random). `link` gives a stored picture's address;
     where it is or returns None a data URL is written. `vendor` names the object in `extra_content` that
-    holds signatures. `audio_format` is what the client wants raw PCM wrapped in. `vendor_charge` adds the
-    vendor's own charge to the usage.
+    holds signatures. `audio_format` is what the client wants raw PCM wrapped in.
     """
 
     model: str
@@ -38,12 +36,10 @@ class ReplyOptions:
     id: str = ""
     include_usage: bool = False
     image_mode: Mode = "images"
-    stream_images: Literal["end", "immediate"] = "end"
     legacy_functions: bool = False
     link: Link | None = None
     vendor: str = "google"
     audio_format: str | None = None
-    vendor_charge: bool = False
 
 
 @dataclass(slots=True)
@@ -161,7 +157,7 @@ def annotation(citation: Citation) -> Json:
     }
 
 
-def usage(counted: Usage, reply: ReplyOptions) -> Json:
+def usage(counted: Usage) -> Json:
     """Totals always add up, and `cached_tokens` and `reasoning_tokens` are always numbers: the OpenRouter
     provider of the AI SDK refuses a whole reply otherwise."""
     prompt: Json = {
@@ -187,7 +183,7 @@ def usage(counted: Usage, reply: ReplyOptions) -> Json:
         found["images"] = counted.images  # sold by the picture: there are no tokens to tell of
     if counted.estimated:
         found["estimated"] = True
-    if reply.vendor_charge and counted.vendor is not None:
+    if counted.vendor is not None:
         found["vendor"] = counted.vendor
     return found
 

@@ -99,7 +99,7 @@ class StreamRenderer:
         for index in sorted(self._choices):
             self._end(self._choices[index])
         if self._reply.include_usage:
-            body = self._common() | {"choices": [], "usage": reply_parts.usage(self._usage, self._reply)}
+            body = self._common() | {"choices": [], "usage": reply_parts.usage(self._usage)}
             if self._usage.service_tier is not None:
                 body["service_tier"] = self._usage.service_tier
             self._out += (b"data: ", orjson.dumps(body), b"\n\n")
@@ -178,8 +178,6 @@ class StreamRenderer:
             choice.signature = event.signature or choice.signature
             return
         choice.images.append(event)
-        if self._reply.stream_images == "immediate":
-            self._send_images(choice)
 
     def _send_images(self, choice: _Choice) -> None:
         """All in one chunk, and nothing else: Node's helper keeps the last, others drop what is beside."""

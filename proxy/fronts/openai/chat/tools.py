@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from proxy.fronts.openai import checks
+from proxy.fronts.openai.members import Notes
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
 
 Tool = FunctionTool | BuiltinTool
@@ -60,14 +61,47 @@ _MODES: dict[str, Literal["auto", "none", "required"]] = {
 }
 
 
-def parse(value: Any, path: str = "tools") -> tuple[Tool, ...]:
-    return tuple(_tool(item, f"{path}[{index}]") for index, item in enumerate(checks.array(value, path)))
+_FUNCTION_MEMBERS = frozenset({"name", "description", "parameters", "strict"})
+_NESTED_MEMBERS = frozenset({"type", "function"})
+_TYPE = frozenset({"type"})
+_NAME = frozenset({"name"})
 
 
-def parse_functions(value: Any) -> tuple[Tool, ...]:
-    """The legacy `functions`."""
-    entries = checks.objects(value, "functions")
-    return tuple(_function(item, f"functions[{index}]") for index, item in enumerate(entries))
+def parse(value: Any, notes: Notes) -> tuple[Tool, ...]:
+    found = _Found(notes)
+    for index, item in enumerate(checks.array(value, "tools")):
+        found.add(*_tool(item, f"tools[{index}]", notes))
+    return tuple(found.tools)
+
+
+def parse_functions(value: Any, notes: Notes, before: tuple[Tool, ...] = ()) -> tuple[Tool, ...]:
+    """The legacy `functions`, behind the tools that were found before."""
+    found = _Found(notes, before)
+    for index, item in enumerate(checks.objects(value, "functions")):
+        found.add(_function(item, path := f"functions[{index}]"), path)
+        notes.unread(item, _FUNCTION_MEMBERS, path)
+    return tuple(found.tools)
+
+
+class _Found:
+    """Tools with one function of each name: two are refused by every vendor."""
+
+    def __init__(self, notes: Notes, before: tuple[Tool, ...] = ()) -> None:
+        self.notes = notes
+        self.tools: list[Tool] = []
+        self._by_name: dict[str, FunctionTool] = {}
+        for tool in before:
+            self.add(tool, "tools")
+
+    def add(self, tool: Tool, where: str) -> None:
+        """`where` is the object with its name. The same declaration again changes nothing."""
+        if isinstance(tool, FunctionTool):
+            known = self._by_name.setdefault(tool.name, tool)
+            if known is not tool:
+                if known != tool:
+                    raise checks.invalid(f"{where}.name", f"there are two functions {tool.name!r}.")
+                return
+        self.tools.append(tool)
 
 
 def web_search(options: Any) -> BuiltinTool:
@@ -75,7 +109,7 @@ def web_search(options: Any) -> BuiltinTool:
     return BuiltinTool("web_search", checks.mapping(options, "web_search_options"))
 
 
-def parse_choice(value: Any, tools: Iterable[Tool]) -> ToolChoice:
+def parse_choice(value: Any, tools: Iterable[Tool], notes: Notes) -> ToolChoice:
     path = "tool_choice"
     if isinstance(value, str):
         return ToolChoice(_MODES[checks.one_of(*_MODES)(value, path)])
@@ -83,50 +117,70 @@ def parse_choice(value: Any, tools: Iterable[Tool]) -> ToolChoice:
     sort = choice.get("type")
     if sort == "function" or sort == "tool":  # Anthropic's word, which other vendors take here too
         holder, where = _inner(choice, "function", path)
+        _note_unread(choice, holder, where, _NAME, path, notes)
         return ToolChoice("required", _declared([holder.get("name")], where + ".name", tools))
     if sort == "allowed_tools":
-        return _allowed(choice, tools)
+        return _allowed(choice, tools, notes)
     if sort == "custom":
         raise checks.invalid(f"{path}.type", "custom tools are not supported.", "unsupported_value")
     if isinstance(sort, str) and sort in _MODES:
+        notes.unread(choice, _TYPE, path)
         return ToolChoice(_MODES[sort])
     raise checks.invalid_value(f"{path}.type", sort, ("function", "allowed_tools"))
 
 
-def parse_legacy_choice(value: Any, tools: Iterable[Tool]) -> ToolChoice:
+def parse_legacy_choice(value: Any, tools: Iterable[Tool], notes: Notes) -> ToolChoice:
     """The legacy `function_call`."""
     if isinstance(value, str):
         return ToolChoice(_MODES[checks.one_of("none", "auto")(value, "function_call")])
     choice = checks.mapping(value, "function_call")
+    notes.unread(choice, _NAME, "function_call")
     return ToolChoice("required", _declared([choice.get("name")], "function_call.name", tools))
 
 
-def _tool(value: Any, path: str) -> Tool:
+def _tool(value: Any, path: str, notes: Notes) -> tuple[Tool, str]:
+    """The tool, and where its name stands."""
     item = checks.mapping(value, path)
     sort = item.get("type")
     if sort == "function":
         function, where = _inner(item, "function", path)
-        return _function(function, where)
+        _note_unread(item, function, where, _FUNCTION_MEMBERS, path, notes)
+        return _function(function, where), where
     if sort is None:
-        return _native(item, path)
+        return _native(item, path, notes)
     if sort == "custom":
         raise checks.invalid(f"{path}.type", "custom tools are not supported.", "unsupported_value")
     kind = _builtin_type(sort) if isinstance(sort, str) else None
     if kind is None:
         raise checks.invalid_value(f"{path}.type", sort, ("function", *_BUILTIN_TYPES))
-    return BuiltinTool(kind, {key: option for key, option in item.items() if key != "type"})
+    options = {key: option for key, option in item.items() if key != "type"}
+    return BuiltinTool(kind, checks.carried(options, path)), path
 
 
-def _native(item: Json, path: str) -> Tool:
+def _native(item: Json, path: str, notes: Notes) -> tuple[Tool, str]:
     for key, kind in _NATIVE_KEYS.items():
         if key in item:
             options = item[key]
             if options is None:
                 options = {}
-            return BuiltinTool(kind, checks.mapping(options, f"{path}.{key}"), native=True)
-    if isinstance(item.get("function"), dict):
-        return _function(item["function"], f"{path}.function")
+            notes.unread(item, frozenset({key}), path)
+            where = f"{path}.{key}"
+            return BuiltinTool(kind, checks.mapping(checks.carried(options, where), where), native=True), path
+    function = item.get("function")
+    if isinstance(function, dict):
+        where = f"{path}.function"
+        _note_unread(item, function, where, _FUNCTION_MEMBERS, path, notes)
+        return _function(function, where), where
     raise checks.missing(f"{path}.type")
+
+
+def _note_unread(item: Json, inner: Json, where: str, known: frozenset[str], path: str, notes: Notes) -> None:
+    """Name what neither the object nor the one inside it has a place for."""
+    if inner is item:
+        notes.unread(item, known | _TYPE, path)
+    else:
+        notes.unread(item, _NESTED_MEMBERS, path)
+        notes.unread(inner, known, where)
 
 
 def _inner(item: Json, key: str, path: str) -> tuple[Json, str]:
@@ -156,11 +210,13 @@ def _function(function: Json, path: str) -> Tool:
     )
 
 
-def _allowed(choice: Json, tools: Iterable[Tool]) -> ToolChoice:
+def _allowed(choice: Json, tools: Iterable[Tool], notes: Notes) -> ToolChoice:
     holder, path = choice, "tool_choice"
     if choice.get("allowed_tools") is not None:
         path = "tool_choice.allowed_tools"
         holder = checks.mapping(choice["allowed_tools"], path)
+        notes.unread(choice, frozenset({"type", "allowed_tools"}), "tool_choice")
+    notes.unread(holder, frozenset({"type", "mode", "tools"}), path)
     mode = checks.one_of("auto", "required")(holder.get("mode"), f"{path}.mode")
     names: list[str] = []
     for index, item in enumerate(checks.objects(holder.get("tools"), f"{path}.tools")):

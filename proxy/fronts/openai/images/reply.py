@@ -23,17 +23,13 @@ _DATA_URL_KIND = ((b"x-proxy-url-kind", b"data"),)
 class ImageReplyOptions:
     """What the client asked of the reply's shape.
 
-    `link` gives a stored picture's address, `url_passthrough` allows the vendor's own; without either a
-    data URL is the last resort. `text_as_prompt` shows the text that came with a picture as
-    `revised_prompt`.
+    `link` gives a stored picture's address; without it a data URL is the last resort.
     """
 
     created: int
     response_format: str | None = None
     link: Link | None = None
-    url_passthrough: bool = False
     safety_identifier: str | None = None
-    text_as_prompt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +97,7 @@ def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
         reading.add(event)
     if not reading.images:
         raise reading.no_image()
-    revised = reading.revised or ("".join(reading.text).strip() if reply.text_as_prompt else None)
+    revised = reading.revised
     data: list[Json] = []
     headers: tuple[tuple[bytes, bytes], ...] = ()
     for image in reading.images:
@@ -112,7 +108,7 @@ def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
     body: Json = {"created": reply.created, "data": data, **_facts(reading.images[0])}
     if reply.safety_identifier is not None:
         body["safety_identifier"] = reply.safety_identifier
-    if reading.usage.prompt or reading.usage.completion:
+    if reading.usage.prompt or reading.usage.completion or reading.usage.vendor:
         body["usage"] = usage(reading.usage)
     return Rendered(jsonio.dumps(body), headers)
 
@@ -170,9 +166,10 @@ class ImageStreamRenderer:
 
 
 def usage(counted: Usage) -> Json:
-    """Tokens in the Images API's words. What is not known to be of pictures is text."""
+    """Tokens in the Images API's words; what is not known to be of pictures is text. The vendor's own charge
+    stands beside them."""
     images_in, images_out = counted.prompt_image or 0, counted.completion_image or 0
-    return {
+    found: Json = {
         "input_tokens": counted.prompt,
         "output_tokens": counted.completion,
         "total_tokens": counted.prompt + counted.completion,
@@ -185,6 +182,9 @@ def usage(counted: Usage) -> Json:
             "image_tokens": images_out,
         },
     }
+    if counted.vendor is not None:
+        found["vendor"] = counted.vendor
+    return found
 
 
 def _item(image: Image, reply: ImageReplyOptions) -> tuple[Json, bool]:
@@ -201,8 +201,7 @@ def _item(image: Image, reply: ImageReplyOptions) -> tuple[Json, bool]:
 
 
 def _url(image: Image, reply: ImageReplyOptions) -> str | None:
-    stored = reply.link(image) if reply.link is not None else None
-    return stored or (image.url if reply.url_passthrough else None)
+    return reply.link(image) if reply.link is not None else None
 
 
 def _facts(image: Image) -> Json:

@@ -9,14 +9,17 @@ from typing import Any, Literal
 import orjson
 
 from proxy.errors import RequestError
+from proxy.fronts.base import Parsed
 from proxy.fronts.openai import checks, content
 from proxy.fronts.openai.chat import parameters
-from proxy.fronts.openai.chat.parameters import Read
-from proxy.types import FormFile, ImageOptions, ImageRequest, Json, MediaPart, Slice
+from proxy.fronts.openai.images import fields
+from proxy.fronts.openai.images.fields import REFERENCES
+from proxy.fronts.openai.images.shape import ImageShape
+from proxy.fronts.openai.reading import Reading
+from proxy.types import FormFile, ImageRequest, Json, MediaPart, Slice
 
 Operation = Literal["generation", "edit", "variation"]
 
-PROMPT_MAX = 32_000
 REFERENCES_MAX = 16
 
 # `/v1/images/variations` has no prompt; the models that stand in for it need one.
@@ -24,50 +27,6 @@ VARIATION_PROMPT = (
     "Make a variation of this picture: keep its subject, composition and style, and change the details."
 )
 
-
-def _prompt(value: Any, path: str) -> str:
-    text = checks.required_string(value, path)
-    if len(text) > PROMPT_MAX:
-        sentence = f"string too long. Expected at most {PROMPT_MAX} characters, but got {len(text)} instead."
-        raise checks.invalid(path, sentence, "string_above_max_length")
-    return text
-
-
-def _output_format(value: Any, path: str) -> str:
-    word = checks.one_of("png", "webp", "jpeg", "jpg", "gif", "svg")(value, path)
-    return "jpeg" if word == "jpg" else word
-
-
-_SIMPLE: dict[str, Read] = {
-    "model": ("model", checks.required_string),
-    "prompt": ("prompt", _prompt),
-    "n": ("n", checks.integer(1, 10)),
-    "seed": ("seed", checks.integer()),
-    "negative_prompt": ("negative_prompt", checks.string),
-    "output_format": ("output_format", _output_format),
-    "output_compression": ("output_compression", checks.integer(0, 100)),
-    "moderation": ("moderation", checks.one_of("auto", "low")),
-    "style": ("style", checks.string),
-    "response_format": ("response_format", checks.one_of("b64_json", "url")),
-    "stream": ("stream", checks.boolean),
-    "partial_images": ("partial_images", checks.integer(0, 3)),
-    "callback_url": ("callback_url", checks.required_string),
-}
-
-# Documented by OpenAI, without an attribute of ours.
-DOCUMENTED: dict[str, checks.Check] = {
-    "complexity": checks.one_of("low", "medium", "high"),
-    "frame_count": checks.integer(1),
-    "frame_duration_ms": checks.integer(1),
-    "input_fidelity": checks.one_of("high", "low"),
-    "svg": checks.mapping,
-}
-
-# Everything that may hold pictures: OpenAI's names first, then those of resellers (001's `image_urls`).
-_REFERENCES = ("image", "images", "image_urls", "image_url")
-_ELSEWHERE = frozenset(
-    {*_REFERENCES, *parameters.IMAGE_FIELDS, "mask", "background", "user", "safety_identifier"}
-)
 
 # In a form everything is a string; these mean something else.
 _BOOLEANS = frozenset({"stream", "watermark"})
@@ -78,9 +37,7 @@ _FORM_FILES = re.compile(r"(image|images|mask|markup)(?:\[\d*\])?\Z")
 _NESTED = re.compile(r"(\w+)((?:\[\w+\])+)\Z")
 
 
-def parse(
-    body: Any, operation: Operation = "generation", *, default_model: str | None = None
-) -> ImageRequest:
+def parse(body: Any, operation: Operation = "generation") -> Parsed[ImageRequest, ImageShape]:
     """Read a JSON body as `jsonio.loads` gave it. Raises `RequestError`.
 
     A generation with pictures among its fields is an edit in all but name.
@@ -89,20 +46,16 @@ def parse(
         raise RequestError(
             f"The request body must be a JSON object, but it is {checks.kind(body)}.", code="invalid_type"
         )
-    return _request(body, (), None, operation, default_model)
+    return _request(body, (), None, operation, Reading())
 
 
 def parse_form(
-    fields: Iterable[tuple[str, str]],
-    files: Iterable[FormFile],
-    operation: Operation = "edit",
-    *,
-    default_model: str | None = None,
-) -> ImageRequest:
+    fields: Iterable[tuple[str, str]], files: Iterable[FormFile], operation: Operation = "edit"
+) -> Parsed[ImageRequest, ImageShape]:
     """Read a multipart form. Pictures stand under `image`, `image[]`, `image[0]`, `images` or `images[]`."""
     references: list[MediaPart] = []
     mask: MediaPart | None = None
-    dropped: tuple[str, ...] = ()
+    reading = Reading()
     for file in files:
         found = _FORM_FILES.match(file.field)
         if found is None:
@@ -115,10 +68,10 @@ def parse_form(
         if found[1] == "mask":
             mask = part
         elif found[1] == "markup":
-            dropped = ("markup",)
+            reading.notes.add("markup")
         else:
             references.append(part)
-    return _request(_unfolded(fields), references, mask, operation, default_model, dropped)
+    return _request(_unfolded(fields), references, mask, operation, reading)
 
 
 def _request(
@@ -126,57 +79,46 @@ def _request(
     files: Iterable[MediaPart],
     mask: MediaPart | None,
     operation: Operation,
-    default_model: str | None,
-    dropped: tuple[str, ...] = (),
-) -> ImageRequest:
+    reading: Reading,
+) -> Parsed[ImageRequest, ImageShape]:
     body, native = parameters.unfold(body)
-    out: Json = {"dropped": dropped, "documented": {}, "unknown": {"google": native} if native else {}}
-    for key, value in body.items():
-        if value is None or key in _ELSEWHERE:
-            continue
-        if (simple := _SIMPLE.get(key)) is not None:
-            out[simple[0]] = simple[1](value, key)
-        elif (check := DOCUMENTED.get(key)) is not None:
-            out["documented"][key] = check(value, key)
-        else:
-            out["unknown"][key] = value
-    if "model" not in out:
-        if default_model is None:
-            raise checks.missing("model")
-        out["model"] = default_model
-    if "prompt" not in out:
+    if native:
+        reading.add_foreign("google", native)
+    fields.read(body, reading)
+    request = reading.request
+    if "model" not in request:
+        raise checks.missing("model")
+    if "prompt" not in request:
         if operation != "variation":
             raise checks.missing("prompt")
-        out["prompt"] = VARIATION_PROMPT
-    _background(body.get("background"), out)
-    for field in ("user", "safety_identifier"):  # the newer name wins
-        if body.get(field) is not None:
-            out["user"] = checks.string(body[field], field)
-    out["image"] = parameters.image_options(body) or ImageOptions()
-    out["references"] = _references(body, [*files], operation)
-    out["mask"] = mask if body.get("mask") is None else _picture(body["mask"], "mask")
-    return ImageRequest(**out)
+        request["prompt"] = VARIATION_PROMPT
+    request["references"] = _references(body, [*files], operation, reading)
+    request["mask"] = mask if body.get("mask") is None else _picture(body["mask"], "mask", reading)
+    for name, wish in (("callback_url", "callback_url"), ("background", "as_task")):
+        if reading.shape.get(wish):  # every request is waited for
+            reading.notes.add(name)
+    shape = ImageShape(
+        request["model"],
+        "image_edit" if operation == "edit" else "image_generation",
+        safety_identifier=request.get("user"),
+        wrote=(*body, *reading.wrote),
+        **reading.shape,
+    )
+    made = ImageRequest(**request, foreign=reading.foreign_fields())
+    return Parsed(made, shape, reading.notes.paths(), links=shape.response_format == "url")
 
 
-def _background(value: Any, out: Json) -> None:
-    """OpenAI's word for transparency; as a boolean it means to run as a task."""
-    if value is None:
-        return
-    if isinstance(value, bool) or value in ("true", "false"):
-        out["run_in_background"] = value is True or value == "true"
-    else:
-        out["background"] = checks.one_of("transparent", "opaque", "auto")(value, "background")
-
-
-def _references(body: Json, found: list[MediaPart], operation: Operation) -> tuple[MediaPart, ...]:
-    for field in _REFERENCES:
+def _references(
+    body: Json, found: list[MediaPart], operation: Operation, reading: Reading
+) -> tuple[MediaPart, ...]:
+    for field in REFERENCES:
         value = body.get(field)
         if value is None:
             continue
         if isinstance(value, list):
-            found += (_picture(item, f"{field}[{index}]") for index, item in enumerate(value))
+            found += (_picture(item, f"{field}[{index}]", reading) for index, item in enumerate(value))
         else:
-            found.append(_picture(value, field))
+            found.append(_picture(value, field, reading))
     if not found and operation != "generation":
         raise checks.missing("image")
     if len(found) > REFERENCES_MAX:
@@ -188,11 +130,15 @@ def _references(body: Json, found: list[MediaPart], operation: Operation) -> tup
     return tuple(found)
 
 
-def _picture(value: Any, path: str) -> MediaPart:
+_PICTURE_MEMBERS = frozenset({"type", "image_url", "url", "b64_json", "file_id"})
+
+
+def _picture(value: Any, path: str, reading: Reading) -> MediaPart:
     """A string, or OpenAI's object with exactly one of `image_url` and `file_id`."""
     if isinstance(value, str | Slice):
         return content.media("image", value, path)
     holder = checks.mapping(value, path)
+    reading.notes.unread(holder, _PICTURE_MEMBERS, path)
     if holder.get("file_id") is not None:
         where = f"{path}.file_id"
         raise checks.invalid(where, "uploaded files are not known here.", "unsupported_parameter")
@@ -214,7 +160,7 @@ def _unfolded(fields: Iterable[tuple[str, str]]) -> Json:
             _nest(body, [nested[1], *re.findall(r"\w+", nested[2])], text)
             continue
         name = name.partition("[")[0] if name.endswith("]") else name
-        if name in _REFERENCES:
+        if name in REFERENCES:
             body.setdefault(name, []).append(text)
         elif text != "":
             body[name] = _FORM.get(name, _as_it_is)(text)

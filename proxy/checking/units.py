@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _DURATIONS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {
@@ -31,6 +35,26 @@ class Rate:
 
     count: int
     per_s: float
+
+
+class NoUnitError(ValueError):
+    """A bare number where a quantity belongs."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__(f"{number} has no unit")
+        self.number = number
+
+
+def read(parse: Callable[[str], T], value: object) -> T:
+    """A quantity as the file has it. Raises `ValueError` with what is wrong, ready to follow its path."""
+    if isinstance(value, str):
+        try:
+            return parse(value)
+        except ValueError as exc:
+            raise ValueError(f'"{value}" {exc}') from None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise NoUnitError(value)
+    raise ValueError("must be a number with its unit, as text")
 
 
 def duration(text: str) -> float:

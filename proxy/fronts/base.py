@@ -1,0 +1,148 @@
+"""The contract between what clients speak and the house: `Front`, `Renderer`, and the values they exchange.
+
+A front is one endpoint of one dialect. It is pure: no sockets, no clock, no configuration but what it is
+given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field
+from typing import Any, Generic, Protocol, TypeVar
+
+from proxy.errors import RequestError
+from proxy.keys import ClientKey
+from proxy.types import ChatRequest, Event, FormFile, Image, ImageRequest, MediaPart
+from proxy.types.values import dataclass
+
+R_co = TypeVar("R_co", bound=ChatRequest | ImageRequest, covariant=True)
+S_co = TypeVar("S_co", covariant=True)
+
+Piece = bytes | memoryview
+Header = tuple[bytes, bytes]
+
+_PATIENCE_MARGIN_S = 2.0  # our answer must be there before the client's own timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A body that came as multipart/form-data: its text fields and its files, in order."""
+
+    fields: list[tuple[str, str]]
+    files: list[FormFile]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asks, and how the request shall go, as its headers say.
+
+    `header` and `query` look up what the client sent. `image_outputs` are what the model and the file say of
+    how pictures are shown; `is_stored` tells which addresses are pictures of ours. `fetched` are pictures by
+    address that this request has downloaded already, or why that failed.
+    """
+
+    request_id: str
+    caller: ClientKey
+    header: Callable[[bytes], str | None]
+    query: Callable[[str], str | None]
+    image_outputs: tuple[str | None, str | None] = (None, None)
+    is_stored: Callable[[str], bool] | None = None
+    fetched: dict[str, MediaPart | RequestError] = field(default_factory=dict)
+
+    @property
+    def strict(self) -> bool:
+        """What cannot be carried shall be refused."""
+        return self.header(b"x-proxy-strict") == "true"
+
+    @property
+    def fallback(self) -> bool:
+        """The request may be tried more than once."""
+        return self.header(b"x-proxy-no-fallback") != "true"
+
+    @property
+    def patience_s(self) -> float:
+        """How long the client's SDK says it will wait for a reply that comes whole."""
+        said = self.header(b"x-stainless-read-timeout") or ""
+        try:
+            return max(1.0, float(said) - _PATIENCE_MARGIN_S)
+        except ValueError:
+            return math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a renderer cannot know from the events: `created` in seconds, and `link`, which gives the address
+    of a picture that was stored, None for one that was not."""
+
+    created: int
+    link: Callable[[Image], str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[R_co, S_co]):
+    """What a front makes of a client's request.
+
+    `shape` is the front's note to its renderer: what the client wants of the reply's form. `links`: the reply
+    shows pictures by address. `dropped` names, in the client's spelling, what no wire can carry: members that
+    nobody reads, history that is left out. What a wire cannot carry of `request`, it names itself.
+    """
+
+    request: R_co
+    shape: S_co
+    dropped: tuple[str, ...] = ()
+    links: bool = False
+
+
+class Renderer(Protocol):
+    """Turns one reply's events into its dialect: `whole` at once, or `feed` as they come and then `finish`.
+
+    `headers` belong to a whole reply and are known once it is rendered. `ping` keeps a silent stream open.
+    """
+
+    ping: bytes
+    headers: tuple[Header, ...]
+
+    def whole(self, events: Iterable[Event]) -> list[Piece]:
+        """Raises `UpstreamError` when the events are no complete reply."""
+        ...
+
+    def feed(self, events: Iterable[Event]) -> bytes | list[Piece]:
+        """May be empty: some events show only at the end."""
+        ...
+
+    def finish(self) -> bytes | list[Piece]:
+        """End a complete reply. Raises `UpstreamError` when it is not."""
+        ...
+
+    def error(self, error: BaseException, request_id: str) -> bytes:
+        """The last bytes of a streamed reply that broke."""
+        ...
+
+
+class Refusing(Protocol):
+    """What every address needs, also one where there is nothing."""
+
+    def refusal(
+        self, error: BaseException, request_id: str, parsed: Parsed[Any, Any] | None
+    ) -> tuple[int, list[Header], bytes]:
+        """Status, headers and body. Of an exception that is not ours nothing but its happening is told."""
+        ...
+
+
+class Front(Refusing, Protocol):
+    """One endpoint of one dialect."""
+
+    def model(self, body: Any, path: Mapping[str, str]) -> str:
+        """The model's name as clients of ours write it. Raises `RequestError` if there is none."""
+        ...
+
+    def parse(self, body: Any, asked: Asked) -> Parsed[Any, Any]:
+        """`body` is decoded JSON, or a `Form`. Raises `RequestError` that names the field."""
+        ...
+
+    def renderer(self, parsed: Parsed[Any, Any], facts: Facts) -> Renderer: ...
+
+    def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
+        """Attributes of the request as this client wrote them."""
+        ...

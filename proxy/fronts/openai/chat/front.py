@@ -1,0 +1,69 @@
+"""`/v1/chat/completions`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from proxy.fronts.base import Asked, Facts, Header, Parsed, Piece
+from proxy.fronts.openai import checks, spelling
+from proxy.fronts.openai.chat import modes, reply, request
+from proxy.fronts.openai.chat.reply_parts import LINKED, ReplyOptions
+from proxy.fronts.openai.chat.shape import ChatShape
+from proxy.fronts.openai.chat.stream import StreamRenderer
+from proxy.fronts.openai.commons import Commons
+from proxy.types import ChatRequest, Event
+
+_PING = b": keep-alive\n\n"
+
+
+class ChatRenderer(StreamRenderer):
+    """The same events, whole or as chunks."""
+
+    ping = _PING
+    headers: tuple[Header, ...] = ()
+
+    def whole(self, events: Iterable[Event]) -> list[Piece]:
+        return reply.whole(events, self._reply)
+
+
+class ChatFront(Commons):
+    """A `Front`."""
+
+    def model(self, body: Any, path: Mapping[str, str]) -> str:
+        return modes.split_model_suffix(checks.model_of(body))[0]
+
+    def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, ChatShape]:
+        parsed = request.parse(body, is_stored=asked.is_stored)
+        shape = parsed.shape
+        name, suffix = modes.split_model_suffix(shape.model)
+        of_model, default = asked.image_outputs
+        mode = modes.choose(
+            body=shape.image_output,
+            header=asked.header(b"x-image-output"),
+            query=asked.query("image_output"),
+            suffix=suffix,
+            key=asked.caller.image_output,
+            model=of_model,
+            default=default,
+            user_agent=asked.header(b"user-agent"),
+        )
+        return replace(parsed, shape=replace(shape, model=name, image_mode=mode), links=mode in LINKED)
+
+    def renderer(self, parsed: Parsed[ChatRequest, ChatShape], facts: Facts) -> ChatRenderer:
+        shape = parsed.shape
+        return ChatRenderer(
+            ReplyOptions(
+                model=shape.model,
+                created=facts.created,
+                include_usage=shape.include_usage,
+                image_mode=shape.image_mode,
+                legacy_functions=shape.legacy_functions,
+                link=facts.link,
+                audio_format=shape.audio_format,
+            )
+        )
+
+    def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
+        return spelling.spelled_all(tuple(attributes), parsed)

@@ -1,0 +1,22 @@
+"""What OpenAI's endpoints share that answer without a model: their errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.fronts.base import Header, Parsed
+from proxy.fronts.openai import error_reply, spelling
+
+
+class Commons:
+    """`Refusing`, in OpenAI's words."""
+
+    words = error_reply.CHAT_WORDS
+
+    def refusal(
+        self, error: BaseException, request_id: str, parsed: Parsed[Any, Any] | None
+    ) -> tuple[int, list[Header], bytes]:
+        return error_reply.render(spelling.spelled_error(error, parsed), request_id, self.words)
+
+
+COMMONS = Commons()

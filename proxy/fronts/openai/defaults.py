@@ -1,0 +1,118 @@
+"""A model's `defaults`, written in OpenAI's words: read once, laid under every parsed request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from proxy.fronts.base import Parsed
+from proxy.fronts.openai import checks
+from proxy.fronts.openai.chat import fields as chat_fields
+from proxy.fronts.openai.images import fields as image_fields
+from proxy.fronts.openai.reading import Reading
+from proxy.pictures import sizes
+from proxy.types import AudioOptions, ChatRequest, ImageOptions, ImageRequest, Json, Thinking
+from proxy.types.values import dataclass
+
+Made = TypeVar("Made", bound=Parsed[Any, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Attributes that hold where a client said nothing, for each kind of request and its shape.
+
+    `written` is what the file says.
+    """
+
+    written: Mapping[str, Any]
+    chat: Mapping[str, Any]
+    chat_shape: Mapping[str, Any]
+    images: Mapping[str, Any]
+    images_shape: Mapping[str, Any]
+
+    def under(self, parsed: Made) -> Made:
+        """Lay the defaults under what the client said, attribute by attribute.
+
+        One that this kind of request does not have asks for nothing here.
+        """
+        if not self.written:
+            return parsed
+        request = parsed.request
+        if isinstance(request, ChatRequest):
+            own, shape = self.chat, self.chat_shape
+        else:
+            own, shape = self.images, self.images_shape
+        changed = _unsaid(request, own)
+        reshaped = _unsaid(parsed.shape, shape)
+        if changed:
+            parsed = replace(parsed, request=replace(request, **changed))
+        return replace(parsed, shape=replace(parsed.shape, **reshaped)) if reshaped else parsed
+
+
+def compiled(written: Mapping[str, Any]) -> Defaults:
+    """Raises `RequestError` that names the field for what neither kind of request has, or a wrong value."""
+    chat, images = _of_chat(dict(written)), _of_images(dict(written))
+    for name in sorted(chat.foreign.keys() & images.foreign.keys()):
+        raise checks.invalid(name, "no request has this field.", "unknown_parameter")
+    return Defaults(written, chat.request, chat.shape, images.request, images.shape)
+
+
+NONE = Defaults({}, {}, {}, {}, {})
+
+
+def _of_chat(body: Json) -> Reading:
+    reading = Reading()
+    for group in chat_fields.read(body, reading):
+        group(body, reading)
+    return reading
+
+
+def _of_images(body: Json) -> Reading:
+    reading = Reading()
+    image_fields.read(body, reading)
+    return reading
+
+
+def _unsaid(holder: ChatRequest | ImageRequest | Any, defaults: Mapping[str, Any]) -> Json:
+    """The attributes that the holder gets from the defaults."""
+    found: Json = {}
+    for name, value in defaults.items():
+        said = getattr(holder, name)
+        if said is None:
+            found[name] = value
+        elif (merge := _MERGES.get(type(said))) is not None:
+            found[name] = merge(said, value)
+    return found
+
+
+def _field_by_field(said: Any, under: Any) -> Any:
+    missing = {one.name: getattr(under, one.name) for one in fields(said) if getattr(said, one.name) is None}
+    return replace(said, **missing)
+
+
+def _thinking(said: Thinking, under: Thinking) -> Thinking:
+    """Effort and budget say the same thing: a client's budget leaves no room for the model's effort."""
+    if said.effort is not None or said.budget is not None:
+        under = replace(under, effort=None, budget=None)
+    return _field_by_field(said, under)  # type: ignore[no-any-return]
+
+
+def _image(said: ImageOptions, under: ImageOptions) -> ImageOptions:
+    """A shape or a size that the client gave in one field is not taken back by the model's in another."""
+    wish = sizes.parse(said, lenient=True)
+    has_shape, has_scale = wish.ratio is not None, wish.scale is not None
+    kept: Json = {}
+    for name in ("size", "aspect_ratio", "image_size", "quality"):
+        value = getattr(under, name)
+        if value is None or getattr(said, name) is not None:
+            continue
+        own = sizes.parse(ImageOptions(**{name: value}), lenient=True)
+        shape_is_free = own.ratio is None or not has_shape
+        scale_is_free = own.scale is None or not has_scale
+        if shape_is_free and scale_is_free:
+            kept[name] = value
+    return replace(said, **kept) if kept else said
+
+
+_MERGES = {AudioOptions: _field_by_field, Thinking: _thinking, ImageOptions: _image}

@@ -1,0 +1,99 @@
+"""What the attributes of a request are called in OpenAI's dialects, for errors and for what is not carried.
+
+Wires name attribute paths (`answer_format.schema`, `image.size`, `messages[3].name`); a client is told the
+field that it wrote itself. A path that is not in the table is spelled as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.errors import RequestError
+from proxy.fronts.base import Parsed
+from proxy.types import ImageRequest
+
+# Attribute -> its spellings: the first that the client wrote is taken, else the first of all.
+Spellings = Mapping[str, tuple[str, ...]]
+
+_BOTH: Spellings = {
+    "image": ("size", "aspect_ratio", "image_size", "quality"),
+    "image.size": ("size", "image_config.size"),
+    "image.aspect_ratio": (
+        "aspect_ratio", "image_config.aspect_ratio", "aspectRatio", "image_config.aspectRatio",
+        "ratio", "image_config.ratio",
+    ),
+    "image.image_size": (
+        "image_size", "image_config.image_size", "imageSize", "image_config.imageSize",
+        "resolution", "image_config.resolution",
+    ),
+    "image.quality": ("quality", "image_config.quality"),
+    "user": ("safety_identifier", "user"),
+}  # fmt: skip
+
+CHAT: Spellings = {
+    **_BOTH,
+    "user": ("user",),
+    "answer_format": ("response_format",),
+    "answer_format.schema": ("response_format.json_schema.schema", "response_format.schema"),
+    "max_tokens": ("max_completion_tokens", "max_tokens"),
+    "native": ("google",),
+    "parallel_calls": ("parallel_tool_calls",),
+    "thinking": ("reasoning_effort", "reasoning", "thinking", "include_reasoning"),
+    "thinking.summary": ("include_reasoning", "reasoning", "thinking"),
+    "tool_choice": ("tool_choice", "function_call"),
+    "tools": ("tools", "functions"),
+    "tools.web_search": ("web_search_options", "tools.web_search"),
+    # A chat for a vendor of pictures: its words and pictures stand in the messages.
+    "prompt": ("messages",),
+    "references": ("messages",),
+}
+
+IMAGES: Spellings = {
+    **_BOTH,
+    "references": ("image", "images", "image_urls", "image_url"),
+    # A picture request for an upstream that chats.
+    "messages": ("prompt",),
+}
+
+_LAST_STEP = re.compile(r"(\.\w+|\[\d*\])\Z")
+_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts)\b")
+_MESSAGE_MEMBERS = {"call_id": "tool_call_id", "parts": "content"}
+_MEMBER_OF_TOOL = re.compile(r"(tools\[\d*\])\.(name|description|parameters|strict)\b")
+
+
+def spelled(path: str, parsed: Parsed[Any, Any] | None) -> str:
+    """The client's spelling of an attribute path; None: nothing is known of the request."""
+    if path.startswith("foreign."):
+        return path.removeprefix("foreign.")
+    table = IMAGES if parsed is not None and isinstance(parsed.request, ImageRequest) else CHAT
+    wrote: tuple[str, ...] = parsed.shape.wrote if parsed is not None else ()
+    path = _OF_MESSAGE.sub(lambda found: f"{found[1]}.{_MESSAGE_MEMBERS[found[2]]}", path)
+    if "functions" not in wrote or "tools" in wrote:
+        path = _MEMBER_OF_TOOL.sub(r"\1.function.\2", path)
+    head, tail = path, ""
+    while head not in table:
+        step = _LAST_STEP.search(head)
+        if step is None:
+            return path
+        head, tail = head[: step.start()], step[0] + tail
+    spellings = table[head]
+    return next((one for one in spellings if one in wrote), spellings[0]) + tail
+
+
+def spelled_all(paths: tuple[str, ...], parsed: Parsed[Any, Any] | None) -> tuple[str, ...]:
+    """The same for many, each once."""
+    return tuple(dict.fromkeys([spelled(path, parsed) for path in paths])) if paths else ()
+
+
+def place_of(error: RequestError) -> str:
+    """Where a mistake is, for somebody at a terminal."""
+    return error.param or (spelled(error.attribute, None) if error.attribute else "request")
+
+
+def spelled_error(error: BaseException, parsed: Parsed[Any, Any] | None) -> BaseException:
+    """The error with the client's own field as its `param`, where it names only an attribute."""
+    if isinstance(error, RequestError) and error.param is None and error.attribute is not None:
+        return error.changed(param=spelled(error.attribute, parsed))
+    return error

@@ -1,0 +1,224 @@
+"""The one loop: whatever a client speaks and whatever it wants, a request is answered here.
+
+*Parse, route; for each call and target: inline media, build, send, read events; render the events.* Knows no
+dialect.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+from proxy.errors import RequestError
+from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
+from proxy.routing.attempts import Candidate
+from proxy.routing.routes import Route
+from proxy.serve import fan_out, output, tries
+from proxy.serve.body import read
+from proxy.serve.endpoint import Row
+from proxy.serve.exchange import Exchange
+from proxy.serve.fan_out import SideBySide
+from proxy.serve.head import listed
+from proxy.serve.house import House
+from proxy.serve.links import Links
+from proxy.serve.speakers import Request, speaker_of
+from proxy.serve.stream import EventStream
+from proxy.serve.told import Told, merged
+from proxy.types import Event, ImageRequest
+
+# Calls side by side for one request: of what is sold by the piece, and of chats.
+_PIECES_AT_ONCE = 4
+_CHATS_AT_ONCE = 16
+_JSON: Header = (b"content-type", b"application/json")
+
+
+def answered(path: str, front: Front) -> Row:
+    """The route of an endpoint that a front speaks."""
+    return Row("POST", path, partial(answer, front=front), front=front)
+
+
+async def answer(exchange: Exchange, house: House, front: Front) -> None:
+    plan, caller = house.plan, exchange.caller
+    assert caller is not None
+    body = await read(exchange, plan.config.server.body_limit)
+    exchange.watch()
+    path: Mapping[str, str] = exchange.scope.get("path_params") or {}
+    route = plan.routes.resolve(front.model(body, path), caller)
+    exchange.facts["model"] = route.name
+    asked = Asked(
+        exchange.request_id,
+        caller,
+        exchange.header,
+        exchange.query,
+        (route.image_output, plan.config.defaults.image_output),
+        house.services.files.is_stored,
+    )
+    parsed = exchange.parsed = route.defaults.under(front.parse(body, asked))
+    del body
+    if parsed.dropped and asked.strict:
+        raise RequestError(
+            f"This cannot be carried: {', '.join(parsed.dropped)}. Leave it out, or x-proxy-strict.",
+            param=parsed.dropped[0],
+            code="unsupported_parameter",
+        )
+    answering = _Answering(exchange, house, front, asked, route, parsed)
+    try:
+        await (answering.streamed() if parsed.request.stream else answering.whole())
+    finally:
+        answering.note_facts()
+
+
+class _Answering:
+    """One request on its way: its calls, what they told, and the reply."""
+
+    __slots__ = (
+        "_asked",
+        "_candidates",
+        "_complete",
+        "_exchange",
+        "_front",
+        "_house",
+        "_links",
+        "_parsed",
+        "_renderer",
+        "_route",
+        "_tolds",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        house: House,
+        front: Front,
+        asked: Asked,
+        route: Route,
+        parsed: Parsed[Any, Any],
+    ) -> None:
+        self._exchange = exchange
+        self._house = house
+        self._front = front
+        self._asked = asked
+        self._route = route
+        self._parsed = parsed
+        self._candidates: tuple[Candidate, ...] = route.order()
+        self._links = Links(exchange, house) if parsed.links else None
+        self._tolds: list[Told] = []
+        self._complete = False
+        link = None if self._links is None else self._links.of
+        self._renderer: Renderer = front.renderer(parsed, Facts(int(time.time()), link))
+        exchange.told = self.head
+
+    async def whole(self) -> None:
+        calls = self._calls()
+        if len(calls) == 1:
+            told = self._new_told(calls[0])
+            on = tries.Tries(self._house, calls[0], self._asked, self._route, self._candidates, told)
+            events = await self._finished(await tries.whole(on, self._house, calls[0]), calls[0], told)
+        else:
+            async with aclosing(self._side_by_side(calls)) as batches:
+                events = [event async for batch in batches for event in batch]
+        pieces = self._renderer.whole(events)
+        del events
+        self._complete = True
+        await self._exchange.respond(200, pieces, (_JSON, *self._renderer.headers))
+
+    async def streamed(self) -> None:
+        exchange, renderer = self._exchange, self._renderer
+        stream = EventStream(exchange, self._house.plan.config.defaults.heartbeat, ping=renderer.ping)
+        calls = self._calls()
+        started = self._batches(calls[0]) if len(calls) == 1 else self._side_by_side(calls)
+        try:
+            async with aclosing(started) as batches:
+                async for batch in batches:
+                    if frames := renderer.feed(batch):
+                        await stream.write(frames)
+            await stream.write(renderer.finish())
+        except Exception as error:  # what has begun as a stream must end as one, also when the fault is ours
+            if not exchange.started:
+                raise
+            self._house.note_failure(exchange, error)
+            await stream.write(renderer.error(error, exchange.request_id))
+        finally:
+            stream.stop()
+        await stream.end()
+
+    # --- calls -------------------------------------------------------------------------------------
+
+    def _calls(self) -> list[Request]:
+        """As many as the target that makes the fewest at once needs: a fallback may have to make them all."""
+        request = self._parsed.request
+        if request.n == 1:
+            return [request]
+        shares = (speaker_of(one, request).shares(request, one.target) for one in self._candidates)
+        return fan_out.split(request, max(shares, key=len))
+
+    def _side_by_side(self, calls: list[Request]) -> AsyncGenerator[list[Event], None]:
+        by_piece = any(speaker_of(one, calls[0]).by_piece(calls[0], one.target) for one in self._candidates)
+        return SideBySide(
+            len(calls),
+            lambda number: self._batches(calls[number]),
+            at_once=_PIECES_AT_ONCE if by_piece else _CHATS_AT_ONCE,
+            tolerant=by_piece,
+        ).batches()
+
+    async def _batches(self, call: Request) -> AsyncGenerator[list[Event], None]:
+        """One call's events, ready to be rendered; all at once where the reply goes out whole."""
+        told, house = self._new_told(call), self._house
+        on = tries.Tries(house, call, self._asked, self._route, self._candidates, told)
+        if not self._parsed.request.stream:
+            yield await self._finished(await tries.whole(on, house, call), call, told)
+            return
+        async with aclosing(tries.batches(on, house, call)) as batches:
+            async for batch in batches:
+                yield await self._finished(batch, call, told)
+
+    def _new_told(self, call: Request) -> Told:
+        told = Told(output.ours(call) if isinstance(call, ImageRequest) else frozenset())
+        self._tolds.append(told)
+        return told
+
+    async def _finished(self, batch: list[Event], call: Request, told: Told) -> list[Event]:
+        """Pictures in the wanted format and at an address, where the client asked for that."""
+        if isinstance(call, ImageRequest):
+            batch = await output.finished(batch, call, told)
+        if self._links is not None:
+            await self._links.keep(batch)
+        return batch
+
+    # --- what is told ------------------------------------------------------------------------------
+
+    def head(self) -> list[Header]:
+        """What the reply's head says of how it was made; asked for when the head really goes."""
+        if not self._tolds:
+            return []
+        told = merged(self._tolds)
+        headers: list[Header] = []
+        dropped = self._parsed.dropped
+        if told.dropped:
+            dropped = (*dropped, *self._front.spelled(told.dropped, self._parsed))
+        if dropped:
+            headers.append((b"x-proxy-dropped", listed(dict.fromkeys(dropped))))
+        if told.size:
+            headers.append((b"x-proxy-size", told.size.encode("utf-8", "replace")))
+        if self._complete and (wanted := self._wanted(told)) > told.images:
+            headers.append((b"x-proxy-partial", b"%d/%d" % (told.images, wanted)))
+        return headers
+
+    def _wanted(self, told: Told) -> int:
+        request = self._parsed.request
+        return request.n if isinstance(request, ImageRequest) else told.images + told.lost
+
+    def note_facts(self) -> None:
+        """For the access log."""
+        if not self._tolds:
+            return
+        told = merged(self._tolds)
+        facts = self._exchange.facts
+        facts.update(target=told.target, attempts=told.attempts)
+        if told.usage is not None:
+            facts.update(prompt_tokens=told.usage.prompt, completion_tokens=told.usage.completion)
+        if told.images:
+            facts["images"] = told.images

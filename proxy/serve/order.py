@@ -1,0 +1,84 @@
+"""A target that takes jobs: the runner orders, waits and fetches, the pictures are handed on as events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from proxy.errors import RequestError, UpstreamError
+from proxy.serve import media
+from proxy.tasks import runner
+from proxy.tasks.engine import Engine
+from proxy.types import Call, Event, Finish, ImageRequest, Started, Target, Text, Usage
+from proxy.wires.declared import DeclaredWire, Done
+
+if TYPE_CHECKING:
+    from proxy.serve.house import House
+    from proxy.serve.tries import Try
+
+
+class Order:
+    """A `Speaker` over a wire that takes jobs."""
+
+    __slots__ = ("_every_s", "_give_up_s", "_wire")
+
+    def __init__(
+        self, wire: DeclaredWire, every_s: float | None = None, give_up_s: float | None = None
+    ) -> None:
+        self._wire = wire
+        self._every_s = every_s
+        self._give_up_s = give_up_s
+
+    def unable(self, request: ImageRequest, target: Target) -> RequestError | None:
+        return self._wire.unable(request, target)
+
+    def by_piece(self, request: ImageRequest, target: Target) -> bool:
+        return True
+
+    def shares(self, request: ImageRequest, target: Target) -> tuple[int, ...]:
+        return self._wire.shares(request.n, target)
+
+    def preview(self, request: ImageRequest, target: Target) -> Call:
+        return self._wire.submit(request, target)
+
+    def repair(self, error: UpstreamError) -> str | None:
+        return None
+
+    async def events(
+        self, request: ImageRequest, one: Try, house: House
+    ) -> AsyncGenerator[list[Event], None]:
+        """Yield one batch, when the pictures are here."""
+        wire, account, target = self._wire, one.attempt.account, one.attempt.target
+        request = await media.inline_references(house, request, one.asked, wire, target)
+        call = wire.submit(request, target)
+        one.told.note(call.dropped, call.size, one.asked)
+        services = house.services
+        engine = Engine(
+            services.upstream,
+            wire,
+            account,
+            one.deadlines(),
+            every_s=self._every_s,
+            give_up_s=self._give_up_s,
+            on_progress=services.on_progress,
+        )
+
+        async def delivered(done: Done) -> list[Event]:
+            arriving = media.Arriving(house, account, one.told)
+            arriving.lost(len(done.item_errors))
+            events = await arriving.fetched(_events(done))
+            arriving.close()
+            return events
+
+        yield await services.runner.run(runner.Order(target.name, engine, call, one.deadline, delivered))
+
+
+def _events(done: Done) -> list[Event]:
+    usage = done.usage or Usage()
+    vendor = usage.vendor
+    if done.billing.cost is not None:
+        vendor = {**(vendor or {}), "cost": str(done.billing.cost), "unit": done.billing.unit}
+    text = [Text(done.text)] if done.text else []
+    counted = replace(usage, images=usage.images or len(done.images), vendor=vendor)
+    return [Started(), *text, *done.images, counted, Finish("stop")]

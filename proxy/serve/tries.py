@@ -1,0 +1,220 @@
+"""One call of a request, target after target: each `Try` is opened and closed here and nowhere else.
+
+The next key or target is asked as long as nothing was handed on and nothing can have been bought.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from proxy.errors import RequestError, UpstreamError
+from proxy.fronts.base import Asked
+from proxy.routing.attempts import SHORT_PAUSE_S, Attempt, Attempts, Candidate
+from proxy.routing.routes import Route
+from proxy.serve.house import House
+from proxy.serve.speakers import Request, Speaker, speaker_of
+from proxy.serve.told import Told
+from proxy.types import Event, Image, Usage
+from proxy.upstream import Deadlines
+
+_SAME_TARGET_PAUSE_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The facts of an error, without its traceback and all that hangs on it."""
+
+    error_class: str
+    status: int
+    code: str | None
+    bought: bool
+
+    @classmethod
+    def of(cls, error: UpstreamError | RequestError) -> Failure:
+        if isinstance(error, UpstreamError):
+            return cls(error.error_class.value, error.status, error.code, error.bought)
+        return cls("refused", error.status, error.code, False)
+
+
+@dataclass(slots=True)
+class Try:
+    """One attempt at one target, from its first byte to its bill.
+
+    `deadline` is the loop's time at which the client's part of it ends. `by_piece`: what it makes is sold by
+    the piece. `first_event_s` and `took_s` count from its begin. `failure` is how it ended, None if well.
+    """
+
+    number: int
+    attempt: Attempt
+    asked: Asked
+    told: Told
+    deadline: float
+    by_piece: bool
+    began: float = field(default_factory=perf_counter)
+    first_event_s: float | None = None
+    took_s: float = 0.0
+    usage: Usage | None = None
+    images: int = 0
+    failure: Failure | None = None
+
+    def deadlines(self) -> Deadlines:
+        """Its target's, cut to what is left of the request's time."""
+        allowed = self.attempt.candidate.deadlines
+        left_s = max(0.001, self.deadline - asyncio.get_running_loop().time())
+        if left_s >= allowed.total_s:
+            return allowed
+        return Deadlines(allowed.connect_s, allowed.first_byte_s, allowed.idle_s, left_s)
+
+    def note(self, batch: list[Event]) -> None:
+        if self.first_event_s is None:
+            self.first_event_s = perf_counter() - self.began
+        for event in batch:
+            kind = type(event)
+            if kind is Usage:
+                self.usage = event  # type: ignore[assignment]
+            elif kind is Image:
+                self.images += 1
+
+
+class Tries:
+    """The attempts at one call of a request: which is on, and what follows a failure."""
+
+    __slots__ = ("_asked", "_attempts", "_began", "_failed", "_house", "_request", "_told", "on", "speaker")
+
+    def __init__(
+        self,
+        house: House,
+        request: Request,
+        asked: Asked,
+        route: Route,
+        candidates: tuple[Candidate, ...],
+        told: Told,
+    ) -> None:
+        self._house = house
+        self._request = request
+        self._asked = asked
+        self._told = told
+        self._attempts = Attempts(candidates, route.attempts if asked.fallback else 1)
+        self._began = asyncio.get_running_loop().time()
+        self._failed: UpstreamError | RequestError | None = None
+        if not self._opened(self._attempts.first()):
+            raise self.verdict()
+
+    def _opened(self, attempt: Attempt | None) -> bool:
+        """Make this attempt the one that is on, or the next one whose target can serve the request at all."""
+        while attempt is not None:
+            target = attempt.target
+            self.speaker: Speaker = speaker_of(attempt.candidate, self._request)
+            refusal = self.speaker.unable(self._request, target)
+            if refusal is None:
+                self._begin(attempt, self.speaker.by_piece(self._request, target))
+                return True
+            self._failed = self._failed or refusal
+            attempt = self._attempts.passed_over() if self._asked.fallback else None
+        return False
+
+    def _begin(self, attempt: Attempt, by_piece: bool) -> None:
+        told = self._told
+        told.attempts += 1
+        told.target = attempt.target.name
+        allowed_s = attempt.candidate.deadlines.total_s
+        if by_piece and not self._request.stream:
+            # A chat that is late is asked again by the client's SDK; a picture would be bought again.
+            allowed_s = min(allowed_s, self._asked.patience_s)
+        self.on = Try(told.attempts, attempt, self._asked, told, self._began + allowed_s, by_piece)
+
+    def close(self, error: UpstreamError | RequestError | None = None) -> None:
+        """The attempt that is on has ended, well or badly: whoever counts is told here."""
+        one = self.on
+        one.took_s = perf_counter() - one.began
+        if error is not None:
+            one.failure = Failure.of(error)
+        self._told.usage, self._told.images = one.usage, one.images
+        self._house.services.closed(one)
+
+    async def after(self, error: UpstreamError | RequestError, *, handed_on: bool) -> bool:
+        """Open the next attempt; False when there is none, and the client shall read the `verdict`."""
+        if isinstance(error, UpstreamError):
+            error = self._judged(error)
+        self.close(error)
+        following = None if handed_on else self._following(error)
+        if not isinstance(error, RequestError) or self._failed is None:
+            self._failed = error  # a target that could not be asked never masks why an earlier one failed
+        if following is None:
+            return False
+        if following == self.on.attempt:
+            pause_s = getattr(error, "retry_after_s", None) or _SAME_TARGET_PAUSE_S
+            await asyncio.sleep(min(pause_s, SHORT_PAUSE_S))
+        return self._opened(following)
+
+    def verdict(self) -> UpstreamError | RequestError:
+        """Why the request failed. To be raised at once and kept nowhere: an error that a frame of its own
+        traceback knows is a cycle, and holds what the frames hold until the collector comes."""
+        failed, self._failed = self._failed, None
+        assert failed is not None
+        return failed
+
+    def _judged(self, error: UpstreamError) -> UpstreamError:
+        one = self.on
+        bought = error.bought
+        if not one.by_piece and (error.native_status or 0) >= 400:
+            bought = False  # a refusal by status: no answer was sold
+        return error.without(one.attempt.account.secrets).changed(
+            provider=error.provider or one.attempt.target.provider,
+            by_piece=error.by_piece or one.by_piece,
+            bought=bought,
+        )
+
+    def _following(self, error: UpstreamError | RequestError) -> Attempt | None:
+        if asyncio.get_running_loop().time() >= self.on.deadline:
+            return None
+        if isinstance(error, RequestError):  # this target cannot be asked for it; another may
+            return self._attempts.passed_over() if self._asked.fallback else None
+        return self._attempts.failed(self.on.attempt, error, self.speaker.repair(error))
+
+
+async def whole(tries: Tries, house: House, request: Request) -> list[Event]:
+    """All events of the reply.
+
+    Raises `UpstreamError` when every attempt failed, `RequestError` when no target can carry the request.
+    """
+    while True:
+        try:
+            seen: list[Event] = []
+            async for batch in tries.speaker.events(request, tries.on, house):
+                tries.on.note(batch)
+                seen += batch
+        except (UpstreamError, RequestError) as error:
+            if not await tries.after(error, handed_on=False):
+                raise tries.verdict() from error.__cause__
+        except BaseException:
+            tries.close()
+            raise
+        else:
+            tries.close()
+            return seen
+
+
+async def batches(tries: Tries, house: House, request: Request) -> AsyncGenerator[list[Event], None]:
+    """The reply's events as they come, one batch per upstream read. Raises as `whole` does."""
+    while True:
+        handed_on = False
+        try:
+            async with aclosing(tries.speaker.events(request, tries.on, house)) as events:
+                async for batch in events:
+                    tries.on.note(batch)
+                    handed_on = True
+                    yield batch
+        except (UpstreamError, RequestError) as error:
+            if not await tries.after(error, handed_on=handed_on):
+                raise tries.verdict() from error.__cause__
+        except BaseException:
+            tries.close()
+            raise
+        else:
+            tries.close()
+            return

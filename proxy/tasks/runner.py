@@ -1,0 +1,142 @@
+"""Owns vendor jobs: each runs in a task of its own, and whoever asked for it only watches.
+
+In memory so far. `Journal` is where a store learns of the order before it is sent, of the vendor's number,
+and of the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.tasks.engine import Engine, Job
+from proxy.types import Call
+from proxy.wires.declared import Done
+
+T = TypeVar("T")
+
+
+class Journal(Protocol):
+    """What must be known of a job whatever happens to this process."""
+
+    def intended(self, order: Order[Any]) -> None:
+        """It is about to be ordered."""
+        ...
+
+    def accepted(self, order: Order[Any], task: Mapping[str, Any]) -> None:
+        """The vendor took it; `task` is all that is needed to ask for it."""
+        ...
+
+    def abandoned(self, order: Order[Any], task: Mapping[str, Any], state: str | None, asked: bool) -> None:
+        """Nobody waits for it any more; `asked`: the vendor was asked to call it off."""
+        ...
+
+    def unknown_state(self, order: Order[Any], word: str) -> None:
+        """The vendor used a word that its profile does not know."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order(Generic[T]):
+    """One job to be done: at which target, by which engine, and what becomes of its result (`delivered`: the
+    pictures are fetched while their addresses live)."""
+
+    target: str
+    engine: Engine
+    call: Call
+    deadline: float
+    delivered: Callable[[Done], Awaitable[T]]
+
+
+class Runner:
+    """All jobs of this process."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._running: set[asyncio.Task[Any]] = set()  # the loop keeps only weak references to tasks
+
+    async def run(self, order: Order[T]) -> T:
+        """Start the job and watch it. A watcher that is cancelled leaves the job to the runner, which calls
+        it off where the vendor can do that.
+
+        Raises what the job raises: `UpstreamError`.
+        """
+        job = _Running(order, self._journal)
+        task = self._started(job.run())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._started(self._left(job, task))
+            raise
+        finally:
+            del (
+                task
+            )  # it knows its error, whose traceback knows this frame: a cycle that would keep the pictures
+
+    async def close(self) -> None:
+        """End what is running; jobs that a vendor took stay with the vendor, and in the journal."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _started(self, work: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: its watcher may be gone
+
+    async def _left(self, job: _Running[Any], task: asyncio.Task[Any]) -> None:
+        task.cancel()
+        await asyncio.wait([task])
+        await job.called_off()
+
+
+class _Running(Generic[T]):
+    """A job on its way."""
+
+    def __init__(self, order: Order[T], journal: Journal) -> None:
+        self._order = order
+        self._journal = journal
+        self._job: Job | None = None  # set while the vendor works on it
+
+    async def run(self) -> T:
+        order, journal = self._order, self._journal
+        journal.intended(order)
+        outcome = await order.engine.submit(order.call)
+        if isinstance(outcome, Job):
+            outcome = await self._waited(outcome)
+        return await order.delivered(outcome)
+
+    async def _waited(self, job: Job) -> Done:
+        """Written down before the first poll: its cost can be found again whatever happens (V-052)."""
+        self._journal.accepted(self._order, job.task)
+        self._job = job
+        try:
+            done = await self._order.engine.wait(job, self._order.deadline)
+        except UpstreamError as error:
+            if error.error_class is ErrorClass.TIMEOUT:  # it goes on at the vendor
+                await self.called_off()
+            self._job = None
+            raise
+        finally:
+            for word in job.unknown_states:
+                self._journal.unknown_state(self._order, word)
+        self._job = None
+        return done
+
+    async def called_off(self) -> None:
+        """Nobody wants it any more."""
+        job, self._job = self._job, None
+        if job is None:
+            return
+        asked = await self._order.engine.cancel(job)
+        self._journal.abandoned(self._order, job.task, job.state, asked)

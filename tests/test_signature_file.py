@@ -1,0 +1,33 @@
+"""The file that workers share is bounded in bytes as well as in entries."""
+
+from pathlib import Path
+
+from proxy.memory.signature_file import SignatureFile
+
+
+def test_long_signatures_are_bounded_in_bytes(tmp_path: Path) -> None:
+    file = SignatureFile(tmp_path / "signatures.db", max_bytes=8_000_000)
+    for number in range(60):
+        file.put(f"place-{number}", chr(65 + number % 26) * 900_000)
+    found = [number for number in range(60) if file.get(f"place-{number}") is not None]
+    assert found == list(range(60 - len(found), 60))
+    assert 6 <= len(found) <= 9
+    assert (tmp_path / "signatures.db").stat().st_size < 16_000_000
+    file.close()
+
+
+def test_short_signatures_are_bounded_in_number(tmp_path: Path) -> None:
+    file = SignatureFile(tmp_path / "signatures.db", entries=500)
+    for number in range(3000):
+        file.put(f"place-{number}", "signature")
+    assert [number for number in range(3000) if file.get(f"place-{number}")] == list(range(2500, 3000))
+    file.close()
+
+
+def test_one_signature_over_the_bound_is_forgotten(tmp_path: Path) -> None:
+    file = SignatureFile(tmp_path / "signatures.db", max_bytes=8000)
+    file.put("small", "x" * 100)
+    file.put("large", "x" * 5000)
+    file.put("newest", "x" * 200)
+    assert (file.get("large"), file.get("newest")) == (None, "x" * 200)
+    file.close()
