@@ -62,9 +62,10 @@ class Gateway:
 
 @contextmanager
 def open_gateway(
-    folder: Path, file: str = FILE, environment: dict[str, str] | None = None
+    folder: Path, file: str = FILE, environment: dict[str, str] | None = None, *, watched: bool = False
 ) -> Iterator[Gateway]:
-    """Serve `file` (SIMULATORS stands for the vendors' address) until the block ends."""
+    """Serve `file` (SIMULATORS stands for the vendors' address) until the block ends. `watched`: it is read
+    again when it changes, with the variables of the process."""
     vendors = start()
     path = folder / "providers.yaml"
     if "\nserver:" not in file:  # nothing is left behind in the folder where the tests run
@@ -72,7 +73,7 @@ def open_gateway(
     path.write_text(file.replace("http://SIMULATORS", vendors.base_url))
     loaded = configuration.load(path, {**os.environ, **_ENVIRONMENT, **(environment or {})})
     assert loaded.config is not None, [str(problem) for problem in loaded.problems]
-    application = app.create(loaded.config, loaded.off)
+    application = app.create(loaded.config, loaded.off, file=path if watched else None)
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     server = uvicorn.Server(
         uvicorn.Config(

@@ -203,13 +203,16 @@ class _Answering:
             headers.append((b"x-proxy-dropped", listed(dict.fromkeys(dropped))))
         if told.size:
             headers.append((b"x-proxy-size", told.size.encode("utf-8", "replace")))
-        if self._complete and (wanted := self._wanted(told)) > told.images:
+        if (wanted := self._wanted(told)) > told.images:
             headers.append((b"x-proxy-partial", b"%d/%d" % (told.images, wanted)))
         return headers
 
     def _wanted(self, told: Told) -> int:
+        """How many pictures were ordered, as far as that is known: of a stream more may come."""
         request = self._parsed.request
-        return request.n if isinstance(request, ImageRequest) else told.images + told.lost
+        if self._complete and isinstance(request, ImageRequest):
+            return request.n
+        return told.images + told.lost
 
     def note_facts(self) -> None:
         """For the access log."""

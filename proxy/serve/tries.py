@@ -111,21 +111,25 @@ class Tries:
             self.speaker: Speaker = speaker_of(attempt.candidate, self._request)
             refusal = self.speaker.unable(self._request, target)
             if refusal is None:
-                self._begin(attempt, self.speaker.by_piece(self._request, target))
-                return True
+                return self._begun(attempt, self.speaker.by_piece(self._request, target))
             self._failed = self._failed or refusal
             attempt = self._attempts.passed_over() if self._asked.fallback else None
         return False
 
-    def _begin(self, attempt: Attempt, by_piece: bool) -> None:
-        told = self._told
-        told.attempts += 1
-        told.target = attempt.target.name
+    def _begun(self, attempt: Attempt, by_piece: bool) -> bool:
+        """False when there is no time left in which the client would still take an answer."""
         allowed_s = attempt.candidate.deadlines.total_s
         if by_piece and not self._request.stream:
             # A chat that is late is asked again by the client's SDK; a picture would be bought again.
             allowed_s = min(allowed_s, self._asked.patience_s)
-        self.on = Try(told.attempts, attempt, self._asked, told, self._began + allowed_s, by_piece)
+        deadline = self._began + allowed_s
+        if self._failed is not None and asyncio.get_running_loop().time() >= deadline:
+            return False
+        told = self._told
+        told.attempts += 1
+        told.target = attempt.target.name
+        self.on = Try(told.attempts, attempt, self._asked, told, deadline, by_piece)
+        return True
 
     def close(self, error: UpstreamError | RequestError | None = None) -> None:
         """The attempt that is on has ended, well or badly: whoever counts is told here."""

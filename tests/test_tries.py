@@ -1,0 +1,123 @@
+"""What a request's targets are tried with: what is passed over, what is final, how many at once."""
+
+from __future__ import annotations
+
+import base64
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.gateway import KEY, Gateway, open_gateway
+from tests.picture_vendors import GOOD
+from tests.raw_http import chat
+
+FILE = """
+version: 1
+keys: [{name: app, key: env:TEST_KEY}]
+defaults: {heartbeat: 10s}
+providers:
+  google:
+    wire: gemini
+    base_url: "http://SIMULATORS/gemini/v1beta"
+    keys: [env:FIRST_KEY, env:SECOND_KEY]
+    private: true
+  lan: {wire: openai, base_url: "http://SIMULATORS/openai/v1", keys: [env:LAN_KEY], private: true}
+  slow: {profile: grsai, base_url: "http://SIMULATORS/grsai", keys: [env:LAN_KEY]}
+  jlike: {profile: jlike, base_url: "http://SIMULATORS/jlike/api/v1/openapi", keys: [env:LAN_KEY]}
+models:
+  alone: {targets: [google/gemini-2.5-flash]}
+  poor-last: {targets: [google/gemini-2.5-flash], fallback: [google/gemini-2.5-flash-preview-tts]}
+  late-job: {targets: [google/gemini-that-is-gone], fallback: [slow/nano-banana-pro], poll: {every: 50ms}}
+  picky: {targets: [jlike.image/nano-banana-2], fallback: [google/gemini-3-pro-image]}
+"""
+
+
+PNG = "data:image/png;base64," + base64.b64encode(GOOD).decode()
+
+
+def opened(folder: Path, first: str = "first", second: str = "second") -> Any:
+    return open_gateway(folder, FILE, {"FIRST_KEY": first, "SECOND_KEY": second, "LAN_KEY": "lan"})
+
+
+def post(gateway: Gateway, body: Any, path: str = "chat/completions", **headers: str) -> httpx.Response:
+    named = {"authorization": f"Bearer {KEY}"} | {name.replace("_", "-"): it for name, it in headers.items()}
+    return gateway.http.post(f"{gateway.base_url}/v1/{path}", json=body, headers=named)
+
+
+def keys(gateway: Gateway) -> list[str]:
+    return [exchange.key for exchange in gateway.sent()]
+
+
+def test_a_refused_key_rests_through_a_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"TEST_KEY": KEY, "FIRST_KEY": "spent-1", "SECOND_KEY": "good-2", "LAN_KEY": "lan"}
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
+    with open_gateway(tmp_path, FILE, known, watched=True) as own:
+        assert post(own, chat("Hi", "alone")).status_code == 200
+        _reload(own, tmp_path / "providers.yaml")
+        assert post(own, chat("Hi", "alone")).status_code == 200
+        assert keys(own) == ["spent-1", "good-2", "good-2"]
+
+
+def _reload(gateway: Gateway, file: Path) -> None:
+    before = gateway.application.house
+    file.write_text(file.read_text() + "# touched\n")
+    deadline = time.monotonic() + 10
+    while gateway.application.house is before:
+        assert time.monotonic() < deadline, "the file was not read again"
+        time.sleep(0.01)
+
+
+def test_a_target_that_cannot_carry_the_request_never_hides_why_the_first_one_failed(tmp_path: Path) -> None:
+    """The fallback speaks: it has no use for tools, and the client is strict."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    with opened(tmp_path, "down-1", "down-2") as own:
+        reply = post(own, chat("Hi", "poor-last", tools=[tool]), x_proxy_strict="true")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "overloaded")
+
+
+def test_a_target_that_takes_no_pictures_is_passed_over(tmp_path: Path) -> None:
+    with opened(tmp_path) as own:
+        reply = post(own, {"model": "picky", "prompt": "Redder", "image": PNG}, "images/generations")
+        assert reply.status_code == 200
+        assert [exchange.vendor for exchange in own.sent()] == ["google"]
+    assert "x-proxy-dropped" not in reply.headers
+
+
+def test_the_first_refusal_is_told_when_no_target_can(tmp_path: Path) -> None:
+    with opened(tmp_path) as own:
+        body = {"model": "picky", "prompt": "Redder", "image": PNG, "mask": PNG}
+        reply = post(own, body, "images/generations")
+        assert own.sent() == []
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "mask_not_supported")
+    assert reply.json()["error"]["param"] == "mask"
+
+
+def test_a_later_target_that_sells_ends_before_the_client_gives_up(tmp_path: Path) -> None:
+    with opened(tmp_path) as own:
+        client = own.client(timeout=3.0, max_retries=2)
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.chat.completions.create(
+                model="late-job", messages=[{"role": "user", "content": "A fox sim:polls:9999"}]
+            )
+        orders = [sent for sent in own.sent() if sent.path.endswith("/generate")]
+    assert (caught.value.status_code, caught.value.response.headers["x-should-retry"]) == (504, "false")
+    assert len(orders) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "n", "at_once"),
+    [("google/gemini-3-pro-image", 12, 4), ("google/gemini-3-flash-preview", 40, 16)],
+)
+def test_calls_side_by_side_are_bounded(tmp_path: Path, model: str, n: int, at_once: int) -> None:
+    with opened(tmp_path) as own:
+        reply = post(own, chat("Hi sim:slow:0.3", model, n=n))
+        assert reply.status_code == 200
+        spans = [(one.received, one.received + (one.first_byte_ms or 0) / 1000) for one in own.sent()]
+    assert len(spans) == n
+    most = max(sum(began <= moment < ended for began, ended in spans) for moment, _ in spans)
+    assert most <= at_once
