@@ -94,7 +94,7 @@ async def _ask(house: House, body: dict[str, Any], out: Path | None, *, as_json:
     told = Told()
     on = tries.Tries(house, parsed.request, asked, route, route.order(), told)
     seen: list[Event] = []
-    async with aclosing(tries.batches(on, house, parsed.request)) as batches:
+    async with aclosing(tries.batches(on, house)) as batches:
         async for batch in batches:
             seen += batch
             if not as_json:

@@ -81,10 +81,10 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
 
 def _call(candidate: Candidate, request: ChatRequest) -> tuple[Call, int]:
     """The upstream request, and how many of it the client's one makes."""
-    target, speaker = candidate.target, speaker_of(candidate, request)
-    if (refusal := speaker.unable(request, target)) is not None:
+    speaker = speaker_of(candidate, request)
+    if (refusal := speaker.unable()) is not None:
         raise refusal
-    return speaker.preview(request, target), len(speaker.shares(request, target))
+    return speaker.preview(), len(speaker.shares())
 
 
 def _url(url: str, query: str) -> str:

@@ -116,7 +116,7 @@ class _Answering:
         if len(calls) == 1:
             told = self._new_told(calls[0])
             on = tries.Tries(self._house, calls[0], self._asked, self._route, self._candidates, told)
-            events = await self._finished(await tries.whole(on, self._house, calls[0]), calls[0], told)
+            events = await self._finished(await tries.whole(on, self._house), calls[0], told)
         else:
             async with aclosing(self._side_by_side(calls)) as batches:
                 events = [event async for batch in batches for event in batch]
@@ -152,11 +152,11 @@ class _Answering:
         request = self._parsed.request
         if request.n == 1:
             return [request]
-        shares = (speaker_of(one, request).shares(request, one.target) for one in self._candidates)
+        shares = (speaker_of(one, request).shares() for one in self._candidates)
         return fan_out.split(request, max(shares, key=len))
 
     def _side_by_side(self, calls: list[Request]) -> AsyncGenerator[list[Event], None]:
-        by_piece = any(speaker_of(one, calls[0]).by_piece(calls[0], one.target) for one in self._candidates)
+        by_piece = any(speaker_of(one, calls[0]).by_piece() for one in self._candidates)
         return SideBySide(
             len(calls),
             lambda number: self._batches(calls[number]),
@@ -169,9 +169,9 @@ class _Answering:
         told, house = self._new_told(call), self._house
         on = tries.Tries(house, call, self._asked, self._route, self._candidates, told)
         if not self._parsed.request.stream:
-            yield await self._finished(await tries.whole(on, house, call), call, told)
+            yield await self._finished(await tries.whole(on, house), call, told)
             return
-        async with aclosing(tries.batches(on, house, call)) as batches:
+        async with aclosing(tries.batches(on, house)) as batches:
             async for batch in batches:
                 yield await self._finished(batch, call, told)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from proxy.errors import RequestError, UpstreamError
+from proxy.errors import RequestError
+from proxy.routing.attempts import Candidate
+from proxy.serve.draw import Draw
+from proxy.serve.house import House
+from proxy.serve.talk import Talk
+from proxy.serve.told import Try
 from proxy.types import (
-    Call,
     ChatRequest,
     Event,
     ImageOptions,
@@ -17,82 +21,71 @@ from proxy.types import (
     Part,
     Target,
     TextPart,
+    Wire,
     left_out,
 )
-
-if TYPE_CHECKING:
-    from proxy.serve.house import House
-    from proxy.serve.order import Order
-    from proxy.serve.talk import Talk
-    from proxy.serve.tries import Try
 
 # What a picture request keeps as a chat, and a chat as a picture request; all else is named as dropped.
 TO_CHAT: Final = frozenset({"model", "prompt", "n", "seed", "image", "references", "stream", "user"})
 TO_IMAGE: Final = frozenset({"model", "messages", "n", "seed", "image", "stream", "user", "modalities"})
 
 
-class ByTalk:
+class Bridge:
+    """A `Speaker` that asks for one thing by asking for another, `times` in all.
+
+    `left` are the attributes that do not come along, `refusal` is why it cannot be asked at all.
+    """
+
+    __slots__ = ("_left", "_refusal", "_speaker", "_times", "preview", "repair")
+
+    def __init__(
+        self, speaker: Talk | Draw, times: int, left: tuple[str, ...], refusal: RequestError | None
+    ) -> None:
+        self._speaker = speaker
+        self._times = times
+        self._left = left
+        self._refusal = refusal
+        self.preview = speaker.preview
+        self.repair = speaker.repair
+
+    def unable(self) -> RequestError | None:
+        return self._refusal or self._speaker.unable()
+
+    def by_piece(self) -> bool:
+        return True
+
+    def shares(self) -> tuple[int, ...]:
+        return (1,) * self._times
+
+    def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
+        one.told.bridged = self._left
+        return self._speaker.events(one, house)
+
+
+def pictures_by_talk(wire: Wire, request: ImageRequest, target: Target) -> Bridge:
     """Pictures by a target that chats, one at a time."""
-
-    __slots__ = ("_talk",)
-
-    def __init__(self, talk: Talk) -> None:
-        self._talk = talk
-
-    def unable(self, request: ImageRequest, target: Target) -> RequestError | None:
-        if request.mask is not None:
-            return RequestError(
-                "This model edits whole pictures and takes no mask; describe the place in the prompt.",
-                attribute="mask",
-                code="mask_not_supported",
-            )
-        return self._talk.unable(to_chat(request), target)
-
-    def by_piece(self, request: ImageRequest, target: Target) -> bool:
-        return True
-
-    def shares(self, request: ImageRequest, target: Target) -> tuple[int, ...]:
-        return (1,) * request.n
-
-    def preview(self, request: ImageRequest, target: Target) -> Call:
-        return self._talk.preview(to_chat(request), target)
-
-    def repair(self, error: UpstreamError) -> str | None:
-        return self._talk.repair(error)
-
-    def events(self, request: ImageRequest, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
-        one.told.bridged = left_out(request, TO_CHAT)
-        return self._talk.events(to_chat(request), one, house)
+    refusal = None
+    if request.mask is not None:
+        refusal = RequestError(
+            "This model edits whole pictures and takes no mask; describe the place in the prompt.",
+            attribute="mask",
+            code="mask_not_supported",
+        )
+    talk = Talk(wire, to_chat(request), target)
+    return Bridge(talk, request.n, left_out(request, TO_CHAT), refusal)
 
 
-class ByJob:
-    """A chat with a target that only makes pictures."""
-
-    __slots__ = ("_order",)
-
-    def __init__(self, order: Order) -> None:
-        self._order = order
-
-    def unable(self, request: ChatRequest, target: Target) -> RequestError | None:
-        if not _prompt(request):
-            return RequestError("There is no text to make a picture from.", attribute="messages")
-        return self._order.unable(to_image(request), target)
-
-    def by_piece(self, request: ChatRequest, target: Target) -> bool:
-        return True
-
-    def shares(self, request: ChatRequest, target: Target) -> tuple[int, ...]:
-        return (1,) * request.n
-
-    def preview(self, request: ChatRequest, target: Target) -> Call:
-        return self._order.preview(to_image(request), target)
-
-    def repair(self, error: UpstreamError) -> str | None:
-        return self._order.repair(error)
-
-    def events(self, request: ChatRequest, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
-        one.told.bridged = left_out(request, TO_IMAGE)
-        return self._order.events(to_image(request), one, house)
+def drawn(candidate: Candidate, request: ChatRequest | ImageRequest) -> Draw | Bridge:
+    """By a target that only makes pictures; a chat has to be asked for as one."""
+    assert candidate.jobs is not None
+    wanted = request if isinstance(request, ImageRequest) else to_image(request)
+    draw = Draw(candidate.jobs, wanted, candidate.target, candidate.every_s, candidate.give_up_s)
+    if isinstance(request, ImageRequest):
+        return draw
+    refusal = None
+    if not wanted.prompt:
+        refusal = RequestError("There is no text to make a picture from.", attribute="messages")
+    return Bridge(draw, request.n, left_out(request, TO_IMAGE), refusal)
 
 
 def to_chat(request: ImageRequest) -> ChatRequest:

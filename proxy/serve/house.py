@@ -13,12 +13,12 @@ from proxy.logs import Log
 from proxy.memory.signatures import SignatureMemory
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
+from proxy.serve.told import Try
 from proxy.store.files import FileStore
 from proxy.upstream import Fetcher, Upstream
 
 if TYPE_CHECKING:
     from proxy.serve.exchange import Exchange
-    from proxy.serve.tries import Try
     from proxy.tasks.engine import Job
     from proxy.tasks.runner import Runner
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts.base import Asked
 from proxy.pictures import convert
 from proxy.pictures.media_types import HEAD_BYTES, sniff
+from proxy.serve.house import House
 from proxy.serve.told import Told
 from proxy.types import (
     ChatRequest,
@@ -28,9 +29,6 @@ from proxy.types import (
     iter_media,
 )
 from proxy.upstream import Account, UnreachableError
-
-if TYPE_CHECKING:
-    from proxy.serve.house import House
 
 _PAUSES_S = (0.5, 2.0)  # between the tries to fetch a result
 _RESULT_BYTES = 64 << 20

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
 
-from proxy.errors import UpstreamError
+from proxy.errors import RequestError, UpstreamError
 from proxy.memory.past import Past
 from proxy.memory.signatures import Origin, SignatureRecorder
 from proxy.serve import media
-from proxy.types import ChatRequest, Event, Target, Wire
-
-if TYPE_CHECKING:
-    from proxy.serve.house import House
-    from proxy.serve.tries import Try
+from proxy.serve.house import House
+from proxy.serve.told import Try
+from proxy.types import Call, ChatRequest, Event, Target, Wire
 
 _ERROR_BYTES = 1 << 20
 
@@ -21,22 +18,30 @@ _ERROR_BYTES = 1 << 20
 class Talk:
     """A `Speaker` over a wire that chats."""
 
-    __slots__ = ("_wire", "by_piece", "preview", "repair", "unable")
+    __slots__ = ("_request", "_target", "_wire", "repair")
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, request: ChatRequest, target: Target) -> None:
         self._wire = wire
-        self.unable = wire.unable
-        self.by_piece = wire.by_piece
-        self.preview = wire.build
+        self._request = request
+        self._target = target
         self.repair = wire.repair
 
-    def shares(self, request: ChatRequest, target: Target) -> tuple[int, ...]:
-        calls = self._wire.calls_needed(request, target)
-        return (request.n,) if calls == 1 else (1,) * calls
+    def unable(self) -> RequestError | None:
+        return self._wire.unable(self._request, self._target)
 
-    async def events(self, request: ChatRequest, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
-        wire, account, target = self._wire, one.attempt.account, one.attempt.target
-        request = await media.inline(house, request, one.asked, wire, target)
+    def by_piece(self) -> bool:
+        return self._wire.by_piece(self._request, self._target)
+
+    def shares(self) -> tuple[int, ...]:
+        calls = self._wire.calls_needed(self._request, self._target)
+        return (self._request.n,) if calls == 1 else (1,) * calls
+
+    def preview(self) -> Call:
+        return self._wire.build(self._request, self._target)
+
+    async def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
+        wire, account, target = self._wire, one.attempt.account, self._target
+        request = await media.inline(house, self._request, one.asked, wire, target)
         # After the pictures: one that we stored is known by its bytes, not by its address.
         origin = Origin(account.base_url, target.model, one.asked.caller.name)
         memory, before = house.services.signatures, Past(request.messages)

@@ -1,13 +1,17 @@
-"""What happened to one upstream's part of a request, for the reply's head and the access log."""
+"""What happened: `Told` of one call, for the head and the access log; a `Try` of each attempt at it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 
-from proxy.errors import NotCarriedError
+from proxy.errors import NotCarriedError, RequestError, UpstreamError
 from proxy.fronts.base import Asked
-from proxy.types import Usage
+from proxy.routing.attempts import Attempt
+from proxy.types import Event, Image, Usage
+from proxy.upstream import Deadlines
 
 
 @dataclass(slots=True)
@@ -40,6 +44,62 @@ class Told:
         self.dropped = tuple(name for name in dict.fromkeys(dropped) if name not in self.ours)
         if self.dropped and asked.strict:
             raise NotCarriedError(self.dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The facts of an error, without its traceback and all that hangs on it."""
+
+    error_class: str
+    status: int
+    code: str | None
+    bought: bool
+
+    @classmethod
+    def of(cls, error: UpstreamError | RequestError) -> Failure:
+        if isinstance(error, UpstreamError):
+            return cls(error.error_class.value, error.status, error.code, error.bought)
+        return cls("refused", error.status, error.code, False)
+
+
+@dataclass(slots=True)
+class Try:
+    """One attempt at one target, from its first byte to its bill.
+
+    `deadline` is the loop's time at which the client's part of it ends. `by_piece`: what it makes is sold by
+    the piece. `first_event_s` and `took_s` count from its begin. `failure` is how it ended, None if well.
+    """
+
+    number: int
+    attempt: Attempt
+    asked: Asked
+    told: Told
+    deadline: float
+    by_piece: bool
+    began: float = field(default_factory=perf_counter)
+    first_event_s: float | None = None
+    took_s: float = 0.0
+    usage: Usage | None = None
+    images: int = 0
+    failure: Failure | None = None
+
+    def deadlines(self) -> Deadlines:
+        """Its target's, cut to what is left of the request's time."""
+        allowed = self.attempt.candidate.deadlines
+        left_s = max(0.001, self.deadline - asyncio.get_running_loop().time())
+        if left_s >= allowed.total_s:
+            return allowed
+        return Deadlines(allowed.connect_s, allowed.first_byte_s, allowed.idle_s, left_s)
+
+    def note(self, batch: list[Event]) -> None:
+        if self.first_event_s is None:
+            self.first_event_s = perf_counter() - self.began
+        for event in batch:
+            kind = type(event)
+            if kind is Usage:
+                self.usage = event  # type: ignore[assignment]
+            elif kind is Image:
+                self.images += 1
 
 
 def merged(tolds: Sequence[Told]) -> Told:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from time import perf_counter
 
 from proxy.errors import RequestError, UpstreamError
@@ -17,67 +16,10 @@ from proxy.routing.attempts import SHORT_PAUSE_S, Attempt, Attempts, Candidate
 from proxy.routing.routes import Route
 from proxy.serve.house import House
 from proxy.serve.speakers import Request, Speaker, speaker_of
-from proxy.serve.told import Told
-from proxy.types import Event, Image, Usage
-from proxy.upstream import Deadlines
+from proxy.serve.told import Failure, Told, Try
+from proxy.types import Event
 
 _SAME_TARGET_PAUSE_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The facts of an error, without its traceback and all that hangs on it."""
-
-    error_class: str
-    status: int
-    code: str | None
-    bought: bool
-
-    @classmethod
-    def of(cls, error: UpstreamError | RequestError) -> Failure:
-        if isinstance(error, UpstreamError):
-            return cls(error.error_class.value, error.status, error.code, error.bought)
-        return cls("refused", error.status, error.code, False)
-
-
-@dataclass(slots=True)
-class Try:
-    """One attempt at one target, from its first byte to its bill.
-
-    `deadline` is the loop's time at which the client's part of it ends. `by_piece`: what it makes is sold by
-    the piece. `first_event_s` and `took_s` count from its begin. `failure` is how it ended, None if well.
-    """
-
-    number: int
-    attempt: Attempt
-    asked: Asked
-    told: Told
-    deadline: float
-    by_piece: bool
-    began: float = field(default_factory=perf_counter)
-    first_event_s: float | None = None
-    took_s: float = 0.0
-    usage: Usage | None = None
-    images: int = 0
-    failure: Failure | None = None
-
-    def deadlines(self) -> Deadlines:
-        """Its target's, cut to what is left of the request's time."""
-        allowed = self.attempt.candidate.deadlines
-        left_s = max(0.001, self.deadline - asyncio.get_running_loop().time())
-        if left_s >= allowed.total_s:
-            return allowed
-        return Deadlines(allowed.connect_s, allowed.first_byte_s, allowed.idle_s, left_s)
-
-    def note(self, batch: list[Event]) -> None:
-        if self.first_event_s is None:
-            self.first_event_s = perf_counter() - self.began
-        for event in batch:
-            kind = type(event)
-            if kind is Usage:
-                self.usage = event  # type: ignore[assignment]
-            elif kind is Image:
-                self.images += 1
 
 
 class Tries:
@@ -107,11 +49,10 @@ class Tries:
     def _opened(self, attempt: Attempt | None) -> bool:
         """Make this attempt the one that is on, or the next one whose target can serve the request at all."""
         while attempt is not None:
-            target = attempt.target
             self.speaker: Speaker = speaker_of(attempt.candidate, self._request)
-            refusal = self.speaker.unable(self._request, target)
+            refusal = self.speaker.unable()
             if refusal is None:
-                return self._begun(attempt, self.speaker.by_piece(self._request, target))
+                return self._begun(attempt, self.speaker.by_piece())
             self._failed = self._failed or refusal
             attempt = self._attempts.passed_over() if self._asked.fallback else None
         return False
@@ -181,7 +122,7 @@ class Tries:
         return self._attempts.failed(self.on.attempt, error, self.speaker.repair(error))
 
 
-async def whole(tries: Tries, house: House, request: Request) -> list[Event]:
+async def whole(tries: Tries, house: House) -> list[Event]:
     """All events of the reply.
 
     Raises `UpstreamError` when every attempt failed, `RequestError` when no target can carry the request.
@@ -189,7 +130,7 @@ async def whole(tries: Tries, house: House, request: Request) -> list[Event]:
     while True:
         try:
             seen: list[Event] = []
-            async for batch in tries.speaker.events(request, tries.on, house):
+            async for batch in tries.speaker.events(tries.on, house):
                 tries.on.note(batch)
                 seen += batch
         except (UpstreamError, RequestError) as error:
@@ -203,12 +144,12 @@ async def whole(tries: Tries, house: House, request: Request) -> list[Event]:
             return seen
 
 
-async def batches(tries: Tries, house: House, request: Request) -> AsyncGenerator[list[Event], None]:
+async def batches(tries: Tries, house: House) -> AsyncGenerator[list[Event], None]:
     """The reply's events as they come, one batch per upstream read. Raises as `whole` does."""
     while True:
         handed_on = False
         try:
-            async with aclosing(tries.speaker.events(request, tries.on, house)) as events:
+            async with aclosing(tries.speaker.events(tries.on, house)) as events:
                 async for batch in events:
                     tries.on.note(batch)
                     handed_on = True

@@ -4,53 +4,55 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.serve import media
+from proxy.serve.house import House
+from proxy.serve.told import Try
 from proxy.tasks import runner
 from proxy.tasks.engine import Engine
 from proxy.types import Call, Event, Finish, ImageRequest, Started, Target, Text, Usage
 from proxy.wires.declared import DeclaredWire, Done
 
-if TYPE_CHECKING:
-    from proxy.serve.house import House
-    from proxy.serve.tries import Try
 
-
-class Order:
+class Draw:
     """A `Speaker` over a wire that takes jobs."""
 
-    __slots__ = ("_every_s", "_give_up_s", "_wire")
+    __slots__ = ("_every_s", "_give_up_s", "_request", "_target", "_wire")
 
     def __init__(
-        self, wire: DeclaredWire, every_s: float | None = None, give_up_s: float | None = None
+        self,
+        wire: DeclaredWire,
+        request: ImageRequest,
+        target: Target,
+        every_s: float | None = None,
+        give_up_s: float | None = None,
     ) -> None:
         self._wire = wire
+        self._request = request
+        self._target = target
         self._every_s = every_s
         self._give_up_s = give_up_s
 
-    def unable(self, request: ImageRequest, target: Target) -> RequestError | None:
-        return self._wire.unable(request, target)
+    def unable(self) -> RequestError | None:
+        return self._wire.unable(self._request, self._target)
 
-    def by_piece(self, request: ImageRequest, target: Target) -> bool:
+    def by_piece(self) -> bool:
         return True
 
-    def shares(self, request: ImageRequest, target: Target) -> tuple[int, ...]:
-        return self._wire.shares(request.n, target)
+    def shares(self) -> tuple[int, ...]:
+        return self._wire.shares(self._request.n, self._target)
 
-    def preview(self, request: ImageRequest, target: Target) -> Call:
-        return self._wire.submit(request, target)
+    def preview(self) -> Call:
+        return self._wire.submit(self._request, self._target)
 
     def repair(self, error: UpstreamError) -> str | None:
         return None
 
-    async def events(
-        self, request: ImageRequest, one: Try, house: House
-    ) -> AsyncGenerator[list[Event], None]:
+    async def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
         """Yield one batch, when the pictures are here."""
-        wire, account, target = self._wire, one.attempt.account, one.attempt.target
-        request = await media.inline_references(house, request, one.asked, wire, target)
+        wire, account, target = self._wire, one.attempt.account, self._target
+        request = await media.inline_references(house, self._request, one.asked, wire, target)
         call = wire.submit(request, target)
         one.told.note(call.dropped, call.size, one.asked)
         services = house.services
