@@ -684,12 +684,70 @@ def test_a_poll_that_fails_in_passing_is_asked_again(status):
     assert outcome.task["id"] == "t-1"
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_a_poll_that_is_refused_means_that_the_job_is_lost(status):
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_job_that_is_not_there_is_lost(status):
     error = refused(
         "jlike", "m", {"success": False, "error": "gone"}, status=status, surface="wan", phase="poll"
     )
     assert (error.error_class, error.bought) == (ErrorClass.LOST, True)
+
+
+BLOCKED = {"error": {"code": "content_policy_violation", "message": "no"}}
+ODD = [
+    (200, b"<html>gateway</html>"),
+    (200, b'{"status": "RUNN'),
+    (200, b'{"status": "RUNNING"} <!-- cached -->'),
+    (200, b""),
+    (202, b""),
+    (204, b""),
+    (200, None),
+    (200, []),
+    (200, {}),
+    (200, {"hello": "there, this is no job"}),
+    (400, {"success": False, "error": "no"}),
+    (400, b"Bad Request"),
+    (401, {"error": {"message": "Incorrect API key", "code": "invalid_api_key"}}),
+    (402, {"error": "insufficient balance"}),
+    (403, b"<html>firewall</html>"),
+    (409, {}),
+    (200, {"error": {"code": "rate_limit_exceeded", "message": "slow down"}}),
+    (200, {"success": False, "error": "overloaded", "error_code": "overloaded_error"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "surface"), [("jlike", "wan"), ("dashscope", "image"), ("grsai", "image")]
+)
+@pytest.mark.parametrize(("status", "body"), ODD)
+@pytest.mark.parametrize("phase", ["poll", "result"])
+def test_what_is_no_word_on_the_job_ends_no_job(vendor, surface, status, body, phase):
+    headers = {"Retry-After": "30"}
+    outcome = judge(vendor, "m", body, status=status, headers=headers, surface=surface, phase=phase)
+    assert isinstance(outcome, Pending)
+    assert outcome.fault is not None
+    assert (outcome.retry_after_s, outcome.task["id"]) == (30.0, "t-1")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "surface"), [("jlike", "wan"), ("dashscope", "image"), ("jlike", "image")]
+)
+@pytest.mark.parametrize(("status", "body"), [one for one in ODD[:10] if one[1] != ODD[9][1]])
+def test_the_same_as_answer_to_an_order_may_have_been_sold(vendor, surface, status, body):
+    """Also where the vendor takes nothing for failures: it named none."""
+    error = refused(vendor, "m", body, status=status, surface=surface)
+    assert error.bought
+
+
+def test_a_state_that_is_final_ends_the_job_whatever_it_complains_of():
+    payload = {"task_uuid": "t-1", "status": "failed", "error": "overloaded", "error_code": "overloaded"}
+    error = refused("jlike", "m", payload, surface="wan", phase="poll")
+    assert (error.error_class, error.message) == (ErrorClass.OVERLOADED, "overloaded")
+
+
+@pytest.mark.parametrize("status", [400, 403, 409])
+def test_a_refused_poll_that_names_what_became_of_the_job_ends_it(status):
+    error = refused("evolink", "m", BLOCKED, status=status, phase="poll")
+    assert error.error_class is ErrorClass.BLOCKED
 
 
 def test_a_job_without_a_number_is_lost():

@@ -179,10 +179,26 @@ async def test_an_operators_interval_beats_the_vendors_estimate() -> None:
     assert 0.5 <= clock.slept[0] <= 0.55
 
 
+async def test_a_busy_vendor_is_asked_when_it_said_and_not_beyond_the_deadline() -> None:
+    busy = Answer({"error": {"message": "overloaded"}}, 503, {"retry-after": "30"})
+    line, clock = Line(state("PENDING"), busy, DONE), Clock()
+    own, job = await taken(line, clock)
+    await own.wait(job, clock.now + 60)
+    assert clock.slept[1:] == [30.0]
+    line, clock = Line(state("PENDING"), busy, DONE), Clock()
+    own, job = await taken(line, clock)
+    with pytest.raises(UpstreamError) as caught:
+        await own.wait(job, clock.now + 20)
+    assert (caught.value.error_class, job.polls) == (ErrorClass.TIMEOUT, 1)
+    assert clock.now <= 1020
+
+
 BROKEN = UpstreamError(ErrorClass.CONNECT, "gone")
+PASSING = [DOWN, Answer({}, 429), Answer({}, 408), BROKEN]
+ODD = [Answer(b"<html>"), Answer(b"", 204), Answer({}), Answer([]), Answer(None), Answer({}, 401)]
 
 
-@pytest.mark.parametrize("fault", [DOWN, Answer({}, 429), Answer({}, 408), BROKEN], ids=str)
+@pytest.mark.parametrize("fault", [*PASSING, *ODD], ids=str)
 async def test_four_faults_in_a_row_are_forgotten_and_five_end_the_wait(fault: Any) -> None:
     """V-004"""
     line, clock = Line(state("PENDING"), *[fault] * 4, state("RUNNING"), *[fault] * 4, DONE), Clock()
@@ -203,7 +219,7 @@ async def test_four_faults_in_a_row_are_forgotten_and_five_end_the_wait(fault: A
         (state("CANCELED"), ErrorClass.CANCELED),
         (state("UNKNOWN"), ErrorClass.LOST),
         (Answer({"success": False, "error": "no"}, 404), ErrorClass.LOST),
-        (Answer(b"<html>"), ErrorClass.INTERNAL),
+        (Answer({"success": False, "error": "no"}, 410), ErrorClass.LOST),
         (state("SUCCEEDED"), ErrorClass.EMPTY),
     ],
 )
@@ -288,6 +304,35 @@ async def test_a_result_kept_apart_is_fetched_and_asked_for_again_while_the_line
     ]
 
 
+@pytest.mark.parametrize("odd", ODD, ids=str)
+async def test_a_result_that_is_answered_oddly_is_asked_for_again(odd: Answer) -> None:
+    result = Answer({"images": [{"url": "https://v3.fal.media/x.png"}]})
+    own, job, _, _ = await fal(Answer({"status": "COMPLETED"}), *[odd] * 4, result)
+    assert len((await own.wait(job, FAR)).images) == 1
+    own, job, line, clock = await fal(Answer({"status": "COMPLETED"}), odd)
+    with pytest.raises(UpstreamError) as caught:
+        await own.wait(job, FAR)
+    assert (caught.value.by_piece, caught.value.bought, len(line.calls)) == (True, True, 2 + 5)
+    assert clock.slept[1:] == [1.0] * 4
+    assert job.over
+
+
+async def test_a_result_is_asked_for_when_the_vendor_said_and_not_beyond_the_deadline() -> None:
+    busy = Answer({}, 503, {"retry-after": "30"})
+    own, job, _, clock = await fal(Answer({"status": "COMPLETED"}), busy)
+    with pytest.raises(UpstreamError):
+        await own.wait(job, clock.now + 100)
+    assert clock.slept[1:] == [30.0, 30.0, 30.0]
+
+
+@pytest.mark.parametrize("answer", [{"images": []}, {"description": "I cannot draw that."}], ids=str)
+async def test_a_result_without_a_picture_that_says_so_is_final(answer: Any) -> None:
+    own, job, line, _ = await fal(Answer({"status": "COMPLETED"}), Answer(answer))
+    with pytest.raises(UpstreamError) as caught:
+        await own.wait(job, FAR)
+    assert (caught.value.code, caught.value.bought, len(line.calls)) == ("no_image_generated", True, 3)
+
+
 async def test_a_refused_result_is_final() -> None:
     """V-040: by the type of its first detail"""
     refusal = Answer({"detail": [{"msg": "no", "type": "content_policy_violation"}]}, 422)
@@ -303,6 +348,13 @@ async def test_an_address_that_is_not_the_vendors_is_never_asked() -> None:
     with pytest.raises(UpstreamError) as caught:
         await own.wait(job, FAR)
     assert (caught.value.error_class, caught.value.by_piece) == (ErrorClass.LOST, True)
+    assert len(line.calls) == 1
+
+
+async def test_calling_off_at_an_address_that_is_not_the_vendors_never_fails() -> None:
+    """V-041"""
+    own, job, line, _ = await fal(Answer({}), cancel_url="https://evil.example/steal")
+    assert await own.cancel(job) is False
     assert len(line.calls) == 1
 
 

@@ -17,9 +17,8 @@ from proxy.upstream import Account, Deadlines, Upstream
 from proxy.upstream.reply import Reply
 from proxy.wires.declared import DeclaredWire, Done, Outcome, Pending, PollPlan
 
-_FAULTS_IN_A_ROW = 5  # polls that fail in passing before the job is given up
+_FAULTS_IN_A_ROW = 5  # answers that do not tell of the job, before it is given up
 _JITTER = 0.1
-_RESULT_TRIES = 3
 _RESULT_PAUSE_S = 1.0
 _ANSWER_BYTES = 96 << 20
 
@@ -28,13 +27,17 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @dataclass(slots=True)
 class Job:
-    """A job a vendor took. `task` is plain JSON: all that is needed to ask for it, also after a restart."""
+    """A job a vendor took. `task` is plain JSON: all that is needed to ask for it, also after a restart.
+
+    `over`: the vendor itself has ended it, well or badly.
+    """
 
     task: Mapping[str, Any]
     state: str | None = None
     progress: float | None = None
     estimate_s: float | None = None
     polls: int = 0
+    over: bool = False
     unknown_states: list[str] = field(default_factory=list)
 
 
@@ -88,7 +91,7 @@ class Engine:
             if isinstance(outcome, Done):
                 return outcome
             if not isinstance(outcome, Pending):
-                return await self._fetched(job)
+                return await self._fetched(job, deadline)
             faults = faults + 1 if outcome.fault is not None else 0
             if outcome.fault is not None and faults >= _FAULTS_IN_A_ROW:
                 raise accepted(outcome.fault)
@@ -104,37 +107,46 @@ class Engine:
     async def _once(self, call: Call, job: Job) -> Outcome:
         """Ask about a job. The line may fail and the job go on; what the vendor says of it is final."""
         try:
-            try:
-                answer = await self._answer(call)
-            except UpstreamError as fault:
-                return Pending(job.task, fault=fault)
-            return self._wire.judge(call, *answer)
+            answer = await self._answer(call)
+        except UpstreamError as fault:
+            return Pending(job.task, fault=fault.changed())
+        try:
+            outcome = self._wire.judge(call, *answer)
         except UpstreamError as error:
+            job.over = True
             raise accepted(error) from error
+        job.over = not isinstance(outcome, Pending)
+        return outcome
 
     async def cancel(self, job: Job) -> bool:
         """Call the job off where the vendor can do that now; True when it was asked to."""
-        call = self._wire.cancel(job.task, job.state)
-        if call is None:
-            return False
         try:
+            call = self._wire.cancel(job.task, job.state)
+            if call is None:
+                return False
             reply = await self._upstream.send(call, self._account, self._deadlines)
             await reply.close()
         except UpstreamError:
             return False
         return True
 
-    async def _fetched(self, job: Job) -> Done:
-        """The third request, where a vendor keeps results apart; repeated while only the line fails."""
+    async def _fetched(self, job: Job, deadline: float) -> Done:
+        """The third request, where a vendor keeps results apart; repeated until it is answered."""
         call = self._wire.result(job.task)
         assert call is not None
         fault = UpstreamError(ErrorClass.LOST, "The vendor's job is done, but its result is not there.")
-        for _ in range(_RESULT_TRIES):
+        for tries in range(1, _FAULTS_IN_A_ROW + 1):
             outcome = await self._once(call, job)
             if isinstance(outcome, Done):
                 return outcome
-            fault = outcome.fault or fault if isinstance(outcome, Pending) else fault
-            await self._sleep(_RESULT_PAUSE_S)
+            pause_s = _RESULT_PAUSE_S
+            if isinstance(outcome, Pending):
+                fault = outcome.fault or fault
+                pause_s = max(pause_s, outcome.retry_after_s or 0.0)
+            if tries == _FAULTS_IN_A_ROW or self._clock() + pause_s >= deadline:
+                break
+            await self._sleep(pause_s)
+        job.over = True
         raise accepted(fault)
 
     async def _asked(self, call: Call) -> Outcome:

@@ -34,6 +34,11 @@ class Complaint:
     code: str | None = None
     state: str | None = None
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the vendor itself says, in JSON, that something failed."""
+        return isinstance(self.payload, Mapping) and bool(self.state or self.code or self.report.message)
+
 
 def of_reply(
     errors: Errors, status: int, headers: Mapping[str, str], payload: Any, state: str | None = None
@@ -80,6 +85,11 @@ def class_of(errors: Errors, complaint: Complaint) -> ErrorClass:
         return ErrorClass.UNAVAILABLE
     status = complaint.report.http
     return classes.of_words(complaint.report) or _BY_STATUS.get(status or 0) or classes.of_status(status)
+
+
+def of_the_job(errors: Errors, complaint: Complaint) -> ErrorClass | None:
+    """What a refused question says of the job it asks for: its HTTP status is of the question alone."""
+    return match(errors, complaint, body_only=True) or classes.of_words(complaint.report)
 
 
 def class_of_failure(errors: Errors, complaint: Complaint) -> ErrorClass:

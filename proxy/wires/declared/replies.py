@@ -20,8 +20,23 @@ from proxy.wires.declared.variants import Variant
 
 Phase = Literal["submit", "poll", "result", "stream"]
 
-# A poll that fails like this is asked again; any other 4xx says that the job cannot be asked for any more.
-_PASSING = (408, 425, 429)
+_ASKING: frozenset[Phase] = frozenset({"poll", "result"})
+
+# What ends a job that was asked for: it is not there, or (V-040) the result's request is refused as invalid.
+# Whatever else a question is answered with may come from a machine in between, and the job goes on behind it.
+_ENDING = frozenset({404, 410, 422, 451})
+_PASSING = frozenset({408, 425, 429})
+# These tell of the account or of the line, not of the job.
+_NOT_OF_THE_JOB = frozenset(
+    {
+        ErrorClass.AUTH,
+        ErrorClass.QUOTA,
+        ErrorClass.RATE_LIMITED,
+        ErrorClass.OVERLOADED,
+        ErrorClass.UNAVAILABLE,
+        ErrorClass.TIMEOUT,
+    }
+)
 
 _FINAL = {
     "failed": ErrorClass.INTERNAL,
@@ -49,18 +64,32 @@ class Reply:
     payload: Any
 
     def judge(self) -> Outcome:
-        """Decide. Raises `UpstreamError` when the job has failed."""
+        """Decide. Raises `UpstreamError` when the job has failed.
+
+        An order may be sold by whatever it is answered with; of a question only the vendor's own word on the
+        job counts, all else is a `Pending` with its fault.
+        """
+        outcome = self._judged()
+        if not isinstance(outcome, UpstreamError):
+            return outcome
+        try:
+            raise outcome
+        finally:
+            del outcome  # its traceback knows this frame
+
+    def _judged(self) -> Outcome | UpstreamError:
         if self.status >= 400:
             return self._refused()
         if not isinstance(self.payload, Mapping):
             complaint = failures.unexplained(self.status, self.payload)
-            raise self._error(ErrorClass.INTERNAL, complaint, "{} answered with something that is not JSON.")
+            sentence = "{} answered with something that is not JSON."
+            return self._odd(self._error(ErrorClass.INTERNAL, complaint, sentence))
         word = first_text(self.variant.state.path, self.payload) if self.phase != "result" else None
         bucket = self.variant.state.buckets.get(word or "")
-        if self.variant.fail is not None and self.variant.fail.holds(self.payload):
-            raise self._failed(word, bucket if bucket in _FINAL else "failed")
         if bucket in _FINAL:
-            raise self._failed(word, bucket)
+            return self._failed(word, bucket)
+        if self.variant.fail is not None and self.variant.fail.holds(self.payload):
+            return self._complained(self._failed(word, "failed"))
         if bucket == "pending":
             return self.pending(word)
         images, item_errors = self.pictures()
@@ -70,11 +99,11 @@ class Reply:
             return Ready(self._known())
         if word and bucket is None:
             if self.payload.get("error"):
-                raise self._failed(word, "failed")
+                return self._complained(self._failed(word, "failed"))
             return self.pending(word, unknown=True)
         if bucket is None and self.phase != "result" and self.variant.poll and self._task_fields():
             return self.pending(word)
-        raise item_errors[0] if item_errors else self._without_picture(word)
+        return item_errors[0] if item_errors else self._nothing(word)
 
     def is_final(self) -> bool:
         """Whether the vendor calls the job finished, well or badly."""
@@ -85,20 +114,42 @@ class Reply:
         """Why there is no picture, when nothing more comes."""
         return self._without_picture(None)
 
+    # --- what does not end a job -------------------------------------------------------------------
+
+    def _odd(self, error: UpstreamError) -> Pending | UpstreamError:
+        """Not the vendor's word on the job: ask again, and do not order again."""
+        if self.phase not in _ASKING:
+            return error
+        retry_after_s = error.retry_after_s or refusals.retry_after_s(self.headers)
+        return Pending(self.task, retry_after_s=retry_after_s, fault=error)
+
+    def _complained(self, error: UpstreamError) -> Pending | UpstreamError:
+        """An error in a 200, without a state that is final, ends the job unless it is not about the job."""
+        return self._odd(error) if error.error_class in _NOT_OF_THE_JOB else error
+
+    def _nothing(self, word: str | None) -> Pending | UpstreamError:
+        """The reply is in order but holds no picture, and no state that is known to go on."""
+        if (reason := self._reason(word)) is not None:
+            return self._complained(reason)
+        error = self._without_picture(word)
+        answered = word or self.text() or (self.phase == "result" and self._lists_pictures())
+        return error if answered else self._odd(error)
+
+    def _lists_pictures(self) -> bool:
+        """Whether the place of the pictures is there, if empty."""
+        return any(path.search(self.payload) is not None for path in self.variant.result.images)
+
     # --- refusals ----------------------------------------------------------------------------------
 
-    def _refused(self) -> Outcome:
+    def _refused(self) -> Pending | UpstreamError:
         complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload)
-        if self.phase in ("submit", "stream"):
-            raise self._error(failures.class_of(self.variant.errors, complaint), complaint)
+        error = self._error(failures.class_of(self.variant.errors, complaint), complaint)
         passing = self.status >= 500 or self.status in _PASSING
-        if passing and self._may_try_again():
-            error = self._error(failures.class_of(self.variant.errors, complaint), complaint)
-            return Pending(self.task, retry_after_s=error.retry_after_s, fault=error)
-        if self.phase == "result":
-            raise self._error(failures.class_of(self.variant.errors, complaint), complaint)
-        found = failures.match(self.variant.errors, complaint, body_only=True)
-        raise self._error(found or ErrorClass.LOST, complaint)
+        own = failures.of_the_job(self.variant.errors, complaint)
+        ends = self.status in _ENDING or (own is not None and own not in _NOT_OF_THE_JOB)
+        if self._may_try_again() and (passing or not ends):
+            return self._odd(error)
+        return self._error(own or ErrorClass.LOST, complaint) if self.phase == "poll" else error
 
     def _may_try_again(self) -> bool:
         name = self.variant.errors.retryable_header
@@ -113,17 +164,19 @@ class Reply:
             error_class = failures.class_of_failure(self.variant.errors, complaint)
         return self._error(error_class, complaint, _DEFAULT_SENTENCES[bucket])
 
-    def _without_picture(self, word: str | None) -> UpstreamError:
-        """The reply is in order but holds no picture: a rule may know why, else the prompt was too weak."""
+    def _reason(self, word: str | None) -> UpstreamError | None:
+        """Why there is no picture, where a rule or the reply itself says it."""
         complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload, word)
         found = failures.match(self.variant.errors, complaint)
         if found is not None:
             return self._error(found, complaint)
-        if (
-            any(self.payload.get(name) for name in ("error", "errors"))
-            or self.payload.get("success") is False
-        ):
-            return self._failed(word, "failed")
+        told = any(self.payload.get(name) for name in ("error", "errors"))
+        return self._failed(word, "failed") if told or self.payload.get("success") is False else None
+
+    def _without_picture(self, word: str | None) -> UpstreamError:
+        """The reason that is told, else that the prompt was too weak."""
+        if (reason := self._reason(word)) is not None:
+            return reason
         said = refusals.shown(refusals.said(self.text()))
         sentence = "{} answered without a picture" + (f": {said}" if said else ".")
         return self._error(ErrorClass.EMPTY, failures.unexplained(self.status, self.payload), sentence)
@@ -131,7 +184,7 @@ class Reply:
     def _error(self, error_class: ErrorClass, complaint: Complaint, default: str = "") -> UpstreamError:
         """Where the vendor says that failures cost nothing and names this one, nothing was bought (V-007)."""
         provider = str(self.task["provider"])
-        named = isinstance(complaint.payload, Mapping) and error_class is not ErrorClass.LOST
+        named = complaint.is_named and error_class is not ErrorClass.LOST
         bought = False if named and self.variant.billing.refunded_on_failure else None
         if bought is None and (self.phase != "submit" or error_class is ErrorClass.EMPTY):
             bought = True

@@ -61,12 +61,14 @@ class StreamReader:
                 task=self._last.task,
             )
         if self._item_errors:
-            raise self._item_errors[0]
+            raise self._item_errors[0].changed()  # not the one that this frame keeps
         if self._pending is not None and self._pending.task.keys() & {"id", "poll_url"}:
             return self._pending
         if self._last is not None:
             raise self._last.empty()
-        raise UpstreamError(ErrorClass.EMPTY, "The vendor's stream was empty.", code="no_image_generated")
+        raise UpstreamError(
+            ErrorClass.EMPTY, "The vendor's stream was empty.", code="no_image_generated", bought=True
+        )
 
 
 def _fuller(new: Billing, old: Billing | None) -> Billing:
