@@ -104,7 +104,13 @@ class _Journal:
     def accepted(self, order: Any, task: Mapping[str, Any]) -> None:
         self._log.write("job_accepted", target=order.target, task=dict(task))
 
-    def abandoned(self, order: Any, task: Mapping[str, Any], state: str | None, asked: bool) -> None:
+    def done(self, order: Any, result: Any) -> None:
+        return None
+
+    def failed(self, order: Any, error: Exception) -> None:
+        return None
+
+    def abandoned(self, order: Any, task: Mapping[str, Any], state: str | None, *, asked: bool) -> None:
         self._log.write(
             "job_abandoned", target=order.target, task=dict(task), cancel_asked=asked, state=state
         )

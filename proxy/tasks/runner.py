@@ -1,7 +1,7 @@
 """Owns vendor jobs: each runs in a task of its own, and whoever asked for it only watches.
 
 In memory so far. `Journal` is where a store learns of the order before it is sent, of the vendor's number,
-and of the end.
+and of the end. An order of which it heard no end was cut off with the process: the vendor may be at work.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from proxy.errors import ErrorClass, UpstreamError
 from proxy.tasks.engine import Engine, Job
 from proxy.types import Call
 from proxy.wires.declared import Done
@@ -30,8 +29,19 @@ class Journal(Protocol):
         """The vendor took it; `task` is all that is needed to ask for it."""
         ...
 
-    def abandoned(self, order: Order[Any], task: Mapping[str, Any], state: str | None, asked: bool) -> None:
-        """Nobody waits for it any more; `asked`: the vendor was asked to call it off."""
+    def done(self, order: Order[Any], result: Any) -> None:
+        """It is over and paid, and `result` is what `delivered` made of it."""
+        ...
+
+    def failed(self, order: Order[Any], error: Exception) -> None:
+        """It is over without a result; whether it was paid the error tells."""
+        ...
+
+    def abandoned(
+        self, order: Order[Any], task: Mapping[str, Any], state: str | None, *, asked: bool
+    ) -> None:
+        """Nobody waits for it any more; `asked`: the vendor was asked to call it off. `task` is empty where
+        the order went out and the vendor's number never came."""
         ...
 
     def unknown_state(self, order: Order[Any], word: str) -> None:
@@ -69,19 +79,19 @@ class Runner:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._started(self._left(job, task))
+            if not task.done():  # else `close` has ended it, and nobody has left
+                self._started(self._left(job, task))
             raise
         finally:
-            del (
-                task
-            )  # it knows its error, whose traceback knows this frame: a cycle that would keep the pictures
+            # It knows its error, whose traceback knows this frame: a cycle that would keep the pictures.
+            del task
 
     async def close(self) -> None:
         """End what is running; jobs that a vendor took stay with the vendor, and in the journal."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        while running := list(self._running):
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
 
     def _started(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(work)
@@ -106,11 +116,26 @@ class _Running(Generic[T]):
     def __init__(self, order: Order[T], journal: Journal) -> None:
         self._order = order
         self._journal = journal
-        self._job: Job | None = None  # set while the vendor works on it
+        self._job: Job | None = None  # what the vendor took
+        self._told = False  # the journal knows how it ended
 
     async def run(self) -> T:
-        order, journal = self._order, self._journal
-        journal.intended(order)
+        self._journal.intended(self._order)
+        try:
+            result = await self._result()
+        except Exception as error:
+            if self._job is None or self._job.over:
+                self._told = True
+                self._journal.failed(self._order, error)
+            else:  # given up here, and going on at the vendor
+                await self.called_off()
+            raise
+        self._told = True
+        self._journal.done(self._order, result)
+        return result
+
+    async def _result(self) -> T:
+        order = self._order
         outcome = await order.engine.submit(order.call)
         if isinstance(outcome, Job):
             outcome = await self._waited(outcome)
@@ -121,22 +146,16 @@ class _Running(Generic[T]):
         self._journal.accepted(self._order, job.task)
         self._job = job
         try:
-            done = await self._order.engine.wait(job, self._order.deadline)
-        except UpstreamError as error:
-            if error.error_class is ErrorClass.TIMEOUT:  # it goes on at the vendor
-                await self.called_off()
-            self._job = None
-            raise
+            return await self._order.engine.wait(job, self._order.deadline)
         finally:
             for word in job.unknown_states:
                 self._journal.unknown_state(self._order, word)
-        self._job = None
-        return done
 
     async def called_off(self) -> None:
-        """Nobody wants it any more."""
-        job, self._job = self._job, None
-        if job is None:
+        """Nobody wants it any more. At the vendor it is called off unless it has ended there."""
+        if self._told:
             return
-        asked = await self._order.engine.cancel(job)
-        self._journal.abandoned(self._order, job.task, job.state, asked)
+        job = self._job or Job({})
+        asked = self._job is not None and not job.over and await self._order.engine.cancel(job)
+        self._told = True
+        self._journal.abandoned(self._order, job.task, job.state, asked=asked)
