@@ -179,6 +179,17 @@ def test_where_nothing_is_to_be_unwrapped_the_inner_reader_reads_alone():
     assert wire.reader(ASKED, target("xiaotian", "m"), wire.build(ASKED, target("xiaotian", "m"))) is inner
 
 
+@pytest.mark.parametrize(("inside", "bought"), [({"candidates": [{"index": 0}]}, True), ({}, False)])
+def test_what_stands_beside_a_failure_was_made(inside, bought):
+    wire = ChatDelegate(Echo(), shipped("jlike").surface("text"))
+    reader = wire.reader(ASKED, target("jlike", "m"), wire.build(ASKED, target("jlike", "m")))
+    with pytest.raises(UpstreamError) as caught:
+        reader.feed(
+            {"success": False, "error": "slow down", "error_code": "rate_limit_error", "data": inside}
+        )
+    assert (caught.value.error_class, caught.value.bought) == (ErrorClass.RATE_LIMITED, bought)
+
+
 def test_other_questions_go_to_the_inner_wire():
     wire = ChatDelegate(Echo(), shipped("xiaotian").surface())
     where = target("xiaotian", "m")

@@ -265,6 +265,22 @@ def test_an_error_after_words_may_have_cost_something() -> None:
     assert caught.value.bought is True
 
 
+@pytest.mark.parametrize("part", [{"text": "Hi"}, {"text": "Hm", "thought": True}], ids=["text", "thought"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_what_stands_beside_an_error_is_handed_on_before_it(part: Any, stream: bool) -> None:
+    reader = GeminiReader(REQUEST, TARGET, Call("/", {}, stream=stream))
+    assert len(reader.feed(chunk(part) | {"usageMetadata": {"candidatesTokenCount": 3}} | OVERLOADED)) == 2
+    with pytest.raises(UpstreamError, match="overloaded") as caught:
+        reader.close()
+    assert caught.value.bought is True
+
+
+def test_counts_beside_an_error_prove_the_sale() -> None:
+    with pytest.raises(UpstreamError, match="overloaded") as caught:
+        read({"candidates": [], "usageMetadata": {"candidatesTokenCount": 3}} | OVERLOADED)
+    assert caught.value.bought is True
+
+
 def test_an_empty_reply_hands_nothing_on_before_it_fails() -> None:
     """G-146, G-205: another upstream can still be asked."""
     reader = GeminiReader(REQUEST, TARGET, Call("/", {}, stream=True))

@@ -324,6 +324,50 @@ def test_an_error_beside_words_may_have_cost_something(item: Any) -> None:
     assert caught.value.bought is True
 
 
+FAULT = {"error": {"message": "x", "code": 502}}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(delta(content="Half ![an") | FAULT, id="beside the choices"),
+        pytest.param(whole(None, content="Half ![an") | FAULT, id="beside whole choices"),
+        pytest.param(
+            {"choices": [whole(None, content="Half ![an")["choices"][0] | FAULT]}, id="within a choice"
+        ),
+        pytest.param(
+            {"choices": [delta("error", content="Half ![an")["choices"][0] | FAULT]}, id="at its end"
+        ),
+    ],
+)
+@pytest.mark.parametrize("then", ["more", "the end"])
+def test_what_stands_beside_an_error_is_handed_on_before_it(payload: Any, then: str) -> None:
+    reading = reader(body={"modalities": ["image"]})
+    assert text(reading.feed(payload)) == "Half ![an"
+    with pytest.raises(UpstreamError, match=r"^x$") as caught:
+        reading.feed({"choices": [], "usage": COUNTS}) if then == "more" else reading.close()
+    assert caught.value.bought is True
+
+
+def test_one_of_two_choices_that_fails_fails_them_all() -> None:
+    reply = {"choices": [whole(content="One")["choices"][0], {"index": 1, "message": {}} | FAULT]}
+    with pytest.raises(UpstreamError, match=r"^x$") as caught:
+        events(reply, stream=False)
+    assert caught.value.bought is True
+
+
+def test_counts_beside_an_error_prove_the_sale() -> None:
+    with pytest.raises(UpstreamError, match=r"^x$") as caught:
+        events({"choices": [], "usage": COUNTS, "error": {"message": "x", "code": 429}}, stream=False)
+    assert caught.value.bought is True
+
+
+def test_an_error_beside_a_finish_without_an_answer_is_no_remark() -> None:
+    with pytest.raises(UpstreamError, match=r"^x$") as caught:
+        events(whole("stop", content="") | FAULT, stream=False)
+    assert caught.value.bought is False
+
+
 @pytest.mark.parametrize(
     ("counts", "bought"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.memory.past import Past
@@ -11,6 +12,9 @@ from proxy.serve import media
 from proxy.serve.house import House
 from proxy.serve.told import Try
 from proxy.types import Call, ChatRequest, Event, Target, Wire
+
+if TYPE_CHECKING:
+    from proxy.upstream.reply import Reply
 
 _ERROR_BYTES = 1 << 20
 
@@ -54,7 +58,7 @@ class Talk:
         reply = await house.services.upstream.send(call, account, one.deadlines())
         try:
             if reply.status >= 400:
-                raise wire.error(reply.status, reply.headers, await reply.read(_ERROR_BYTES), target)
+                raise await self._refusal(reply, one)
             async for payloads in reply.payloads():
                 batch: list[Event] = []
                 fault: UpstreamError | None = None
@@ -79,3 +83,8 @@ class Talk:
         finally:
             recorder.close()
             await reply.close()
+
+    async def _refusal(self, reply: Reply, one: Try) -> UpstreamError:
+        body = await reply.read(_ERROR_BYTES)
+        error = self._wire.error(reply.status, reply.headers, body, one.attempt.target)
+        return error if one.by_piece else error.changed(bought=False)  # no answer, so no words were sold

@@ -105,13 +105,9 @@ class Tries:
 
     def _judged(self, error: UpstreamError) -> UpstreamError:
         one = self.on
-        bought = error.bought
-        if not one.by_piece and (error.native_status or 0) >= 400:
-            bought = False  # a refusal by status: no answer was sold
         return error.without(one.attempt.account.secrets).changed(
             provider=error.provider or one.attempt.target.provider,
             by_piece=error.by_piece or one.by_piece,
-            bought=bought,
         )
 
     def _following(self, error: UpstreamError | RequestError) -> Attempt | None:

@@ -116,6 +116,8 @@ class _Unwrapping:
         ]
 
     def _failure(self, payload: Json) -> UpstreamError:
+        """What stands beside it was made."""
+        made = bool(self._body_of(payload).get(self._landmarks[0]))
         complaint = failures.of_reply(self._variant.errors, 200, {}, payload)
         error_class = failures.class_of_failure(self._variant.errors, complaint)
-        return failures.failure(error_class, complaint, self._provider)
+        return failures.failure(error_class, complaint, self._provider, bought=made or None)

@@ -40,6 +40,7 @@ class GeminiReader:
         self._charge: Any = None
         self._blocked: str | None = None
         self._blocked_message: str | None = None
+        self._failure: UpstreamError | None = None  # raised when what came with it has been handed on
 
     def feed(self, payload: Any) -> list[Event]:
         # The hot path: one unsigned text part of a known choice, and nothing else but the cumulative counts.
@@ -60,6 +61,7 @@ class GeminiReader:
 
     def close(self, complete: bool = True) -> list[Event]:
         """A stream of Gemini's has no terminator, so `complete` says nothing: the finish reasons do."""
+        self._raise_failure()
         choices = list(self._choices.values())
         events: list[Event] = []
         for choice in choices:
@@ -90,9 +92,8 @@ class GeminiReader:
             raise UpstreamError(
                 ErrorClass.INTERNAL, "The upstream answered with something else than an object."
             )
+        self._raise_failure()
         payload = self._unwrap(payload)
-        if error.is_error(payload):
-            raise self._failed(error.error_in(payload, self._target))
         self._id = self._id or string_of(payload.get("responseId"))
         self._model = self._model or string_of(payload.get("modelVersion"))
         if self._created is None:
@@ -106,6 +107,10 @@ class GeminiReader:
         for position, candidate in enumerate(list_of(payload.get("candidates"))):
             if isinstance(candidate, dict):
                 events += self._choice(candidate.get("index", position)).read(candidate)
+        if error.is_error(payload):
+            self._failure = self._failed(error.error_in(payload, self._target))
+            if not events:
+                self._raise_failure()
         return self._begin(events) if events else events
 
     def _choice(self, index: Any) -> Candidate:
@@ -181,6 +186,14 @@ class GeminiReader:
         """Words are paid by what came of them, pictures perhaps also where nothing did."""
         made = self._shows() or self._made_tokens()
         return failure.changed(bought=made) if made or not self._draws() else failure
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback knows this frame
 
     def _shows(self) -> bool:
         return any(choice.shows for choice in self._choices.values())

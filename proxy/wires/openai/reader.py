@@ -46,6 +46,7 @@ class ChatReader:
         self._billing: Any = None
         self._sources: list[str] = []
         self._remark: str | None = None
+        self._failure: UpstreamError | None = None  # raised when what came with it has been handed on
 
     def feed(self, payload: Any) -> list[Event]:
         # The hot path: a delta of text alone, for a choice that is known.
@@ -72,6 +73,7 @@ class ChatReader:
 
     def close(self, complete: bool = True) -> list[Event]:
         """`complete` False: the stream ended without its terminator."""
+        self._raise_failure()
         events: list[Event] = []
         choices = list(self._choices.values())
         for choice in choices:
@@ -96,14 +98,17 @@ class ChatReader:
             return [event for item in payload for event in self.feed(item)]
         if not isinstance(payload, dict):
             raise UpstreamError(ErrorClass.INTERNAL, "The upstream answered with no JSON object.")
-        if error.is_error(payload):
-            self._fail(payload)
+        self._raise_failure()
         self._note(payload)
-        items = payload.get("choices")
+        items = [item for item in _list(payload.get("choices")) if isinstance(item, dict)]
         events: list[Event] = []
-        for position, item in enumerate(items if isinstance(items, list) else ()):
-            if isinstance(item, dict):
-                self._choice_item(item, position, events)
+        for position, item in enumerate(items):
+            self._choice_item(item, position, events)
+        failed = [one for one in items if isinstance(one.get("error"), dict)]
+        for holder in ([payload] if error.is_error(payload) else failed)[:1]:
+            self._fail(holder, events)
+        if not events:
+            self._raise_failure()
         return self._begin(events) if events else events
 
     def _note(self, payload: Json) -> None:
@@ -129,8 +134,6 @@ class ChatReader:
             said = item.get(name)
             if isinstance(said, dict):
                 events += choice.read(said, whole=whole)
-        if isinstance(item.get("error"), dict):
-            self._fail(item)  # after what was said before it, which was paid
         if item.get("logprobs"):
             events += choice.logprobs(item["logprobs"])
         if word := item.get("finish_reason"):
@@ -164,17 +167,27 @@ class ChatReader:
 
     # --- what went wrong -----------------------------------------------------------------------------
 
-    def _fail(self, payload: Json) -> None:
-        """Raise the error, or keep it as a remark where the answer was already finished (OpenRouter says
-        "Token limit reached" after a finish_reason of length)."""
-        found = error.error_in(payload, self._target)
+    def _fail(self, holder: Json, events: list[Event]) -> None:
+        """Keep the error that stands in this object, behind all that came; or its words as a remark where the
+        answer was finished (OpenRouter says "Token limit reached" after a finish_reason of length)."""
+        found = error.error_in(holder, self._target)
         words = [choice.finish_word for choice in self._choices.values()]
-        if words and all(word is not None and word.lower() not in finish.FAILURES for word in words):
+        if words and self._was_made() and all(word and word.lower() not in finish.FAILURES for word in words):
             self._remark = found.message
             return
+        for choice in self._choices.values():
+            events += choice.close()
         if self._was_made() or not self._draws:  # words are paid by what came of them
             found = found.changed(bought=self._was_made())
-        raise found
+        self._failure = found
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback knows this frame
 
     def _was_made(self) -> bool:
         """Whether something came, or the answer's own counts prove that it was paid."""
@@ -218,6 +231,10 @@ class ChatReader:
         counted = usage.read(self._counts)
         # A model may say nothing, which costs it a token; a relay without an answer counts none.
         return not self._counts or counted.completion > 0
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _word(value: Any) -> str | None:
