@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     attempt.add_argument("prompt")
     attempt.add_argument("--image", type=Path, action="append", default=[], metavar="FILE")
     attempt.add_argument("--stream", action="store_true")
-    attempt.add_argument("--out", type=Path, metavar="FILE", help="where to save the first picture")
+    attempt.add_argument(
+        "--out", type=Path, metavar="FILE", help="where to save the picture; further ones beside it"
+    )
     attempt.add_argument("--simulate", action="store_true")
 
     simulate = commands.add_parser("simulate", parents=[common], help="run the simulated vendors alone")

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from proxy.__main__ import main
+from proxy.command.saving import Place
 from proxy.simulators import pictures
+from proxy.types import Image, Slice
 from tests.gateway import open_gateway
 from tests.picture_vendors import FILE, VENDORS, size_of, watching
 
@@ -24,6 +26,16 @@ providers:
 models:
   slow: {targets: [evolink/gemini-3-pro-image-preview], poll: {every: 100ms}}
   other: {targets: [grsai/nano-banana], poll: {every: 100ms}}
+"""
+
+
+TALKS = """
+version: 1
+providers:
+  google:
+    wire: gemini
+    base_url: https://generativelanguage.googleapis.com/v1beta
+    keys: ["env:GEMINI_API_KEY?"]
 """
 
 
@@ -57,8 +69,10 @@ def test_explain_shows_the_very_request_that_a_vendor_then_receives(
             assert "vendor-key-canary" not in json.dumps(step)
 
 
-def attempt(tmp_path: Path, *arguments: str, err: int) -> subprocess.CompletedProcess[bytes]:
-    (tmp_path / "providers.yaml").write_text(FAST)
+def attempt(
+    tmp_path: Path, *arguments: str, err: int, file: str = FAST
+) -> subprocess.CompletedProcess[bytes]:
+    (tmp_path / "providers.yaml").write_text(file)
     return subprocess.run(
         [sys.executable, "-m", "proxy", "try", *arguments, "--simulate"],
         cwd=tmp_path,
@@ -104,4 +118,85 @@ def test_try_says_what_the_vendor_refused(tmp_path: Path) -> None:
     done = attempt(tmp_path, "other", "Rude sim:moderate", err=subprocess.PIPE)
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].startswith(b"upstream: ")
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_try_orders_nothing_that_it_could_not_keep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TEST_KEY", "sk-test-app")
+    monkeypatch.setenv("VENDOR_KEY", "vendor-key-canary")
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "astray.png").symlink_to(tmp_path / "nowhere")
+    refused = {
+        "no/such/folder/x.png": "no/such/folder: there is no such folder",
+        "mine.png/x.png": "mine.png: there is no such folder",
+        "mine.png": "mine.png: it exists already, and is not overwritten",
+        "folder.png": "folder.png: it exists already, and is not overwritten",
+        "astray.png": "astray.png: it exists already, and is not overwritten",
+    }
+    with open_gateway(tmp_path, FILE) as own, watching(own) as seen:
+        file = str(tmp_path / "providers.yaml")
+        for out, sentence in refused.items():
+            assert main(["try", "wan", "A fox", "--config", file, "--out", str(tmp_path / out)]) == 1
+            assert capsys.readouterr().err.strip() == f"{tmp_path}/{sentence}"
+        assert main(["try", "wan", "A fox", "--config", file, "--image", str(tmp_path / "none.png")]) == 1
+        assert capsys.readouterr().err.strip() == f"{tmp_path}/none.png: No such file or directory"
+        assert seen.exchanges() == []
+    assert (tmp_path / "mine.png").read_bytes() == b"mine"
+
+
+def test_try_overwrites_nothing_where_no_name_was_given(tmp_path: Path) -> None:
+    for name in ("picture.png", "picture-2.png"):
+        (tmp_path / name).write_bytes(b"mine")
+    done = attempt(tmp_path, "other", "A fox", err=subprocess.PIPE)
+    assert (done.returncode, (tmp_path / "picture.png").read_bytes()) == (0, b"mine")
+    assert b"saved picture-3.png" in done.stderr
+    assert pictures.look((tmp_path / "picture-3.png").read_bytes()).width
+
+
+def test_several_pictures_are_all_saved_with_the_suffix_of_their_type(tmp_path: Path) -> None:
+    png, jpeg = Slice(b"iVBORw0KGgo="), Slice(b"/9j/4AAQ")
+    (tmp_path / "fox-3.png").write_bytes(b"mine")
+    saved = Place(tmp_path / "fox.png").save(
+        [
+            Image("image/png", data=png),
+            Image("image/jpeg", data=jpeg),
+            Image("image/png", data=png),
+            Image("image/png", data=png),
+            Image("image/png", url="https://x.example/5.png"),
+        ]
+    )
+    names = ["fox.png", "fox-2.jpg", "fox-2.png", "fox-4.png"]
+    assert saved.names == [str(tmp_path / name) for name in names]
+    assert (tmp_path / "fox-2.jpg").read_bytes() == jpeg.decode()
+    assert (tmp_path / "fox-3.png").read_bytes() == b"mine"
+    assert saved.notes == ["a picture was not fetched; it is at https://x.example/5.png"]
+
+
+def test_a_picture_whose_place_is_gone_when_it_comes_is_kept_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    place = Place(folder / "fox.png")
+    folder.rmdir()
+    saved = place.save([Image("image/png", data=Slice(b"iVBORw0KGgo="))])
+    try:
+        assert Path(saved.names[0]).read_bytes() == b"\x89PNG\r\n\x1a\n"
+        assert saved.notes == [
+            f"{folder}/fox.png: No such file or directory; the picture is in {saved.names[0]}"
+        ]
+    finally:
+        Path(saved.names[0]).unlink()
+
+
+def test_try_says_which_pictures_were_lost_and_that_none_came(tmp_path: Path) -> None:
+    done = attempt(tmp_path, "other", "Only talk sim:urlexpired", "--out", "fox.png", err=subprocess.PIPE)
+    assert done.returncode == 3
+    assert b"0 of 1 pictures came, the others are lost" in done.stderr
+    done = attempt(
+        tmp_path, "google/gemini-2.5-flash", "Hi", "--out", "fox.png", err=subprocess.PIPE, file=TALKS
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.splitlines()[-1] == b"upstream: no picture came, so nothing was saved"
     assert not list(tmp_path.glob("*.png"))

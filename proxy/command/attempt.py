@@ -13,6 +13,7 @@ import orjson
 
 from proxy import app
 from proxy import config as configuration
+from proxy.command.saving import Place, Saved
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.base import Asked
 from proxy.fronts.openai.chat import request as chat_request
@@ -37,7 +38,16 @@ def attempt(
     as_json: bool,
     simulate: bool,
 ) -> int:
-    """Exit 1 for a wrong file or request, 3 when the upstream failed."""
+    """Exit 1 for a wrong file or request, 3 when the upstream failed or gave no picture for `out`.
+
+    Nothing is ordered before it is clear that it can be kept.
+    """
+    try:
+        body = _body(model, prompt, images, stream=stream)
+        place = Place(out)
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     loaded = configuration.load(configuration.find(file))
     if loaded.config is None:
         for problem in loaded.problems:
@@ -51,9 +61,7 @@ def attempt(
     base_url = simulators.base_url if simulators else None
     try:
         application = app.create(loaded.config, loaded.off, simulated=base_url)
-        return asyncio.run(
-            _run(application, _body(model, prompt, images, stream=stream), out, as_json=as_json)
-        )
+        return asyncio.run(_run(application, body, place, as_json=as_json))
     finally:
         if simulators is not None:
             simulators.stop()
@@ -67,13 +75,13 @@ def _body(model: str, prompt: str, images: list[Path], *, stream: bool) -> dict[
     return {"model": model, "messages": [{"role": "user", "content": content}], "stream": stream}
 
 
-async def _run(application: app.App, body: dict[str, Any], out: Path | None, *, as_json: bool) -> int:
+async def _run(application: app.App, body: dict[str, Any], place: Place, *, as_json: bool) -> int:
     house = await application.open()
     if sys.stderr.isatty():  # the progress shows the job's number; lines of the log would break it up
         house.services.log = Log()
         house.services.on_progress = _show_progress
     try:
-        return await _ask(house, body, out, as_json=as_json)
+        return await _ask(house, body, place, as_json=as_json)
     except RequestError as error:
         house.services.log.flush()
         print(f"{place_of(error)}: {error.message}", file=sys.stderr)
@@ -86,7 +94,7 @@ async def _run(application: app.App, body: dict[str, Any], out: Path | None, *, 
         await application.close()
 
 
-async def _ask(house: House, body: dict[str, Any], out: Path | None, *, as_json: bool) -> int:
+async def _ask(house: House, body: dict[str, Any], place: Place, *, as_json: bool) -> int:
     caller = ClientKey("try")
     route = house.plan.routes.resolve(body["model"], caller)
     parsed = route.defaults.under(chat_request.parse(body))
@@ -94,20 +102,37 @@ async def _ask(house: House, body: dict[str, Any], out: Path | None, *, as_json:
     told = Told()
     on = tries.Tries(house, parsed.request, asked, route, route.order(), told)
     seen: list[Event] = []
-    async with aclosing(tries.batches(on, house)) as batches:
-        async for batch in batches:
-            seen += batch
-            if not as_json:
-                _print(batch)
+    saved = Saved()
+    try:
+        async with aclosing(tries.batches(on, house)) as batches:
+            async for batch in batches:
+                seen += batch
+                if not as_json:
+                    _print(batch)
+    finally:  # what came before a failure was paid for
+        saved = place.save([event for event in seen if isinstance(event, Image)])
+        _tell(saved, told)
     if as_json:
-        print(orjson.dumps(_summary(seen, told, spelled_all(told.dropped, parsed))).decode())
+        dropped = spelled_all(told.dropped, parsed)
+        print(orjson.dumps(_summary(seen, told, saved, dropped)).decode())
     else:
         print()
-    saved = _save(seen, out)
     usage = next((event for event in reversed(seen) if isinstance(event, Usage)), None)
     tokens = f", {usage.prompt} + {usage.completion} tokens" if usage else ""
-    print(f"{told.target}{tokens}{f', saved {saved}' if saved else ''}", file=sys.stderr)
+    print(f"{told.target}{tokens}{f', saved {saved}' if saved.names else ''}", file=sys.stderr)
+    if place.wanted and not saved.names:
+        print("upstream: no picture came, so nothing was saved", file=sys.stderr)
+        return 3
     return 0
+
+
+def _tell(saved: Saved, told: Told) -> None:
+    """What is not as it was asked for."""
+    for note in saved.notes:
+        print(note, file=sys.stderr)
+    if told.lost:
+        came = len(saved.names)
+        print(f"{came} of {came + told.lost} pictures came, the others are lost", file=sys.stderr)
 
 
 def _show_progress(job: Job) -> None:
@@ -138,21 +163,12 @@ def _nothing(name: object) -> None:
     """There is no client, so it sent no headers and no query."""
 
 
-def _summary(seen: list[Event], told: Told, dropped: tuple[str, ...]) -> dict[str, Any]:
+def _summary(seen: list[Event], told: Told, saved: Saved, dropped: tuple[str, ...]) -> dict[str, Any]:
     return {
         "target": told.target,
         "text": "".join(event.text for event in seen if isinstance(event, Text)),
         "images": sum(isinstance(event, Image) for event in seen),
+        "lost": told.lost,
+        "saved": saved.names,
         "dropped": list(dropped),
     }
-
-
-def _save(seen: list[Event], out: Path | None) -> str | None:
-    pictures = [event for event in seen if isinstance(event, Image) and event.data is not None]
-    if not pictures:
-        return None
-    first = pictures[0]
-    assert first.data is not None
-    path = out or Path(f"picture.{first.mime.rpartition('/')[2].replace('jpeg', 'jpg')}")
-    path.write_bytes(first.data.decode())
-    return str(path)
