@@ -113,7 +113,36 @@ def test_a_schema_nested_too_deeply_names_its_tool() -> None:
         schema = {"type": "array", "items": schema}
     with pytest.raises(RequestError) as caught:
         sent(G3, WEATHER, FunctionTool("f", None, {"properties": {"a": schema}}))
-    assert caught.value.attribute == "tools[1]"
+    assert caught.value.attribute == "tools[1].parameters"
+    assert caught.value.message.startswith("Function 'f': The JSON Schema is nested too deeply")
+
+
+@pytest.mark.parametrize("mode", ["jsonschema", "openapi"])
+def test_parameters_that_are_no_object_name_their_tool_and_field(mode: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        sent(G3, WEATHER, FunctionTool("f", None, {"type": "string"}), options={"schema_mode": mode})
+    assert caught.value.attribute == "tools[1].parameters"
+    assert caught.value.message == (
+        "Function 'f': The parameters of a function are an object; this schema describes string."
+    )
+
+
+@pytest.mark.parametrize("mode", ["jsonschema", "openapi"])
+def test_parameters_that_are_empty_when_they_are_clean_are_left_out(mode: str) -> None:
+    """An OBJECT without properties is refused at the root."""
+    for schema in ({"type": "OBJECT"}, {"properties": {"a": False}}, {"anyOf": [{"type": "object"}]}):
+        declared = sent(G3, FunctionTool("f", None, schema), options={"schema_mode": mode})["tools"]
+        assert declared == [{"functionDeclarations": [{"name": "f"}]}]
+
+
+def test_many_functions_share_the_steps_of_one_request() -> None:
+    """Also where their schemas are remembered."""
+    parameters: Json = {"properties": {f"p{number}": {"type": "string"} for number in range(400)}}
+    tools = [FunctionTool(f"f{number}", None, parameters) for number in range(60)]
+    for _ in range(2):
+        with pytest.raises(RequestError, match="Function 'f49': The JSON Schema is too large") as caught:
+            sent(G3, *tools)
+        assert caught.value.attribute == "tools[49].parameters"
 
 
 def test_names_that_google_refuses_are_rewritten_everywhere() -> None:

@@ -11,7 +11,10 @@ from typing import Any
 
 from proxy.errors import RequestError
 from proxy.types import Json
-from proxy.wires.gemini.schema import describe, json_schema, lookup
+from proxy.wires.gemini.budget import Budget, check_depth
+from proxy.wires.gemini.definitions import PREFIX
+from proxy.wires.gemini.law import describe
+from proxy.wires.gemini.schema import object_root, simplified
 
 _ANY = ("string", "number", "integer", "boolean", "array", "object")
 
@@ -48,9 +51,6 @@ _IMPLIED_TYPES = {
 _FREE_KEYS = "Write it as an object with keys of your choice."
 _CUT: Json = {"type": "object", "description": "The same structure again."}
 
-# References are written out in place; definitions that use each other twice would grow exponentially.
-_MAX_REFERENCED = 2_000
-_MAX_NODES = 20_000
 # litellm: so much enum text per request is accepted for integers; larger sums are refused.
 _MAX_INTEGER_ENUM_TEXT = 2_000
 
@@ -62,82 +62,86 @@ class OpenApi:
     `propertyOrdering` from the order of the keys.
     """
 
-    def __init__(self, *, integer_enums: bool = False, ordering: bool = False) -> None:
+    def __init__(
+        self, *, integer_enums: bool = False, ordering: bool = False, budget: Budget | None = None
+    ) -> None:
         self._integer_enums = integer_enums
         self._ordering = ordering
+        self._budget = budget or Budget()
         self._enum_text = 0
-        self._root: Json = {}
-        self._nodes = 0
+        self._definitions: Json = {}
 
     def parameters(self, schema: Json) -> Json:
-        """The parameters of a function: the top level is an object, whatever it was."""
-        converted = self.schema(schema)
-        if "anyOf" in converted:
-            converted = _united(converted["anyOf"])
-        converted.pop("nullable", None)
-        return converted if converted.get("type") == "object" else {"type": "object"}
+        """The parameters of a function. Raises `RequestError` where they are no object, or as `schema`."""
+        root = simplified(schema, self._budget)
+        open_references = (root["$ref"],) if "$ref" in root else ()
+        return self._root(object_root(root, self._budget), open_references)
 
     def schema(self, schema: Json) -> Json:
-        """Convert. Raises `RequestError` if it is nested too deeply."""
-        self._root = json_schema(schema)
-        self._nodes = 0
+        """Convert. Raises `RequestError` if it is nested too deeply or too large."""
+        return self._root(simplified(schema, self._budget), ())
+
+    def _root(self, root: Json, open_references: tuple[str, ...]) -> Json:
+        self._definitions = root.get("$defs", {})
         try:
-            return self._convert(self._root, ())
+            return self._convert(root, open_references, 1)
         except RecursionError as exc:
             raise RequestError("The JSON Schema is nested too deeply.") from exc
 
-    def _convert(self, node: Mapping[str, Any], open_references: tuple[str, ...]) -> Json:
-        """Convert a node; `open_references` are the ones it is being written out under."""
-        self._nodes += 1
-        if self._nodes > _MAX_NODES:
-            return dict(_CUT)
+    def _convert(self, node: Mapping[str, Any], open_references: tuple[str, ...], level: int) -> Json:
+        """Convert a node; `open_references` are the ones it is being written out under, `level` counts the
+        brackets around it."""
         resolved, open_references = self._resolved(node, open_references)
         if resolved is None:
             return {**_CUT, **({"description": node["description"]} if "description" in node else {})}
-        return self._convert_resolved(_with_one_type(resolved), open_references)
+        return self._convert_resolved(_with_one_type(resolved), open_references, level)
 
-    def _convert_resolved(self, node: Json, open_references: tuple[str, ...]) -> Json:
+    def _convert_resolved(self, node: Json, open_references: tuple[str, ...], level: int) -> Json:
+        check_depth(level)
+        self._budget.pay_for(node)
         if isinstance(node.get("anyOf"), list):
-            return self._union(node, open_references)
-        return self._single(node, open_references)
+            return self._union(node, open_references, level)
+        return self._single(node, open_references, level)
 
     def _resolved(
         self, node: Mapping[str, Any], open_references: tuple[str, ...]
     ) -> tuple[Json | None, tuple[str, ...]]:
-        """Put what a reference points at in its place; None inside itself or when there are too many."""
+        """Put what a reference points at in its place; None inside itself."""
         found = dict(node)
         while isinstance(found.get("$ref"), str):
             reference = found["$ref"]
-            if reference in open_references or self._nodes > _MAX_REFERENCED:
+            if reference in open_references:
                 return None, open_references
+            self._budget.spend(1 + len(open_references) // 10)
             open_references = (*open_references, reference)
-            target = lookup(self._root, reference)
             described = {"description": found["description"]} if found.get("description") else {}
-            found = {**(target if isinstance(target, Mapping) else {}), **described}
+            found = {**self._definitions[reference.removeprefix(PREFIX)], **described}
         return found, open_references
 
-    def _union(self, node: Json, open_references: tuple[str, ...]) -> Json:
+    def _union(self, node: Json, open_references: tuple[str, ...], level: int) -> Json:
         """A node with `anyOf` keeps only that: what stands beside it goes into the branches."""
         beside = {key: value for key, value in node.items() if key not in ("anyOf", "nullable", "$defs")}
         choices = [choice for choice in node["anyOf"] if choice.get("type") != "null"]
         nullable = node.get("nullable") is True or len(choices) < len(node["anyOf"])
         if len(choices) > 1:
             beside.pop("default", None)
-        branches: list[Json] = []
+        branches: dict[str, Json] = {}
         for choice in choices or [{}]:
             resolved, inside = self._resolved(choice, open_references)
             merged = _with_one_type(
                 _beside(_CUT if resolved is None else resolved, beside, only=len(choices) == 1)
             )
-            branch = self._convert_resolved(merged, inside)
+            branch = self._convert_resolved(merged, inside, level + 2)
             for one in branch.get("anyOf", [branch]):
                 if nullable:
                     one["nullable"] = True
-                if one not in branches:
-                    branches.append(one)
-        return branches[0] if len(branches) == 1 else {"anyOf": branches}
+                text = json.dumps(one, sort_keys=True)
+                self._budget.spend(1 + len(text) // 1000)
+                branches.setdefault(text, one)
+        found = list(branches.values())
+        return found[0] if len(found) == 1 else {"anyOf": found}
 
-    def _single(self, node: Json, open_references: tuple[str, ...]) -> Json:
+    def _single(self, node: Json, open_references: tuple[str, ...], level: int) -> Json:
         kind = _kind(node)
         converted: Json = {"type": kind}
         if node.get("nullable") is True:
@@ -151,14 +155,14 @@ class OpenApi:
         elif kind == "string" and isinstance(form, str):
             describe(converted, f"Format: {form}")
         if kind == "object":
-            self._object(converted, node, open_references)
+            self._object(converted, node, open_references, level)
         elif kind == "array":
-            self._array(converted, node, open_references)
+            self._array(converted, node, open_references, level)
         if node.get("enum"):
             self._enum(converted, node["enum"])
         return converted
 
-    def _object(self, converted: Json, node: Json, open_references: tuple[str, ...]) -> None:
+    def _object(self, converted: Json, node: Json, open_references: tuple[str, ...], level: int) -> None:
         properties = node.get("properties")
         if not properties:
             # such an argument comes back empty unless the model is told that it may have keys
@@ -166,7 +170,7 @@ class OpenApi:
                 describe(converted, _FREE_KEYS)
             return
         converted["properties"] = {
-            name: self._convert(schema, open_references) for name, schema in properties.items()
+            name: self._convert(schema, open_references, level + 2) for name, schema in properties.items()
         }
         for key in ("required", "propertyOrdering"):
             names = node.get(key)
@@ -177,7 +181,7 @@ class OpenApi:
         if self._ordering:
             converted.setdefault("propertyOrdering", list(properties))
 
-    def _array(self, converted: Json, node: Json, open_references: tuple[str, ...]) -> None:
+    def _array(self, converted: Json, node: Json, open_references: tuple[str, ...], level: int) -> None:
         items = node.get("items")
         tuple_items = node.get("prefixItems")
         if tuple_items:
@@ -185,7 +189,7 @@ class OpenApi:
             if not items:
                 converted.setdefault("maxItems", len(tuple_items))
             items = {"anyOf": [*tuple_items, items] if items else tuple_items}
-        converted["items"] = self._convert(items or {"type": "string"}, open_references)
+        converted["items"] = self._convert(items or {"type": "string"}, open_references, level + 1)
 
     def _enum(self, converted: Json, values: list[Any]) -> None:
         """The proto holds strings only; other values are described (a model told "1" answers "1" for 1)."""
@@ -223,7 +227,7 @@ def _beside(choice: Json, beside: Json, *, only: bool) -> Json:
     if isinstance(choice.get("properties"), Mapping) and isinstance(beside.get("properties"), Mapping):
         merged["properties"] = {**beside["properties"], **choice["properties"]}
     if isinstance(choice.get("required"), list) and isinstance(beside.get("required"), list):
-        merged["required"] = [*beside["required"], *choice["required"]]
+        merged["required"] = list(dict.fromkeys([*beside["required"], *choice["required"]]))
     return merged
 
 
@@ -263,13 +267,3 @@ def _is_exact(value: Any) -> bool:
 
 def _is_one_of(value: Any, types: tuple[type, ...]) -> bool:
     return isinstance(value, types) and (object in types or not isinstance(value, bool))
-
-
-def _united(branches: list[Json]) -> Json:
-    """One object that any of the branches fits into: all their properties, what all of them require."""
-    objects = [branch for branch in branches if branch.get("properties")]
-    if not objects:
-        return {"type": "object"}
-    properties = {name: schema for branch in objects for name, schema in branch["properties"].items()}
-    required = [name for name in properties if all(name in branch.get("required", ()) for branch in objects)]
-    return {"type": "object", "properties": properties, **({"required": required} if required else {})}

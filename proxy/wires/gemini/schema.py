@@ -7,19 +7,30 @@ a property called `format` or `title` survives, and leave their input unchanged.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import unquote
+from collections.abc import Callable, Mapping
+from typing import Any, TypeGuard
 
 from proxy.errors import RequestError
 from proxy.types import Json
+from proxy.wires.gemini import law
+from proxy.wires.gemini.budget import Budget, check_depth, levels
+from proxy.wires.gemini.definitions import Definitions
+from proxy.wires.gemini.law import describe, types
 
 # Keys that describe no value, and constraints that Gemini refuses or misreads.
 _DROPPED = frozenset(
     [
         "$schema",
         "$comment",
+        "$defs",
+        "$id",
+        "$anchor",
+        "$dynamicAnchor",
+        "$ref",
+        "$dynamicRef",
+        "$recursiveRef",
         "discriminator",
         "examples",
         "strict",
@@ -51,13 +62,23 @@ _DROPPED = frozenset(
         "allOf",
         "oneOf",
         "definitions",
+        "nullable",
     ]
 )
 _BESIDE_REFERENCE = frozenset({"description", "title", "default", "$defs", "definitions"})
 _STRING_FORMATS = frozenset({"date-time", "date", "time", "enum"})
 
-# Merging writes references out in place; definitions that merge each other twice would grow exponentially.
-_MAX_NODES = 5_000
+# The seven types, and what is written for them: Google's own capitals, names of programming languages.
+_TYPES = {
+    **{kind: kind for kind in ("object", "array", "string", "number", "integer", "boolean", "null")},
+    **dict.fromkeys(("dict", "dictionary", "map", "mapping", "struct", "record", "json"), "object"),
+    **dict.fromkeys(("list", "tuple", "set", "sequence"), "array"),
+    **dict.fromkeys(("str", "text", "char", "uuid", "uri", "url", "date", "datetime", "file"), "string"),
+    **dict.fromkeys(("float", "double", "decimal", "numeric", "real"), "number"),
+    **dict.fromkeys(("int", "int32", "int64", "long", "short", "uint"), "integer"),
+    "bool": "boolean",
+    **dict.fromkeys(("none", "nil"), "null"),
+}
 
 _JSON_TYPES: dict[type, str] = {
     bool: "boolean",
@@ -70,10 +91,63 @@ _JSON_TYPES: dict[type, str] = {
 }
 
 
-def json_schema(schema: Json) -> Json:
-    """Clean a schema lightly; references stay. Raises `RequestError` if it is nested too deeply."""
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+# Keywords of one meaning, with the values they can have; any other value is left out.
+_TYPED: dict[str, Callable[[Any], bool]] = {
+    "description": _is_text,
+    "format": _is_text,
+    "pattern": _is_text,
+    "minimum": _is_number,
+    "maximum": _is_number,
+    **dict.fromkeys(
+        ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"), _is_count
+    ),
+    "required": _is_names,
+    "propertyOrdering": _is_names,
+    "enum": _is_names,
+}
+
+# What is done to a node when it is clean, knowing what it was.
+Law = Callable[[Json, Mapping[str, Any]], None]
+
+
+def json_schema(schema: Json, budget: Budget | None = None) -> Json:
+    """Clean a schema lightly; references stay. Raises `RequestError` if it is too deep or too large."""
+    return simplified(schema, budget or Budget(), law.obey)
+
+
+def parameters_schema(schema: Json, budget: Budget | None = None) -> Json:
+    """The same for the parameters of a function, which are an object; raises where they are none."""
+    budget = budget or Budget()
+    return object_root(json_schema(schema, budget), budget)
+
+
+def object_root(cleaned: Json, budget: Budget) -> Json:
     try:
-        return _Cleaner(schema).clean(schema)
+        return law.object_root(cleaned, budget)
+    except RecursionError as exc:
+        raise RequestError("The JSON Schema is nested too deeply.") from exc
+
+
+def simplified(schema: Json, budget: Budget, obey: Law | None = None) -> Json:
+    """Rewrite a schema in the words that both forms have. `obey` holds each node to more."""
+    try:
+        return _Cleaner(schema, budget, obey).whole()
     except RecursionError as exc:
         raise RequestError("The JSON Schema is nested too deeply.") from exc
 
@@ -93,129 +167,125 @@ def is_empty(schema: Any) -> bool:
 
 
 class _Cleaner:
-    """The light path. Holds the root, which references and `allOf` branches are looked up in."""
+    """The light path. `level` counts the brackets around a node; `merging` are the references that are
+    being merged into it."""
 
-    def __init__(self, root: Json) -> None:
+    def __init__(self, root: Json, budget: Budget, obey: Law | None) -> None:
         self._root = root
-        self._nodes = 0
+        self._budget = budget
+        self._obey = obey
+        self._definitions = Definitions(root)
 
-    def clean(self, node: Any, merging: tuple[str, ...] = ()) -> Json:
-        """Clean a node. `merging` are the references that are being merged into it."""
-        self._nodes += 1
-        if not isinstance(node, Mapping) or self._nodes > _MAX_NODES:
+    def whole(self) -> Json:
+        cleaned = self.clean(self._root, 1)
+        known: Json = {}
+        for name, target in self._definitions.targets:  # which grows as references are met
+            known[name] = self.clean(target, 3)
+        if known:
+            cleaned["$defs"] = known
+        return cleaned
+
+    def clean(self, node: Any, level: int, merging: frozenset[str] = frozenset()) -> Json:
+        check_depth(level)
+        if not isinstance(node, Mapping):
+            self._budget.spend()
             return {}
-        if node.get("allOf"):
+        self._budget.pay_for(node)
+        while node.get("allOf"):
             node, merging = self._merged(node, merging)
         if isinstance(node.get("$ref"), str):
-            return self._reference(node, merging)
+            return self._reference(node)
         cleaned: Json = {}
         for key, value in node.items():
             if key not in _DROPPED:
-                self._carry(cleaned, key, value, merging)
+                self._carry(cleaned, key, value, level, merging)
         if isinstance(node.get("oneOf"), list):
-            cleaned["anyOf"] = cleaned.get("anyOf", []) + self._branches(node["oneOf"], merging)
-        if isinstance(node.get("definitions"), Mapping):
-            cleaned["$defs"] = {**self._named(node["definitions"], merging), **cleaned.get("$defs", {})}
+            cleaned["anyOf"] = cleaned.get("anyOf", []) + self._branches(node["oneOf"], level, merging)
         if "const" in node:
             _apply_const(cleaned, node["const"])
         _apply_bounds(cleaned, node)
         _tidy_enum(cleaned)
         _tidy_required(cleaned)
-        form = cleaned.get("format")
-        if form is not None and cleaned.get("type", "string") == "string" and form not in _STRING_FORMATS:
-            del cleaned["format"]
-            describe(cleaned, f"Format: {form}")
+        _tidy_format(cleaned)
+        if node.get("nullable") is True:
+            _allow_null(cleaned)
+        if self._obey is not None:
+            self._obey(cleaned, node)
         return cleaned
 
-    def _carry(self, cleaned: Json, key: str, value: Any, merging: tuple[str, ...]) -> None:
+    def _carry(self, cleaned: Json, key: str, value: Any, level: int, merging: frozenset[str]) -> None:
         """Copy one keyword, cleaning what is a schema by position."""
-        if key in ("properties", "$defs"):
+        if key == "type":
+            _carry_type(cleaned, value)
+        elif key == "properties":
             if isinstance(value, Mapping):
-                cleaned[key] = self._named(value, merging)
+                cleaned[key] = {
+                    name: self.clean(schema, level + 2, merging)
+                    for name, schema in value.items()
+                    if schema is not False
+                }
         elif key in ("anyOf", "prefixItems") or (key == "items" and isinstance(value, list)):
-            if isinstance(value, list):
-                cleaned["anyOf" if key == "anyOf" else "prefixItems"] = self._branches(value, merging)
+            if isinstance(value, list) and (branches := self._branches(value, level, merging)):
+                cleaned["anyOf" if key == "anyOf" else "prefixItems"] = branches
         elif key == "items":
             if value is not False:
-                cleaned[key] = self.clean(value, merging)
+                cleaned[key] = self.clean(value, level + 1, merging)
         elif key == "additionalProperties":
-            cleaned[key] = value if isinstance(value, bool) else self.clean(value, merging)
-        else:
+            cleaned[key] = value if isinstance(value, bool) else self.clean(value, level + 1, merging)
+        elif key not in _TYPED or _TYPED[key](value):
+            check_depth(level + levels(value))
             cleaned[key] = value
 
-    def _named(self, schemas: Mapping[str, Any], merging: tuple[str, ...]) -> Json:
-        """Clean the values only: the keys are names, whatever they look like."""
-        return {name: self.clean(schema, merging) for name, schema in schemas.items() if schema is not False}
+    def _branches(self, schemas: list[Any], level: int, merging: frozenset[str]) -> list[Json]:
+        return [self.clean(schema, level + 2, merging) for schema in schemas if schema is not False]
 
-    def _branches(self, schemas: list[Any], merging: tuple[str, ...]) -> list[Json]:
-        return [self.clean(schema, merging) for schema in schemas if schema is not False]
-
-    def _reference(self, node: Mapping[str, Any], merging: tuple[str, ...]) -> Json:
+    def _reference(self, node: Mapping[str, Any]) -> Json:
         """A reference may stand beside `$` keys only; a description is tolerated (gcli2api #374)."""
-        reference = node["$ref"]
-        if not reference.startswith("#"):
-            return {}
-        kept = {"$ref": reference.replace("#/definitions/", "#/$defs/", 1)}
-        for name in ("$defs", "definitions"):
-            if isinstance(node.get(name), Mapping):
-                kept["$defs"] = {**kept.get("$defs", {}), **self._named(node[name], merging)}
+        reference = self._definitions.reference(node["$ref"])
+        kept: Json = {} if reference is None else {"$ref": reference}
+        if reference is not None and node.get("nullable") is True:
+            kept = {"anyOf": [kept, {"type": "null"}]}
         if isinstance(node.get("description"), str):
             kept["description"] = node["description"]
         return kept
 
-    def _merged(self, node: Mapping[str, Any], merging: tuple[str, ...]) -> tuple[Json, tuple[str, ...]]:
+    def _merged(self, node: Mapping[str, Any], merging: frozenset[str]) -> tuple[Json, frozenset[str]]:
         """The node with its `allOf` branches laid under its own keys."""
         branches = node["allOf"] if isinstance(node["allOf"], list) else []
         own = {key: value for key, value in node.items() if key != "allOf"}
         if len(branches) == 1 and isinstance(branches[0], Mapping) and not set(own) - _BESIDE_REFERENCE:
             # how older pydantic writes a described reference
+            self._budget.pay_for(branches[0])
             return {**branches[0], **own}, merging
         merged: Json = {}
-        for branch in branches:
-            while isinstance(branch, Mapping) and isinstance(branch.get("$ref"), str):
-                reference = branch["$ref"]
-                branch = {} if reference in merging else lookup(self._root, reference)
-                merging = (*merging, reference)
-            if isinstance(branch, Mapping):
-                if branch.get("allOf"):
-                    branch, merging = self._merged(branch, merging)
-                _lay_over(merged, branch)
-        _lay_over(merged, own)
+        properties: Json = {}
+        required: dict[str, None] = {}
+        for branch in [*branches, own]:
+            laid, merging = self._plain(branch, merging) if branch is not own else (own, merging)
+            self._budget.pay_for(laid)
+            merged.update(laid)
+            if isinstance(laid.get("properties"), Mapping):
+                self._budget.spend(len(laid["properties"]) // 10)
+                properties.update(laid["properties"])
+            if isinstance(laid.get("required"), list):
+                required.update(dict.fromkeys(name for name in laid["required"] if isinstance(name, str)))
+        merged |= {"properties": properties} if properties else {}
+        merged |= {"required": list(required)} if required else {}
         return merged, merging
 
-
-def _lay_over(merged: Json, branch: Mapping[str, Any]) -> None:
-    for key, value in branch.items():
-        if key == "properties" and isinstance(merged.get(key), Mapping) and isinstance(value, Mapping):
-            merged[key] = {**merged[key], **value}
-        elif key == "required" and isinstance(merged.get(key), list) and isinstance(value, list):
-            merged[key] = [*merged[key], *(name for name in value if name not in merged[key])]
-        else:
-            merged[key] = value
-
-
-def lookup(root: Json, reference: str) -> Any:
-    """What a local reference points at; `{}` if it points nowhere."""
-    node: Any = root
-    for step in reference.removeprefix("#").split("/")[1:]:
-        name = unquote(step).replace("~1", "/").replace("~0", "~")
-        if isinstance(node, Mapping) and name in node:
-            node = node[name]
-        elif isinstance(node, list) and name.isdecimal() and len(name) < 6 and int(name) < len(node):
-            node = node[int(name)]
-        else:
-            return {}
-    return node if reference.startswith("#") else {}
-
-
-def describe(node: Json, text: str) -> None:
-    """Say in the description what the schema cannot."""
-    before = node.get("description")
-    if not isinstance(before, str):
-        before = ""
-    if text in before:
-        return
-    node["description"] = f"{before.rstrip('. ')}. {text}" if before else text
+    def _plain(self, branch: Any, merging: frozenset[str]) -> tuple[Mapping[str, Any], frozenset[str]]:
+        """A branch without references and `allOf` of its own; {} if it is being merged already."""
+        while isinstance(branch, Mapping):
+            if isinstance(branch.get("$ref"), str):
+                reference = branch["$ref"]
+                branch = {} if reference in merging else self._definitions.target(reference)
+                self._budget.spend(1 + len(merging))
+                merging |= {reference}
+            elif branch.get("allOf"):
+                branch, merging = self._merged(branch, merging)
+            else:
+                return branch, merging
+        return {}, merging
 
 
 def _apply_const(cleaned: Json, value: Any) -> None:
@@ -233,13 +303,13 @@ def _apply_bounds(cleaned: Json, node: Mapping[str, Any]) -> None:
 
     Draft 4 wrote them as booleans beside the bound: there the bound stays.
     """
-    whole = "integer" in _types(cleaned) and "number" not in _types(cleaned)
+    whole = "integer" in types(cleaned) and "number" not in types(cleaned)
     for exclusive, inclusive, narrower, step in (
         ("exclusiveMinimum", "minimum", max, 1),
         ("exclusiveMaximum", "maximum", min, -1),
     ):
         bound = node.get(exclusive)
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+        if not _is_number(bound):
             continue
         if whole:
             bound = (math.floor(bound) if step > 0 else math.ceil(bound)) + step
@@ -247,39 +317,56 @@ def _apply_bounds(cleaned: Json, node: Mapping[str, Any]) -> None:
         cleaned[inclusive] = narrower(bound, known) if isinstance(known, int | float) else bound
 
 
-def _types(node: Mapping[str, Any]) -> list[str]:
-    types = node.get("type")
-    if isinstance(types, list):
-        return [kind for kind in types if isinstance(kind, str)]
-    return [types] if isinstance(types, str) else []
+def _carry_type(cleaned: Json, value: Any) -> None:
+    """Lower-case words of JSON Schema; a word that means nothing is left out."""
+    words = value if isinstance(value, list) else [value]
+    kinds = [_TYPES.get(word.strip().lower()) for word in words if isinstance(word, str)]
+    known = list(dict.fromkeys(kind for kind in kinds if kind is not None))
+    if known:
+        cleaned["type"] = known if isinstance(value, list) else known[0]
+
+
+def _allow_null(cleaned: Json) -> None:
+    """What OpenAPI says by `nullable`."""
+    kinds = types(cleaned)
+    if kinds and "null" not in kinds:
+        cleaned["type"] = [*kinds, "null"]
+    elif "anyOf" in cleaned and {"type": "null"} not in cleaned["anyOf"]:
+        cleaned["anyOf"] = [*cleaned["anyOf"], {"type": "null"}]
 
 
 def _tidy_enum(cleaned: Json) -> None:
-    """Remove what enums may not hold: the empty string is refused, null becomes a type."""
-    values = cleaned.get("enum")
-    if values is None:
-        return
-    if not isinstance(values, list):
-        del cleaned["enum"]
-        return
+    """Remove what enums may not hold: the empty string is refused, null becomes a type, lists and objects
+    are described."""
+    values = cleaned.get("enum", ())
     kept = [value for value in values if value is not None and value != ""]
     if "" in values:
         describe(cleaned, "May be empty.")
     if None in values:
-        types = _types(cleaned) or sorted({_JSON_TYPES.get(type(value), "string") for value in kept})
-        cleaned["type"] = [*(kind for kind in types if kind != "null"), "null"]
-    cleaned["enum"] = kept
-    if not kept:
-        del cleaned["enum"]
+        kinds = types(cleaned) or sorted({_JSON_TYPES.get(type(value), "string") for value in kept})
+        cleaned["type"] = [*(kind for kind in kinds if kind != "null"), "null"]
+    if any(isinstance(value, list | Mapping) for value in kept):
+        describe(cleaned, f"Allowed values: {', '.join(map(json.dumps, kept))}")
+        kept = []
+    if kept:
+        cleaned["enum"] = kept
+    else:
+        cleaned.pop("enum", None)
 
 
 def _tidy_required(cleaned: Json) -> None:
-    if "required" not in cleaned:
-        return
-    names, properties = cleaned["required"], cleaned.get("properties")
-    if isinstance(names, list) and isinstance(properties, Mapping):
-        names = [name for name in names if name in properties]
-    if isinstance(names, list) and names:
-        cleaned["required"] = names
-    else:
-        del cleaned["required"]
+    """Names that stand there once and are defined, where the node defines any."""
+    for key in ("required", "propertyOrdering"):
+        if key not in cleaned:
+            continue
+        names = dict.fromkeys(name for name in cleaned.pop(key) if isinstance(name, str))
+        defined = cleaned.get("properties", names)
+        if kept := [name for name in names if name in defined]:
+            cleaned[key] = kept
+
+
+def _tidy_format(cleaned: Json) -> None:
+    form = cleaned.get("format")
+    if form is not None and "string" in (types(cleaned) or ["string"]) and form not in _STRING_FORMATS:
+        del cleaned["format"]
+        describe(cleaned, f"Format: {form}")

@@ -11,11 +11,12 @@ import orjson
 
 from proxy.errors import RequestError
 from proxy.types import BuiltinTool, ChatRequest, FunctionTool, Json
+from proxy.wires.gemini.budget import STEPS, Budget
 from proxy.wires.gemini.models import Model
 from proxy.wires.gemini.names import Names
 from proxy.wires.gemini.native import camelise
 from proxy.wires.gemini.openapi import OpenApi
-from proxy.wires.gemini.schema import is_empty, json_schema
+from proxy.wires.gemini.schema import is_empty, parameters_schema
 
 _NOT_ON_VERTEX = frozenset({"fileSearch"})
 _REMEMBERED_BYTES = 16_384
@@ -77,7 +78,8 @@ def _functions(request: ChatRequest, model: Model, dropped: list[str]) -> list[F
 def _declarations(
     request: ChatRequest, model: Model, names: Names, functions: list[FunctionTool], openapi: bool
 ) -> list[Json]:
-    converter = OpenApi(integer_enums=model.integer_enums) if openapi else None
+    budget = Budget()
+    converter = OpenApi(integer_enums=model.integer_enums, budget=budget) if openapi else None
     declarations: list[Json] = []
     for function in functions:
         declaration: Json = {"name": names.upstream(function.name)}
@@ -87,28 +89,38 @@ def _declarations(
         if parameters is not None and not is_empty(parameters):
             try:
                 if converter:
-                    declaration["parameters"] = converter.parameters(parameters)
+                    key, found = "parameters", converter.parameters(parameters)
                 else:
-                    declaration["parametersJsonSchema"] = _cleaned(parameters)
+                    key, found = "parametersJsonSchema", _cleaned(parameters, budget)
             except RequestError as error:
                 index = request.tools.index(function)
-                raise RequestError(error.message, attribute=f"tools[{index}]") from error
+                message = f"Function {function.name!r}: {error.message}"
+                raise error.changed(message=message, attribute=f"tools[{index}].parameters") from error
+            if not is_empty(found):
+                declaration[key] = found
         declarations.append(declaration)
     return declarations
 
 
-def _cleaned(parameters: Json) -> Json:
-    """`json_schema`, remembered: an agent sends the same tools every time, and twenty of them cost 0.3 ms."""
+def _cleaned(parameters: Json, budget: Budget) -> Json:
+    """`parameters_schema`, remembered: an agent sends the same tools every time, and twenty of them cost
+    0.3 ms."""
     try:
         dumped = orjson.dumps(parameters)
     except TypeError:  # an integer beyond 64 bits
-        return json_schema(parameters)
-    return _cleaned_text(dumped) if len(dumped) <= _REMEMBERED_BYTES else json_schema(parameters)
+        return parameters_schema(parameters, budget)
+    if len(dumped) > _REMEMBERED_BYTES:
+        return parameters_schema(parameters, budget)
+    found, steps = _cleaned_text(dumped)
+    budget.spend(steps)
+    return found
 
 
 @lru_cache(maxsize=512)
-def _cleaned_text(dumped: bytes) -> Json:
-    return json_schema(orjson.loads(dumped))
+def _cleaned_text(dumped: bytes) -> tuple[Json, int]:
+    """The cleaned schema, and the steps it took."""
+    budget = Budget()
+    return parameters_schema(orjson.loads(dumped), budget), STEPS - budget.left
 
 
 def _calling(
