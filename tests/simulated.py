@@ -76,5 +76,9 @@ def config(**fields: Any) -> dict[str, Any]:
     return hello(generationConfig=fields)
 
 
+def declare_json(schema: Any) -> dict[str, Any]:
+    return hello(tools=[{"functionDeclarations": [{"name": "f", "parametersJsonSchema": schema}]}])
+
+
 def declare(parameters: Any) -> dict[str, Any]:
     return hello(tools=[{"functionDeclarations": [{"name": "f", "parameters": parameters}]}])

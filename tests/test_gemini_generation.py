@@ -599,6 +599,42 @@ def test_the_clients_thinking_config_wins_and_level_and_budget_never_meet(
     assert built == {"thinkingConfig": expected}
 
 
+@pytest.mark.parametrize(
+    ("native", "attribute", "message"),
+    [
+        ({"tools": [1]}, "native.tools[0]", "'tools[0]' should be an object."),
+        ({"tools": "x"}, "native.tools", "'tools' should be a list."),
+        ({"tools": [None]}, "native.tools[0]", "'tools[0]' should be an object."),
+        (
+            {"tools": [{}, {"function_declarations": 5}]},
+            "native.tools[1].functionDeclarations",
+            "'tools[1].functionDeclarations' should be a list.",
+        ),
+        (
+            {"tools": {"functionDeclarations": ["x"]}},
+            "native.tools[0].functionDeclarations[0]",
+            "'tools[0].functionDeclarations[0]' should be an object.",
+        ),
+        ({"generationConfig": 5}, "native.generationConfig", "'generationConfig' should be an object."),
+        ({"temperature": 1, "generation_config": []}, "native.generation_config", None),
+        ({"generationConfig": {"thinkingConfig": 5}}, "native.generationConfig.thinkingConfig", None),
+        ({"thinking_config": "low"}, "native.thinking_config", None),
+        ({"aspectRatio": "1:1", "imageConfig": 3}, "native.imageConfig", None),
+        ({"toolConfig": True}, "native.toolConfig", None),
+    ],
+)
+def test_a_native_field_of_a_wrong_shape_is_named(native: Json, attribute: str, message: str | None) -> None:
+    with pytest.raises(RequestError) as caught:
+        call(G3, user("Hi"), native=native, tools=(FunctionTool("f", None, None),))
+    assert caught.value.attribute == attribute
+    assert message is None or caught.value.message == message
+
+
+def test_a_native_field_that_is_null_is_absent() -> None:
+    native = {"generationConfig": None, "tools": None, "temperature": 1}
+    assert config(G3, native=native) == {"temperature": 1}
+
+
 def test_the_clients_native_object_is_not_changed() -> None:
     native: Json = {
         "thinking_config": {"thinking_level": "low", "thinking_budget": 5},

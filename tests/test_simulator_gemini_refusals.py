@@ -18,6 +18,7 @@ from tests.simulated import (
     ask,
     config,
     declare,
+    declare_json,
     google_client,
     hello,
     refused,
@@ -209,6 +210,20 @@ MEANING = [
         G3,
         "required[0]: property is not defined",
     ),
+    *(
+        (f"JSON form: {words}", declare_json({"type": "object", "properties": {"a": schema}}), G3, words)
+        for schema, words in (
+            ({"type": "array"}, "properties[a].items: missing field."),
+            ({"type": ["array", "null"]}, "properties[a].items: missing field."),
+            ({"type": "string", "properties": {"b": {}}}, "properties: only allowed for OBJECT type"),
+            ({"anyOf": [{"required": ["x"]}]}, "anyOf[0].required[0]: property is not defined"),
+            ({"items": {"$ref": "#/$defs/X"}}, "undefined schema '#/$defs/X'"),
+            ({"$ref": "#/properties/a"}, "undefined schema '#/properties/a'"),
+            ({"type": "STRING"}, "'STRING' is not a type of JSON Schema"),
+        )
+    ),
+    ("root", declare_json({"type": "string"}), G3, "should be of type OBJECT"),
+    ("no root", declare_json({"properties": {}}), G3, "should be of type OBJECT"),
     (
         "G056",
         declare({"type": "OBJECT", "properties": {"a": {"anyOf": [{"type": "STRING"}], "enum": ["a"]}}}),

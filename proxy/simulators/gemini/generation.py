@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.simulators.gemini.errors import Refused
 from proxy.simulators.gemini.models import Model
-from proxy.simulators.gemini.schemas import check_schema
+from proxy.simulators.gemini.schemas import check_json_schema, check_schema
 
 Json = dict[str, Any]
 
@@ -158,6 +158,9 @@ def _check_format(config: Json, model: Model) -> None:
     if "responseSchema" in config:
         place = "* GenerateContentRequest.generation_config.response_schema"
         check_schema(config["responseSchema"], place, third=model.third)
+    if isinstance(config.get("responseJsonSchema"), dict):
+        place = "* GenerateContentRequest.generation_config.response_json_schema"
+        check_json_schema(config["responseJsonSchema"], place)
 
 
 def _check_speech(config: Json, model: Model) -> None:

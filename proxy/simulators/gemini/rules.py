@@ -16,7 +16,7 @@ from proxy.simulators.gemini.errors import Refused
 from proxy.simulators.gemini.generation import check_generation
 from proxy.simulators.gemini.models import Model
 from proxy.simulators.gemini.proto import decoded
-from proxy.simulators.gemini.schemas import check_schema
+from proxy.simulators.gemini.schemas import check_json_parameters, check_schema
 
 Json = dict[str, Any]
 
@@ -280,8 +280,9 @@ def _check_declarations(tools: list[Json], model: Model) -> None:
                 if schema.get("type", "OBJECT") != "OBJECT":
                     raise Refused(f"{place}.parameters.type: should be OBJECT.")
                 check_schema(schema, f"{place}.parameters", third=model.third)
-            if not isinstance(declaration.get("parametersJsonSchema", {}), dict):
-                raise Refused(f"{place}.parameters_json_schema: must be a JSON object.")
+            if "parametersJsonSchema" in declaration:
+                schema = declaration["parametersJsonSchema"]
+                check_json_parameters(schema, f"{place}.parameters_json_schema")
 
 
 def _check_calling(calling: Json | None, functions: list[Json], model: Model) -> None:

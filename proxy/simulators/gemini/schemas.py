@@ -1,4 +1,8 @@
-"""The service's demands on the OpenAPI form of a schema beyond its 22 field names (gemini.md 2.1 to 2.3)."""
+"""The service's demands on schemas (gemini.md 2.1 to 2.3).
+
+The OpenAPI form is judged beyond its 22 field names; of the JSON form what users report: the service turns it
+into the other one, ignores what it does not know and refuses what cannot be turned.
+"""
 
 from __future__ import annotations
 
@@ -72,3 +76,57 @@ def _check_object(schema: Json, kind: str, place: str, *, third: bool, depth: in
             raise Refused(f"{place}.required[{index}]: property is not defined")
     for name, inner in (properties or {}).items():
         check_schema(inner, f"{place}.properties[{name}]", third=third, depth=depth + 1)
+
+
+# --- the JSON form -------------------------------------------------------------------------------
+
+_KINDS = ("object", "array", "string", "number", "integer", "boolean", "null")
+
+
+def check_json_schema(schema: Json, place: str, *, root: Json | None = None) -> None:
+    """`root` is the whole schema, None for the root itself."""
+    root = schema if root is None else root
+    word = schema.get("type", [])
+    kinds = [word] if isinstance(word, str) else list(word)
+    if unknown := [kind for kind in kinds if kind not in _KINDS]:
+        raise Refused(f"{place}.type: {unknown[0]!r} is not a type of JSON Schema.")
+    if "array" in kinds and "items" not in schema and "prefixItems" not in schema:
+        raise Refused(f"{place}.items: missing field.")
+    properties = schema.get("properties", {})
+    if properties and kinds and "object" not in kinds:
+        raise Refused(f"{place}.properties: only allowed for OBJECT type")
+    for index, name in enumerate(schema.get("required", ())):
+        if name not in properties:
+            raise Refused(f"{place}.required[{index}]: property is not defined")
+    if "$ref" in schema and not _leads_somewhere(schema["$ref"], root):
+        raise Refused(f"{place}: reference to undefined schema {schema['$ref']!r}.")
+    for name, inner in _inner_schemas(schema):
+        check_json_schema(inner, f"{place}.{name}", root=root)
+
+
+def check_json_parameters(schema: Any, place: str) -> None:
+    if not isinstance(schema, dict):
+        raise Refused(f"{place}: must be a JSON object.")
+    if schema.get("type") != "object":
+        raise Refused(f"{place}: parameters schema should be of type OBJECT.")
+    check_json_schema(schema, place)
+
+
+def _leads_somewhere(reference: str, root: Json) -> bool:
+    """Definitions of the root, and the root itself."""
+    if reference == "#":
+        return True
+    head, _, name = reference.rpartition("/")
+    return head == "#/$defs" and name in root.get("$defs", {})
+
+
+def _inner_schemas(schema: Json) -> list[tuple[str, Json]]:
+    found = [
+        (f"{key}[{name}]", one)
+        for key in ("properties", "$defs")
+        for name, one in schema.get(key, {}).items()
+    ]
+    for key in ("anyOf", "oneOf", "prefixItems"):
+        found += [(f"{key}[{index}]", one) for index, one in enumerate(schema.get(key, ()))]
+    found += [(key, schema[key]) for key in ("items", "additionalProperties") if key in schema]
+    return [(name, one) for name, one in found if isinstance(one, dict)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.errors import RequestError
 from proxy.types import Json
 
 # Below these keys stand names and values of the client's, not fields of Gemini's.
@@ -52,10 +53,22 @@ _GENERATION_FIELDS = frozenset(
 _IMAGE_FIELDS = frozenset({"aspectRatio", "imageSize"})
 
 
+# What the translation reads or merges has to be an object; everything else is Google's to judge.
+_OBJECTS = frozenset({"generationConfig", "thinkingConfig", "imageConfig", "toolConfig"})
+
+
 def unfold(native: Mapping[str, Any]) -> Json:
-    """The client's object in camel case, every field at its place in the body."""
+    """The client's object in camel case, every field at its place in the body.
+
+    Raises `RequestError` where a field has a shape that could not be merged or read.
+    """
     body: Json = {}
-    for key, value in camelise(native).items():
+    for spelled, given in native.items():
+        key = _camel(spelled)
+        value = given if key in _FREE_FORM else camelise(given)
+        if value is None:
+            continue
+        _check_shape(f"native.{spelled}", key, value)
         if key in _GENERATION_FIELDS:
             merge(body, {"generationConfig": {key: value}})
         elif key in _IMAGE_FIELDS:
@@ -63,6 +76,39 @@ def unfold(native: Mapping[str, Any]) -> Json:
         else:
             merge(body, {key: value})
     return body
+
+
+def _check_shape(path: str, key: str, value: Any) -> None:
+    if key in _OBJECTS and not isinstance(value, Mapping):
+        raise _of_wrong_shape(path, "an object")
+    if key == "generationConfig":
+        for name, inner in value.items():
+            if name in _OBJECTS and inner is not None:
+                _check_shape(f"{path}.{name}", name, inner)
+    elif key == "tools":
+        _check_tools(path, value)
+
+
+def _check_tools(path: str, tools: Any) -> None:
+    """A list of objects; some clients write one object instead of a list."""
+    for index, tool in enumerate(_objects(path, [tools] if isinstance(tools, Mapping) else tools)):
+        functions = tool.get("functionDeclarations")
+        if functions is not None:
+            _objects(f"{path}[{index}].functionDeclarations", functions)
+
+
+def _objects(path: str, value: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list):
+        raise _of_wrong_shape(path, "a list")
+    for index, item in enumerate(value):
+        if not isinstance(item, Mapping):
+            raise _of_wrong_shape(f"{path}[{index}]", "an object")
+    return value
+
+
+def _of_wrong_shape(path: str, wanted: str) -> RequestError:
+    name = path.removeprefix("native.")
+    return RequestError(f"{name!r} should be {wanted}.", attribute=path, code="invalid_type")
 
 
 def camelise(value: Any) -> Any:
