@@ -104,17 +104,42 @@ def test_a_call_that_google_made_itself_is_not_the_clients() -> None:
     assert only(events, Text, ToolCall) == [Text("1 degree"), ToolCall(0, "a", "mine", "{}")]
 
 
-def test_an_unexpected_call_of_a_function_that_nobody_declared_is_not_made() -> None:
-    """4.2, UNEXPECTED_TOOL_CALL: alone it is an empty reply, beside a declared call it is left out."""
+BROKEN = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE")
+
+
+@pytest.mark.parametrize("word", BROKEN)
+def test_a_call_that_the_vendor_calls_broken_is_never_handed_out(word: str) -> None:
+    """4.2: alone it is an empty reply, beside text it is left out, also where others seem whole."""
     request = ChatRequest("m", REQUEST.messages, tools=(FunctionTool("mine"),))
-    said = {"finishReason": "UNEXPECTED_TOOL_CALL", "finishMessage": "Unexpected tool call: list_files"}
+    said = {"finishReason": word, "finishMessage": "Broken: list_files"}
+    for calls in ((call("list_files"),), (call("mine", id="a"), call("list_files"))):
+        with pytest.raises(UpstreamError) as caught:
+            read(reply(*calls, **said), request=request)
+        assert caught.value.code == "upstream_malformed_response"
+        assert "list_files" in caught.value.message
+        events = read(reply({"text": "Hm."}, *calls, **said), request=request)
+        assert only(events, Text, ToolCall) == [Text("Hm.")]
+        assert end(events).reason == "stop"
+
+
+@pytest.mark.parametrize("word", BROKEN)
+def test_a_call_that_was_streamed_before_it_is_called_broken_ends_in_an_error(word: str) -> None:
+    """It cannot be taken back, so the stream must not end as if it could be made."""
     with pytest.raises(UpstreamError) as caught:
-        read(reply(call("list_files"), **said), request=request)
+        read(chunk(call("w", id="a")), chunk({"text": ""}, finishReason=word))
     assert caught.value.code == "upstream_malformed_response"
-    assert "list_files" in caught.value.message
-    events = read(reply(call("mine", id="a"), call("list_files"), **said), request=request)
-    assert only(events, ToolCall) == [ToolCall(0, "a", "mine", "{}")]
-    assert end(events).reason == "tool_calls"
+    assert caught.value.native == word
+    assert caught.value.bought is True
+
+
+def test_a_broken_call_in_pieces_or_in_the_last_chunk_of_a_stream_is_left_out() -> None:
+    said = {"finishReason": "MALFORMED_FUNCTION_CALL"}
+    opener = {"functionCall": {"name": "w", "id": "a", "willContinue": True}}
+    for last in ([opener], [call("w")], [opener, {"functionCall": {}}]):
+        events = read(chunk({"text": "Hm."}), chunk(*last, **said))
+        assert only(events, Text, ToolCall) == [Text("Hm.")]
+    events = read(chunk({"text": "Hm."}), chunk(opener), chunk(**said))
+    assert only(events, Text, ToolCall) == [Text("Hm.")]
 
 
 def piece(path: str, **value: Any) -> dict[str, Any]:

@@ -39,19 +39,15 @@ class FunctionNames:
         """True when Google calls functions of its own accord, at MCP servers."""
         return any("mcpServers" in tool for tool in dicts_of(self._body.get("tools")))
 
-    def find(self, name: str, *, unexpected: bool = False) -> str | None:
-        """The client's name; None for a call that is not for the client to make.
-
-        Such is one that Google made itself and, where the vendor says it was `unexpected`, one of a function
-        that nobody declared.
-        """
+    def find(self, name: str) -> str | None:
+        """The client's name; None for a call that Google made itself, which is not for the client to make."""
         # Models invent namespaces, `default_api:name` and `default_api.name` above all.
         for candidate in (name, name.rpartition(":")[2], name.rpartition(".")[2]):
             if candidate in self._renamed:
                 return self._renamed[candidate]
             if candidate in self._declared:
                 return candidate
-        return None if unexpected or self._hosted else name
+        return None if self._hosted else name
 
 
 class OpenCall:

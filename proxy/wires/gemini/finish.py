@@ -12,12 +12,13 @@ from proxy.types import FinishReason
 @dataclass(frozen=True, slots=True)
 class Ending:
     """`reason` ends a reply that holds something; `empty` one that holds nothing, None if that is an error
-    of class `error_class` with `code`."""
+    of class `error_class` with `code`. `breaks_calls`: the calls beside it are not to be made."""
 
     reason: FinishReason
     empty: FinishReason | None = None
     code: str = "upstream_empty_response"
     error_class: ErrorClass = ErrorClass.EMPTY
+    breaks_calls: bool = False
 
 
 NO_IMAGE_CODE = "no_image_generated"
@@ -25,7 +26,7 @@ NO_IMAGE_CODE = "no_image_generated"
 _STOP = Ending("stop")
 _LENGTH = Ending("length", "length")
 _FILTERED = Ending("content_filter", "content_filter")
-_MALFORMED = Ending("stop", code="upstream_malformed_response")
+_MALFORMED = Ending("stop", code="upstream_malformed_response", breaks_calls=True)
 _NO_IMAGE = Ending("stop", code=NO_IMAGE_CODE)
 _UNSIGNED = Ending("stop", code="missing_thought_signature", error_class=ErrorClass.BAD_REQUEST)
 _UNKNOWN = Ending("stop", "content_filter")

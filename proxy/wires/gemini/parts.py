@@ -38,7 +38,7 @@ class Candidate:
         self._names = names
         self._single_call = single_call
         self._heard = False
-        self._unexpected = False
+        self._broken = False
         self._inserted: set[int] = set()
         self._starts: list[int] = []
         self._ids: set[str] = set()
@@ -47,13 +47,18 @@ class Candidate:
         self._grounding: Json = {}
 
     @property
+    def called_in_vain(self) -> bool:
+        """True when calls were handed out before the vendor said that they are broken."""
+        return bool(self.called) and finish.ending(self.native).breaks_calls
+
+    @property
     def shows(self) -> bool:
         """True when there is something for the client besides thoughts."""
         return bool(self.texts or self.called or self.images or self._heard)
 
     def read(self, candidate: Json) -> list[Event]:
         events: list[Event] = []
-        self._unexpected = candidate.get("finishReason") == "UNEXPECTED_TOOL_CALL"
+        self._broken = finish.ending(finish.word(candidate.get("finishReason"))).breaks_calls
         for part in list_of(dict_of(candidate.get("content")).get("parts")):
             self._starts.append(len(self.texts))
             self._part(dict_of(part), events)
@@ -65,7 +70,7 @@ class Candidate:
     def close_call(self) -> list[Event]:
         """The call whose arguments were still coming; the closing part may be missing."""
         call, self._open = self._open, None
-        if call is None:
+        if call is None or finish.ending(self.native).breaks_calls:
             return []
         return self._call(call.name, call.id, arguments_text(call.arguments), call.signature)
 
@@ -122,7 +127,7 @@ class Candidate:
                 events += self.close_call()
 
     def _call(self, name: str, id: Any, arguments: str, signature: str | None) -> list[Event]:
-        client_name = self._names.find(name, unexpected=self._unexpected)
+        client_name = None if self._broken else self._names.find(name)
         if client_name is None or (self._single_call and self.called):
             return []
         index = self.called

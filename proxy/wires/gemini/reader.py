@@ -157,6 +157,14 @@ class GeminiReader:
                 code="upstream_stream_truncated",
                 bought=shows or self._made_tokens(),
             )
+        if (choice := next((one for one in choices if one.called_in_vain), None)) is not None:
+            raise UpstreamError(
+                ErrorClass.INTERNAL,
+                f"The upstream broke off a tool call that had begun ({choice.native}); do not make it.",
+                code="upstream_malformed_response",
+                native=choice.native,
+                bought=True,
+            )
         if shows:
             return
         if not choices:
