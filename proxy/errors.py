@@ -17,6 +17,7 @@ from enum import Enum
 from math import isfinite
 from typing import Any, NoReturn, Self
 
+_NAMES_SHOWN = 20
 LONGEST_WAIT_S = 3600.0  # no vendor's word on when to come back is believed beyond an hour
 
 
@@ -93,12 +94,15 @@ class NotCarriedError(RequestError):
     attributes: tuple[str, ...]
 
     def __init__(self, attributes: tuple[str, ...]) -> None:
-        super().__init__(
-            f"This model cannot carry: {', '.join(attributes)}. Leave it out, or x-proxy-strict.",
-            attribute=attributes[0],
-            code="unsupported_parameter",
-        )
+        super().__init__(self.sentence(attributes), attribute=attributes[0], code="unsupported_parameter")
         self._set(attributes=attributes)
+
+    @staticmethod
+    def sentence(names: tuple[str, ...]) -> str:
+        """The message, with names in whoever's spelling."""
+        shown = ", ".join(names[:_NAMES_SHOWN])
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+        return f"This model cannot carry: {shown}{more}. Leave it out, or x-proxy-strict."
 
 
 class ErrorClass(Enum):

@@ -181,7 +181,7 @@ def test_a_picture_s_size_and_type_are_looked_at_before_it_is_sent():
     wire = DeclaredWire(load_profile("x", value).surface())
     with pytest.raises(RequestError) as caught:
         wire.submit(asked(references=(by_data(PNG),)), Target("x", "m"))
-    assert (caught.value.code, caught.value.attribute) == ("image_too_large", "image[0]")
+    assert (caught.value.code, caught.value.param) == ("image_too_large", "image[0]")
     limits.update(max_reference_bytes=10_000, reference_types=["image/webp"])
     wire = DeclaredWire(load_profile("x", value).surface())
     with pytest.raises(RequestError) as caught:

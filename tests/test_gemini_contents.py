@@ -362,7 +362,7 @@ def test_a_type_that_gemini_does_not_read_is_refused(data: Slice, mime: str | No
     """G-044."""
     with pytest.raises(RequestError, match=named) as caught:
         call(G3, user(MediaPart("image", data, mime=mime, where="messages[0].content[0].image_url.url")))
-    assert (caught.value.status, caught.value.attribute) == (400, "messages[0].content[0].image_url.url")
+    assert (caught.value.status, caught.value.param) == (400, "messages[0].content[0].image_url.url")
 
 
 def test_empty_data_is_refused() -> None:
@@ -409,7 +409,7 @@ def test_a_file_without_data_or_usable_id_is_refused(fields: Json) -> None:
     """G-036."""
     with pytest.raises(RequestError) as caught:
         call(G3, user(MediaPart("file", where="messages[0].content[0].file", **fields)))
-    assert caught.value.attribute == "messages[0].content[0].file"
+    assert caught.value.param == "messages[0].content[0].file"
 
 
 @pytest.mark.parametrize(

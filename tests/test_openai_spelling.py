@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import RequestError
+from proxy.errors import NotCarriedError, RequestError
 from proxy.fronts.openai import spelling
 from proxy.fronts.openai.chat import request as chat_request
 from proxy.fronts.openai.images import request as image_request
@@ -82,6 +82,23 @@ def test_names_that_are_spelled_alike_are_told_once() -> None:
     parsed = chat_request.parse({"model": "m", "messages": HELLO, "functions": [{"name": "f"}]})
     paths = ("tools", "tools[].strict", "tools")
     assert spelling.spelled_all(paths, parsed) == ("functions", "functions[].strict")
+
+
+def test_a_strict_refusal_speaks_of_the_clients_own_fields() -> None:
+    parsed = chat_request.parse({"model": "m", "messages": HELLO, "web_search_options": {}})
+    found = spelling.spelled_error(NotCarriedError(("tools", "answer_format")), parsed)
+    assert isinstance(found, RequestError)
+    assert (found.param, found.message) == (
+        "web_search_options",
+        "This model cannot carry: web_search_options, response_format. Leave it out, or x-proxy-strict.",
+    )
+
+
+def test_a_strict_refusal_is_short_however_much_is_not_carried() -> None:
+    many = tuple(f"messages[{number}]" for number in range(5000))
+    found = spelling.spelled_error(NotCarriedError(many), None)
+    assert isinstance(found, RequestError)
+    assert found.message.endswith("messages[19] and 4980 more. Leave it out, or x-proxy-strict.")
 
 
 def test_an_error_names_the_clients_own_field() -> None:

@@ -109,7 +109,7 @@ def test_an_uploaded_picture_cannot_be_sent_and_is_refused_by_its_path() -> None
     part = MediaPart("image", file_id="file-1", where="messages[0].content[0].file_id")
     with pytest.raises(RequestError) as caught:
         sent(Message("user", (part,)))
-    assert (caught.value.status, caught.value.attribute) == (400, "messages[0].content[0].file_id")
+    assert (caught.value.status, caught.value.param) == (400, "messages[0].content[0].file_id")
 
 
 def test_calls_and_results() -> None:

@@ -14,11 +14,10 @@ from proxy.errors import ProxyError, RequestError
 from proxy.fronts.openai.chat import request as chat_request
 from proxy.fronts.openai.spelling import place_of, spelled_all
 from proxy.keys import ClientKey
-from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route, Routes
 from proxy.serve.body import read_json
-from proxy.serve.speakers import speaker_of
-from proxy.types import Call, ChatRequest, Slice
+from proxy.serve.speakers import Speaker, speaker_of
+from proxy.types import Call, Slice
 
 
 def explain(
@@ -54,7 +53,8 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
     for candidate in (*route.targets, *route.fallback):
         target = candidate.target
         account = candidate.keys.account(0)
-        call, calls = _call(candidate, parsed.request)
+        speaker = speaker_of(candidate, parsed.request)
+        call, calls = _call(speaker)
         headers, query = account.auth.shown
         steps.append(
             {
@@ -66,7 +66,7 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
                 "url": _url(account.base_url + call.path, query),
                 "headers": headers | dict(call.headers),
                 "body": _elided(call.body),
-                "dropped": [*parsed.dropped, *spelled_all(call.dropped, parsed)],
+                "dropped": [*parsed.dropped, *spelled_all((*call.dropped, *speaker.unread()), parsed)],
                 "deadlines_s": asdict(candidate.deadlines),
             }
         )
@@ -79,9 +79,8 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
     }
 
 
-def _call(candidate: Candidate, request: ChatRequest) -> tuple[Call, int]:
+def _call(speaker: Speaker) -> tuple[Call, int]:
     """The upstream request, and how many of it the client's one makes."""
-    speaker = speaker_of(candidate, request)
     if (refusal := speaker.unable()) is not None:
         raise refusal
     return speaker.preview(), len(speaker.shares())

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 from proxy.errors import RequestError
 from proxy.routing.attempts import Candidate
 from proxy.serve.draw import Draw
-from proxy.serve.house import House
 from proxy.serve.talk import Talk
-from proxy.serve.told import Try
 from proxy.types import (
     ChatRequest,
-    Event,
     ImageOptions,
     ImageRequest,
     MediaPart,
@@ -25,9 +23,23 @@ from proxy.types import (
     left_out,
 )
 
-# What a picture request keeps as a chat, and a chat as a picture request; all else is named as dropped.
-TO_CHAT: Final = frozenset({"model", "prompt", "n", "seed", "image", "references", "stream", "user"})
-TO_IMAGE: Final = frozenset({"model", "messages", "n", "seed", "image", "stream", "user", "modalities"})
+# What a picture request keeps as a chat, and a chat as a picture request, and what it is there; all else is
+# named as dropped.
+_AS_CHAT: Final = {
+    "model": "model", "prompt": "messages", "references": "messages", "n": "n", "seed": "seed",
+    "image": "image", "stream": "stream", "user": "user",
+}  # fmt: skip
+_AS_PICTURE: Final = {
+    "model": "model", "messages": "prompt", "modalities": "prompt", "n": "n", "seed": "seed",
+    "image": "image", "stream": "stream", "user": "user",
+}  # fmt: skip
+
+
+@cache
+def _carried(carries: frozenset[str], *, by_talk: bool) -> frozenset[str]:
+    """The attributes that reach a wire which carries these."""
+    table = _AS_CHAT if by_talk else _AS_PICTURE
+    return frozenset(name for name, there in table.items() if there in carries)
 
 
 class Bridge:
@@ -36,7 +48,7 @@ class Bridge:
     `left` are the attributes that do not come along, `refusal` is why it cannot be asked at all.
     """
 
-    __slots__ = ("_left", "_refusal", "_speaker", "_times", "preview", "repair")
+    __slots__ = ("_left", "_refusal", "_speaker", "_times", "events", "preview", "repair")
 
     def __init__(
         self, speaker: Talk | Draw, times: int, left: tuple[str, ...], refusal: RequestError | None
@@ -45,6 +57,7 @@ class Bridge:
         self._times = times
         self._left = left
         self._refusal = refusal
+        self.events = speaker.events
         self.preview = speaker.preview
         self.repair = speaker.repair
 
@@ -57,9 +70,8 @@ class Bridge:
     def shares(self) -> tuple[int, ...]:
         return (1,) * self._times
 
-    def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
-        one.told.bridged = self._left
-        return self._speaker.events(one, house)
+    def unread(self) -> tuple[str, ...]:
+        return self._left
 
 
 def pictures_by_talk(wire: Wire, request: ImageRequest, target: Target) -> Bridge:
@@ -72,7 +84,8 @@ def pictures_by_talk(wire: Wire, request: ImageRequest, target: Target) -> Bridg
             code="mask_not_supported",
         )
     talk = Talk(wire, to_chat(request), target)
-    return Bridge(talk, request.n, left_out(request, TO_CHAT), refusal)
+    left = left_out(request, _carried(wire.carries, by_talk=True))
+    return Bridge(talk, request.n, left, refusal)
 
 
 def drawn(candidate: Candidate, request: ChatRequest | ImageRequest) -> Draw | Bridge:
@@ -85,7 +98,8 @@ def drawn(candidate: Candidate, request: ChatRequest | ImageRequest) -> Draw | B
     refusal = None
     if not wanted.prompt:
         refusal = RequestError("There is no text to make a picture from.", attribute="messages")
-    return Bridge(draw, request.n, left_out(request, TO_IMAGE), refusal)
+    left = (*left_out(request, _carried(candidate.jobs.carries, by_talk=False)), *_unsaid(request))
+    return Bridge(draw, request.n, left, refusal)
 
 
 def to_chat(request: ImageRequest) -> ChatRequest:
@@ -124,12 +138,45 @@ def _prompt(request: ChatRequest) -> str:
 
 
 def _references(request: ChatRequest) -> tuple[MediaPart, ...]:
+    shown = _shown_turn(request)
+    return _pictures(shown) if shown is not None else ()
+
+
+def _shown_turn(request: ChatRequest) -> Message | None:
+    """The turn whose pictures are the references."""
     last = _last_turn(request)
-    found = _pictures(last) if last is not None else ()
-    if found:
-        return found
+    if last is not None and _pictures(last):
+        return last
     answers = (message for message in reversed(request.messages) if message.role == "assistant")
-    return next((found for message in answers if (found := _pictures(message))), ())
+    return next((message for message in answers if _pictures(message)), None)
+
+
+def _unsaid(request: ChatRequest) -> Iterator[str]:
+    """What prompt and references do not hold of a conversation: earlier turns, all that is neither text nor
+    picture, and the wish for another answer than a picture."""
+    if request.modalities and ("image" not in request.modalities or "audio" in request.modalities):
+        yield "modalities"
+    last, shown = _last_turn(request), _shown_turn(request)
+    for message in request.messages:
+        if message is last or message.role in ("system", "developer"):
+            yield from _unsaid_of(message, (TextPart, MediaPart))
+        elif message is shown:
+            yield from _unsaid_of(message, (MediaPart,))
+        else:
+            yield f"messages[{message.index}]"
+
+
+def _unsaid_of(message: Message, kept: tuple[type, ...]) -> Iterator[str]:
+    where = f"messages[{message.index}]"
+    if message.name:
+        yield f"{where}.name"
+    if not all(isinstance(part, kept) for part in message.parts):
+        yield f"{where}.parts"
+    for part in message.parts:
+        if isinstance(part, MediaPart) and part.kind != "image":
+            yield part.where or f"{where}.parts"
+        elif isinstance(part, MediaPart) and part.detail not in (None, "auto"):
+            yield f"{part.where.removesuffix('.url')}.detail".lstrip(".")
 
 
 def _last_turn(request: ChatRequest) -> Message | None:

@@ -11,7 +11,7 @@ from proxy.serve.house import House
 from proxy.serve.told import Try
 from proxy.tasks import runner
 from proxy.tasks.engine import Engine
-from proxy.types import Call, Event, Finish, ImageRequest, Started, Target, Text, Usage
+from proxy.types import Call, Event, Finish, ImageRequest, Started, Target, Text, Usage, left_out
 from proxy.wires.declared import DeclaredWire, Done
 
 
@@ -42,6 +42,9 @@ class Draw:
 
     def shares(self) -> tuple[int, ...]:
         return self._wire.shares(self._request.n, self._target)
+
+    def unread(self) -> tuple[str, ...]:
+        return left_out(self._request, self._wire.carries)
 
     def preview(self) -> Call:
         return self._wire.submit(self._request, self._target)

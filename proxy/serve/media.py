@@ -108,13 +108,13 @@ def _allow(house: House, missing: list[tuple[str, str]]) -> None:
     if not rules.fetch:
         raise RequestError(
             "Pictures are not fetched from addresses here; send them inline, as data URLs.",
-            attribute=missing[0][1],
+            param=missing[0][1],
             code="invalid_image_url",
         )
     if len(missing) > rules.max_count:
         raise RequestError(
             f"At most {rules.max_count} pictures are fetched for a request; send the others inline.",
-            attribute=missing[rules.max_count][1],
+            param=missing[rules.max_count][1],
             code="invalid_image_url",
         )
 

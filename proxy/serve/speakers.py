@@ -34,6 +34,10 @@ class Speaker(Protocol):
         """How the choices or pictures that the client wants are spread over calls."""
         ...
 
+    def unread(self) -> tuple[str, ...]:
+        """What the request asks for and the wire never sees, as attribute paths."""
+        ...
+
     def preview(self) -> Call:
         """The first call upstream, with nothing fetched. Raises `RequestError`."""
         ...

@@ -11,7 +11,7 @@ from proxy.memory.signatures import Origin, SignatureRecorder
 from proxy.serve import media
 from proxy.serve.house import House
 from proxy.serve.told import Try
-from proxy.types import Call, ChatRequest, Event, Target, Wire
+from proxy.types import Call, ChatRequest, Event, Target, Wire, left_out
 
 if TYPE_CHECKING:
     from proxy.upstream.reply import Reply
@@ -39,6 +39,9 @@ class Talk:
     def shares(self) -> tuple[int, ...]:
         calls = self._wire.calls_needed(self._request, self._target)
         return (self._request.n,) if calls == 1 else (1,) * calls
+
+    def unread(self) -> tuple[str, ...]:
+        return left_out(self._request, self._wire.carries)
 
     def preview(self) -> Call:
         return self._wire.build(self._request, self._target)

@@ -16,14 +16,14 @@ from proxy.upstream import Deadlines
 
 @dataclass(slots=True)
 class Told:
-    """One call's. `dropped` are attributes that its last attempt could not carry, `bridged` those among them
-    that a bridge to another kind of request left behind. `ours` are attributes that we see to ourselves where
+    """One call's. `dropped` are attributes that its last attempt could not carry, `unread` those among them
+    that do not even reach its wire. `ours` are attributes that we see to ourselves where
     the upstream cannot, of which the last attempt left us `left_to_us`. `size` is how a picture's size was
     understood. `lost` counts pictures that were ordered and did not come.
     """
 
     ours: frozenset[str] = frozenset()
-    bridged: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     target: str | None = None
     attempts: int = 0
     dropped: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Told:
     def note(self, dropped: Sequence[str], size: str, asked: Asked) -> None:
         """Remember what the upstream is not told. In strict mode that is a 400, before anything is sent."""
         self.size = size
-        dropped = (*self.bridged, *dropped)
+        dropped = (*dropped, *self.unread)
         if not dropped:
             self.dropped, self.left_to_us = (), frozenset()
             return

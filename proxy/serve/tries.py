@@ -69,6 +69,7 @@ class Tries:
         told = self._told
         told.attempts += 1
         told.target = attempt.target.name
+        told.unread = self.speaker.unread()
         self.on = Try(told.attempts, attempt, self._asked, told, deadline, by_piece)
         return True
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, field, fields, replace
+from dataclasses import MISSING, Field, field, fields, replace
+from functools import cache
 from typing import Any, Literal
 
 from proxy.types.values import Json, Slice, dataclass
@@ -26,7 +27,7 @@ class MediaPart:
     """A picture, a sound, a film or a document, inline (`data`), by address (`url`) or by `file_id`.
 
     `data` is standard padded base64. `mime` is what the client declared, None if nothing.
-    `where` is the JSON path in the client's request, for errors.
+    `where` is the JSON path in the client's request, in its spelling: the `param` of errors.
     """
 
     kind: MediaKind
@@ -234,11 +235,6 @@ class ImageRequest:
     foreign: Foreign | None = None
 
 
-def foreign_paths(request: ChatRequest | ImageRequest) -> list[str]:
-    """What a wire of another dialect names as not carried."""
-    return request.foreign.paths() if request.foreign is not None else []
-
-
 def sign(parts: tuple[Part, ...], signature: str) -> tuple[Part, ...]:
     """Put the signature of a whole answer on its part: the first call if no call is signed, without calls the
     last text or medium, or an empty text where there is none. A part that has its own keeps it.
@@ -273,10 +269,22 @@ def iter_media(request: ChatRequest) -> Iterator[MediaPart]:
 
 def left_out(request: ChatRequest | ImageRequest, carried: frozenset[str]) -> tuple[str, ...]:
     """The attributes that ask for something and are not among those that are carried, as paths."""
+    kind: Any = type(request)  # mypy takes the class's `__hash__` for its instances'
+    missing = _missing(kind, carried)
+    return _asked_for(request, missing) if missing else ()
+
+
+@cache
+def _missing(kind: type[Any], carried: frozenset[str]) -> tuple[Field[Any], ...]:
+    """What a wire that declares these attributes never looks at: found out once, not for each request."""
+    return tuple(each for each in fields(kind) if each.name not in carried)
+
+
+def _asked_for(request: ChatRequest | ImageRequest, missing: tuple[Field[Any], ...]) -> tuple[str, ...]:
     names: list[str] = []
-    for each in fields(request):
+    for each in missing:
         value = getattr(request, each.name)
-        if each.name in carried or value in _ASKS_NOTHING or value == each.default:
+        if value in _ASKS_NOTHING or value == each.default:
             continue
         if isinstance(value, Foreign):
             names += value.paths()

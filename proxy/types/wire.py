@@ -92,7 +92,14 @@ class Reader(Protocol):
 
 
 class Wire(Protocol):
-    """An upstream dialect. Pure: no sockets, no clock, no configuration but the target's."""
+    """An upstream dialect. Pure: no sockets, no clock, no configuration but the target's.
+
+    `carries` are the attributes of a request that it reads: it carries them, or names them in `Call.dropped`
+    where this target or this value cannot be carried. All others are named for it.
+    """
+
+    @property
+    def carries(self) -> frozenset[str]: ...
 
     def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
         """Translate. `repairs` are names this wire's `repair` gave for earlier refusals."""

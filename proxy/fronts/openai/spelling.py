@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.errors import RequestError
+from proxy.errors import NotCarriedError, RequestError
 from proxy.fronts.base import Parsed
 from proxy.types import ImageRequest
 
@@ -43,7 +43,7 @@ CHAT: Spellings = {
     "thinking": ("reasoning_effort", "reasoning", "thinking", "include_reasoning"),
     "thinking.summary": ("include_reasoning", "reasoning", "thinking"),
     "tool_choice": ("tool_choice", "function_call"),
-    "tools": ("tools", "functions"),
+    "tools": ("tools", "functions", "web_search_options"),
     "tools.web_search": ("web_search_options", "tools.web_search"),
     # A chat for a vendor of pictures: its words and pictures stand in the messages.
     "prompt": ("messages",),
@@ -94,6 +94,8 @@ def place_of(error: RequestError) -> str:
 
 def spelled_error(error: BaseException, parsed: Parsed[Any, Any] | None) -> BaseException:
     """The error with the client's own field as its `param`, where it names only an attribute."""
+    if isinstance(error, NotCarriedError):
+        error = error.changed(message=error.sentence(spelled_all(error.attributes, parsed)))
     if isinstance(error, RequestError) and error.param is None and error.attribute is not None:
         return error.changed(param=spelled(error.attribute, parsed))
     return error

@@ -25,6 +25,10 @@ class ChatDelegate:
         self._inner = inner
         self._surface = surface
 
+    @property
+    def carries(self) -> frozenset[str]:
+        return self._inner.carries
+
     def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
         surface, variant = self._surface, self._surface.variant(target.model)
         if not surface.streams and request.stream:

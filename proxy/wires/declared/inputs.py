@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.errors import RequestError
 from proxy.pictures import media_types, sizes
-from proxy.types import FormFile, ImageRequest, MediaPart, Slice, Target, foreign_paths
+from proxy.types import FormFile, ImageRequest, MediaPart, Slice, Target
 from proxy.wires.declared.sections import Limits
 from proxy.wires.declared.template import ABSENT, Node
 from proxy.wires.declared.variants import Variant
@@ -18,6 +18,9 @@ _FIELDS = (
     "user", "partial_images",
 )  # fmt: skip
 _SAYS_NOTHING = (None, "auto")
+
+# What a template may insert, or is named in `dropped`; a stream is made of the job's one reply.
+CARRIES = frozenset({*_FIELDS, "model", "prompt", "n", "image", "references", "mask", "stream"})
 
 
 def inputs_of(
@@ -45,7 +48,9 @@ def inputs_of(
         "tier": size.tier,
         "pixels": size.pixels,
         "quality": request.image.quality,
-        "references": [_reference(part, forms, f"image[{at}]") for at, part in enumerate(request.references)],
+        "references": [
+            _reference(part, forms, f"references[{at}]") for at, part in enumerate(request.references)
+        ],
         "mask": _reference(request.mask, forms, "mask")["ref"] if request.mask else None,
         "options": {**options, **target.options},
     }
@@ -59,18 +64,20 @@ def size_of(request: ImageRequest, variant: Variant) -> tuple[sizes.Wish, sizes.
     return wish, sizes.choose(wish, variant.size)
 
 
-def dropped(request: ImageRequest, variant: Variant, wish: sizes.Wish) -> tuple[str, ...]:
+def dropped(request: ImageRequest, variant: Variant, wish: sizes.Wish, size: sizes.Size) -> tuple[str, ...]:
     """The client's fields that this surface has no place for."""
     used = variant.submit.used
     names = [name for name in _FIELDS if name not in used and getattr(request, name) not in _SAYS_NOTHING]
     if request.partial_images == 0 and "partial_images" in names:
         names.remove("partial_images")
     if variant.size is None:
-        names += (f"image.{name}" for name in sorted(set(wish.fields.values()) - {"quality"}))
+        names += (f"image.{name}" for name in sorted({*wish.fields.values(), *wish.ignored} - {"quality"}))
+    elif wish.tier and not (size.tier or size.pixels):
+        names.append(f"image.{wish.fields['tier']}")
     is_size = variant.size is not None and wish.fields.get("tier") == "quality"
     if request.image.quality not in _SAYS_NOTHING and "quality" not in used and not is_size:
         names.append("image.quality")
-    return (*names, *foreign_paths(request))
+    return tuple(names)
 
 
 def broken_limit(request: ImageRequest, variant: Variant) -> RequestError | None:
@@ -105,23 +112,29 @@ def broken_limit(request: ImageRequest, variant: Variant) -> RequestError | None
 def _broken_by(part: MediaPart, limits: Limits, at: int) -> RequestError | None:
     if part.data is None:
         return None
-    where = part.where or f"references[{at}]"
+    where = part.where or None
+    at_attribute = f"references[{at}]"
     size_bytes = len(part.data) // 4 * 3
     if limits.max_reference_bytes is not None and size_bytes > limits.max_reference_bytes + 2:
         return RequestError(
             f"The picture has about {size_bytes} bytes; this model takes {limits.max_reference_bytes}.",
-            attribute=where,
+            param=where,
+            attribute=at_attribute,
             code="image_too_large",
         )
     mime = _mime(part)
     if not (media_types.sniff(part.data.head(media_types.HEAD_BYTES)) or "").startswith("image/"):
         return RequestError(
-            "This is not a picture, or not one we know.", attribute=where, code="invalid_image"
+            "This is not a picture, or not one we know.",
+            param=where,
+            attribute=at_attribute,
+            code="invalid_image",
         )
     if limits.reference_types and mime not in limits.reference_types:
         return RequestError(
             f"The picture is {mime}; this model takes {', '.join(limits.reference_types)}.",
-            attribute=where,
+            param=where,
+            attribute=at_attribute,
             code="unsupported_image_type",
         )
     return None
@@ -132,7 +145,7 @@ def _mime(part: MediaPart) -> str:
     return media_types.sniff(head) or part.mime or "application/octet-stream"
 
 
-def _reference(part: MediaPart, forms: tuple[str, ...], default_where: str) -> dict[str, Any]:
+def _reference(part: MediaPart, forms: tuple[str, ...], attribute: str) -> dict[str, Any]:
     """`ref` in the first form that fits, and its `mime`."""
     mime = _mime(part)
     for form in forms:
@@ -150,7 +163,8 @@ def _reference(part: MediaPart, forms: tuple[str, ...], default_where: str) -> d
         "This model takes pictures only by public address, not as data."
         if forms == ("url",)
         else "This model cannot be given this picture by address.",
-        attribute=part.where or default_where,
+        param=part.where or None,
+        attribute=attribute,
         code="unsupported_image_input",
     )
 

@@ -9,7 +9,7 @@ if Ready: call = wire.result(outcome.task); outcome = wire.judge(call, ...)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call, ImageRequest, Json, Target
@@ -25,7 +25,11 @@ from proxy.wires.declared.variants import Variant
 
 
 class DeclaredWire:
-    """One surface at one account. `base_url` is the account's: the vendor may send us to addresses there."""
+    """One surface at one account. `base_url` is the account's: the vendor may send us to addresses there.
+    `carries`: see `types.Wire`.
+    """
+
+    carries: Final = of_request.CARRIES
 
     def __init__(self, surface: Surface, base_url: str = "") -> None:
         self._surface = surface
@@ -80,7 +84,7 @@ class DeclaredWire:
             method=submit.request.method,
             stream=is_stream is not ABSENT and bool(is_stream),
             headers={name: str(value) for name, value in headers if value is not ABSENT},
-            dropped=of_request.dropped(request, variant, wish),
+            dropped=of_request.dropped(request, variant, wish, size),
             size=size.report(wish) if variant.size else "",
             context={"phase": "submit", "task": task},
             files=of_request.files_of(submit.files, values),

@@ -7,6 +7,7 @@ upstream error `error.py` (how it is read `wires/refusals`), a tool `tools.py`, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.types import Call, ChatRequest, Reader, Target
@@ -24,6 +25,15 @@ class GeminiWire:
     inline), `media_mode` (inline, passthrough), `name_prefix`, `resend_reasoning`, `include_thoughts` (false:
     never), `prefill_text`, `function_ids`, `max_tier`, `store`, `labels`, `aliases`, `capabilities`.
     """
+
+    carries: Final = frozenset(
+        {
+            "model", "messages", "stream", "max_tokens", "temperature", "top_p", "top_k", "n", "stop", "seed",
+            "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "answer_format", "tools",
+            "tool_choice", "parallel_calls", "thinking", "modalities", "audio", "image", "safety_settings",
+            "cached_content", "service_tier", "store", "metadata", "native",
+        }
+    )  # fmt: skip
 
     def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
         return _request.build(request, target, repairs)

@@ -243,6 +243,8 @@ def _modalities(request: ChatRequest, model: Model, config: Json, dropped: list[
     wished = [_MODALITIES[word] for word in request.modalities or ()]
     if model.speech:
         config["responseModalities"] = ["AUDIO"]
+        if wished and ("AUDIO" not in wished or "IMAGE" in wished):
+            dropped.append("modalities")
         _speech(request, model, config)
         return
     if request.audio is not None:

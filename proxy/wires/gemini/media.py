@@ -135,7 +135,7 @@ def highest(levels: list[str]) -> str | None:
 def mime_type(media: MediaPart, data: Slice) -> str:
     """What the thing is: the bytes win over the declared type (a PNG declared as JPEG is a 400 at Google)."""
     if not len(data):
-        raise RequestError("The data is empty.", attribute=media.where or None, code="empty_data")
+        raise RequestError("The data is empty.", param=media.where or None, code="empty_data")
     declared = _clean(media.mime) or _EXTENSIONS.get((media.filename or "").rpartition(".")[2].lower())
     if declared and declared.startswith(_UNMARKED):
         return declared
@@ -145,7 +145,7 @@ def mime_type(media: MediaPart, data: Slice) -> str:
     if declared is None:
         raise RequestError(
             "The type of the data is not known. Name it in the data URL.",
-            attribute=media.where or None,
+            param=media.where or None,
             code="invalid_media",
         )
     return declared
@@ -164,7 +164,7 @@ def _check(mime: str, media: MediaPart) -> None:
     raise RequestError(
         f"The model does not read {mime}. It reads png, jpeg, webp, heic and heif pictures, pdf and text"
         " documents, sound and film.",
-        attribute=media.where or None,
+        param=media.where or None,
         code="unsupported_media_type",
     )
 
@@ -176,7 +176,7 @@ def _file_data(media: MediaPart) -> Json:
     if not address.startswith(("gs://", "https://", "http://")):
         raise RequestError(
             "A file needs its data, or the id or address of a file that the model can read.",
-            attribute=media.where or None,
+            param=media.where or None,
             code="invalid_file",
         )
     mime = _clean(media.mime)
@@ -200,9 +200,7 @@ def _video_metadata(media: MediaPart) -> Mapping[str, Any]:
     }
     fps = metadata.get("fps")
     if fps is not None and not 0 < fps <= 24:
-        raise RequestError(
-            "fps is above 0 and at most 24.", attribute=media.where or None, code="invalid_value"
-        )
+        raise RequestError("fps is above 0 and at most 24.", param=media.where or None, code="invalid_value")
     for name in ("startOffset", "endOffset"):
         if isinstance(metadata.get(name), int | float):
             metadata[name] = f"{metadata[name]}s"

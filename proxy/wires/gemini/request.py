@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from proxy.errors import RequestError
-from proxy.types import Call, ChatRequest, Json, Target, foreign_paths
+from proxy.types import Call, ChatRequest, Json, Target
 from proxy.wires.gemini import contents, generation, media, models, native, tools
 from proxy.wires.gemini.models import Model
 from proxy.wires.gemini.names import Names
@@ -151,9 +151,6 @@ def _others(
         }
     elif request.metadata:
         dropped.append("metadata")
-    dropped += foreign_paths(request)
-    if request.user:
-        dropped.append("user")
     return headers
 
 

@@ -6,6 +6,7 @@ What they say is normalised, not passed through: every server has its own idea o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.types import Call, ChatRequest, Reader, Target
@@ -31,6 +32,15 @@ class OpenAIChatWire:
     - `makes_images`: whether the model draws, sold by the piece; else `profiles/openai-models.yaml` says
     - `think_tags`: false | true, thoughts stand in the text between `<think>` tags
     """
+
+    carries: Final = frozenset(
+        {
+            "model", "messages", "stream", "max_tokens", "temperature", "top_p", "top_k", "n", "stop", "seed",
+            "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "answer_format", "tools",
+            "tool_choice", "parallel_calls", "thinking", "modalities", "audio", "image", "safety_settings",
+            "cached_content", "service_tier", "store", "metadata", "user", "native", "foreign",
+        }
+    )  # fmt: skip
 
     def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
         return build(request, target, repairs)

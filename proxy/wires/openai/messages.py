@@ -244,7 +244,7 @@ def _address(part: MediaPart, otherwise: str) -> str | Slice:
         return part.url
     raise RequestError(
         f"Invalid '{part.where}': this model takes no uploaded {part.kind}; send its data.",
-        attribute=part.where or None,
+        param=part.where or None,
         code="unsupported_value",
     )
 

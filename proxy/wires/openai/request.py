@@ -258,6 +258,8 @@ def _add_google(body: Json, request: ChatRequest, options: Mapping[str, Any], dr
         own["thinking_config"] = {name: value for name, value in config.items() if value is not None}
     elif thinking is not None and (effort := thinking.effort or _effort(thinking.budget)) is not None:
         body["reasoning_effort"] = effort
+        if thinking.summary is False and effort != "none":
+            dropped.append("thinking.summary")  # servers that think aloud have no word for silence
     elif thinking is not None:  # a wish to think, or to see it, that says no amount
         dropped.append("thinking")
     own["cached_content"] = request.cached_content
