@@ -1,11 +1,17 @@
-"""Shared by all tests: asyncio is the only loop we promise to run on."""
+"""Shared by all tests: asyncio is the only loop we promise, and a slow machine fails no property."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import picture_vendors
 from tests.gateway import Gateway, open_gateway
+
+settings.register_profile(
+    "dragoman", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("dragoman")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import RequestError
@@ -819,7 +819,6 @@ def nodes(schema: Json) -> Iterator[Json]:
         yield from nodes(schema["items"])
 
 
-@settings(max_examples=300, deadline=None)
 @given(ROOTS, st.booleans())
 def test_any_schema_becomes_one_that_the_proto_accepts(schema: Json, newer: bool) -> None:
     """G-047, G-049, G-052, G-058, G-060 to G-063."""

@@ -158,7 +158,7 @@ def test_the_request_it_starts_from_is_good(vendor: str, path: str, body: Any) -
 
 
 @pytest.mark.parametrize(("vendor", "path", "body"), GOOD, ids=IDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_nothing_crashes(vendor: str, path: str, body: Any, data: st.DataObject) -> None:
     place = data.draw(st.sampled_from(places(body)))

@@ -80,7 +80,7 @@ def test_a_text_that_is_cut_is_refused_and_can_be_shown(cut: int) -> None:
     assert spool.text() == raw
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 300_000), st.sampled_from([b"\n\n", b"\r\n\r\n"]))
 def test_a_streamed_picture_is_read_however_it_is_cut(step: int, end: bytes) -> None:
     """G-184"""
