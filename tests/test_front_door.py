@@ -88,6 +88,16 @@ def test_several_choices_come_from_a_model_that_makes_one_at_a_time(gateway: Gat
     assert sorted(finished) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("model", ["gemini-flash", "gemini-2.5-flash"])
+def test_usage_of_several_choices_is_that_of_all_calls(gateway: Gateway, model: str) -> None:
+    """The first makes one choice at a time, the second only in a stream."""
+    one = ask(gateway, "Hi", model=model).usage
+    *_, last = ask(gateway, "Hi", model=model, n=3, stream=True, stream_options={"include_usage": True})
+    assert last.usage.prompt_tokens == 3 * one.prompt_tokens
+    assert last.usage.completion_tokens > one.completion_tokens
+    assert last.usage.total_tokens == last.usage.prompt_tokens + last.usage.completion_tokens
+
+
 def test_the_stream_helper_ends_with_the_whole_message(gateway: Gateway) -> None:
     client = gateway.client()
     messages: Any = [{"role": "user", "content": "Weather in Paris?"}]

@@ -95,6 +95,57 @@ def test_a_repair_happens_once_at_the_same_place_and_is_not_counted() -> None:
     assert attempts.failed(second, refused, "schema_form") is None
 
 
+@pytest.mark.parametrize(
+    ("wait_s", "seen"), [(2.0, ["a0", "a0", "a1", "b0", "b0"]), (2.1, ["a0", "a1", "b0"])]
+)
+def test_a_target_that_wants_more_time_than_a_short_pause_is_left(wait_s: float, seen: list[str]) -> None:
+    assert places(UpstreamError(ErrorClass.OVERLOADED, "busy", retry_after_s=wait_s)) == seen
+
+
+@pytest.mark.parametrize(
+    ("error_class", "seen"),
+    [(ErrorClass.OVERLOADED, ["a0", "a1", "b0"]), (ErrorClass.CONNECT, ["a0", "a0", "b0", "b0"])],
+)
+def test_what_is_sold_by_the_piece_is_ordered_twice_only_if_the_first_never_left(
+    error_class: ErrorClass, seen: list[str]
+) -> None:
+    assert places(UpstreamError(error_class, "no", by_piece=True)) == seen
+
+
+def test_a_target_that_was_passed_over_was_no_try() -> None:
+    attempts = Attempts(candidates(Clock()), 1)
+    assert place(attempts.first()) == "a0"
+    last = attempts.passed_over()
+    assert place(last) == "b0"
+    assert last is not None
+    assert attempts.failed(last, UpstreamError(ErrorClass.CONNECT, "no")) is None
+
+
+def test_a_try_with_a_resting_key_is_a_try() -> None:
+    clock = Clock()
+    resting = candidates(clock)[1:]
+    resting[0].keys.rest(0, "m", 30.0)
+    attempts = Attempts(resting, 1)
+    first = attempts.first()
+    assert place(first) == "b0"
+    assert attempts.failed(first, UpstreamError(ErrorClass.CONNECT, "no")) is None
+
+
+def test_rests_that_are_over_make_room_and_others_stay() -> None:
+    clock = Clock()
+    rests = Rests(clock)
+    for number in range(9_999):
+        rests.rest(("a", f"m{number}"), 1.0)
+    rests.rest(("a", "long"), 60.0)
+    clock.now = 2.0
+    rests.rest(("a", "new"), 5.0)
+    assert (rests.left_s(("a", "long")), rests.left_s(("a", "new")), rests.left_s(("a", "m1"))) == (
+        58.0,
+        5.0,
+        0.0,
+    )
+
+
 def test_keys_are_used_in_turn() -> None:
     both = pool("a", 2, Clock())
     assert [both.pick("m") for _ in range(4)] == [0, 1, 0, 1]
