@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import RequestError
@@ -877,7 +877,7 @@ def refused(node: Any, defined: set[str], place: str = "schema") -> Iterator[str
             yield from refused(child, defined, f"{place}.{name}")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(ROOTS)
 def test_what_google_refuses_never_leaves(schema: Json) -> None:
     inner = {"properties": {"a": schema, "b": {"$ref": "#/properties/a"}}, "$defs": schema["$defs"]}
@@ -886,7 +886,7 @@ def test_what_google_refuses_never_leaves(schema: Json) -> None:
         assert list(refused(found, defined)) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROOTS)
 def test_the_light_form_of_any_schema_holds_nothing_that_was_to_go(schema: Json) -> None:
     """G-053, G-054, G-057, G-060."""

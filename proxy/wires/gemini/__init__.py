@@ -1,16 +1,15 @@
 """The wire of Google's Gemini: native `generateContent`, at Google, on Vertex, and at resellers.
 
-To change: a parameter `generation.py`, a model `profiles/gemini-models.yaml`, a finish reason `reader.py`, an
+To change: a parameter `generation.py`, a model `profiles/gemini-models.yaml`, a finish reason `finish.py`, an
 upstream error `error.py` (how it is read `wires/refusals`), a tool `tools.py`, a media type `media.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
-from proxy.errors import RequestError, UpstreamError
-from proxy.types import Call, ChatRequest, Reader, Target
+from proxy.errors import RequestError
+from proxy.types import ChatRequest, Target
 from proxy.wires.gemini import request as _request
 from proxy.wires.gemini.error import read_error, repair
 from proxy.wires.gemini.media import IMAGES
@@ -35,29 +34,18 @@ class GeminiWire:
         }
     )  # fmt: skip
 
-    def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
-        return _request.build(request, target, repairs)
-
-    def reader(self, request: ChatRequest, target: Target, call: Call) -> Reader:
-        return GeminiReader(request, target, call)
-
-    def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> UpstreamError:
-        return read_error(status, headers, body, target)
+    build = staticmethod(_request.build)
+    calls_needed = staticmethod(_request.calls_needed)
+    keeps_url = staticmethod(_request.keeps_url)
+    reader = GeminiReader
+    error = staticmethod(read_error)
+    repair = staticmethod(repair)
 
     def unable(self, request: ChatRequest, target: Target) -> RequestError | None:
         return None if request.audio is None else _request.unable(request, target)
 
     def by_piece(self, request: ChatRequest, target: Target) -> bool:
         return find(target.model, target.options).image is not None
-
-    def repair(self, error: Exception) -> str | None:
-        return repair(error)
-
-    def calls_needed(self, request: ChatRequest, target: Target) -> int:
-        return _request.calls_needed(request, target)
-
-    def keeps_url(self, url: str, target: Target) -> bool:
-        return _request.keeps_url(url, target)
 
     def reads(self, mime: str, target: Target) -> bool:
         return mime in IMAGES

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from proxy.types import (
     Audio,
+    Call,
+    ChatRequest,
     Event,
     Extra,
     Image,
@@ -22,27 +25,28 @@ from proxy.wires.gemini.lenient import dict_of, dicts_of, list_of, string_of
 
 _MAX_TEXT_DATA = 16_384  # characters of base64 that may stand in the text as a data URL
 _FACTS = {"avgLogprobs": "avg_logprobs", "urlContextMetadata": "url_context_metadata"}
+_READ_ABOVE = frozenset(("content", "finishReason", "index"))  # a candidate that has no more holds no facts
 
 
 class Candidate:
     """The state of one choice. `read` gives events as they come, `ending` those that wait for the end."""
 
-    def __init__(self, index: int, names: FunctionNames, *, single_call: bool) -> None:
+    def __init__(self, index: int, request: ChatRequest, call: Call) -> None:
         self.index = index
+        self._request = request
+        self._sent = call
         self.native: str | None = None
         self.message: str | None = None
         self.texts: list[str] = []
         self.called = 0
         self.images = 0
         self.said_nothing = False  # there was a text part, and it was empty
-        self._names = names
-        self._single_call = single_call
         self._heard = False
         self._broken = False
         self._inserted: set[int] = set()
         self._starts: list[int] = []
         self._ids: set[str] = set()
-        self._open: OpenCall | None = None
+        self.open: OpenCall | None = None
         self._extra: Json = {}
         self._grounding: Json = {}
 
@@ -56,20 +60,28 @@ class Candidate:
         """True when there is something for the client besides thoughts."""
         return bool(self.texts or self.called or self.images or self._heard)
 
+    @cached_property
+    def _names(self) -> FunctionNames:
+        return FunctionNames(self._request, self._sent)
+
     def read(self, candidate: Json) -> list[Event]:
         events: list[Event] = []
-        self._broken = finish.ending(finish.word(candidate.get("finishReason"))).breaks_calls
-        for part in list_of(dict_of(candidate.get("content")).get("parts")):
+        reason, content = candidate.get("finishReason"), candidate.get("content")
+        self._broken = reason is not None and finish.ending(finish.word(reason)).breaks_calls
+        parts = content.get("parts") if isinstance(content, dict) else None
+        for part in parts if isinstance(parts, list) else ():
             self._starts.append(len(self.texts))
-            self._part(dict_of(part), events)
-        if "logprobsResult" in candidate:
-            self._logprobs(dict_of(candidate["logprobsResult"]), events)
-        self._note(candidate)
+            if isinstance(part, dict):
+                self._part(part, events)
+        if reason is not None:
+            self.native = finish.word(reason) or self.native
+        if not candidate.keys() <= _READ_ABOVE:
+            self._note(candidate, events)
         return events
 
     def close_call(self) -> list[Event]:
         """The call whose arguments were still coming; the closing part may be missing."""
-        call, self._open = self._open, None
+        call, self.open = self.open, None
         if call is None or finish.ending(self.native).breaks_calls:
             return []
         return self._call(call.name, call.id, arguments_text(call.arguments), call.signature)
@@ -92,6 +104,10 @@ class Candidate:
     # --- parts -------------------------------------------------------------------------------------
 
     def _part(self, part: Json, events: list[Event]) -> None:
+        if len(part) == 1 and (text := part.get("text")) and type(text) is str:
+            self.texts.append(text)
+            events.append(Text(text, self.index))
+            return
         # Resellers write every field of a part, the unused ones as null or "".
         kinds = [key for key in part if key in _HANDLERS and part[key] not in (None, "")]
         for number, kind in enumerate(kinds):
@@ -120,15 +136,15 @@ class Candidate:
                 text = arguments_text(call.get("args"))
                 events += self._call(name, call.get("id"), text, _signature(part))
                 return
-            self._open = OpenCall(name, call.get("id"), _signature(part))
-        if self._open is not None:
-            self._open.add(call)
+            self.open = OpenCall(name, call.get("id"), _signature(part))
+        if self.open is not None:
+            self.open.add(call)
             if not call.get("willContinue"):
                 events += self.close_call()
 
     def _call(self, name: str, id: Any, arguments: str, signature: str | None) -> list[Event]:
         client_name = None if self._broken else self._names.find(name)
-        if client_name is None or (self._single_call and self.called):
+        if client_name is None or (self._request.parallel_calls is False and self.called):
             return []
         index = self.called
         self.called += 1
@@ -202,8 +218,9 @@ class Candidate:
         if content:
             events.append(Logprobs(content, self.index))
 
-    def _note(self, candidate: Json) -> None:
-        self.native = finish.word(candidate.get("finishReason")) or self.native
+    def _note(self, candidate: Json, events: list[Event]) -> None:
+        if "logprobsResult" in candidate:
+            self._logprobs(dict_of(candidate["logprobsResult"]), events)
         self.message = string_of(candidate.get("finishMessage")) or self.message
         found = dict_of(candidate.get("groundingMetadata"))
         self._grounding.update({name: value for name, value in found.items() if value})

@@ -8,11 +8,12 @@ from typing import Any
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call, ChatRequest, Event, Finish, Json, Refusal, ResultPart, Started, Target, Text
 from proxy.wires.gemini import error, finish, models, usage
-from proxy.wires.gemini.calls import FunctionNames
 from proxy.wires.gemini.lenient import dict_of, list_of, string_of
 from proxy.wires.gemini.parts import Candidate
 
 _ENVELOPES = ("data", "result", "response")  # resellers wrap the reply
+# A reply with candidates and nothing else is what Google documents: no envelope, no error, no charge.
+_GOOGLES = frozenset(("candidates", "usageMetadata", "responseId", "modelVersion", "createTime"))
 
 
 class GeminiReader:
@@ -24,13 +25,10 @@ class GeminiReader:
     """
 
     def __init__(self, request: ChatRequest, target: Target, call: Call) -> None:
+        self._request = request
         self._target = target
+        self._call = call
         self._streams = call.stream
-        self._names = FunctionNames(request, call)
-        self._single_call = request.parallel_calls is False
-        said = request.messages[-1].parts if request.messages else ()
-        self._after_tools = bool(said) and isinstance(said[-1], ResultPart)
-        self._asks_for_pictures = _asks_for_pictures(call.body)
         self._started = False
         self._id: str | None = None
         self._model: str | None = None
@@ -55,33 +53,41 @@ class GeminiReader:
             return self._read(payload)
         if not plain or not text or type(text) is not str or not self._started:
             return self._read(payload)
-        self._count(counts)
+        if counts.__class__ is dict and self._usage.keys() == counts.keys() and 0 not in counts.values():
+            self._usage = counts
+        else:
+            self._count(counts)
         choice.texts.append(text)
         return [Text(text, choice.index)]
 
     def close(self, complete: bool = True) -> list[Event]:
         """A stream of Gemini's has no terminator, so `complete` says nothing: the finish reasons do."""
-        self._raise_failure()
+        if self._failure is not None:
+            self._raise_failure()
         choices = list(self._choices.values())
         events: list[Event] = []
+        images = 0
         for choice in choices:
-            events += choice.close_call()
+            if choice.open is not None:
+                events += choice.close_call()
+            images += choice.images
         if self._blocked is None:
             self._check_complete(choices)
         elif not choices:
             text = finish.refusal("The prompt was blocked", self._blocked, self._blocked_message)
             events.append(Refusal(text))
-        finishes = [self._finish(choice) for choice in choices]
-        for choice, end in zip(choices, finishes, strict=True):
+        finishes: list[Event] = []
+        for choice in choices:
+            end = self._finish(choice)
+            finishes.append(end)
             if end.reason == "content_filter" and end.native:
                 text = finish.refusal("The answer was stopped", end.native, end.message)
                 events.append(Refusal(text, choice.index))
             events += choice.ending(self._model, whole=not self._streams)
-        images = sum(choice.images for choice in choices)
         charge = None if self._charge is None else {"_billing": self._charge}
         events.append(usage.read_usage(self._usage, images=images, model=self._target.model, vendor=charge))
         events += finishes or [Finish("content_filter", self._blocked, 0, self._blocked_message)]
-        return self._begin(events)
+        return events if self._started else self._begin(events)
 
     # --- payloads ----------------------------------------------------------------------------------
 
@@ -92,33 +98,47 @@ class GeminiReader:
             raise UpstreamError(
                 ErrorClass.INTERNAL, "The upstream answered with something else than an object."
             )
-        self._raise_failure()
-        payload = self._unwrap(payload)
-        self._id = self._id or string_of(payload.get("responseId"))
-        self._model = self._model or string_of(payload.get("modelVersion"))
-        if self._created is None:
-            self._created = _seconds(payload.get("createTime"))
+        if self._failure is not None:
+            self._raise_failure()
+        fails = False
+        if not payload.get("candidates") or not payload.keys() <= _GOOGLES:
+            payload = self._unwrap(payload)
+            fails = error.is_error(payload)
+            self._note_feedback(payload)
+        if self._id is None or self._model is None or self._created is None:
+            self._note_origin(payload)
         self._count(payload.get("usageMetadata"))
+        events: list[Event] = []
+        candidates = payload.get("candidates")
+        for position, candidate in enumerate(candidates if isinstance(candidates, list) else ()):
+            if isinstance(candidate, dict):
+                events += self._choice(candidate.get("index", position)).read(candidate)
+        if fails:
+            self._failure = self._failed(error.error_in(payload, self._target))
+            if not events:
+                self._raise_failure()
+        return events if self._started or not events else self._begin(events)
+
+    def _note_feedback(self, payload: Json) -> None:
         feedback = dict_of(payload.get("promptFeedback"))
         if feedback.get("blockReason"):
             self._blocked = str(feedback["blockReason"])
             self._blocked_message = string_of(feedback.get("blockReasonMessage"))
-        events: list[Event] = []
-        for position, candidate in enumerate(list_of(payload.get("candidates"))):
-            if isinstance(candidate, dict):
-                events += self._choice(candidate.get("index", position)).read(candidate)
-        if error.is_error(payload):
-            self._failure = self._failed(error.error_in(payload, self._target))
-            if not events:
-                self._raise_failure()
-        return self._begin(events) if events else events
+
+    def _note_origin(self, payload: Json) -> None:
+        identity, model = payload.get("responseId"), payload.get("modelVersion")
+        if self._id is None and isinstance(identity, str):
+            self._id = identity or None
+        if self._model is None and isinstance(model, str):
+            self._model = model or None
+        if self._created is None and "createTime" in payload:
+            self._created = _seconds(payload["createTime"])
 
     def _choice(self, index: Any) -> Candidate:
         index = index if isinstance(index, int) else 0
         choice = self._choices.get(index)
         if choice is None:
-            choice = Candidate(index, self._names, single_call=self._single_call)
-            self._choices[index] = choice
+            choice = self._choices[index] = Candidate(index, self._request, self._call)
         return choice
 
     def _count(self, counts: Any) -> None:
@@ -140,8 +160,6 @@ class GeminiReader:
         return payload
 
     def _begin(self, events: list[Event]) -> list[Event]:
-        if self._started:
-            return events
         self._started = True
         return [Started(self._id, self._model, self._created), *events]
 
@@ -174,7 +192,7 @@ class GeminiReader:
         choice = choices[0]
         meaning = finish.ending(choice.native)
         draws = self._draws()
-        silent = choice.said_nothing or self._after_tools
+        silent = choice.said_nothing or self._after_tools()
         if meaning.empty is not None or (silent and choice.native in (None, "STOP") and not draws):
             return
         code = meaning.code
@@ -204,11 +222,21 @@ class GeminiReader:
                 del failure  # its traceback knows this frame
 
     def _shows(self) -> bool:
-        return any(choice.shows for choice in self._choices.values())
+        for choice in self._choices.values():  # noqa: SIM110 - a generator is entered for every choice
+            if choice.shows:
+                return True
+        return False
+
+    def _after_tools(self) -> bool:
+        """Whether the model had results to answer to: then it may say nothing."""
+        messages = self._request.messages
+        return bool(messages and messages[-1].parts) and isinstance(messages[-1].parts[-1], ResultPart)
 
     def _draws(self) -> bool:
-        model = models.find(self._target.model, self._target.options)
-        return self._asks_for_pictures or model.image is not None
+        config = dict_of(self._call.body.get("generationConfig"))
+        if "IMAGE" in list_of(config.get("responseModalities")):
+            return True
+        return models.find(self._target.model, self._target.options).image is not None
 
     def _made_tokens(self) -> bool:
         """Whether the answer's own counts prove that it was paid."""
@@ -224,10 +252,6 @@ class GeminiReader:
         if reason == "stop" and choice.called:
             reason = "tool_calls"
         return Finish(reason, choice.native, choice.index, choice.message)
-
-
-def _asks_for_pictures(body: Json) -> bool:
-    return "IMAGE" in list_of(dict_of(body.get("generationConfig")).get("responseModalities"))
 
 
 def _seconds(stamp: Any) -> int | None:

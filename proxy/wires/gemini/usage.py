@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.types import Json, Usage
-from proxy.wires.gemini.lenient import count_of, dicts_of, string_of
 
 # Documents and films have no counter of their own in OpenAI's usage.
 _MODALITIES: dict[Any, str] = {
@@ -32,12 +31,16 @@ def merged(last: Json, new: Json) -> Json:
 
 def read_usage(metadata: Json, *, images: int = 0, model: str = "", vendor: Json | None = None) -> Usage:
     """`images` is how many pictures came; their tokens are estimated where the vendor does not tell."""
-    prompt = _count(metadata, "promptTokenCount") + _count(metadata, "toolUsePromptTokenCount")
-    candidates = _count(metadata, "candidatesTokenCount")
-    thoughts = _count(metadata, "thoughtsTokenCount")
+    counts: dict[str, int] = {}  # a number of something: whole and not negative; anything else is none
+    for name, value in metadata.items():
+        if type(value) is int and value > 0:
+            counts[name] = value
+    prompt = counts.get("promptTokenCount", 0) + counts.get("toolUsePromptTokenCount", 0)
+    candidates = counts.get("candidatesTokenCount", 0)
+    thoughts = counts.get("thoughtsTokenCount", 0)
     # By subtraction first: old deployments count thoughts inside candidates (G-171). A total that is
     # smaller than its parts is not believed.
-    completion = _count(metadata, "totalTokenCount") - prompt
+    completion = counts.get("totalTokenCount", 0) - prompt
     if completion < max(candidates, thoughts):
         completion = candidates + thoughts
     before = _by_modality(metadata, "promptTokensDetails", "toolUsePromptTokensDetails")
@@ -51,7 +54,7 @@ def read_usage(metadata: Json, *, images: int = 0, model: str = "", vendor: Json
         prompt=prompt,
         completion=completion,
         reasoning=min(thoughts, completion),
-        cached=_count(metadata, "cachedContentTokenCount"),
+        cached=counts.get("cachedContentTokenCount", 0),
         prompt_text=before.get("text"),
         prompt_image=before.get("image"),
         prompt_audio=before.get("audio"),
@@ -60,28 +63,27 @@ def read_usage(metadata: Json, *, images: int = 0, model: str = "", vendor: Json
         completion_audio=after.get("audio"),
         images=images,
         estimated=estimated,
-        service_tier=_service_tier(metadata),
+        service_tier=_service_tier(metadata["serviceTier"]) if "serviceTier" in metadata else None,
         vendor=vendor,
     )
-
-
-def _count(metadata: Json, name: str) -> int:
-    return count_of(metadata.get(name))
 
 
 def _by_modality(metadata: Json, *names: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for name in names:
-        for entry in dicts_of(metadata.get(name)):
-            modality = entry.get("modality")
+        entries = metadata.get(name)
+        for entry in entries if isinstance(entries, list) else ():
+            if not isinstance(entry, dict):
+                continue
+            modality, count = entry.get("modality"), entry.get("tokenCount")
             key = _MODALITIES.get(modality) if isinstance(modality, (str, int)) else None
             if key is not None:
-                counts[key] = counts.get(key, 0) + _count(entry, "tokenCount")
+                known = counts.get(key, 0)
+                counts[key] = known + count if type(count) is int and count > 0 else known
     return counts
 
 
-def _service_tier(metadata: Json) -> str | None:
-    tier = string_of(metadata.get("serviceTier"))
-    if tier is None:
+def _service_tier(tier: Any) -> str | None:
+    if not isinstance(tier, str) or not tier:
         return None
     return _SERVICE_TIERS.get(tier.lower(), tier.lower())
