@@ -12,7 +12,6 @@ from openai.types.chat import completion_create_params as sdk
 from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.fronts.base import Parsed
-from proxy.fronts.openai.chat import fields as fields_of_chats
 from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.chat import request as chat_request
 from proxy.fronts.openai.chat.shape import ChatShape
@@ -718,7 +717,7 @@ JSON = st.recursive(
     ),
     max_leaves=20,
 )
-FIELDS = sorted({*parameters.SIMPLE, *parameters.DOCUMENTED, *fields_of_chats.GROUPS, "extra_body", "google"})
+FIELDS = sorted({*parameters.SIMPLE, *parameters.DOCUMENTED, *parameters.GROUPS, "extra_body", "google"})
 PARTS = st.lists(
     st.fixed_dictionaries({"type": WORDS}, optional={"text": JSON, "image_url": JSON, "file": JSON})
     | st.fixed_dictionaries({"type": st.just("input_audio"), "input_audio": JSON})

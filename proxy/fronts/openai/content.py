@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.errors import RequestError
 from proxy.fronts.openai import checks, data_url, signed
-from proxy.fronts.openai.members import Notes
+from proxy.fronts.openai.reading import Notes
 from proxy.types import Json, MediaKind, MediaPart, Slice, TextPart
 
 Content = TextPart | MediaPart

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from proxy.fronts.base import Parsed
 from proxy.fronts.openai import checks
-from proxy.fronts.openai.chat import fields as chat_fields
+from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.images import fields as image_fields
 from proxy.fronts.openai.reading import Reading
 from proxy.pictures import sizes
@@ -63,7 +63,7 @@ NONE = Defaults({}, {}, {}, {}, {})
 
 def _of_chat(body: Json) -> Reading:
     reading = Reading()
-    for group in chat_fields.read(body, reading):
+    for group in parameters.read(body, reading):
         group(body, reading)
     return reading
 

@@ -12,7 +12,7 @@ import orjson
 from proxy.errors import RequestError
 from proxy.fronts.openai import checks, content, signed
 from proxy.fronts.openai.content import Content
-from proxy.fronts.openai.members import Notes
+from proxy.fronts.openai.reading import Notes
 from proxy.types import (
     CallPart,
     Json,

@@ -1,10 +1,13 @@
-"""The other fields of a chat request: tables of checks for the simple ones, a function for each group."""
+"""All fields of a chat request but its messages, and of a model's defaults: tables of checks for the simple
+ones, a function for each group."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from proxy.fronts.openai import checks
+from proxy.fronts.openai.chat import tools
 from proxy.fronts.openai.reading import Reading
 from proxy.types import AnswerFormat, AudioOptions, ImageOptions, Json, Thinking
 
@@ -12,6 +15,7 @@ _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _TIERS = ("auto", "default", "standard", "flex", "scale", "priority", "fast")
 
 Read = tuple[str, checks.Check]
+Group = Callable[[Json, Reading], None]
 
 
 def _model(value: Any, path: str) -> str:
@@ -304,3 +308,61 @@ def image(body: Json, out: Reading) -> None:
 
 
 IMAGE_FIELDS = frozenset({"image_config", *(name for group in _IMAGE_FIELDS.values() for name in group)})
+
+
+def _tools(body: Json, out: Reading) -> None:
+    """All fields about tools at once: `tool_choice` may only name what `tools` declares."""
+    found: tuple[tools.Tool, ...] = ()
+    if body.get("tools") is not None:
+        found = tools.parse(body["tools"], out.notes)
+    if body.get("functions") is not None:
+        everything = tools.parse_functions(body["functions"], out.notes, found)
+        out.shape["legacy_functions"] = bool(everything) and not found
+        found = everything
+    if body.get("web_search_options") is not None:
+        found = (*found, tools.web_search(body["web_search_options"]))
+    out.request["tools"] = found
+    if body.get("tool_choice") is not None:
+        out.request["tool_choice"] = tools.parse_choice(body["tool_choice"], found, out.notes)
+    elif body.get("function_call") is not None:
+        out.request["tool_choice"] = tools.parse_legacy_choice(body["function_call"], found, out.notes)
+
+
+GROUPS: dict[str, Group] = {
+    "tools": _tools,
+    "tool_choice": _tools,
+    "functions": _tools,
+    "function_call": _tools,
+    "web_search_options": _tools,
+    "max_tokens": max_tokens,
+    "max_completion_tokens": max_tokens,
+    "stream_options": stream_options,
+    "usage": usage,
+    "metadata": metadata,
+    "image_output": image_output,
+    "response_format": answer_format,
+    "audio": audio,
+    "reasoning_effort": thinking,
+    "include_reasoning": thinking,
+    "reasoning": thinking,
+    "thinking": thinking,
+    **dict.fromkeys(IMAGE_FIELDS, image),
+}
+
+
+def read(body: Json, reading: Reading) -> Iterable[Group]:
+    """Read the fields that stand alone; the groups that the others belong to are returned, each once."""
+    groups: dict[Group, None] = {}
+    for key, value in body.items():
+        if value is None:
+            continue
+        if (simple := SIMPLE.get(key)) is not None:
+            attribute, check = simple
+            reading.request[attribute] = check(value, key)
+        elif (group := GROUPS.get(key)) is not None:
+            groups[group] = None
+        elif (documented := DOCUMENTED.get(key)) is not None:
+            reading.add_foreign(key, documented(value, key))
+        elif key != "messages":
+            reading.add_foreign(key, value)
+    return groups

@@ -10,7 +10,7 @@ from typing import Any
 from proxy.errors import RequestError
 from proxy.fronts.base import Parsed
 from proxy.fronts.openai import checks
-from proxy.fronts.openai.chat import fields, messages, parameters
+from proxy.fronts.openai.chat import messages, parameters
 from proxy.fronts.openai.chat.messages import IsStored
 from proxy.fronts.openai.chat.shape import ChatShape
 from proxy.fronts.openai.reading import Reading
@@ -34,7 +34,7 @@ def parse(
         body, native = parameters.unfold(body)
         if native:
             reading.request["native"] = checks.carried(native, "google")
-    groups = fields.read(body, reading)
+    groups = parameters.read(body, reading)
     request, notes = reading.request, reading.notes
     if "model" not in request:
         raise checks.missing("model")

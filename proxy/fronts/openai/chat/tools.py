@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from proxy.fronts.openai import checks
-from proxy.fronts.openai.members import Notes
+from proxy.fronts.openai.reading import Notes
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
 
 Tool = FunctionTool | BuiltinTool
