@@ -98,7 +98,7 @@ async def _ask(house: House, body: dict[str, Any], place: Place, *, as_json: boo
     caller = ClientKey("try")
     route = house.plan.routes.resolve(body["model"], caller)
     parsed = route.defaults.under(chat_request.parse(body))
-    asked = Asked("try", caller, _nothing, _nothing)
+    asked = Asked("try", caller)
     told = Told()
     on = tries.Tries(house, parsed.request, asked, route, route.order(), told)
     seen: list[Event] = []
@@ -157,10 +157,6 @@ def _print(batch: list[Event]) -> None:
             print(event.text)
         elif isinstance(event, ToolCall) and event.name:
             print(f"{event.name}({event.arguments})")
-
-
-def _nothing(name: object) -> None:
-    """There is no client, so it sent no headers and no query."""
 
 
 def _summary(seen: list[Event], told: Told, saved: Saved, dropped: tuple[str, ...]) -> dict[str, Any]:

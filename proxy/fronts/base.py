@@ -37,33 +37,26 @@ class Form:
 class Asked:
     """Who asks, and how the request shall go, as its headers say.
 
-    `header` and `query` look up what the client sent. `image_outputs` are what the model and the file say of
-    how pictures are shown; `is_stored` tells which addresses are pictures of ours. `fetched` are pictures by
-    address that this request has downloaded already, or why that failed.
+    `headers` and `query` are what the client sent; names of headers are in lower case. `strict`: what cannot
+    be carried shall be refused. `fallback`: the request may be tried more than once. `image_outputs` are what
+    the model and the file say of how pictures are shown; `is_stored` tells which addresses are pictures of
+    ours. `fetched` are pictures by address that this request has downloaded already, or why that failed.
     """
 
     request_id: str
     caller: ClientKey
-    header: Callable[[bytes], str | None]
-    query: Callable[[str], str | None]
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
+    fallback: bool = True
     image_outputs: tuple[str | None, str | None] = (None, None)
     is_stored: Callable[[str], bool] | None = None
     fetched: dict[str, MediaPart | RequestError] = field(default_factory=dict)
 
     @property
-    def strict(self) -> bool:
-        """What cannot be carried shall be refused."""
-        return self.header(b"x-proxy-strict") == "true"
-
-    @property
-    def fallback(self) -> bool:
-        """The request may be tried more than once."""
-        return self.header(b"x-proxy-no-fallback") != "true"
-
-    @property
     def patience_s(self) -> float:
         """How long the client's SDK says it will wait for a reply that comes whole."""
-        said = self.header(b"x-stainless-read-timeout") or ""
+        said = self.headers.get(b"x-stainless-read-timeout", b"")
         try:
             return max(1.0, float(said) - _PATIENCE_MARGIN_S)
         except ValueError:

@@ -48,15 +48,21 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
     path: Mapping[str, str] = exchange.scope.get("path_params") or {}
     route = plan.routes.resolve(front.model(body, path), caller)
     exchange.facts["model"] = route.name
+    headers = exchange.fields
     asked = Asked(
         exchange.request_id,
         caller,
-        exchange.header,
-        exchange.query,
-        (route.image_output, plan.config.defaults.image_output),
-        house.services.files.is_stored,
+        headers,
+        exchange.query() if exchange.scope.get("query_string") else {},
+        strict=headers.get(b"x-proxy-strict") == b"true",
+        fallback=headers.get(b"x-proxy-no-fallback") != b"true",
+        image_outputs=(route.image_output, plan.config.defaults.image_output),
+        is_stored=house.services.files.is_stored,
     )
-    parsed = exchange.parsed = route.defaults.under(front.parse(body, asked))
+    parsed = front.parse(body, asked)
+    if route.defaults.written:
+        parsed = route.defaults.under(parsed)
+    exchange.parsed = parsed
     del body
     if parsed.dropped and asked.strict:
         raise RequestError(
@@ -79,6 +85,7 @@ class _Answering:
         "_candidates",
         "_complete",
         "_exchange",
+        "_finishes",
         "_front",
         "_house",
         "_links",
@@ -105,6 +112,7 @@ class _Answering:
         self._parsed = parsed
         self._candidates: tuple[Candidate, ...] = route.order()
         self._links = Links(exchange, house) if parsed.links else None
+        self._finishes = parsed.links or isinstance(parsed.request, ImageRequest)
         self._tolds: list[Told] = []
         self._complete = False
         link = None if self._links is None else self._links.of
@@ -112,11 +120,14 @@ class _Answering:
         exchange.told = self.head
 
     async def whole(self) -> None:
-        calls = self._calls()
+        request = self._parsed.request
+        calls = [request] if request.n == 1 else self._calls()
         if len(calls) == 1:
             told = self._new_told(calls[0])
             on = tries.Tries(self._house, calls[0], self._asked, self._route, self._candidates, told)
-            events = await self._finished(await tries.whole(on, self._house), calls[0], told)
+            events = await tries.whole(on, self._house)
+            if self._finishes:
+                events = await self._finished(events, calls[0], told)
         else:
             async with aclosing(self._side_by_side(calls)) as batches:
                 events = [event async for batch in batches for event in batch]
@@ -128,7 +139,8 @@ class _Answering:
     async def streamed(self) -> None:
         exchange, renderer = self._exchange, self._renderer
         stream = EventStream(exchange, self._house.plan.config.defaults.heartbeat, ping=renderer.ping)
-        calls = self._calls()
+        request = self._parsed.request
+        calls = [request] if request.n == 1 else self._calls()
         started = self._batches(calls[0]) if len(calls) == 1 else self._side_by_side(calls)
         try:
             async with aclosing(started) as batches:
@@ -150,8 +162,6 @@ class _Answering:
     def _calls(self) -> list[Request]:
         """As many as the target that makes the fewest at once needs: a fallback may have to make them all."""
         request = self._parsed.request
-        if request.n == 1:
-            return [request]
         shares = (speaker_of(one, request).shares() for one in self._candidates)
         return fan_out.split(request, max(shares, key=len))
 
@@ -173,7 +183,7 @@ class _Answering:
             return
         async with aclosing(tries.batches(on, house)) as batches:
             async for batch in batches:
-                yield await self._finished(batch, call, told)
+                yield await self._finished(batch, call, told) if self._finishes else batch
 
     def _new_told(self, call: Request) -> Told:
         told = Told(output.ours(call) if isinstance(call, ImageRequest) else frozenset())
@@ -194,7 +204,7 @@ class _Answering:
         """What the reply's head says of how it was made; asked for when the head really goes."""
         if not self._tolds:
             return []
-        told = merged(self._tolds)
+        told = self._tolds[0] if len(self._tolds) == 1 else merged(self._tolds)
         headers: list[Header] = []
         dropped = self._parsed.dropped
         if told.dropped:
@@ -203,7 +213,7 @@ class _Answering:
             headers.append((b"x-proxy-dropped", listed(dict.fromkeys(dropped))))
         if told.size:
             headers.append((b"x-proxy-size", told.size.encode("utf-8", "replace")))
-        if (wanted := self._wanted(told)) > told.images:
+        if (told.lost or self._finishes) and (wanted := self._wanted(told)) > told.images:
             headers.append((b"x-proxy-partial", b"%d/%d" % (told.images, wanted)))
         return headers
 
@@ -218,7 +228,7 @@ class _Answering:
         """For the access log."""
         if not self._tolds:
             return
-        told = merged(self._tolds)
+        told = self._tolds[0] if len(self._tolds) == 1 else merged(self._tolds)
         facts = self._exchange.facts
         facts.update(target=told.target, attempts=told.attempts)
         if told.usage is not None:

@@ -26,9 +26,9 @@ def read_json(raw: bytes) -> dict[str, Any]:
 
 async def read(exchange: Exchange, limit: int) -> Json | Form:
     """The body of a request. Raises a 413 above `limit` bytes, a 400 for what is neither JSON nor a form."""
-    content_type = exchange.header(b"content-type") or ""
-    if content_type[:19].lower() == "multipart/form-data":
-        return Form(*await read_form(exchange.chunks(limit), content_type))
+    content_type = exchange.fields.get(b"content-type", b"")
+    if content_type[:19].lower() == b"multipart/form-data":
+        return Form(*await read_form(exchange.chunks(limit), content_type.decode("latin-1")))
     return read_json(await exchange.body(limit))
 
 

@@ -36,13 +36,13 @@ _MAX_CLIENT_REQUEST_ID = 128
 class Exchange:
     """A request being answered. `facts` collects what the access log tells (never prompts or secrets).
 
-    `parsed` is what a front made of it, for the spelling of errors. `told` gives what the head says of how
-    the reply was made, asked when it really goes. `status` is 0 until the head is out. `gone` says that the
-    client hung up: then the request's task is cancelled.
+    `fields` are its headers by name, in lower case; of one that came twice, the last. `parsed` is what a front
+    made of it, for the spelling of errors. `told` gives what the head says of how the reply was made, asked
+    when it really goes. `status` is 0 until the head is out. `gone` says that the client hung up: then the
+    request's task is cancelled.
     """
 
     __slots__ = (
-        "_fields",
         "_read",
         "_receive",
         "_send",
@@ -50,6 +50,7 @@ class Exchange:
         "began",
         "caller",
         "facts",
+        "fields",
         "gone",
         "headers",
         "parsed",
@@ -62,7 +63,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.headers: list[Header] = scope["headers"]
-        self._fields = dict(self.headers)
+        self.fields: dict[bytes, bytes] = dict(self.headers)
         self._receive = receive
         self._send = send
         self._read = False
@@ -77,16 +78,15 @@ class Exchange:
         self.told: Callable[[], Iterable[Header]] = tuple
 
     def header(self, name: bytes) -> str | None:
-        value = self._fields.get(name)
+        value = self.fields.get(name)
         return None if value is None else value.decode("latin-1")
 
-    def query(self, name: str) -> str | None:
-        raw: bytes = self.scope.get("query_string", b"")
-        if not raw:
-            return None
+    def query(self) -> dict[str, str]:
+        """What the address says behind its question mark; of a name that stands twice, the first."""
         from urllib.parse import parse_qs
 
-        return parse_qs(raw.decode("latin-1")).get(name, [None])[0]
+        raw: bytes = self.scope.get("query_string", b"")
+        return {name: values[0] for name, values in parse_qs(raw.decode("latin-1")).items()}
 
     @property
     def started(self) -> bool:
@@ -102,9 +102,8 @@ class Exchange:
     async def body(self, limit: int) -> bytes:
         """Read the whole body. Raises a 413 above `limit` bytes, counted after decompression."""
         begun = None
-        if b"content-encoding" not in self._fields:
-            self._refuse_declared(limit)
-            begun = raw, more = await self._next()
+        if b"content-encoding" not in self.fields:
+            begun = raw, more = await self._next(limit)
             if not more and len(raw) <= limit:
                 return raw
         return b"".join([chunk async for chunk in self.chunks(limit, begun)])
@@ -115,8 +114,7 @@ class Exchange:
         """Yield the body as it comes, decompressed; `begun` is what was read of it already. Raises a 413 when
         what came, or what it is decompressed to, is more than `limit` bytes."""
         gunzip = self._gunzip()
-        self._refuse_declared(limit)
-        raw, more = begun or await self._next()
+        raw, more = begun or await self._next(limit)
         came = size = 0
         while True:
             came += len(raw)
@@ -129,21 +127,22 @@ class Exchange:
                 raise too_large(limit)
             if not more:
                 return
-            raw, more = await self._next()
+            raw, more = await self._next(limit)
 
-    async def _next(self) -> tuple[bytes, bool]:
-        """The next bytes of the body, and whether more will follow. A client that left ends the task."""
+    async def _next(self, limit: int) -> tuple[bytes, bool]:
+        """The next bytes of the body, and whether more will follow. A client that left ends the task.
+
+        Raises a 413 before anything is read when the client says itself that it is more than `limit` bytes.
+        """
+        declared = self.fields.get(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise too_large(limit)
         self._read = True
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self.gone = True
             raise asyncio.CancelledError
         return message.get("body", b""), message.get("more_body", False)
-
-    def _refuse_declared(self, limit: int) -> None:
-        declared = self._fields.get(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > limit:
-            raise too_large(limit)
 
     def _gunzip(self) -> Gunzip | None:
         """For the encodings the client named, in one header or several (RFC 9110, 8.4)."""
@@ -190,10 +189,7 @@ class Exchange:
 
     def close(self) -> None:
         """The request is over. What told of it knows the exchange: a cycle that would keep its pictures."""
-        self.unwatch()
         self.told = tuple
-
-    def unwatch(self) -> None:
         if HANG_UP in self.scope:
             self.scope[HANG_UP] = None
         if self._watcher is not None and not self._watcher.done():
@@ -209,10 +205,10 @@ class Exchange:
             (b"openai-processing-ms", str(self.elapsed_ms).encode()),
             *self.told(),
         ]
-        client_id = self._fields.get(b"x-client-request-id")
+        client_id = self.fields.get(b"x-client-request-id")
         if client_id and len(client_id) <= _MAX_CLIENT_REQUEST_ID and head.is_plain(client_id):
             own.append((b"x-client-request-id", client_id))
-        if b"expect" in self._fields and not self._read:
+        if b"expect" in self.fields and not self._read:
             own.append(
                 (b"connection", b"close")
             )  # nobody knows whether the body still comes (RFC 9110, 10.1.1)

@@ -17,7 +17,8 @@ _READ_BYTES = 1 << 20
 async def content(exchange: Exchange, house: House) -> None:
     """Everything that is wrong is the same 404, so that an address cannot be probed."""
     found = _NAME.match(exchange.scope["path_params"]["name"])
-    expires, signature = exchange.query("expires"), exchange.query("signature")
+    query = exchange.query()
+    expires, signature = query.get("expires"), query.get("signature")
     left_s = house.services.files.granted(found[1], expires or "", signature or "") if found else 0.0
     opened = await asyncio.to_thread(house.services.files.open, found[1]) if found and left_s else None
     if opened is None:

@@ -104,8 +104,6 @@ class Try:
 
 def merged(tolds: Sequence[Told]) -> Told:
     """Of calls side by side: what any of them dropped, all that they made."""
-    if len(tolds) == 1:
-        return tolds[0]
     usages = [told.usage for told in tolds if told.usage is not None]
     return Told(
         target=next((told.target for told in tolds if told.target is not None), None),

@@ -58,8 +58,13 @@ def model_of(body: Any) -> str:
     """The name of the model that a body asks for."""
     if not isinstance(body, dict):
         raise RequestError("The request body must be a JSON object, not a form.", code="invalid_type")
-    name = body.get("model")
-    return required_string(name.strip() if isinstance(name, str) else name, "model")
+    return model(body.get("model"), "model")
+
+
+def model(name: Any, path: str) -> str:
+    if type(name) is str and (plain := name.strip()):
+        return plain
+    return required_string(name.strip() if isinstance(name, str) else name, path)
 
 
 def string(value: Any, path: str) -> str:
@@ -136,16 +141,16 @@ def integer(low: int = INTEGER_MIN, high: int = INTEGER_MAX) -> Check:
             if not isinstance(value, float) or not value.is_integer():
                 raise invalid_type(path, "an integer", value)
             value = int(value)
-        return int(_within(value, path, low, high, "integer"))
+        return value if low <= value <= high else int(_within(value, path, low, high, "integer"))
 
     return check
 
 
-def number(low: float | None = None, high: float | None = None) -> Check:
+def number(low: float, high: float) -> Check:
     def check(value: Any, path: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise invalid_type(path, "a decimal", value)
-        return _within(value, path, low, high, "decimal")
+        return value if low <= value <= high else _within(value, path, low, high, "decimal")
 
     return check
 
@@ -161,11 +166,11 @@ def one_of(*words: str) -> Check:
     return check
 
 
-def _within(value: float, path: str, low: float | None, high: float | None, sort: str) -> float:
-    if low is not None and not value >= low:
+def _within(value: float, path: str, low: float, high: float, sort: str) -> float:
+    if not value >= low:
         sentence = f"{sort} below minimum value. Expected a value >= {low}, but got {value} instead."
         raise invalid(path, sentence, f"{sort}_below_min_value")
-    if high is not None and not value <= high:
+    if not value <= high:
         sentence = f"{sort} above maximum value. Expected a value <= {high}, but got {value} instead."
         raise invalid(path, sentence, f"{sort}_above_max_value")
     return value

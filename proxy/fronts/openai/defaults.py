@@ -36,8 +36,6 @@ class Defaults:
 
         One that this kind of request does not have asks for nothing here.
         """
-        if not self.written:
-            return parsed
         request = parsed.request
         if isinstance(request, ChatRequest):
             own, shape = self.chat, self.chat_shape

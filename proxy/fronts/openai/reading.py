@@ -26,6 +26,7 @@ _INDEX = re.compile(r"\[\d+\]")
 _NOTHING: tuple[object, ...] = (None, "", [])
 
 
+@dataclass(slots=True)
 class Notes:
     """Paths of what is not carried, in the client's spelling and the order of the request.
 
@@ -33,10 +34,7 @@ class Notes:
     names are kept.
     """
 
-    __slots__ = ("_paths",)
-
-    def __init__(self) -> None:
-        self._paths: dict[str, str] = {}
+    _paths: dict[str, str] = field(default_factory=dict)
 
     def add(self, path: str) -> None:
         path = path[:_NAME_CHARS_MAX]
@@ -74,9 +72,7 @@ class Reading:
         """Keep a field as it is. Raises `RequestError` where it could not be written again."""
         self.foreign[name] = checks.carried(value, name)
 
-    def foreign_fields(self) -> Foreign | None:
-        if not self.foreign:
-            return None
+    def foreign_fields(self) -> Foreign:
         silent = (
             name for name, value in self.foreign.items() if value in _EMPTY or value == _DEFAULTS.get(name)
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from proxy.errors import RequestError
@@ -79,12 +80,16 @@ class _Builder:
         self._vertex = options.get("kind") == "vertex"
         self._ids = model.function_ids and options.get("function_ids", not self._vertex)
         self._prefixes = bool(options.get("name_prefix")) and len({one.name for one in messages} - {None}) > 1
-        self._signer = Signer(model, repairs)
+        self._repairs = repairs
         self._pairing: Pairing | None = None
         self._levels: list[str] = []
         self._turns: list[_Turn] = []
         self._answered = False  # results came since the last turn: what the model says now is a new one
         self._out = Conversation()
+
+    @cached_property
+    def _signer(self) -> Signer:
+        return Signer(self._model, self._repairs)
 
     def build(self) -> Conversation:
         hoists = self._options.get("mid_system") != "inline"

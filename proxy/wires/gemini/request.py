@@ -74,9 +74,9 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         _lay_over(body, hatch, model, dropped)
     if body.get("cachedContent"):
         _leave_to_cache(request, body, dropped)
-    if renamed := names.renamed():
+    if names.originals and (renamed := names.renamed()):
         context["names"] = renamed
-    stream = request.stream or _is_too_long_for_one_reply(body, model)
+    stream = request.stream or ("whole" in model.limits and _is_too_long_for_one_reply(body, model))
     return Call(
         path=_path(model.id, stream),
         body=body,
@@ -117,11 +117,8 @@ def _path(model_id: str, stream: bool) -> str:
 
 def _is_too_long_for_one_reply(body: Json, model: Model) -> bool:
     """Long decode: beyond a limit only the stream endpoint answers, also for a whole reply."""
-    whole = model.limits.get("whole")
-    if whole is None:
-        return False
     wanted = body.get("generationConfig", {}).get("maxOutputTokens")
-    return isinstance(wanted, int) and wanted > whole
+    return isinstance(wanted, int) and wanted > model.limits["whole"]
 
 
 def _others(

@@ -32,22 +32,25 @@ class ChatFront(Commons):
     """A `Front`."""
 
     def model(self, body: Any, path: Mapping[str, str]) -> str:
-        return modes.split_model_suffix(checks.model_of(body))[0]
+        name = checks.model_of(body)
+        return modes.split_model_suffix(name)[0] if "@" in name else name
 
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, ChatShape]:
         parsed = request.parse(body, is_stored=asked.is_stored)
-        shape = parsed.shape
-        name, suffix = modes.split_model_suffix(shape.model)
+        shape, headers = parsed.shape, asked.headers
+        name, suffix = shape.model, None
+        if "@" in name:
+            name, suffix = modes.split_model_suffix(name)
         of_model, default = asked.image_outputs
         mode = modes.choose(
             body=shape.image_output,
-            header=asked.header(b"x-image-output"),
-            query=asked.query("image_output"),
+            header=headers.get(b"x-image-output", b"").decode("latin-1"),
+            query=asked.query.get("image_output"),
             suffix=suffix,
             key=asked.caller.image_output,
             model=of_model,
             default=default,
-            user_agent=asked.header(b"user-agent"),
+            user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
         )
         return replace(parsed, shape=replace(shape, model=name, image_mode=mode), links=mode in LINKED)
 

@@ -70,6 +70,7 @@ def parse(
     if not value:
         raise checks.invalid("messages", "empty array. Expected at least one message.", "empty_array")
     messages: list[Message] = []
+    plain = True
     for index, item in enumerate(value):
         if type(item) is not dict:
             raise checks.invalid_type(f"messages[{index}]", "an object", item)
@@ -81,8 +82,9 @@ def parse(
         ):
             messages.append(Message(role, (TextPart(text),), index))
         else:
+            plain = False
             messages.append(_message(item, index, notes, is_stored))
-    if history_images is not None:
+    if history_images is not None and not plain:
         _forget_images(messages, history_images, notes)
     return tuple(messages)
 

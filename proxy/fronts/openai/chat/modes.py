@@ -82,7 +82,7 @@ def choose(
             if word != AUTO:
                 return cast(Mode, word)
             break
-    return of_client(user_agent)
+    return of_client(user_agent) if user_agent else _DEFAULT
 
 
 def of_client(user_agent: str | None) -> Mode:

@@ -18,10 +18,6 @@ Read = tuple[str, checks.Check]
 Group = Callable[[Json, Reading], None]
 
 
-def _model(value: Any, path: str) -> str:
-    return checks.required_string(value.strip() if isinstance(value, str) else value, path)
-
-
 def _stop(value: Any, path: str) -> tuple[str, ...]:
     """Empty strings stop nothing and are refused upstream."""
     found = [value] if isinstance(value, str) else checks.strings(value, path)
@@ -114,7 +110,7 @@ def _logit_bias(value: Any, path: str) -> Json:
 
 # One field of the body, one attribute of `ChatRequest`.
 SIMPLE: dict[str, Read] = {
-    "model": ("model", _model),
+    "model": ("model", checks.model),
     "stream": ("stream", checks.boolean),
     "temperature": ("temperature", checks.number(0, 2)),
     "top_p": ("top_p", checks.number(0, 1)),
@@ -168,11 +164,14 @@ def unfold(body: Json) -> tuple[Json, Json]:
     return body, native
 
 
+_at_least_one = checks.integer(1)
+
+
 def max_tokens(body: Json, out: Reading) -> None:
     """`max_completion_tokens` wins; both are checked."""
     for field in ("max_tokens", "max_completion_tokens"):
         if body.get(field) is not None:
-            out.request["max_tokens"] = checks.integer(1)(body[field], field)
+            out.request["max_tokens"] = _at_least_one(body[field], field)
 
 
 _STREAM_MEMBERS = frozenset({"include_usage", "include_obfuscation"})

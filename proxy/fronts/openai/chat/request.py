@@ -46,4 +46,6 @@ def parse(
     if request.get("top_logprobs") is not None and not request.get("logprobs"):
         raise checks.invalid("top_logprobs", "it needs 'logprobs' to be true.")
     shape = ChatShape(request["model"], wrote=(*body, *reading.wrote), **reading.shape)
-    return Parsed(ChatRequest(**request, foreign=reading.foreign_fields()), shape, notes.paths())
+    if reading.foreign:
+        request["foreign"] = reading.foreign_fields()
+    return Parsed(ChatRequest(**request), shape, notes.paths())

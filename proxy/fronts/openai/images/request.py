@@ -104,8 +104,9 @@ def _request(
         wrote=(*body, *reading.wrote),
         **reading.shape,
     )
-    made = ImageRequest(**request, foreign=reading.foreign_fields())
-    return Parsed(made, shape, reading.notes.paths(), links=shape.response_format == "url")
+    if reading.foreign:
+        request["foreign"] = reading.foreign_fields()
+    return Parsed(ImageRequest(**request), shape, reading.notes.paths(), links=shape.response_format == "url")
 
 
 def _references(
