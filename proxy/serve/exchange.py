@@ -36,7 +36,7 @@ _MAX_CLIENT_REQUEST_ID = 128
 class Exchange:
     """A request being answered. `facts` collects what the access log tells (never prompts or secrets).
 
-    `fields` are its headers by name, in lower case; of one that came twice, the last. `parsed` is what a front
+    `fields` are its headers by name, in lower case; the last of those with the same. `parsed` is what a front
     made of it, for the spelling of errors. `told` gives what the head says of how the reply was made, asked
     when it really goes. `status` is 0 until the head is out. `gone` says that the client hung up: then the
     request's task is cancelled.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from proxy.codec import jsonio
 from proxy.fronts.openai.chat import reply_parts
@@ -43,6 +43,7 @@ class _Call:
 @dataclass(slots=True)
 class _Choice(Ending):
     content: list[str | Image] = field(default_factory=list)  # in the order of generation
+    images: list[Image] = field(default_factory=list)  # those of the content
     reasoning: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     calls: dict[int, _Call] = field(default_factory=dict)
@@ -66,16 +67,25 @@ def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
             choice = choices.get(event.choice)
             if choice is None:
                 choice = choices[event.choice] = _Choice()
-            _collect(choice, event, reply)
+            if isinstance(event, Text):
+                choice.content.append(event.text)
+                choice.signature = event.signature or choice.signature
+            elif isinstance(event, Finish):
+                choice.finish = event
+            else:
+                _collect(choice, event, reply)
     if not choices:
         raise reply_parts.empty_reply()
-    identity = reply_parts.reply_id(started, reply)
+    identity, created = reply_parts.identity(started, reply)
+    rendered: list[Json] = []
+    for index in sorted(choices):
+        rendered.append(_choice(index, choices[index], reply, identity))
     body: Json = {
         "id": identity,
         "object": "chat.completion",
-        "created": reply_parts.created(started, reply),
+        "created": created,
         "model": reply.model,
-        "choices": [_choice(index, choices[index], reply, identity) for index in sorted(choices)],
+        "choices": rendered,
         "usage": reply_parts.usage(counted),
         "system_fingerprint": None,
     }
@@ -85,14 +95,13 @@ def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
 
 
 def _collect(choice: _Choice, event: Event, reply: ReplyOptions) -> None:
+    """What is neither text nor the end."""
     match event:
-        case Text():
-            choice.content.append(event.text)
-            choice.signature = event.signature or choice.signature
         case Reasoning():
             choice.reasoning.append(event.text)
         case Image():
             choice.content.append(event)
+            choice.images.append(event)
             if reply.image_mode not in reply_parts.LISTED:
                 choice.signature = event.signature or choice.signature
         case ToolCall():
@@ -108,8 +117,6 @@ def _collect(choice: _Choice, event: Event, reply: ReplyOptions) -> None:
             choice.logprobs += event.content
         case Extra():
             choice.add_extra(event)
-        case Finish():
-            choice.finish = event
 
 
 def _collect_call(choice: _Choice, event: ToolCall, legacy: bool) -> None:
@@ -127,13 +134,13 @@ def _collect_call(choice: _Choice, event: ToolCall, legacy: bool) -> None:
 
 def _choice(index: int, choice: _Choice, reply: ReplyOptions, identity: str) -> Json:
     finish = choice.finished()
-    if unsaid := choice.unsaid_refusal():
+    if finish.reason == "content_filter" and (unsaid := choice.unsaid_refusal(finish)):
         choice.refusal.append(unsaid)
     found: Json = {
         "index": index,
         "message": _message(choice, reply, identity),
         "logprobs": {"content": choice.logprobs, "refusal": None} if choice.logprobs else None,
-        "finish_reason": choice.reason(reply.legacy_functions),
+        "finish_reason": choice.reason(finish, reply.legacy_functions),
     }
     if finish.native is not None:
         found["native_finish_reason"] = finish.native
@@ -141,7 +148,7 @@ def _choice(index: int, choice: _Choice, reply: ReplyOptions, identity: str) -> 
 
 
 def _message(choice: _Choice, reply: ReplyOptions, identity: str) -> Json:
-    images = [piece for piece in choice.content if isinstance(piece, Image)]
+    images = choice.images
     message: Json = {
         "role": "assistant",
         "content": _with_images(choice, reply) if images else _text(choice),
@@ -157,15 +164,16 @@ def _message(choice: _Choice, reply: ReplyOptions, identity: str) -> Json:
         message["audio"] = reply_parts.audio(choice.audio, reply, identity)
     if choice.citations:
         message["annotations"] = [reply_parts.annotation(citation) for citation in choice.citations]
-    message |= _calls(choice, reply)
-    if extra := choice.extra_content(reply.vendor):
-        message["extra_content"] = extra
+    if choice.calls:
+        message |= _calls(choice, reply)
+    if choice.extra or choice.signature is not None:
+        message["extra_content"] = choice.extra_content(reply.vendor)
     return message
 
 
 def _text(choice: _Choice) -> str | None:
-    """`""` when nothing was said, null when something else was given instead."""
-    text = "".join(piece for piece in choice.content if isinstance(piece, str))
+    """`""` when nothing was said, null when something else was given instead. There are no pictures."""
+    text = "".join(cast(list[str], choice.content))
     return text or (None if choice.calls or choice.audio or choice.refusal else "")
 
 
@@ -202,8 +210,6 @@ def _parts(choice: _Choice, reply: ReplyOptions) -> list[Json]:
 
 
 def _calls(choice: _Choice, reply: ReplyOptions) -> Json:
-    if not choice.calls:
-        return {}
     calls = [choice.calls[index] for index in choice.calls]
     if reply.legacy_functions:
         first = calls[0]

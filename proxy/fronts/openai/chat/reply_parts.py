@@ -21,6 +21,8 @@ INLINE: frozenset[Mode] = frozenset(("markdown", "link", "images+link"))
 LISTED: frozenset[Mode] = frozenset(("images", "parts", "images+link"))
 LINKED: frozenset[Mode] = frozenset(("link", "images+link"))  # their pictures need an address
 
+_MODALITIES = ("text_tokens", "image_tokens", "audio_tokens")  # counted by some upstreams only
+
 
 @dataclass(frozen=True, slots=True)
 class ReplyOptions:
@@ -72,17 +74,16 @@ class Ending:
             )
         return self.finish
 
-    def reason(self, legacy: bool) -> str:
+    def reason(self, finish: Finish, legacy: bool) -> str:
         """A call in an early chunk and a plain stop in a later one is a call."""
-        reason = self.finished().reason
+        reason = finish.reason
         if reason in ("stop", "tool_calls", "function_call"):
             called = "function_call" if legacy else "tool_calls"
             return called if self.called else "stop"
         return reason
 
-    def unsaid_refusal(self) -> str | None:
+    def unsaid_refusal(self, finish: Finish) -> str | None:
         """Why a filtered reply is missing or short, when nobody said it; never an empty answer."""
-        finish = self.finished()
         if finish.reason != "content_filter" or self.refused:
             return None
         native = f" ({finish.native})" if finish.native else ""
@@ -93,13 +94,11 @@ def empty_reply() -> UpstreamError:
     return UpstreamError(ErrorClass.EMPTY, "The upstream answered without a reply.")
 
 
-def reply_id(started: Started | None, reply: ReplyOptions) -> str:
-    found = (started.id if started is not None else None) or reply.id or token_hex(12)
-    return found if found.startswith("chatcmpl-") else f"chatcmpl-{found}"
-
-
-def created(started: Started | None, reply: ReplyOptions) -> int:
-    return (started.created if started is not None else None) or reply.created
+def identity(started: Started | None, reply: ReplyOptions) -> tuple[str, int]:
+    """The reply's id, and when it was created."""
+    told = started or Started()
+    found = told.id or reply.id or token_hex(12)
+    return found if found.startswith("chatcmpl-") else f"chatcmpl-{found}", told.created or reply.created
 
 
 def call_id(event: ToolCall, taken: Iterable[str]) -> str:
@@ -172,12 +171,16 @@ def usage(counted: Usage) -> Json:
         "image_tokens": counted.completion_image,
         "audio_tokens": counted.completion_audio,
     }
+    for details in (prompt, completion):
+        for name in _MODALITIES:
+            if details[name] is None:
+                del details[name]
     found: Json = {
         "prompt_tokens": counted.prompt,
         "completion_tokens": counted.completion,
         "total_tokens": counted.prompt + counted.completion,
-        "prompt_tokens_details": _known(prompt),
-        "completion_tokens_details": _known(completion),
+        "prompt_tokens_details": prompt,
+        "completion_tokens_details": completion,
     }
     if counted.images and not counted.completion:
         found["images"] = counted.images  # sold by the picture: there are no tokens to tell of
@@ -220,7 +223,3 @@ def _wave_header(mime: str, size: int) -> bytes:
             rate = int(value)
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
     return struct.pack("<4sI4s", b"RIFF", 36 + size, b"WAVE") + form + struct.pack("<4sI", b"data", size)
-
-
-def _known(details: Json) -> Json:
-    return {name: count for name, count in details.items() if count is not None}

@@ -63,6 +63,7 @@ class StreamRenderer:
         self._started: Started | None = None
         self._usage = Usage()
         self._id = ""
+        self._created = 0
         self._choices: dict[int, _Choice] = {}
         self._out: list[Piece] = []
         self._in_pieces = False
@@ -137,11 +138,11 @@ class StreamRenderer:
     def _common(self) -> Json:
         """The members that are the same in every chunk."""
         if not self._id:
-            self._id = reply_parts.reply_id(self._started, self._reply)
+            self._id, self._created = reply_parts.identity(self._started, self._reply)
         return {
             "id": self._id,
             "object": "chat.completion.chunk",
-            "created": reply_parts.created(self._started, self._reply),
+            "created": self._created,
             "model": self._reply.model,
         }
 
@@ -150,7 +151,7 @@ class StreamRenderer:
     ) -> None:
         rest: Json = {"logprobs": logprobs, "finish_reason": None}
         if finish is not None:
-            rest["finish_reason"] = choice.reason(self._reply.legacy_functions)
+            rest["finish_reason"] = choice.reason(finish, self._reply.legacy_functions)
             if finish.native is not None:
                 rest["native_finish_reason"] = finish.native
         body = jsonio.dumps(delta)
@@ -257,7 +258,8 @@ class StreamRenderer:
         for call in choice.calls.values():
             if not call.has_arguments:
                 self._no_arguments(choice, call)
-        if unsaid := choice.unsaid_refusal():
+        finish = choice.finished()
+        if unsaid := choice.unsaid_refusal(finish):
             self._delta(choice, {"refusal": unsaid})
         last: Json = {}
         if choice.citations:
@@ -266,7 +268,7 @@ class StreamRenderer:
             last["extra_content"] = extra
         if last:
             self._delta(choice, last)
-        self._delta(choice, {}, finish=choice.finished())
+        self._delta(choice, {}, finish=finish)
 
     def _no_arguments(self, choice: _Choice, call: _Call) -> None:
         if not self._reply.legacy_functions:
