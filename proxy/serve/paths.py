@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
@@ -42,20 +42,19 @@ class Paths(Router):
         super().__init__(patterns, redirect_slashes=False, default=self._elsewhere, lifespan=lifespan)
         self._all = routes
         self._stranger = Endpoint(self._refuse, "nothing", home)
-        self._exact: dict[tuple[str, str], ASGIApp] = {
+        self._exact: dict[tuple[str, str], Endpoint] = {
             (method, route.path): route.app
             for route in routes
-            if not route.param_convertors
+            if not route.param_convertors and isinstance(route.app, Endpoint)
             for method in route.methods or ()
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         if scope["type"] == "http":
             endpoint = self._exact.get((scope["method"], scope["path"]))
             if endpoint is not None:
-                await endpoint(scope, receive, send)
-                return
-        await super().__call__(scope, receive, send)
+                return endpoint(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
     async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -61,15 +61,12 @@ class _Joined:
 
 class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
+        cast(dict[str, Any], self.scope)[HANG_UP] = None
         super().on_headers_complete()
         if self.scope["method"] == "HEAD":  # nothing follows the head
             return
         if self.cycle is not None and not isinstance(self.cycle.transport, _Joined):
             cast(Any, self.cycle).transport = _Joined(self.cycle)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        cast(dict[str, Any], self.scope)[HANG_UP] = None
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

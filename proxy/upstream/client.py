@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy.types import Call
 from proxy.upstream import tokens
@@ -59,7 +59,7 @@ class Upstream:
         self._sender = self._sender or Sender(self._max_reply_bytes, self._connections)
         return self._sender
 
-    async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
+    def send(self, call: Call, account: Account, deadlines: Deadlines) -> Coroutine[Any, Any, Reply]:
         """Send once; return the answer as soon as its headers are there, whatever its status >= 200.
 
         Follows no redirect, sends nothing again (but after a 401 to a token that may have ended), and sends
@@ -69,8 +69,8 @@ class Upstream:
         """
         sender = self._sender or self.open()
         if (renewal := account.auth.renewal) is None:
-            return await sender.send(call, account, deadlines)
-        return await tokens.send(sender, call, account, renewal, deadlines)
+            return sender.send(call, account, deadlines)
+        return tokens.send(sender, call, account, renewal, deadlines)
 
     async def close(self) -> None:
         """Close all connections."""

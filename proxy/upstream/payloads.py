@@ -12,6 +12,8 @@ from proxy.codec.spool import JsonSpool
 from proxy.types import Json
 from proxy.upstream.sse import BOM, PayloadError, SSEDecoder, invalid, objects, truncated
 
+_SEVERAL = re.compile("nd|lines|seq")  # in types of JSON: each line is a payload
+
 
 class Decoder(Protocol):
     """Bytes in, payloads out. `complete` after `close`: the bytes alone prove that nothing is missing."""
@@ -34,11 +36,7 @@ def decoder_for(content_type: str, head: bytes) -> Decoder:
     is_events = "event-stream" in content_type
     if first == b"[" and not is_events:
         return ArrayDecoder()
-    if (
-        first == b"{"
-        and "json" in content_type
-        and not any(word in content_type for word in ("nd", "lines", "seq"))
-    ):
+    if first == b"{" and "json" in content_type and _SEVERAL.search(content_type) is None:
         return WholeDecoder()
     return SSEDecoder()
 

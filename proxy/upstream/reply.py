@@ -9,12 +9,13 @@ from typing import Any
 from aiohttp import ClientResponse
 
 from proxy.codec import jsonio
+from proxy.codec.spill import SPILL_OVER
 from proxy.codec.spool import JsonSpool
 from proxy.types import Json
 from proxy.upstream.deadlines import Watch
 from proxy.upstream.payloads import Decoder, decoder_for
 from proxy.upstream.sse import PayloadError
-from proxy.upstream.transport import FAULTS, Progress, drop_frames, upstream_errors
+from proxy.upstream.transport import BROKEN, FAULTS, Progress, drop_frames, fail
 
 ERROR_BYTES = 1 << 20  # of an error's body, or of what should have been JSON and is not: for its words
 
@@ -63,29 +64,55 @@ class Reply:
         taken. What came before a fault is yielded before it is raised."""
         decoder: Decoder | None = None
         chunk = b""
+        batch: Iterable[Json] = ()
         try:
-            with upstream_errors(self._progress):
-                while chunk := await self._read():
-                    if decoder is None:
-                        if chunk.isspace():
-                            continue  # sent to keep the connection open while the vendor works
-                        decoder = decoder_for(self.content_type, chunk)
-                    yield decoder.feed(chunk)
-                    if decoder.error is not None:
-                        raise decoder.error
-                if decoder is not None:
-                    if batch := decoder.close():
-                        yield batch
-                        batch = []
-                    if self._fault is None and decoder.error is not None:
-                        raise decoder.error
-                self.complete = decoder is not None and decoder.complete
-                # An answer that proves its own end is whole, also when the connection ends without manners.
-                if self._fault is not None and not self.complete:
+            while chunk := await self._read():
+                if decoder is None:
+                    if chunk.isspace():
+                        continue  # sent to keep the connection open while the vendor works
+                    if (whole := self._at_once(chunk)) is not None:
+                        yield (whole,)
+                        return
+                    decoder = decoder_for(self.content_type, chunk)
+                if batch := decoder.feed(chunk):
+                    yield batch
+                if decoder.error is not None:
+                    raise decoder.error
+            if decoder is not None:
+                if batch := decoder.close():
+                    yield batch
+                    batch = []
+                if self._fault is None and decoder.error is not None:
+                    raise decoder.error
+            self.complete = decoder is not None and decoder.complete
+            if self._fault is not None:
+                if not self.complete:
                     raise self._fault
-        finally:
-            decoder, chunk = None, b""  # the traceback of an error keeps this frame
+                self.drop()  # what proves its own end is whole, also when the connection ends without manners
+        except BaseException as fault:
             self.drop()
+            if isinstance(fault, BROKEN):
+                fail(fault, self._progress)
+            raise
+        finally:
+            decoder, chunk, batch, whole = None, b"", (), None  # the traceback of an error keeps this frame
+
+    def _at_once(self, chunk: bytes) -> Json | None:
+        """The answer that came in one read, as most do. None for what the decoders have to look at."""
+        if (
+            not self._response.content.is_eof()
+            or self._fault is not None
+            or self.content_type != "application/json"
+            or chunk[:1] != b"{"
+            or len(chunk) > SPILL_OVER
+        ):
+            return None
+        try:
+            payload: Json = jsonio.loads(chunk)
+        except jsonio.JSONDecodeError:
+            return None
+        self.complete = True
+        return payload
 
     async def read(self, limit: int) -> bytes:
         """Return the body. More than `limit` bytes are an error; of an error's body the first are enough."""
@@ -118,16 +145,17 @@ class Reply:
         size = 0
         chunk = b""
         try:
-            with upstream_errors(self._progress):
-                while chunk := await self._read():
-                    take(chunk[: limit - size] if refused else chunk)
-                    size += len(chunk)
-                    if size > limit:
-                        if refused:
-                            return
-                        raise _too_large(limit)
-                if self._fault is not None and not refused:
-                    raise self._fault
+            while chunk := await self._read():
+                take(chunk[: limit - size] if refused else chunk)
+                size += len(chunk)
+                if size > limit:
+                    if refused:
+                        return
+                    raise _too_large(limit)
+            if self._fault is not None and not refused:
+                raise self._fault
+        except BROKEN as fault:
+            fail(fault, self._progress)
         finally:
             del take, chunk  # the traceback of an error keeps this frame
 

@@ -18,7 +18,7 @@ from proxy.upstream import forms
 from proxy.upstream.client import Account
 from proxy.upstream.deadlines import Deadlines, Watch, nothing
 from proxy.upstream.reply import Reply
-from proxy.upstream.transport import Body, Piece, Progress, open_session, upstream_errors
+from proxy.upstream.transport import BROKEN, Body, Piece, Progress, fail, open_session
 
 _TOKEN_S = 10.0
 _FORM = "application/x-www-form-urlencoded"
@@ -46,13 +46,14 @@ class Sender:
         body = Body(pieces, progress)
         loop = asyncio.get_running_loop()
         watch = Watch(deadlines, loop, loop.time(), body.expire)
-        with upstream_errors(progress):
-            try:
-                response = await self._request(call, account, body, deadlines, kind)
-            except BaseException:
-                watch.stop()
-                body.abort()
-                raise
+        try:
+            response = await self._request(call, account, body, deadlines, kind)
+        except BaseException as fault:
+            watch.stop()
+            body.abort()
+            if isinstance(fault, BROKEN):
+                fail(fault, progress)
+            raise
         if told := response.headers.get("keep-alive"):
             _note_keep_alive(body, told)
         return self._reply(response, progress, watch)
@@ -63,14 +64,13 @@ class Sender:
         progress.started = True
         loop = asyncio.get_running_loop()
         started = loop.time()
-        with upstream_errors(progress):
-            try:
-                async with asyncio.timeout(min(deadlines.first_byte_s, deadlines.total_s)):
-                    response = await self._request(call, account, None, deadlines)
-            except TimeoutError as fault:
-                if fault.__class__ is TimeoutError:  # aiohttp's own are about connecting
-                    progress.expired = "first_byte"
-                raise
+        try:
+            async with asyncio.timeout(min(deadlines.first_byte_s, deadlines.total_s)):
+                response = await self._request(call, account, None, deadlines)
+        except BROKEN as fault:
+            if fault.__class__ is TimeoutError:  # aiohttp's own are about connecting
+                progress.expired = "first_byte"
+            fail(fault, progress)
         return self._reply(response, progress, Watch(deadlines, loop, started, nothing))
 
     async def post_form(
@@ -79,23 +79,22 @@ class Sender:
         """Ask a token server, which sells nothing: status and the body's first 64 KiB."""
         progress = Progress(provider, sells=False)
         progress.started = True
-        with upstream_errors(progress):
-            try:
-                async with asyncio.timeout(_TOKEN_S):
-                    response = await self._sessions[private].request(
-                        "POST",
-                        URL(url),
-                        data=urlencode(fields).encode(),
-                        headers={"accept": "application/json", "content-type": _FORM},
-                        allow_redirects=False,
-                        timeout=_timeout(_TOKEN_S),
-                    )
-                    async with response:
-                        return response.status, await _first_bytes(response, 1 << 16)
-            except TimeoutError as fault:
-                if fault.__class__ is TimeoutError:  # aiohttp's own are about connecting
-                    progress.expired = "first_byte"
-                raise
+        try:
+            async with asyncio.timeout(_TOKEN_S):
+                response = await self._sessions[private].request(
+                    "POST",
+                    URL(url),
+                    data=urlencode(fields).encode(),
+                    headers={"accept": "application/json", "content-type": _FORM},
+                    allow_redirects=False,
+                    timeout=_timeout(_TOKEN_S),
+                )
+                async with response:
+                    return response.status, await _first_bytes(response, 1 << 16)
+        except BROKEN as fault:
+            if fault.__class__ is TimeoutError:  # aiohttp's own are about connecting
+                progress.expired = "first_byte"
+            fail(fault, progress)
 
     def _reply(self, response: ClientResponse, progress: Progress, watch: Watch) -> Reply:
         progress.answered = progress.finished = True

@@ -11,10 +11,10 @@ import math
 import select
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from time import monotonic
-from types import TracebackType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import aiohttp
 import pybase64
@@ -37,24 +37,23 @@ _PIECE_BYTES = 131_072
 
 # What aiohttp, the loop and the system raise when a connection fails in any way.
 FAULTS = (aiohttp.ClientError, HttpProcessingError, OSError)
+BROKEN = (*FAULTS, PayloadError)  # and what is wrong with what it brings
 # These are raised before a byte is sent. TLS and DNS errors are connector errors too.
 _BEFORE_SENDING = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 Piece = bytes | memoryview | Slice  # the last: the bytes that its base64 stands for
 
 
+@dataclass(slots=True)
 class Progress:
     """How far one call went, for the error class. `sells`: the vendor may charge once it has it all."""
 
-    __slots__ = ("answered", "expired", "finished", "provider", "sells", "started")
-
-    def __init__(self, provider: str, *, sells: bool) -> None:
-        self.provider = provider
-        self.sells = sells
-        self.started = False  # a byte may have been sent
-        self.finished = False  # all of it may have been sent
-        self.answered = False  # the answer's headers came
-        self.expired: str | None = None  # the phase that took too long
+    provider: str
+    sells: bool
+    started: bool = False  # a byte may have been sent
+    finished: bool = False  # all of it may have been sent
+    answered: bool = False  # the answer's headers came
+    expired: str | None = None  # the phase that took too long
 
 
 class Body(Payload):
@@ -68,7 +67,10 @@ class Body(Payload):
 
     def __init__(self, pieces: Sequence[Piece], progress: Progress) -> None:
         super().__init__(pieces, content_type="application/json")
-        self._size = sum(map(_size, pieces))
+        size = 0
+        for piece in pieces:
+            size += _decoded_size(piece) if isinstance(piece, Slice) else len(piece)
+        self._size = size
         self._progress = progress
         self._writer: StreamWriter | None = None
 
@@ -91,6 +93,10 @@ class Body(Payload):
         await writer.write(last)
 
     def _pieces(self) -> Iterable[bytes | memoryview]:
+        if self._size is not None and self._size <= _PIECE_BYTES and len(self._value) == 1:
+            [piece] = self._value
+            if isinstance(piece, bytes):
+                return (piece,)
         # One write of many megabytes is copied again and again in the transport's buffer: 22 ms for 10 MB.
         parts = chain.from_iterable(map(_parts, self._value))
         return parts if self._size is None or self._size > _PIECE_BYTES else [b"".join(parts)]
@@ -111,10 +117,8 @@ class Body(Payload):
             self._writer.transport.abort()
 
 
-def _size(piece: Piece) -> int:
-    if isinstance(piece, Slice):
-        return len(piece.raw) // 4 * 3 - bytes(piece.raw[-2:]).count(b"=")
-    return len(piece)
+def _decoded_size(piece: Slice) -> int:
+    return len(piece.raw) // 4 * 3 - bytes(piece.raw[-2:]).count(b"=")
 
 
 def _parts(piece: Piece) -> Iterator[bytes | memoryview]:
@@ -206,30 +210,16 @@ def open_session(*, private: bool, connections: int) -> aiohttp.ClientSession:
     )
 
 
-class upstream_errors:
-    """The door: whatever a connection raises leaves as `UpstreamError`, naming the provider."""
-
-    __slots__ = ("_progress",)
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(fault, (*FAULTS, PayloadError)):
-            return
-        error = explain(fault, self._progress)
-        cause = _without_secrets(fault)
-        drop_frames(cause)
-        try:
-            raise error from cause
-        finally:
-            error.__context__ = None
-            del error, cause, fault, trace  # else the error's traceback holds this frame, and this frame it
+def fail(fault: Exception, progress: Progress) -> NoReturn:
+    """The door: what a connection raises (`BROKEN`) leaves as `UpstreamError`, naming the provider."""
+    error = explain(fault, progress)
+    cause = _without_secrets(fault)
+    drop_frames(cause)
+    try:
+        raise error from cause
+    finally:
+        error.__context__ = None
+        del error, cause, fault  # else the error's traceback holds this frame, and this frame it
 
 
 def drop_frames(fault: BaseException | None) -> None:
