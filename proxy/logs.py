@@ -16,13 +16,6 @@ from proxy.errors import ProxyError
 _FLUSH_S = 0.1  # under load a system call for each line would cost more than making it
 
 
-def _line(facts: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:  # numbers over 64 bits and half characters come from outside, and end no request
-        return json.dumps(facts, default=str).encode() + b"\n"
-
-
 class Log:
     """Gathers the lines of a tenth of a second; `None` as the stream keeps quiet."""
 
@@ -37,7 +30,12 @@ class Log:
     def write(self, event: str, **facts: Any) -> None:
         if self._stream is None:
             return
-        self._lines.append(_line({"time": round(time.time(), 3), "event": event, **facts}))
+        facts = {"time": round(time.time(), 3), "event": event, **facts}
+        try:
+            line = orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        except TypeError:  # numbers over 64 bits and half characters come from outside, and end no request
+            line = json.dumps(facts, default=str).encode() + b"\n"
+        self._lines.append(line)
         if len(self._lines) == 1:
             try:
                 asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)

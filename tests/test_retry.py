@@ -1,5 +1,7 @@
 """What is tried after a failure: the table of error classes, cell by cell."""
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.errors import POLICIES, ErrorClass, UpstreamError
@@ -91,7 +93,7 @@ def test_a_repair_happens_once_at_the_same_place_and_is_not_counted() -> None:
     first = attempts.first()
     refused = UpstreamError(ErrorClass.BAD_REQUEST, "schema")
     second = attempts.failed(first, refused, "schema_form")
-    assert second == Attempt(first.candidate, 0, frozenset({"schema_form"}))
+    assert second == replace(first, repairs=frozenset({"schema_form"}))
     assert attempts.failed(second, refused, "schema_form") is None
 
 

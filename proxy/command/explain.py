@@ -52,7 +52,7 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
     steps = []
     for candidate in (*route.targets, *route.fallback):
         target = candidate.target
-        account = candidate.keys.account(0)
+        account = candidate.keys.accounts[0]
         speaker = speaker_of(candidate, parsed.request)
         call, calls = _call(speaker)
         headers, query = account.auth.shown

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 
 import orjson
@@ -12,6 +14,7 @@ from proxy.types import CallPart, Json, MediaPart, Message, ResultPart, Slice, T
 _SIZE = 16
 
 
+@dataclass(slots=True)
 class Past:
     """The digests of one request's messages, made as far as they are asked for: once, and in one pass.
 
@@ -20,13 +23,10 @@ class Past:
     Messages of an assistant that follow each other are one answer: some clients cut it in two.
     """
 
-    __slots__ = ("_before", "_hash", "_messages", "_read")
-
-    def __init__(self, messages: Sequence[Message]) -> None:
-        self._messages = messages
-        self._hash = blake2b(digest_size=_SIZE)
-        self._read = 0  # messages that are in the hash
-        self._before: str | None = None  # before the answer that the last message read is part of
+    _messages: Sequence[Message]
+    _hash: blake2b = field(default_factory=partial(blake2b, digest_size=_SIZE))
+    _read: int = 0  # messages that are in the hash
+    _before: str | None = None  # before the answer that the last message read is part of
 
     def before(self, position: int) -> str:
         """Before the answer that the message at `position` is part of, or that would stand there.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import NamedTuple, Protocol
 
@@ -211,19 +211,17 @@ class _Answer:
         return self._memory.get((*self._origin, kind, before, digest))
 
 
+@dataclass(slots=True)
 class SignatureRecorder:
     """Watches the events of a reply and remembers its signatures; `before` is the past of its request."""
 
-    __slots__ = ("_arguments", "_before", "_calls", "_memory", "_origin", "_signature", "_texts")
-
-    def __init__(self, memory: SignatureMemory, origin: Origin, before: Past) -> None:
-        self._memory = memory
-        self._origin = origin
-        self._before = before
-        self._texts: dict[int, list[str]] = {}
-        self._signature: dict[int, str] = {}
-        self._calls: dict[tuple[int, int], ToolCall] = {}
-        self._arguments: dict[tuple[int, int], list[str]] = {}
+    _memory: SignatureMemory
+    _origin: Origin
+    _before: Past
+    _texts: dict[int, list[str]] = field(default_factory=dict)
+    _signature: dict[int, str] = field(default_factory=dict)
+    _calls: dict[tuple[int, int], ToolCall] = field(default_factory=dict)
+    _arguments: dict[tuple[int, int], list[str]] = field(default_factory=dict)
 
     def watch(self, events: Iterable[Event]) -> None:
         for event in events:

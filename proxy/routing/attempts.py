@@ -6,7 +6,7 @@ Decides only; `serve/tries.py` does the trying. Budgets and circuit breakers bel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from proxy.errors import ErrorClass, UpstreamError
@@ -36,19 +36,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try. `repairs` are changes to the request that earlier refusals asked for."""
+    """One try, with the candidate's `key`, which opens `account`. `repairs` are changes to the request that
+    earlier refusals asked for."""
 
     candidate: Candidate
     key: int
+    target: Target
+    account: Account
     repairs: frozenset[str] = frozenset()
-
-    @property
-    def target(self) -> Target:
-        return self.candidate.target
-
-    @property
-    def account(self) -> Account:
-        return self.candidate.keys.account(self.key)
 
 
 class Attempts:
@@ -77,7 +72,8 @@ class Attempts:
         wakes = [candidate.keys.wakes_first(candidate.target.model) for candidate in self._candidates]
         self._position = min(range(len(wakes)), key=wakes.__getitem__)
         self._left -= 1
-        return Attempt(self._candidates[self._position], wakes[self._position][1])
+        candidate, key = self._candidates[self._position], wakes[self._position][1]
+        return Attempt(candidate, key, candidate.target, candidate.keys.accounts[key])
 
     def failed(self, attempt: Attempt, error: UpstreamError, repair: str | None = None) -> Attempt | None:
         """The next try after a failure, None when the error is final.
@@ -90,7 +86,7 @@ class Attempts:
         if error.bought or error.forbidden:
             return None
         if repair is not None and repair not in attempt.repairs:
-            return Attempt(attempt.candidate, attempt.key, attempt.repairs | {repair})
+            return replace(attempt, repairs=attempt.repairs | {repair})
         if self._left <= 0:
             return None
         if policy.same_target and self._may_ask_again(error):
@@ -124,7 +120,7 @@ class Attempts:
             key = candidate.keys.pick(candidate.target.model, self._tried)
             if key is not None:
                 self._left -= 1
-                return Attempt(candidate, key)
+                return Attempt(candidate, key, candidate.target, candidate.keys.accounts[key])
             if stay:
                 return None
             self._advance()

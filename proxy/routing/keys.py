@@ -21,17 +21,14 @@ class Rests:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._until: dict[_Place, float] = {}
-
-    @property
-    def known(self) -> bool:
-        """Whether any key rests, or did so lately."""
-        return bool(self._until)
+        self.known = False  # whether any key rests, or did so lately
 
     def rest(self, place: _Place, seconds: float) -> None:
         """A shorter rest never shortens a longer one."""
         now = self._clock()
         if len(self._until) >= _MOST_RESTS:
             self._until = {known: until for known, until in self._until.items() if until > now}
+        self.known = True
         self._until[place] = max(now + seconds, self._until.get(place, 0.0))
 
     def left_s(self, place: _Place) -> float:
@@ -41,26 +38,23 @@ class Rests:
 
 
 class KeyPool:
-    """A provider's accounts, one for each key, used in turn."""
+    """A provider's `accounts`, one for each key, used in turn."""
 
     def __init__(self, accounts: Sequence[Account], rests: Rests | None = None) -> None:
-        self._accounts = list(accounts)
+        self.accounts = tuple(accounts)
         self._names = [account.identity or f"{account.provider} {at}" for at, account in enumerate(accounts)]
         self._rests = Rests() if rests is None else rests
         self._next = 0
 
     def pick(self, model: str, tried: Collection[int] = ()) -> int | None:
         """The index of the next key that is neither tried nor resting, None if there is none."""
-        count = len(self._accounts)
+        count = len(self.accounts)
         for step in range(count):
             index = (self._next + step) % count
             if index not in tried and (not self._rests.known or self.rests_s(index, model) <= 0):
                 self._next = index + 1
                 return index
         return None
-
-    def account(self, index: int) -> Account:
-        return self._accounts[index]
 
     def refused(self, index: int, model: str, error: UpstreamError) -> None:
         """Rest the key for as long as the vendor says, or as its kind of refusal asks for."""
@@ -74,4 +68,4 @@ class KeyPool:
 
     def wakes_first(self, model: str) -> tuple[float, int]:
         """How long the key still rests that wakes first, and which it is."""
-        return min((self.rests_s(index, model), index) for index in range(len(self._accounts)))
+        return min((self.rests_s(index, model), index) for index in range(len(self.accounts)))

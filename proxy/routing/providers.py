@@ -53,7 +53,7 @@ class Provider:
 
     def _made(self, surface: str | None) -> Spoken:
         if self.profile is not None:
-            return wires.surface_wire(self.profile, surface, self.keys.account(0).base_url)
+            return wires.surface_wire(self.profile, surface, self.keys.accounts[0].base_url)
         if surface is not None:
             raise KeyError(surface)
         return Spoken(wires.chat_wire(self.wire))

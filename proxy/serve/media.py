@@ -49,8 +49,6 @@ async def inline(house: House, request: ChatRequest, asked: Asked, wire: Wire, t
     Raises `RequestError` (invalid_image_url) naming the part.
     """
     parts = list(iter_media(request))
-    if not parts:
-        return request
     wanted = await _fetch(house, parts, asked, wire, target)
     changed: dict[int, MediaPart] = {}  # by identity: to compare pictures is to read all of them
     for part in parts:
@@ -186,20 +184,14 @@ class Arriving:
         self._told.lost += count
 
     async def fetched(self, batch: list[Event]) -> list[Event]:
-        """The batch with its pictures; nearly always as it is."""
-        for event in batch:
-            if type(event) is Image:
-                return await self._fetched(batch)
-        return batch
+        """The batch with its pictures."""
+        found = await asyncio.gather(*map(self._one, batch))
+        return [event for event in found if event is not None]
 
     def close(self) -> None:
         """Raise why there is no picture at all, where some were made (upstream_result_unavailable)."""
         if self._last is not None and not self._came:
             raise self._last.changed()
-
-    async def _fetched(self, batch: list[Event]) -> list[Event]:
-        found = await asyncio.gather(*map(self._one, batch))
-        return [event for event in found if event is not None]
 
     async def _one(self, event: Event) -> Event | None:
         if type(event) is not Image:

@@ -11,7 +11,7 @@ from proxy.memory.signatures import Origin, SignatureRecorder
 from proxy.serve import media
 from proxy.serve.house import House
 from proxy.serve.told import Try
-from proxy.types import Call, ChatRequest, Event, Target, Wire, left_out
+from proxy.types import Call, ChatRequest, Event, Image, Target, Wire, iter_media, left_out
 
 if TYPE_CHECKING:
     from proxy.upstream.reply import Reply
@@ -48,7 +48,9 @@ class Talk:
 
     async def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
         wire, account, target = self._wire, one.attempt.account, self._target
-        request = await media.inline(house, self._request, one.asked, wire, target)
+        request = self._request
+        if next(iter_media(request), None) is not None:
+            request = await media.inline(house, request, one.asked, wire, target)
         # After the pictures: one that we stored is known by its bytes, not by its address.
         origin = Origin(account.base_url, target.model, one.asked.caller.name)
         memory, before = house.services.signatures, Past(request.messages)
@@ -57,35 +59,52 @@ class Talk:
         one.told.note(call.dropped, call.size, one.asked)
         recorder = SignatureRecorder(memory, origin, before)
         reader = wire.reader(restored, target, call)
-        arriving = media.Arriving(house, account, one.told)
+        arriving: media.Arriving | None = None
+        as_it_comes = call.stream or request.stream  # else all of it is one batch
+        batch: list[Event] = []
         reply = await house.services.upstream.send(call, account, one.deadlines())
         try:
             if reply.status >= 400:
                 raise await self._refusal(reply, one)
+            fault: UpstreamError | None = None
             async for payloads in reply.payloads():
-                batch: list[Event] = []
-                fault: UpstreamError | None = None
                 try:
                     for payload in payloads:
                         batch += reader.feed(payload)
                 except UpstreamError as error:
                     fault = error  # what came before it in the same read is handed on first
-                if batch:
+                if batch and (as_it_comes or fault is not None):
                     recorder.watch(batch)
-                    yield await arriving.fetched(batch)
+                    if Image in map(type, batch):
+                        arriving = arriving or media.Arriving(house, account, one.told)
+                        batch = await arriving.fetched(batch)
+                    yield batch
+                    batch = []
                 if fault is not None:
                     try:
                         raise fault
                     finally:
                         del fault  # its traceback knows this frame: a cycle that would keep what was sent
-            batch = reader.close(reply.complete)
+            try:
+                batch += reader.close(reply.complete)
+            except UpstreamError as error:
+                fault = error
             recorder.watch(batch)
-            arriving.close()
+            if Image in map(type, batch):
+                arriving = arriving or media.Arriving(house, account, one.told)
+                batch = await arriving.fetched(batch)
+            if arriving is not None and fault is None:
+                arriving.close()
             if batch:
-                yield await arriving.fetched(batch)
+                yield batch
+            if fault is not None:
+                try:
+                    raise fault
+                finally:
+                    del fault
         finally:
             recorder.close()
-            await reply.close()
+            reply.drop()
 
     async def _refusal(self, reply: Reply, one: Try) -> UpstreamError:
         body = await reply.read(_ERROR_BYTES)
