@@ -28,22 +28,22 @@ _NOTHING: tuple[object, ...] = (None, "", [])
 
 @dataclass(slots=True)
 class Notes:
-    """Paths of what is not carried, in the client's spelling and the order of the request.
+    """What is not carried: `named` has its paths, as the client spelled them and in the request's order.
 
     The same member at several places is named once, as `messages[].cache_control`. At most `NAMES_MAX`
     names are kept.
     """
 
-    _paths: dict[str, str] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
 
     def add(self, path: str) -> None:
         path = path[:_NAME_CHARS_MAX]
         everywhere = _INDEX.sub("[]", path)
-        if everywhere in self._paths:
-            if self._paths[everywhere] != path:
-                self._paths[everywhere] = everywhere
-        elif len(self._paths) < NAMES_MAX:
-            self._paths[everywhere] = path
+        if everywhere in self.named:
+            if self.named[everywhere] != path:
+                self.named[everywhere] = everywhere
+        elif len(self.named) < NAMES_MAX:
+            self.named[everywhere] = path
 
     def unread(self, holder: Json, known: frozenset[str], path: str) -> None:
         """Note the members of `holder` that are not `known` and ask for something."""
@@ -52,9 +52,6 @@ class Notes:
         for name, value in holder.items():
             if name not in known and value not in _NOTHING:
                 self.add(f"{path}.{name}")
-
-    def paths(self) -> tuple[str, ...]:
-        return tuple(self._paths.values())
 
 
 @dataclass(slots=True)

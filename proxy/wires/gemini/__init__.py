@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.errors import RequestError
-from proxy.types import ChatRequest, Target
+from proxy.types import Target
 from proxy.wires.gemini import request as _request
 from proxy.wires.gemini.error import read_error, repair
 from proxy.wires.gemini.media import IMAGES
-from proxy.wires.gemini.models import find
 from proxy.wires.gemini.reader import GeminiReader
 
 
@@ -35,17 +33,13 @@ class GeminiWire:
     )  # fmt: skip
 
     build = staticmethod(_request.build)
+    unable = staticmethod(_request.unable)
+    by_piece = staticmethod(_request.by_piece)
     calls_needed = staticmethod(_request.calls_needed)
     keeps_url = staticmethod(_request.keeps_url)
     reader = GeminiReader
     error = staticmethod(read_error)
     repair = staticmethod(repair)
-
-    def unable(self, request: ChatRequest, target: Target) -> RequestError | None:
-        return None if request.audio is None else _request.unable(request, target)
-
-    def by_piece(self, request: ChatRequest, target: Target) -> bool:
-        return find(target.model, target.options).image is not None
 
     def reads(self, mime: str, target: Target) -> bool:
         return mime in IMAGES

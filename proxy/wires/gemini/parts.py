@@ -67,7 +67,8 @@ class Candidate:
     def read(self, candidate: Json) -> list[Event]:
         events: list[Event] = []
         reason, content = candidate.get("finishReason"), candidate.get("content")
-        self._broken = reason is not None and finish.ending(finish.word(reason)).breaks_calls
+        native: str | None = reason if reason.__class__ is str else finish.word(reason)
+        self._broken = bool(native) and finish.ending(native).breaks_calls
         parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else ():
             self._starts.append(len(self.texts))

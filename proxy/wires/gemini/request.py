@@ -98,7 +98,14 @@ def calls_needed(request: ChatRequest, target: Target) -> int:
 
 def unable(request: ChatRequest, target: Target) -> RequestError | None:
     """Why the model cannot answer at all."""
+    if request.audio is None:
+        return None
     return generation.unspeakable(request, models.find(target.model, target.options))
+
+
+def by_piece(request: ChatRequest, target: Target) -> bool:
+    """Pictures are sold by the piece, whatever else such a model says."""
+    return models.find(target.model, target.options).image is not None
 
 
 def keeps_url(url: str, target: Target) -> bool:

@@ -48,4 +48,4 @@ def parse(
     shape = ChatShape(request["model"], wrote=(*body, *reading.wrote), **reading.shape)
     if reading.foreign:
         request["foreign"] = reading.foreign_fields()
-    return Parsed(ChatRequest(**request), shape, notes.paths())
+    return Parsed(ChatRequest(**request), shape, tuple(notes.named.values()))

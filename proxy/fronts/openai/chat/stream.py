@@ -51,6 +51,7 @@ class _Choice(Ending):
     calls: dict[int, _Call] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
 class StreamRenderer:
     """One per reply. Feed it every batch of events, then call `finish`, or `error` when it broke.
 
@@ -58,18 +59,17 @@ class StreamRenderer:
     so that nothing follows them. Frames that hold a picture come as pieces, others as one bytes.
     """
 
-    def __init__(self, reply: ReplyOptions) -> None:
-        self._reply = reply
-        self._started: Started | None = None
-        self._usage = Usage()
-        self._id = ""
-        self._created = 0
-        self._choices: dict[int, _Choice] = {}
-        self._out: list[Piece] = []
-        self._in_pieces = False
-        self._head = b""
-        self._tail = b',"usage":null}\n\n' if reply.include_usage else b"}\n\n"
-        self._after_text = b'},"logprobs":null,"finish_reason":null}]' + self._tail
+    _reply: ReplyOptions
+    _started: Started | None = None
+    _usage: Usage = field(default_factory=Usage)
+    _id: str = ""
+    _created: int = 0
+    _choices: dict[int, _Choice] = field(default_factory=dict)
+    _out: list[Piece] = field(default_factory=list)
+    _in_pieces: bool = False
+    _head: bytes = b""
+    _tail: bytes = b""
+    _after_text: bytes = b""
 
     def feed(self, events: Iterable[Event]) -> bytes | list[Piece]:
         """Render a batch. May be empty: some events show only at the end."""
@@ -130,6 +130,8 @@ class StreamRenderer:
         if not self._head:
             common = orjson.dumps(self._common())
             self._head = b"data: " + common[:-1] + b',"choices":[{"index":'
+            self._tail = b',"usage":null}\n\n' if self._reply.include_usage else b"}\n\n"
+            self._after_text = b'},"logprobs":null,"finish_reason":null}]' + self._tail
         before = self._head + str(index).encode() + b',"delta":'
         choice = self._choices[index] = _Choice(before_delta=before, before_text=before + b'{"content":')
         self._delta(choice, {"role": "assistant", "content": None if silent else ""})

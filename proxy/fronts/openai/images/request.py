@@ -106,7 +106,12 @@ def _request(
     )
     if reading.foreign:
         request["foreign"] = reading.foreign_fields()
-    return Parsed(ImageRequest(**request), shape, reading.notes.paths(), links=shape.response_format == "url")
+    return Parsed(
+        ImageRequest(**request),
+        shape,
+        tuple(reading.notes.named.values()),
+        links=shape.response_format == "url",
+    )
 
 
 def _references(
