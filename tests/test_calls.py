@@ -1,0 +1,236 @@
+"""How far a small request walks through the house: calls of our functions, and files they are in.
+
+Counted, not timed, so that a machine's mood changes nothing. A call that waits and goes on is counted twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+import proxy
+from proxy import app
+from proxy import config as configuration
+from proxy.serve.protocol import Protocol
+
+HOUSE = str(Path(proxy.__file__).parent) + "/"
+KEY = "sk-walk"
+YAML = """
+version: 1
+keys: [{{name: walker, key: env:WALK_KEY}}]
+providers:
+  up: {{wire: gemini, base_url: "http://127.0.0.1:{port}", keys: [env:WALK_KEY], private: true}}
+models: {{}}
+"""
+
+# The chat of bench/: four messages, temperature and a limit.
+CHAT = {
+    "model": "up/gemini-2.5-flash",
+    "temperature": 0.7,
+    "max_tokens": 300,
+    "messages": [
+        {"role": "system", "content": "You are a helpful assistant."},
+        {"role": "user", "content": "What is a dragoman?"},
+        {"role": "assistant", "content": "An interpreter."},
+        {"role": "user", "content": "And who employed them?"},
+    ],
+}
+COUNTS = {
+    "promptTokenCount": 9,
+    "candidatesTokenCount": 42,
+    "totalTokenCount": 51,
+    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}],
+}
+WHOLE = {
+    "candidates": [
+        {"content": {"parts": [{"text": "Courts."}], "role": "model"}, "finishReason": "STOP", "index": 0}
+    ],
+    "usageMetadata": COUNTS,
+    "modelVersion": "gemini-2.5-flash",
+    "responseId": "r1",
+}
+DELTA = {
+    "candidates": [{"content": {"parts": [{"text": "Courts. "}], "role": "model"}, "index": 0}],
+    "usageMetadata": COUNTS,
+    "modelVersion": "gemini-2.5-flash",
+    "responseId": "r1",
+}
+
+
+class Walk:
+    """What was called of ours while it was on, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+
+    def __enter__(self) -> Walk:
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _note(self, frame: object, event: str, _: object) -> None:
+        code = frame.f_code  # type: ignore[attr-defined]
+        if event == "call" and code.co_filename.startswith(HOUSE) and code.co_name != "flush":
+            self.calls.append((code.co_filename.removeprefix(HOUSE), code.co_name))
+
+    @property
+    def files(self) -> set[str]:
+        return {file for file, _ in self.calls}
+
+    @property
+    def entered(self) -> Counter[str]:
+        """How often each file was come to from another."""
+        before = ("", *(file for file, _ in self.calls))
+        return Counter(file for (file, _), last in zip(self.calls, before, strict=False) if file != last)
+
+
+class Vendor:
+    """Answers every call with `replies`, each written at once; the next waits for `go_on`."""
+
+    def __init__(self) -> None:
+        self.replies: list[bytes] = []
+        self.go_on = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(_length(head))
+                for number, reply in enumerate(self.replies):
+                    if number:
+                        await self.go_on.wait()
+                        self.go_on.clear()
+                    writer.write(reply)
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+
+class Client:
+    """One connection that is kept."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, vendor: Vendor) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.vendor = vendor
+
+    def ask(self, body: object) -> None:
+        raw = json.dumps(body).encode()
+        self.writer.write(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (KEY.encode(), len(raw), raw)
+        )
+
+    async def whole(self) -> dict[str, object]:
+        self.vendor.replies = [_plain(WHOLE)]
+        self.ask(CHAT)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        answer: dict[str, object] = json.loads(await self.reader.readexactly(_length(head)))
+        return answer
+
+    async def streamed(self, replies: Iterable[bytes]) -> int:
+        """How many chunks came; the next reply is let go when the chunk of the one before is here."""
+        self.vendor.replies = list(replies)
+        self.ask({**CHAT, "stream": True})
+        came = 0
+        while (line := await self.reader.readline()) != b"data: [DONE]\n":
+            came += line.startswith(b"data: ")
+            if line.startswith(b"data: ") and b"Courts" in line:
+                self.vendor.go_on.set()
+        await self.reader.readuntil(b"0\r\n\r\n")
+        return came
+
+
+def _length(head: bytes) -> int:
+    fields = [line.partition(b":") for line in head.lower().split(b"\r\n")]
+    return int(next(value for name, _, value in fields if name == b"content-length"))
+
+
+def _plain(payload: object) -> bytes:
+    body = json.dumps(payload).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
+
+
+def _events(payloads: Iterable[object]) -> list[bytes]:
+    """The reply's parts: its head with the first event, then an event each, then its end with the last."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    frames = [b"data: %b\r\n\r\n" % json.dumps(payload).encode() for payload in payloads]
+    parts = [b"%x\r\n%b\r\n" % (len(frame), frame) for frame in frames]
+    return [head + parts[0], *parts[1:-1], parts[-1] + b"0\r\n\r\n"]
+
+
+@asynccontextmanager
+async def _served(folder: Path) -> AsyncIterator[Client]:
+    """The application in this process, behind the server that `serve` starts."""
+    vendor = Vendor()
+    upstream = await asyncio.start_server(vendor.serve, "127.0.0.1", 0)
+    file = folder / "providers.yaml"
+    file.write_text(YAML.format(port=upstream.sockets[0].getsockname()[1]))
+    loaded = configuration.load(file, {"WALK_KEY": KEY})
+    assert loaded.config is not None
+    options = uvicorn.Config(
+        app.create(loaded.config, loaded.off), http=Protocol, ws="none", log_config=None, access_log=False
+    )
+    server = uvicorn.Server(options)
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0)
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    try:
+        yield Client(reader, writer, vendor)
+    finally:
+        writer.close()
+        server.should_exit = True
+        await serving
+        upstream.close()
+
+
+def walked(folder: Path, ask: Callable[[Client], Awaitable[object]]) -> Walk:
+    """The walk of a request, when all is loaded and connected by two others."""
+
+    async def run() -> Walk:
+        async with _served(folder) as client:
+            await ask(client)
+            await ask(client)
+            with Walk() as walk:
+                await ask(client)
+            return walk
+
+    return asyncio.run(run())
+
+
+def test_a_small_chat_walks_a_short_way(tmp_path: Path) -> None:
+    walk = walked(tmp_path, Client.whole)
+    assert len(walk.calls) <= 154
+    assert len(walk.files) <= 44
+
+
+def test_no_file_is_entered_again_and_again(tmp_path: Path) -> None:
+    walk = walked(tmp_path, Client.whole)
+    assert {file: times for file, times in walk.entered.items() if times >= 10} == {}
+
+
+@pytest.mark.parametrize(
+    ("at_once", "most"), [pytest.param(True, 3, id="full-speed"), pytest.param(False, 29, id="one-by-one")]
+)
+def test_a_chunk_of_a_stream_costs_a_few_calls(tmp_path: Path, at_once: bool, most: int) -> None:
+    def stream(count: int) -> Callable[[Client], Awaitable[object]]:
+        replies = _events([*[DELTA] * count, WHOLE])
+        return lambda client: client.streamed([b"".join(replies)] if at_once else replies)
+
+    few, many = (len(walked(tmp_path, stream(count)).calls) for count in (50, 100))
+    assert (many - few) / 50 <= most
