@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from proxy.checking.mistakes import Path
+from proxy.config import slips
 from proxy.config.problems import Mark, Place, Report
 
 _TAG = "tag:yaml.org,2002:"
@@ -67,20 +68,23 @@ def read(text: str, report: Report, loader: Any = LOADERS[0]) -> Document:
     try:
         root = yaml.compose(_QUESTION.sub(_STAND_IN, text), Loader=loader)
         value = None if root is None else builder.build(root, ())
+    except _Unreadable as exc:
+        where = _mark(exc.problem_mark)
+        report.add("E100", where, f"not YAML: {exc.problem}", exc.note or "")
     except yaml.MarkedYAMLError as exc:
-        where = exc.problem_mark or exc.context_mark
-        at = _mark(where) if where is not None else Mark(1, 1)
-        since = f"{exc.context} that begins at line {exc.context_mark.line + 1}" if exc.context_mark else ""
-        report.add("E100", at, f"not YAML: {exc.problem or exc.context}", since)
+        report.add("E100", *slips.explained(text, exc))
     except yaml.reader.ReaderError as exc:
-        before = text[: exc.position]
-        mark = Mark(before.count("\n") + 1, exc.position - before.rfind("\n"))
-        report.add("E100", mark, f"not YAML: {exc.reason}")
+        report.add("E100", *slips.of_character(text, exc.reason))
     except RecursionError:
         report.add("E100", Mark(1, 1), "not YAML we can read: nested too deeply")
     else:
-        return Document(value, builder.places)
+        if not builder.strange:
+            return Document(value, builder.places)
     return Document(None, {})
+
+
+class _Unreadable(yaml.MarkedYAMLError):
+    """What the grammar of YAML allows and a file of ours does not; `note` is the hint."""
 
 
 def _mark(mark: Any) -> Mark:
@@ -92,6 +96,7 @@ class _Builder:
 
     def __init__(self, report: Report) -> None:
         self.places: dict[Path, Place] = {}
+        self.strange = False  # a word holds a character that only looks like YAML
         self._report = report
         self._open: set[int] = set()
         self._merging: set[int] = set()
@@ -103,10 +108,12 @@ class _Builder:
             problem = (
                 "an anchor that contains itself" if id(node) in self._open else "too many repeated anchors"
             )
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+            raise _Unreadable(problem=problem, problem_mark=node.start_mark)
         here = _mark(node.start_mark)
         self.places[path] = Place(key or here, here)
         if isinstance(node, yaml.ScalarNode):
+            if path[-1:] != ("description",):
+                self._look_at(node)
             return _scalar(node)
         self._open.add(id(node))
         try:
@@ -121,6 +128,15 @@ class _Builder:
             self._open.discard(id(node))
         raise _unknown_tag(node)
 
+    def _look_at(self, node: yaml.ScalarNode) -> None:
+        """Name a character that makes a plain word another than it looks; in quotes it is meant."""
+        if not node.style and (found := slips.alike(node.value)) is not None:
+            self.strange = True
+            start = _mark(node.start_mark)
+            in_line = node.end_mark.line == node.start_mark.line
+            mark = Mark(start.line, start.column + (found.position if in_line else 0))
+            self._report.add("E100", mark, found.message, found.hint)
+
     def _members(self, node: yaml.MappingNode) -> dict[str, tuple[Mark, yaml.Node]]:
         """The pairs of a mapping by name; what `<<` merges comes after the mapping's own keys."""
         own: dict[str, tuple[Mark, yaml.Node]] = {}
@@ -128,8 +144,10 @@ class _Builder:
         self._merging.add(id(node))
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key must be text", problem_mark=key.start_mark)
+                note = "put it in quotes; a template is filled in before the file is read"
+                raise _Unreadable(problem="a key must be text", problem_mark=key.start_mark, note=note)
             where = _mark(key.start_mark)
+            self._look_at(key)
             if key.tag == _TAG + "merge":
                 merged = {**self._merge(key, value), **merged}
             elif (name := _text(key)) in own:
@@ -145,7 +163,7 @@ class _Builder:
         for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
             if not isinstance(source, yaml.MappingNode) or id(source) in self._merging:
                 problem = "only another mapping can be merged by <<"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                raise _Unreadable(problem=problem, problem_mark=key.start_mark)
             merged = {**self._members(source), **merged}
         return merged
 
@@ -174,6 +192,7 @@ def _text(node: yaml.ScalarNode) -> str:
     return text.replace(_STAND_IN, "?")
 
 
-def _unknown_tag(node: yaml.Node) -> yaml.MarkedYAMLError:
+def _unknown_tag(node: yaml.Node) -> _Unreadable:
     tag = node.tag.replace(_TAG, "!!")
-    return yaml.MarkedYAMLError(problem=f"the tag {tag} is not used here", problem_mark=node.start_mark)
+    note = "if it is text that begins with !, put it in quotes"
+    return _Unreadable(problem=f"the tag {tag} is not used here", problem_mark=node.start_mark, note=note)

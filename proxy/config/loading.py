@@ -70,7 +70,9 @@ def _check(
     except UnicodeDecodeError as exc:
         line = raw.count(b"\n", 0, exc.start) + 1
         report.text = raw.decode("utf-8", errors="replace")
-        report.add("E100", Mark(line, 1), "not YAML: the text is not UTF-8")
+        encoding = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding"
+        hint = f"it looks like {encoding}; save the file as UTF-8"
+        report.add("E100", Mark(line, 1), "not YAML: the text is not UTF-8", hint)
         return Config(), {}
     read = document.read(report.text, report)
     if report.problems and read.value is None:

@@ -64,7 +64,11 @@ def _default(value: Any, text: str) -> Any:
 
 def _money(value: object) -> object:
     # A float's shortest decimal form is what the file said.
-    return Decimal(repr(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Decimal(repr(value))
+    if isinstance(value, str):
+        raise PydanticCustomError("E103", "must be a plain number such as 0.50, not text")
+    return value
 
 
 Money = Annotated[

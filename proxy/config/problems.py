@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from proxy.config.masking import mask
 Severity = Literal["error", "warning", "note"]
 
 _SEVERITIES: dict[str, Severity] = {"E": "error", "W": "warning", "N": "note"}
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML's parsers take for the end of a line
 _WIDEST = 160  # characters of a source line that are shown
 
 
@@ -68,6 +70,10 @@ class Problem:
         return {name: getattr(self, name) for name in names}
 
 
+def lines_of(text: str) -> list[str]:
+    return _BREAK.split(text)
+
+
 def _window(line: str, column: int) -> tuple[str, int]:
     """The part of a long line around a column, and the column in it."""
     start = 0 if len(line) <= _WIDEST else max(0, min(column - _WIDEST // 2, len(line) - _WIDEST))
@@ -100,10 +106,10 @@ class Report:
         A path without a place of its own (a missing key, a part of a string) stands at its parent's.
         """
         mark = where if isinstance(where, Mark) else self._mark(where, at_key)
-        lines = self.text.rstrip().split("\n")
+        lines = lines_of(self.text.rstrip())
         if mark.line > len(lines):  # parsers place a missing end after the end
             mark = Mark(len(lines), len(lines[-1]) + 1)
-        source_line = lines[mark.line - 1].rstrip("\r")
+        source_line = lines[mark.line - 1]
         self.problems.append(
             Problem(
                 self.file,

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from proxy.checking.mistakes import Path, did_you_mean, shown
+from proxy.config import hints
 from proxy.config.models import Config
 from proxy.config.problems import Report
+from proxy.config.tree import at
 
 _GONE = object()
 _MOST_ROUNDS = 8  # one per level of nesting: a missing key takes its parent away, which was required in turn
@@ -32,6 +34,7 @@ _MESSAGES = {
     "too_short": "is empty",
     "string_too_short": "is empty",
 }
+_WHOLE = ("list_type", "dict_type", "model_type")  # what cannot be written in one word
 _TYPES = {bool: "true/false", int: "number", float: "number", list: "list", dict: "mapping"}
 
 
@@ -55,18 +58,19 @@ def validate(
             for error in errors:
                 place = error["loc"]
                 if place not in faulty and (place not in optional or error["type"] == "missing"):
-                    _report(error, report)
+                    _report(error, tree, report)
         tree = _without(tree, [_culprit(error) for error in errors])
     return Config()
 
 
-def _report(error: ErrorDetails, report: Report) -> None:
+def _report(error: ErrorDetails, tree: Any, report: Report) -> None:
     path: Path = error["loc"]
     kind = error["type"]
     if kind == "extra_forbidden":
         parent, name = path[:-1], str(path[-1])
         where = f" in {shown(parent)}" if parent else ""
-        hint = did_you_mean(name, _keys_at(parent))
+        known = _keys_at(parent)
+        hint = hints.of_stranger(name, known, at(tree, parent)) or did_you_mean(name, known)
         report.add("E101", path, f'unknown key "{name}"{where}', hint, at_key=True)
     elif kind == "missing":
         parent, name = path[:-1], str(path[-1])
@@ -76,7 +80,12 @@ def _report(error: ErrorDetails, report: Report) -> None:
         hint = f"write {number}{_likely_unit(path)}" if number is not None else ""
         report.add("E143", path, f"{shown(path)} {error['msg']}", hint)
     else:
-        report.add("E103", path, f"{shown(path)} {_complaint(error)}", _hint(error))
+        report.add(
+            "E103",
+            path,
+            f"{shown(path)} {_complaint(error)}",
+            _hint(error) or hints.of_price(path, error["input"]),
+        )
 
 
 def _likely_unit(path: Path) -> str:
@@ -106,14 +115,16 @@ def _describe(value: object) -> str:
 
 
 def _hint(error: ErrorDetails) -> str:
-    value = error["input"]
-    if error["type"] == "string_type" and isinstance(value, (bool, int, float)):
+    value, kind = error["input"], error["type"]
+    if kind == "string_type" and isinstance(value, (bool, int, float)):
         return f'write "{str(value).lower()}" in quotes'
-    if error["type"] == "literal_error" and isinstance(value, str):
+    if kind == "literal_error" and isinstance(value, str):
         words = (error.get("ctx") or {}).get("expected", "")
         hint = did_you_mean(value, [word.strip("' ") for word in words.replace(" or ", ",").split(",")])
         return hint if hint.startswith("did") else ""
-    return ""
+    if kind in _WHOLE:
+        return hints.of_whole(error["loc"], value, _keys_at(error["loc"]), is_list=kind == "list_type")
+    return hints.of_word(kind, value)
 
 
 def _keys_at(path: Path) -> list[str]:
