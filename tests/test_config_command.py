@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 WARNS = """\
 keys: [{name: app, key: literal-key}]
-providers: {a: {wire: openai, base_url: https://x.example}, b: {wire: openai, base_url: env:NOWHERE_URL}}
+providers: {a: {wire: openai, base_url: https://x.example/v1}, b: {wire: openai, base_url: env:NOWHERE_URL}}
 models:
   one: {aliases: [uno, eins], targets: [a/1]}
   two: {targets: [b/2], description: Second}
@@ -47,7 +47,7 @@ def test_warnings_and_notes_let_a_file_pass(file: Path) -> None:
         "  keys: [{name: app, key: ***********}]\n"
         "                          ^\n"
         "  hint: write env:NAME or file:PATH, so that this file can be shared\n"
-        'f.yaml:2:61: note N107 provider "b" is off: environment variable NOWHERE_URL is not set\n',
+        'f.yaml:2:64: note N107 provider "b" is off: environment variable NOWHERE_URL is not set\n',
         "f.yaml: 1 warning; 2 models, 1 of 2 providers on\n",
     )
 
@@ -144,7 +144,7 @@ def test_the_schema_is_valid_and_takes_the_shipped_file() -> None:
         {"server": {"drain": "5"}},
         {"keys": [{"name": "app", "limits": {"requests": "600"}}]},
         {"providers": {"a": {"wire": "openai", "profile": "jlike"}}},
-        {"providers": {"a": {"base_url": "https://x.example"}}},
+        {"providers": {"a": {"base_url": "https://x.example/v1"}}},
         {"models": {"m": {"targets": []}}},
         {"models": {"m": {"targets": [{"weight": 1}]}}},
         {"models": {"m": {"targets": ["a/b"], "pick": "any"}}},

@@ -143,9 +143,9 @@ CASES = [
     (
         "E106",
         "  lan:",
-        "  ▸google2: {wire: gemini, base_url: https://x.example, auth: {grant: service_account}}\n  lan:",
+        "  ▸google2: {wire: gemini, base_url: https://x.example/v1, auth: {grant: service_account}}\n  lan:",
     ),
-    ("E103", "  relay:\n", "  ▸re.lay: {wire: openai, base_url: https://x.example}\n  relay:\n"),
+    ("E103", "  relay:\n", "  ▸re.lay: {wire: openai, base_url: https://x.example/v1}\n  relay:\n"),
     ("E103", "[gpt-4o-mini, quick]", "[gpt-4o-mini, ▸quick@parts]"),
     ("E103", "auth:\n  mode: keys\n  admin: env:ADMIN?\n", "auth:▸\n"),
     # secrets

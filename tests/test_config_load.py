@@ -56,7 +56,7 @@ def test_attributes_are_spelled_like_keys_and_quantities_are_numbers(tmp_path: P
 
 def test_an_upstream_model_may_hold_slashes_and_dots(tmp_path: Path) -> None:
     text = (
-        "providers: {lan: {wire: openai, base_url: https://x.example}}\n"
+        "providers: {lan: {wire: openai, base_url: https://x.example/v1}}\n"
         "models: {m: {targets: [lan/qwen/Qwen3-0.6B]}}\n"
     )
     config = loaded(text, tmp_path).config
@@ -68,7 +68,7 @@ def test_an_upstream_model_may_hold_slashes_and_dots(tmp_path: Path) -> None:
 def test_a_model_and_a_provider_change_single_timeouts(tmp_path: Path) -> None:
     text = (
         "defaults: {timeouts: {idle: 7s}}\n"
-        "providers: {a: {wire: openai, base_url: https://x.example, timeouts: {total: 20s}}}\n"
+        "providers: {a: {wire: openai, base_url: https://x.example/v1, timeouts: {total: 20s}}}\n"
         "models: {m: {targets: [a/x], timeouts: {total: 30s}}}\n"
     )
     config = loaded(text, tmp_path).config
@@ -85,7 +85,7 @@ server: {state: "postgresql://u:canary-4f9a-secret@db.example/x", shared: env:CA
 auth: {admin: env:CANARY}
 keys: [{name: app, key: env:CANARY}]
 providers:
-  a: {wire: openai, base_url: https://x.example, keys: [env:CANARY], headers: {x-y: env:CANARY}}
+  a: {wire: openai, base_url: https://x.example/v1, keys: [env:CANARY], headers: {x-y: env:CANARY}}
 """
 
 
@@ -121,7 +121,7 @@ def test_a_secret_can_be_compared_and_cannot_be_pickled() -> None:
         f"auth:\n  admin: {CANARY}\n  mode: wrong\n",
         f"providers:\n  a:\n    wire: openai\n    keys:\n      - {CANARY}\n    base_url: nowhere {CANARY}\n",
         f"providers: {{a: {{wire: openai, base_url: https://u:{CANARY}@x.example}}}}",
-        f"providers: {{a: {{wire: openai, base_url: https://x.example, api_key: {CANARY}}}}}",
+        f"providers: {{a: {{wire: openai, base_url: https://x.example/v1, api_key: {CANARY}}}}}",
         f"server: {{state: 'postgresql://u:{CANARY}@x.example', prot: 1}}",
         f"secret: {CANARY}",
         f"auth: {{mode: open, admin: [{CANARY}]}}",
@@ -138,7 +138,7 @@ def test_a_literal_secret_in_a_bad_file_is_not_repeated(text: str, tmp_path: Pat
 
 def test_a_secret_is_read_from_a_file_beside_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("from-file\n")
-    text = "providers: {a: {wire: openai, base_url: https://x.example, keys: [file:key]}}"
+    text = "providers: {a: {wire: openai, base_url: https://x.example/v1, keys: [file:key]}}"
     config = loaded(text, tmp_path).config
     assert config is not None
     assert config.providers["a"].keys == [Secret("from-file")]
@@ -153,7 +153,7 @@ def test_an_empty_file_is_no_secret(tmp_path: Path) -> None:
 def test_an_optional_variable_may_be_missing(tmp_path: Path) -> None:
     text = (
         "server: {shared: env:REDIS_URL?, public_url: env:PUBLIC_URL?}\n"
-        "providers: {a: {wire: openai, base_url: https://x.example, keys: [env:KEY?]}}\n"
+        "providers: {a: {wire: openai, base_url: https://x.example/v1, keys: [env:KEY?]}}\n"
     )
     found = loaded(text, tmp_path, {"REDIS_URL": ""})
     assert found.config is not None
@@ -176,7 +176,7 @@ def test_an_optional_item_of_a_list_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_provider_without_its_key_is_off_and_says_so(tmp_path: Path) -> None:
-    text = "version: 1\nproviders:\n  a: {wire: openai, base_url: https://x.example, keys: [env:A_KEY]}\n"
+    text = "version: 1\nproviders:\n  a: {wire: openai, base_url: https://x.example/v1, keys: [env:A_KEY]}\n"
     found = loaded(text, tmp_path)
     assert found.config is not None
     assert found.off == {"a": "environment variable A_KEY is not set"}
@@ -186,7 +186,7 @@ def test_a_provider_without_its_key_is_off_and_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["base_url: env:A_URL", "base_url: https://x.example, headers: {x: env:A_URL}"]
+    "field", ["base_url: env:A_URL", "base_url: https://x.example/v1, headers: {x: env:A_URL}"]
 )
 def test_a_provider_without_its_address_or_header_is_off(field: str, tmp_path: Path) -> None:
     found = loaded(f"providers: {{a: {{wire: openai, {field}}}}}", tmp_path)
@@ -202,7 +202,7 @@ def test_an_address_may_come_from_the_environment(tmp_path: Path) -> None:
 
 
 def test_half_a_pool_of_keys_is_an_error(tmp_path: Path) -> None:
-    text = "providers: {a: {wire: openai, base_url: https://x.example, keys: [env:A, env:B]}}"
+    text = "providers: {a: {wire: openai, base_url: https://x.example/v1, keys: [env:A, env:B]}}"
     found = loaded(text, tmp_path, {"A": "1"})
     assert [problem.message for problem in found.problems] == [
         "key is empty: environment variable B is not set (used by providers.a.keys[1])"
@@ -231,7 +231,7 @@ def test_all_errors_come_in_one_run_in_the_order_of_the_file(tmp_path: Path) -> 
 server: {prot: 8080}
 defaults: {heartbeat: 5}
 providers:
-  a: {wire: openai, base_url: https://x.example}
+  a: {wire: openai, base_url: https://x.example/v1}
   b: {wire: openai}
 models:
   one: {aliases: [x], targets: [a/m, c/m]}
@@ -304,7 +304,7 @@ def test_a_damaged_file_never_crashes_the_loader(data: st.DataObject, tmp_path: 
 
 def test_a_fallback_that_names_a_model_stands_for_its_targets_and_what_follows_them(tmp_path: Path) -> None:
     text = """
-providers: {a: {wire: openai, base_url: https://x.example}}
+providers: {a: {wire: openai, base_url: https://x.example/v1}}
 models:
   one: {targets: [a/1], fallback: [second, a/9]}
   two: {aliases: [second], targets: [a/2, a/9], fallback: [three]}
@@ -317,7 +317,7 @@ models:
 
 def test_a_fallback_loop_is_named_with_its_way(tmp_path: Path) -> None:
     text = """
-providers: {a: {wire: openai, base_url: https://x.example}}
+providers: {a: {wire: openai, base_url: https://x.example/v1}}
 models:
   zero: {targets: [a/0], fallback: [one]}
   one: {targets: [a/1], fallback: [two]}

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from proxy.checking import service_accounts
 from proxy.checking.mistakes import Path, did_you_mean, shown
-from proxy.config import options
+from proxy.config import addresses, options
 from proxy.config.models import ProviderEntry
 from proxy.config.secrets import Fault, literals
 from proxy.config.tree import Checked, at, items
@@ -93,11 +93,15 @@ def _missing(fault: Fault, file: Checked) -> None:
     if place[0] == "keys" and place[2:] == ("key",):
         name = at(file.tree, (*place[:2], "name"))
         message = f'client key "{name}" is off: {fault.reason}'
-        file.report.add("W108", place, message, f"set {fault.variable} to the key your clients shall send")
+        hint = f"set {fault.variable} to the key your clients shall send"
+        hint += f", or write env:{fault.near}" if fault.near else ""
+        file.report.add("W108", place, message, hint)
         return
     what = place[-1] if isinstance(place[-1], str) else "key"
     message = f"{what} is empty: {fault.reason} (used by {shown(place)})"
-    file.report.add("E104", place, message, f"set it, or write env:{fault.variable}? if it may be missing")
+    hint = f"set it, or write env:{fault.variable}? if it may be missing"
+    hint += f"; did you mean {fault.near}?" if fault.near else ""
+    file.report.add("E104", place, message, hint)
 
 
 def _server(file: Checked) -> None:
@@ -116,6 +120,7 @@ def _provider(name: str, provider: ProviderEntry, file: Checked) -> None:
     _dialect(provider, path, file)
     _auth(provider, path, file)
     check_options(provider.options, file.known_options(name), (*path, "options"), file)
+    _address(provider, path, file)
     address = urlsplit(provider.base_url or "")
     private = at(file.tree, (*path, "private"))  # a value of the wrong type has its own error
     host = address.hostname or ""
@@ -123,6 +128,16 @@ def _provider(name: str, provider: ProviderEntry, file: Checked) -> None:
         message = f"base_url {provider.base_url} is a private address over plain http"
         hint = f"set providers.{name}.private: true if it is yours"
         file.report.add("E141", (*path, "base_url"), message, hint)
+
+
+def _address(provider: ProviderEntry, path: Path, file: Checked) -> None:
+    """A base_url that lacks its version, has it twice, or goes on to an endpoint."""
+    if provider.base_url is None:
+        return
+    profile = file.profiles.get(provider.profile) if provider.profile else None
+    slip = addresses.slip_in(provider.base_url, provider.wire, profile.base_url if profile else None)
+    if slip is not None:
+        file.report.add("W144", (*path, "base_url"), f"base_url {provider.base_url} {slip.said}", slip.cure)
 
 
 def _dialect(provider: ProviderEntry, path: Path, file: Checked) -> None:

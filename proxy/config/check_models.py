@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from proxy.checking.mistakes import Path, did_you_mean
+from proxy.checking.model_names import draws, only_chats
 from proxy.config.check_accounts import check_options
-from proxy.config.models import Config, ModelEntry, TargetEntry
+from proxy.config.models import MOST_ATTEMPTS, Config, ModelEntry, TargetEntry
+from proxy.config.profiles import ProfileOutline
 from proxy.config.tree import Checked, at, items, mapping
 from proxy.errors import RequestError
 from proxy.fronts.openai.defaults import compiled
@@ -25,7 +27,9 @@ def check(file: Checked) -> None:
                     _target(path, use, names, file)
         if name in file.config.models:
             _model(name, file.config.models[name], file)
-    _loops(names, file)
+    if not _loops(names, file):
+        for name, model in file.config.models.items():
+            _reach(name, model, names, file)
 
 
 def _names(file: Checked) -> None:
@@ -111,6 +115,29 @@ def _surface(path: Path, entry: TargetEntry, file: Checked) -> None:
     elif entry.surface is not None and entry.surface not in profile.surfaces:
         hint = did_you_mean(entry.surface, profile.surfaces)
         file.report.add("E110", path, f'{said} has no surface "{entry.surface}"; {there}', hint)
+    else:
+        _kind(path, entry, profile, file)
+
+
+def _kind(path: Path, entry: TargetEntry, profile: ProfileOutline, file: Checked) -> None:
+    """A model that is known to chat stands at a surface that chats, and one that draws at one that draws."""
+    surface = entry.surface or profile.surfaces[0]
+    if surface in profile.drawing:
+        if only_chats(entry.model):
+            others = [name for name in profile.surfaces if name not in profile.drawing]
+            hint = _elsewhere(entry, others) or "choose a model that makes pictures"
+            message = (
+                f'target "{entry.use}": {entry.model} makes text, and {surface} is a surface for pictures'
+            )
+            file.report.add("W151", path, message, hint)
+    elif profile.drawing and draws(entry.model):
+        hint = _elsewhere(entry, sorted(profile.drawing))
+        message = f'target "{entry.use}": {entry.model} makes pictures, and {surface} is a surface for text'
+        file.report.add("W151", path, message, hint)
+
+
+def _elsewhere(entry: TargetEntry, surfaces: list[str]) -> str:
+    return f"write {entry.provider}.{surfaces[0]}/{entry.model}" if surfaces else ""
 
 
 def _model(name: str, model: ModelEntry, file: Checked) -> None:
@@ -135,6 +162,43 @@ def _model(name: str, model: ModelEntry, file: Checked) -> None:
     _patience(path, model, file)
 
 
+def _reach(name: str, model: ModelEntry, names: dict[str, str], file: Checked) -> None:
+    """Every target can have its turn: a request has so many tries, over all its keys and targets."""
+    written = at(file.tree, ("models", name))
+    if any(len(items(written.get(part))) != len(getattr(model, part)) for part in ("targets", "fallback")):
+        return  # what is wrong in a list is left out, so positions are others
+    tries = file.config.defaults.retry.attempts
+    weighted = model.pick == "weighted"
+    turns: list[tuple[Path, str]] = [
+        (("models", name, "targets", index), entry.use)
+        for index, entry in enumerate(model.targets)
+        if entry.weight or not weighted
+    ]
+    surely = max(tries, len(turns)) if weighted else tries  # any of those that are drawn may be the first
+    for index, entry in enumerate(model.fallback):
+        known = {use for _, use in turns}
+        behind = dict.fromkeys(_behind(entry, names, file.config, {name}))
+        turns += [(("models", name, "fallback", index), use) for use in behind if use not in known]
+    if len(turns) > surely:
+        place, use = turns[surely]
+        count = len(turns)
+        hint = f"write defaults.retry.attempts: {count}" if count <= MOST_ATTEMPTS else "name fewer targets"
+        message = f"{name} has {count} targets and defaults.retry.attempts is {tries}: {use} is never tried"
+        file.report.add("W152", place, message, hint)
+
+
+def _behind(entry: TargetEntry, names: dict[str, str], config: Config, seen: set[str]) -> Iterator[str]:
+    """The targets that an entry of a fallback stands for."""
+    named = names.get(entry.use)
+    if named is None:
+        yield entry.use
+    elif named not in seen and named in config.models:
+        seen.add(named)
+        yield from (target.use for target in config.models[named].targets)
+        for following in config.models[named].fallback:
+            yield from _behind(following, names, config, seen)
+
+
 def _defaults(path: Path, model: ModelEntry, file: Checked) -> None:
     """A default is read as a client's own field would be."""
     for name, value in model.defaults:
@@ -156,8 +220,8 @@ def _patience(path: Path, model: ModelEntry, file: Checked) -> None:
     file.report.add(code, (*path, "poll", "give_up"), message, "raise timeouts.total of the model")
 
 
-def _loops(names: dict[str, str], file: Checked) -> None:
-    """Fallbacks may name models, but not in a circle; each circle is reported once."""
+def _loops(names: dict[str, str], file: Checked) -> bool:
+    """Fallbacks may name models, but not in a circle; each circle is reported once. True if there are any."""
     seen: set[frozenset[str]] = set()
     for start in file.models:
         trail = _loop_from(start, names, file)
@@ -165,6 +229,7 @@ def _loops(names: dict[str, str], file: Checked) -> None:
             seen.add(frozenset(trail))
             path, _ = next(pair for pair in _named(start, file) if names.get(pair[1]) == trail[1])
             file.report.add("E112", path, f"fallback loop: {' -> '.join(trail)}")
+    return bool(seen)
 
 
 def _named(name: str, file: Checked) -> list[tuple[Path, str]]:

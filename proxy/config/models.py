@@ -33,6 +33,8 @@ from proxy.config.secrets import Secret
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?\Z")
 _HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 
+MOST_ATTEMPTS = 20
+
 ImageOutput = Literal["auto", "images", "parts", "markdown", "link", "images+link"]
 
 
@@ -208,7 +210,7 @@ class TimeoutChanges(_Part):
 
 
 class Retry(_Part):
-    attempts: int = Field(default=3, ge=1, le=20)
+    attempts: int = Field(default=3, ge=1, le=MOST_ATTEMPTS)
     budget: Percent = _default(0.2, "20%")
 
 

@@ -19,12 +19,14 @@ SHIPPED = FilePath(__file__).parent.parent / "profiles"
 
 @dataclass(frozen=True, slots=True)
 class ProfileOutline:
-    """`options` are those it declares, with the values they may have; `base_url` is its own, if any."""
+    """`options` are those it declares, with the values they may have; `base_url` is its own, if any.
+    `drawing` are the surfaces that make pictures and do not chat."""
 
     name: str
     surfaces: tuple[str, ...]
     options: Mapping[str, options.Values]
     base_url: str | None = None
+    drawing: frozenset[str] = frozenset()
 
 
 class Profiles(Mapping[str, ProfileOutline]):
@@ -48,19 +50,21 @@ class Profiles(Mapping[str, ProfileOutline]):
         surfaces: dict[str, None] = {}
         declared: dict[str, options.Values] = {}
         base_url = None
+        speaking: set[str] = set()
         for layer in self._layers(name):
             surfaces |= dict.fromkeys(_mapping(layer.get("surfaces")))
             declared = {
                 option: _values(given) for option, given in _mapping(layer.get("options")).items()
             } | declared
-            for surface in _mapping(layer.get("surfaces")).values():
-                declared |= options.BY_WIRE.get(str(_mapping(surface).get("speaks")), {})
+            for surface, section in _mapping(layer.get("surfaces")).items():
+                if (spoken := _mapping(section).get("speaks")) is not None:
+                    speaking.add(surface)
+                    declared |= options.BY_WIRE.get(str(spoken), {})
             base_url = base_url or layer.get("base_url")
         if not surfaces:  # there is none of this name, or it is a table of models
             raise KeyError(name)
-        return ProfileOutline(
-            name, tuple(surfaces), declared, base_url if isinstance(base_url, str) else None
-        )
+        own_url = base_url if isinstance(base_url, str) else None
+        return ProfileOutline(name, tuple(surfaces), declared, own_url, frozenset(surfaces) - speaking)
 
     def __iter__(self) -> Iterator[str]:
         names = {*self._own, *(file.stem for file in SHIPPED.glob("*.yaml"))}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any, NoReturn
 
@@ -16,6 +17,26 @@ from proxy.config.masking import has_password
 from proxy.config.problems import Report
 
 _ENVIRONMENT = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(\??)\Z")
+
+# How other products write what is env:NAME here; the group is the name.
+_NAME = r"([A-Za-z_][A-Za-z0-9_]*)"
+_FOREIGN = re.compile(
+    rf"""(?: \$\{{? {_NAME} (?: :?[-?][^}}]* )? \}}?                             # shells, compose files
+        | os\.environ (?: / | \.get\( | \[ ) ["']? {_NAME} ["']? [)\]]?          # LiteLLM, Python
+        | (?: os\. )? getenv \( ["']? {_NAME} ["']? \)
+        | process\.env\.{_NAME}
+        | \{{\{{ \s* (?: \$?[A-Za-z.]+\. | env \s )? ["']? {_NAME} ["']? \s* \}}\}}    # templates
+        | % {_NAME} %
+        | (?i:env) (?: [./(\[ ] | : \s | :// | :\$\{{? ) ["']? {_NAME} ["']? [)\]}}]?
+        | (?: ENV | Env ) : {_NAME} \??
+    )\Z""",
+    re.X,
+)
+_LOOKS_LIKE_A_NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEYS?|TOKEN|SECRET)\Z")
+_FREE_TEXT = "description"
+
+# Words that say nothing of whose key it is, where two names are compared.
+_COMMON = {"API", "KEY", "KEYS", "TOKEN", "SECRET"}
 
 # Where a file may hold a secret; "*" is any step. The flag: any literal there is one.
 _SECRET_PLACES: tuple[tuple[Path, bool], ...] = (
@@ -85,10 +106,12 @@ class Fault:
 
     path: Path
     variable: str
+    near: str | None = None  # a variable that is set and called nearly so
 
     @property
     def reason(self) -> str:
-        return f"environment variable {self.variable} is not set"
+        hint = f"; {self.near} is" if self.near else ""
+        return f"environment variable {self.variable} is not set{hint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +127,20 @@ class Resolved:
 def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Report) -> Resolved:
     """Replace references by what they lead to; what leads nowhere is left out.
 
-    An unreadable file is reported here (E105); what an unset variable means depends on its place, so it
-    is a fault for the caller. `profiles` are not looked into: a profile has no environment.
+    An unreadable file is reported here (E105), and a reference in another product's spelling (E109); what an
+    unset variable means depends on its place, so it is a fault for the caller. `profiles` are not looked
+    into: a profile has no environment.
     """
     faults: list[Fault] = []
     faulty: set[Path] = set()
     optional: set[Path] = set()
 
     def value_of(text: str, path: Path) -> str | None:
+        foreign = None if path[-1:] == (_FREE_TEXT,) else foreign_name(text, path)
+        if foreign is not None:
+            message = f"{shown(path)} names a variable as another product does"
+            report.add("E109", path, message, f"write env:{foreign}")
+            return None
         found = _ENVIRONMENT.match(text)
         if found:
             value = environ.get(found[1])
@@ -146,7 +175,56 @@ def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Rep
     if profiles:
         tree |= profiles
         resolved |= profiles
+    used = {fault.variable for fault in faults} | set(_names_in(tree))
+    spare = [name for name in environ if name not in used]
+    faults = [replace(fault, near=_near(fault.variable, spare)) for fault in faults]
     return Resolved(resolved, faults, faulty - optional, optional)
+
+
+def foreign_name(text: str, path: Path) -> str | None:
+    """The variable that a text means which is spelled for another product, None for other texts."""
+    found = _FOREIGN.match(text)
+    if found is not None:
+        return next(group for group in found.groups() if group is not None)
+    if _LOOKS_LIKE_A_NAME.match(text) and any(
+        sure and _fits(path, pattern) for pattern, sure in _SECRET_PLACES
+    ):
+        return text
+    return None
+
+
+def _fits(path: Path, pattern: Path) -> bool:
+    return len(path) == len(pattern) and all(
+        step in ("*", name) for step, name in zip(pattern, path, strict=True)
+    )
+
+
+def _names_in(tree: Any) -> Iterator[str]:
+    """All variables that the file names."""
+    if isinstance(tree, str):
+        found = _ENVIRONMENT.match(tree)
+        if found is not None:
+            yield found[1]
+    elif isinstance(tree, (dict, list)):
+        for inner in tree.values() if isinstance(tree, dict) else tree:
+            yield from _names_in(inner)
+
+
+def _near(name: str, others: Sequence[str]) -> str | None:
+    """A name that differs by a slip: in case, in a common word, or in a letter or two of a word."""
+    own = _own_words(name)
+    for other in others:
+        if own and _own_words(other) == own:
+            return other
+    for other in difflib.get_close_matches(name.upper(), others, n=3, cutoff=0.75):
+        first, second = name.upper().split("_")[0], other.upper().split("_")[0]
+        if difflib.SequenceMatcher(None, first, second).ratio() >= 0.75:
+            return other
+    return None
+
+
+def _own_words(name: str) -> str:
+    return "".join(word for word in name.upper().split("_") if word not in _COMMON)
 
 
 def _from_file(text: str, path: Path, folder: FilePath, report: Report) -> str | None:
@@ -169,6 +247,8 @@ def literals(tree: Any) -> list[tuple[Path, str, bool]]:
             if isinstance(value, (dict, list)) or value is None:
                 continue
             text = str(value)
+            if foreign_name(text, path) is not None:
+                continue
             if not text.startswith(("env:", "file:")):
                 found.append((path, text, sure or has_password(text) or _names_a_secret(path)))
     return found
