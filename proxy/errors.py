@@ -186,6 +186,7 @@ class UpstreamError(ProxyError):
     piece, so that a repeated order is a second purchase. `forbidden`: the upstream itself asks for no
     repetition. `retry_after_s` is the vendor's own word on when to come back, at most an hour. `native` is
     the vendor's status or code, `native_status` its HTTP status. `param` is the field as the vendor calls it.
+    `why` is the cause in words of ours alone, fit for a log; None where the vendor gave it.
     """
 
     error_class: ErrorClass
@@ -194,6 +195,7 @@ class UpstreamError(ProxyError):
     retry_after_s: float | None
     native: str | None
     native_status: int | None
+    why: str | None
     bought: bool
     by_piece: bool
     forbidden: bool
@@ -210,6 +212,7 @@ class UpstreamError(ProxyError):
         retry_after_s: float | None = None,
         native: str | None = None,
         native_status: int | None = None,
+        why: str | None = None,
         bought: bool | None = None,
         by_piece: bool = False,
         forbidden: bool = False,
@@ -223,6 +226,7 @@ class UpstreamError(ProxyError):
             retry_after_s=_wait_s(retry_after_s),
             native=native,
             native_status=native_status,
+            why=why,
             bought=policy.bought if bought is None else bought,
             by_piece=by_piece,
             forbidden=forbidden,

@@ -271,6 +271,24 @@ def test_nothing_of_the_vendors_headers_reaches_the_client(tmp_path: Path, file:
     assert set(reply.headers) == {"content-type", "content-length", "x-request-id", "openai-processing-ms"}
 
 
+# --- why a vendor could not be reached
+
+
+def test_the_log_says_why_a_vendor_could_not_be_reached(tmp_path: Path, file: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{taken.getsockname()[1]}"
+        closed = f"  closed: {{wire: openai, base_url: 'http://{at}/v1'}}\nmodels:\n"
+        text = file.replace("models:\n", f"{closed}  shut: {{targets: [closed/x]}}\n", 1)
+        with serving(tmp_path, text, environment=ENVIRONMENT) as served:
+            reply = post(served, chat("Hi", "shut"))
+            line = json.loads(served.until_logged('"attempt_failed"'))
+    said = f"could not be reached: {at} refused the connection; nothing listens there, or a firewall says no"
+    assert line["why"] == said
+    assert reply.status_code == 502
+    assert reply.json()["error"]["message"].startswith(f"'closed' {said} (request id: ")
+
+
 # --- exit codes: 0, 1 your file or request, 2 usage, 3 upstream
 
 

@@ -253,7 +253,10 @@ async def test_without_the_package_the_error_says_what_to_install(monkeypatch: p
 async def test_a_token_server_that_is_not_there_is_unavailable() -> None:
     async with bench(token_uri="http://127.0.0.1:1/token") as at:
         error = await at.denied()
-        assert error.message == "'vertex' has no access token: the token server could not be reached"
+        assert error.message == (
+            "'vertex' has no access token: the token server could not be reached: "
+            "127.0.0.1:1 refused the connection; nothing listens there, or a firewall says no"
+        )
         assert (error.error_class, error.bought) == (ErrorClass.UNAVAILABLE, False)
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import gzip
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 
@@ -223,6 +225,81 @@ async def test_a_host_that_never_takes_the_connection_is_a_connect_error(
             each.close()
     assert (caught.value.error_class, caught.value.bought) == (ErrorClass.CONNECT, False)
     assert time.monotonic() - started < 2
+
+
+# --- why it could not be reached: for the operator, without path or secret
+
+
+async def unreached(upstream: Upstream, base_url: str, call: Call = CALL) -> UpstreamError:
+    account = Account("acme", base_url, Static((("x-goog-api-key", "sk-canary"),)), private=True)
+    with pytest.raises(UpstreamError) as caught:
+        await upstream.send(call, account, PATIENT)
+    error = caught.value
+    assert error.message == f"'acme' {error.why}"
+    for hidden in ("canary", "/secret-path", "generateContent"):
+        assert hidden not in error.message
+    return error
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_refused_connection_says_so_with_host_and_port(upstream: Upstream, method: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{taken.getsockname()[1]}"
+        error = await unreached(upstream, f"http://{at}/secret-path", Call("/x", {}, method=method))
+        assert error.why == (
+            f"could not be reached: {at} refused the connection; nothing listens there, or a firewall says no"
+        )
+        error = await unreached(upstream, f"http://localhost:{taken.getsockname()[1]}")
+        assert "localhost:" in error.message
+        assert "refused the connection" in error.message
+
+
+async def test_the_vendors_own_address_is_named_where_that_was_asked(upstream: Upstream) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{taken.getsockname()[1]}"
+        call = Call("", {}, method="GET", url=f"http://{at}/secret-path?sig=canary")
+        error = await unreached(upstream, "http://elsewhere.invalid", call)
+    assert f"{at} refused the connection" in error.message
+
+
+async def test_an_unknown_name_is_said_to_be_one(upstream: Upstream) -> None:
+    error = await unreached(upstream, "https://nowhere.invalid/secret-path")
+    assert error.why == "could not be reached: the name of nowhere.invalid:443 could not be resolved (DNS)"
+
+
+async def test_plain_http_where_tls_is_expected_is_said(upstream: Upstream) -> None:
+    async def speak_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        writer.close()
+
+    server = await asyncio.start_server(speak_plainly, "127.0.0.1", 0)
+    at = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    error = await unreached(upstream, f"https://{at}/secret-path")
+    server.close()
+    assert error.message.startswith(f"'acme' could not be reached: no TLS with {at}: ")
+
+
+async def test_a_certificate_that_is_not_trusted_is_said(upstream: Upstream) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(Path(__file__).parent / "data" / "pictures.example.pem")
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    at = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    error = await unreached(upstream, f"https://{at}/secret-path")
+    server.close()
+    assert error.message.startswith(
+        f"'acme' could not be reached: the TLS certificate of {at} is not trusted: "
+    )
+    assert "self" in error.message
+
+
+async def test_a_proxy_of_the_environment_is_not_used_and_that_is_said(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:canary@proxy.example:3128")
+    error = await unreached(upstream, "https://nowhere.invalid")
+    assert error.message.endswith("; the proxy that HTTPS_PROXY names is not used")
 
 
 async def test_an_address_in_a_private_network_needs_the_provider_to_say_so(upstream: Upstream) -> None:

@@ -57,7 +57,8 @@ class Services:
         return self._runner
 
     def closed(self, one: Try) -> None:
-        """An attempt has ended. The vendor's words may quote the prompt, so only class and code are kept."""
+        """An attempt has ended. The vendor's words may quote the prompt, so only class, code and
+        a reason of ours are kept."""
         failure = one.failure
         if failure is not None:
             self.log.write(
@@ -67,6 +68,7 @@ class Services:
                 attempt=one.number,
                 status=failure.status,
                 code=failure.code or failure.error_class,
+                **({"why": failure.why} if failure.why else {}),
                 bought=failure.bought,
                 ms=round(one.took_s * 1000),
             )

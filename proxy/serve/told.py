@@ -54,11 +54,12 @@ class Failure:
     status: int
     code: str | None
     bought: bool
+    why: str | None = None
 
     @classmethod
     def of(cls, error: UpstreamError | RequestError) -> Failure:
         if isinstance(error, UpstreamError):
-            return cls(error.error_class.value, error.status, error.code, error.bought)
+            return cls(error.error_class.value, error.status, error.code, error.bought, error.why)
         return cls("refused", error.status, error.code, False)
 
 

@@ -41,7 +41,7 @@ class Sender:
     async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
         if call.method in ("GET", "HEAD"):
             return await self._ask(call, account, deadlines)
-        progress = Progress(account.provider, sells=True)
+        progress = Progress(account.provider, sells=True, address=call.url or account.base_url)
         pieces, kind = _written(call)
         body = Body(pieces, progress)
         loop = asyncio.get_running_loop()
@@ -60,7 +60,7 @@ class Sender:
 
     async def _ask(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
         """Send what has no body, and so cannot tell how far it went; asking again does no harm."""
-        progress = Progress(account.provider, sells=False)
+        progress = Progress(account.provider, sells=False, address=call.url or account.base_url)
         progress.started = True
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -77,7 +77,7 @@ class Sender:
         self, url: str, fields: Mapping[str, str], provider: str, *, private: bool
     ) -> tuple[int, bytes]:
         """Ask a token server, which sells nothing: status and the body's first 64 KiB."""
-        progress = Progress(provider, sells=False)
+        progress = Progress(provider, sells=False, address=url)
         progress.started = True
         try:
             async with asyncio.timeout(_TOKEN_S):

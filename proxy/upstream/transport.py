@@ -27,6 +27,7 @@ from aiohttp.payload import Payload
 from proxy.codec.spill import forget
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Slice
+from proxy.upstream import unreachable
 from proxy.upstream.guard import PrivateAddressError, is_public
 from proxy.upstream.sse import PayloadError
 
@@ -46,10 +47,12 @@ Piece = bytes | memoryview | Slice  # the last: the bytes that its base64 stands
 
 @dataclass(slots=True)
 class Progress:
-    """How far one call went, for the error class. `sells`: the vendor may charge once it has it all."""
+    """How far one call went, for the error class. `sells`: the vendor may charge once it has it all. Of the
+    `address` only host and port are ever told: a path may hold an account or a signature."""
 
     provider: str
     sells: bool
+    address: str = ""
     started: bool = False  # a byte may have been sent
     finished: bool = False  # all of it may have been sent
     answered: bool = False  # the answer's headers came
@@ -236,18 +239,21 @@ def explain(fault: Exception, progress: Progress) -> UpstreamError:
     name = progress.provider
     bought = progress.finished and progress.sells
     if isinstance(fault, PayloadError):
-        return _internal(progress, f"{name!r}: {fault}", fault.code)
+        return _internal(progress, str(fault), fault.code, between=": ")
     if progress.expired is not None and progress.started:
-        message = _TOO_SLOW[progress.expired]
-        return UpstreamError(ErrorClass.TIMEOUT, f"{name!r} {message}", provider=name, bought=bought)
+        said = _TOO_SLOW[progress.expired]
+        return UpstreamError(ErrorClass.TIMEOUT, f"{name!r} {said}", provider=name, bought=bought, why=said)
     if isinstance(fault, _BEFORE_SENDING) or not progress.started:
-        reason = _PRIVATE if isinstance(os_error(fault), PrivateAddressError) else "could not be reached"
-        return UpstreamError(ErrorClass.CONNECT, f"{name!r} {reason}", provider=name)
+        if isinstance(os_error(fault), PrivateAddressError):
+            said = _PRIVATE
+        else:
+            said = f"could not be reached: {unreachable.why(fault, progress.address)}"
+        return UpstreamError(ErrorClass.CONNECT, f"{name!r} {said}", provider=name, why=said)
     if progress.answered:
-        return _internal(progress, f"{name!r} broke off its answer", "upstream_stream_truncated")
+        return _internal(progress, "broke off its answer", "upstream_stream_truncated")
     if isinstance(fault, aiohttp.ClientResponseError):
-        return _internal(progress, f"{name!r} answered in broken HTTP", "upstream_invalid_response")
-    return _internal(progress, f"{name!r} closed the connection without an answer", "upstream_unreachable")
+        return _internal(progress, "answered in broken HTTP", "upstream_invalid_response")
+    return _internal(progress, "closed the connection without an answer", "upstream_unreachable")
 
 
 _PRIVATE = "has an address in a private network; the provider's setting `private: true` allows that"
@@ -258,12 +264,13 @@ _TOO_SLOW = {
 }
 
 
-def _internal(progress: Progress, message: str, code: str) -> UpstreamError:
+def _internal(progress: Progress, said: str, code: str, *, between: str = " ") -> UpstreamError:
     return UpstreamError(
         ErrorClass.INTERNAL,
-        message,
+        f"{progress.provider!r}{between}{said}",
         provider=progress.provider,
         code=code,
+        why=said,
         bought=progress.finished and progress.sells,
     )
 
