@@ -249,6 +249,14 @@ def test_what_an_empty_reply_counts_was_bought(payload: Any, counts: Any, bought
     assert caught.value.bought is bought
 
 
+@pytest.mark.parametrize("payload", [{}, {"candidates": []}, reply(finishReason="NO_IMAGE")], ids=str)
+def test_a_picture_may_be_bought_where_nothing_comes_and_nothing_is_counted(payload: Any) -> None:
+    for target in (PAINTER, TARGET):
+        with pytest.raises(UpstreamError) as caught:
+            read(payload, target=target)
+        assert caught.value.bought is (target is PAINTER)
+
+
 def test_a_picture_may_be_bought_where_only_an_error_comes() -> None:
     for target, body in [(PAINTER, {}), (TARGET, {"generationConfig": {"responseModalities": ["IMAGE"]}})]:
         for code, bought in [(500, True), (429, False)]:

@@ -385,6 +385,14 @@ def test_what_an_empty_reply_counts_was_bought(word: str | None, counts: Any, bo
     assert caught.value.bought is bought
 
 
+@pytest.mark.parametrize("payload", [{}, {"choices": []}, whole("error")], ids=str)
+def test_a_picture_may_be_bought_where_nothing_comes_and_nothing_is_counted(payload: Any) -> None:
+    for modalities in (["image"], ["text"]):
+        with pytest.raises(UpstreamError) as caught:
+            events(payload, stream=False, body={"modalities": modalities})
+        assert caught.value.bought is ("image" in modalities)
+
+
 def test_a_picture_may_be_bought_where_only_an_error_comes() -> None:
     for code, bought in [(500, True), (None, True), (429, False)]:
         with pytest.raises(UpstreamError) as caught:

@@ -87,6 +87,13 @@ def test_the_number_of_attempts_is_limited() -> None:
     assert places(UpstreamError(ErrorClass.OVERLOADED, "no"), limit=1) == ["a0"]
 
 
+def test_a_busy_target_is_not_asked_again_before_it_said() -> None:
+    """A short pause is waited for, thirty seconds are not: another key or target may be free."""
+    assert places(UpstreamError(ErrorClass.OVERLOADED, "no", retry_after_s=2)) == TABLE[ErrorClass.OVERLOADED]
+    assert places(UpstreamError(ErrorClass.OVERLOADED, "no", retry_after_s=30)) == ["a0", "a1", "b0"]
+    assert places(UpstreamError(ErrorClass.RATE_LIMITED, "no", retry_after_s=30)) == ["a0", "a1", "b0"]
+
+
 def test_a_repair_happens_once_at_the_same_place_and_is_not_counted() -> None:
     """G-066, G-101"""
     attempts = Attempts(candidates(Clock()), 1)

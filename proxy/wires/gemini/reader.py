@@ -173,7 +173,7 @@ class GeminiReader:
                 ErrorClass.INTERNAL,
                 "The upstream's stream ended before the answer was complete.",
                 code="upstream_stream_truncated",
-                bought=shows or self._made_tokens(),
+                bought=shows or self._may_be_sold(),
             )
         if (choice := next((one for one in choices if one.called_in_vain), None)) is not None:
             raise UpstreamError(
@@ -187,7 +187,7 @@ class GeminiReader:
             return
         if not choices:
             raise UpstreamError(
-                ErrorClass.EMPTY, "The upstream answered with nothing.", bought=self._made_tokens()
+                ErrorClass.EMPTY, "The upstream answered with nothing.", bought=self._may_be_sold()
             )
         choice = choices[0]
         meaning = finish.ending(choice.native)
@@ -205,7 +205,7 @@ class GeminiReader:
             f"{message} {choice.message}" if choice.message else message,
             code=code,
             native=choice.native,
-            bought=self._made_tokens() if meaning.error_class is ErrorClass.EMPTY else None,
+            bought=self._may_be_sold() if meaning.error_class is ErrorClass.EMPTY else None,
         )
 
     def _failed(self, failure: UpstreamError) -> UpstreamError:
@@ -242,6 +242,10 @@ class GeminiReader:
         """Whether the answer's own counts prove that it was paid."""
         counted = usage.read_usage(self._usage)
         return counted.completion > 0 or (counted.reasoning or 0) > 0
+
+    def _may_be_sold(self) -> bool:
+        """The same, and for a picture also where no counts say that nothing came of it."""
+        return self._made_tokens() or (self._draws() and not self._usage)
 
     def _finish(self, choice: Candidate) -> Finish:
         if self._blocked is not None:  # the filter struck after the answer had begun

@@ -194,6 +194,10 @@ class ChatReader:
         shown = any(choice.shows or choice.thought for choice in self._choices.values())
         return shown or usage.read(self._counts).completion > 0
 
+    def _may_be_sold(self) -> bool:
+        """The same, and for a picture also where no counts say that nothing came of it."""
+        return self._was_made() or (self._draws and not self._counts)
+
     def _check(self, choices: list[Choice], complete: bool) -> None:
         """Raise when the server gave up, the stream broke off, or nothing came where something was due."""
         words = [choice.finish_word for choice in choices if choice.finish_word is not None]
@@ -203,14 +207,14 @@ class ChatReader:
                     failure,
                     f"The upstream gave up its answer ({word}).",
                     native=word,
-                    bought=self._was_made(),
+                    bought=self._may_be_sold(),
                 )
         if self._streams and not complete and choices and not words:
             raise UpstreamError(
                 ErrorClass.INTERNAL,
                 "The upstream's stream ended before the answer was complete.",
                 code="upstream_stream_truncated",
-                bought=self._was_made(),
+                bought=self._may_be_sold(),
             )
         if not choices or not self._may_be_silent(choices, words):
             raise UpstreamError(
@@ -218,7 +222,7 @@ class ChatReader:
                 "The upstream gave no picture." if self._draws else "The upstream answered with nothing.",
                 code="no_image_generated" if self._draws else None,
                 native=words[0] if words else None,
-                bought=self._was_made(),
+                bought=self._may_be_sold(),
             )
 
     def _may_be_silent(self, choices: list[Choice], words: list[str]) -> bool:
