@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from proxy.errors import RequestError, UpstreamError
+from proxy.errors import UpstreamError
 from proxy.memory.past import Past
 from proxy.memory.signatures import Origin, SignatureRecorder
 from proxy.serve import media
 from proxy.serve.house import House
 from proxy.serve.told import Try
-from proxy.types import Call, ChatRequest, Event, Image, Target, Wire, iter_media, left_out
+from proxy.types import ChatRequest, Event, Image, Target, Wire, iter_media, left_out
 
 if TYPE_CHECKING:
     from proxy.upstream.reply import Reply
@@ -22,19 +23,16 @@ _ERROR_BYTES = 1 << 20
 class Talk:
     """A `Speaker` over a wire that chats."""
 
-    __slots__ = ("_request", "_target", "_wire", "repair")
+    __slots__ = ("_request", "_target", "_wire", "by_piece", "preview", "repair", "unable")
 
     def __init__(self, wire: Wire, request: ChatRequest, target: Target) -> None:
         self._wire = wire
         self._request = request
         self._target = target
+        self.unable = partial(wire.unable, request, target)
+        self.by_piece = partial(wire.by_piece, request, target)
+        self.preview = partial(wire.build, request, target)
         self.repair = wire.repair
-
-    def unable(self) -> RequestError | None:
-        return self._wire.unable(self._request, self._target)
-
-    def by_piece(self) -> bool:
-        return self._wire.by_piece(self._request, self._target)
 
     def shares(self) -> tuple[int, ...]:
         calls = self._wire.calls_needed(self._request, self._target)
@@ -42,9 +40,6 @@ class Talk:
 
     def unread(self) -> tuple[str, ...]:
         return left_out(self._request, self._wire.carries)
-
-    def preview(self) -> Call:
-        return self._wire.build(self._request, self._target)
 
     async def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
         wire, account, target = self._wire, one.attempt.account, self._target

@@ -42,7 +42,7 @@ class Candidate:
         self.images = 0
         self.said_nothing = False  # there was a text part, and it was empty
         self._heard = False
-        self._broken = False
+        self._ends_with: str | None = None  # what the payload that is read says of the end
         self._inserted: set[int] = set()
         self._starts: list[int] = []
         self._ids: set[str] = set()
@@ -68,7 +68,7 @@ class Candidate:
         events: list[Event] = []
         reason, content = candidate.get("finishReason"), candidate.get("content")
         native: str | None = reason if reason.__class__ is str else finish.word(reason)
-        self._broken = bool(native) and finish.ending(native).breaks_calls
+        self._ends_with = native or None
         parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else ():
             self._starts.append(len(self.texts))
@@ -144,7 +144,7 @@ class Candidate:
                 events += self.close_call()
 
     def _call(self, name: str, id: Any, arguments: str, signature: str | None) -> list[Event]:
-        client_name = None if self._broken else self._names.find(name)
+        client_name = None if finish.ending(self._ends_with).breaks_calls else self._names.find(name)
         if client_name is None or (self._request.parallel_calls is False and self.called):
             return []
         index = self.called
