@@ -20,6 +20,7 @@ from proxy.keys import ClientKey, ClientKeys
 from proxy.logs import Log
 from proxy.memory.signature_file import SignatureFile
 from proxy.memory.signatures import SignatureMemory
+from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
 from proxy.serve import files, info
@@ -132,6 +133,7 @@ class App:
                 "reload_refused", problems=[str(problem) for problem in loaded.problems]
             )
             return
+        services.retries.share = new.config.defaults.retry.budget
         self._move_into(House(new, services))
         self.house.services.log.write("reloaded", digest=loaded.digest)
 
@@ -208,6 +210,7 @@ def create(
             files=FileStore.of(config.server),
             log=Log.to_stderr(),
             rests=rests,
+            retries=RetryBudget(config.defaults.retry.budget),
         )
         return House(_plan(config, off, simulated, rests), services)
 

@@ -143,6 +143,11 @@ class Policy:
     bought: bool = False
     may_repeat: bool | None = None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether anything may be tried after it."""
+        return self.same_target or self.next_key or self.next_target
+
 
 # `connect` is certain: no byte of the request was sent. An `empty` chat has been tried again here already.
 POLICIES: dict[ErrorClass, Policy] = {

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -355,11 +356,12 @@ def test_routes_answer_with_and_without_their_prefix(gateway: Gateway, path: str
     assert reply.json()["object"] == "list"
 
 
-def test_probes_need_no_key_and_tell_strangers_nothing(gateway: Gateway) -> None:
-    assert httpx.get(f"{gateway.base_url}/livez").json() == {"status": "ok"}
-    assert httpx.head(f"{gateway.base_url}/livez").status_code == 200
-    assert httpx.get(f"{gateway.base_url}/readyz").json() == {"status": "ok"}
-    told = httpx.get(f"{gateway.base_url}/readyz", headers={"x-api-key": KEY}).json()
+def test_probes_need_no_key_and_tell_strangers_nothing(tmp_path: Path) -> None:
+    with open_gateway(tmp_path) as fresh:
+        assert httpx.get(f"{fresh.base_url}/livez").json() == {"status": "ok"}
+        assert httpx.head(f"{fresh.base_url}/livez").status_code == 200
+        assert httpx.get(f"{fresh.base_url}/readyz").json() == {"status": "ok"}
+        told = httpx.get(f"{fresh.base_url}/readyz", headers={"x-api-key": KEY}).json()
     assert told["providers"] == {"google": "on", "lan": "on"}
 
 

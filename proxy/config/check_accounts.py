@@ -58,7 +58,7 @@ def check(file: Checked) -> dict[str, str]:
 def _not_enforced(file: Checked) -> None:
     """What looks like a protection and is none yet must say so itself."""
     keys = at(file.written, ("keys",))
-    paths: list[Path] = [("limits",), ("defaults", "retry", "budget")]
+    paths: list[Path] = [("limits",)]
     paths += [("keys", number, "limits") for number in range(len(keys) if isinstance(keys, list) else 0)]
     for path in paths:
         if at(file.written, path) is not None:

@@ -1,6 +1,6 @@
 """What to try next: a provider's keys in turn, a route's targets in order, by the table of error classes.
 
-Decides only; `serve/tries.py` does the trying. Budgets and circuit breakers belong into `Attempts.failed`.
+Decides only; `serve/tries.py` does the trying.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.routing.breakers import Breakers
+from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import KeyPool
 from proxy.types import Target, Wire
 from proxy.upstream import Account, Deadlines
@@ -50,26 +52,36 @@ class Attempts:
     """The tries of one request. Call `first`, then `failed` after each failure, or `passed_over` for a target
     that could not be asked at all.
 
-    At most `limit` tries; a repair of the request is not counted, for it can happen only once per name. What
-    is sold by the piece is ordered from the same vendor again only when the first order never left.
+    At most `limit` tries, and none after the first when `budget` is spent; a repair of the request is not
+    counted, for it can happen only once per name. What is sold by the piece is ordered from the same vendor
+    again only when the first order never left.
     """
 
-    __slots__ = ("_again", "_candidates", "_left", "_position", "_tried")
+    __slots__ = ("_again", "_breakers", "_budget", "_candidates", "_left", "_position", "_tried")
 
-    def __init__(self, candidates: Sequence[Candidate], limit: int) -> None:
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        limit: int,
+        breakers: Breakers | None = None,
+        budget: RetryBudget | None = None,
+    ) -> None:
         self._candidates = candidates
+        self._breakers = Breakers() if breakers is None else breakers
+        self._budget = RetryBudget() if budget is None else budget
         self._left = limit
         self._position = 0
         self._tried: set[int] = set()
         self._again = True  # the target may still be tried a second time with the same key
 
     def first(self) -> Attempt:
-        """The first try. Resting is a preference: when every key of every target rests, the one that wakes
+        """The first try. Resting is a preference: when every target or all its keys rest, the one that wakes
         first is asked all the same, for the vendor knows better than we do."""
+        self._budget.asked()
         attempt = self._pick()
         if attempt is not None:
             return attempt
-        wakes = [candidate.keys.wakes_first(candidate.target.model) for candidate in self._candidates]
+        wakes = [self._wakes(candidate) for candidate in self._candidates]
         self._position = min(range(len(wakes)), key=wakes.__getitem__)
         self._left -= 1
         candidate, key = self._candidates[self._position], wakes[self._position][1]
@@ -89,6 +101,17 @@ class Attempts:
             return replace(attempt, repairs=attempt.repairs | {repair})
         if self._left <= 0:
             return None
+        # A vendor that does not have the model has done no work: asking another one is no repetition.
+        charged = error.error_class is not ErrorClass.NOT_FOUND
+        if charged and policy.goes_on and not self._budget.allows():
+            return None
+        following = self._following(attempt, error)
+        if charged and following is not None:
+            self._budget.spend()
+        return following
+
+    def _following(self, attempt: Attempt, error: UpstreamError) -> Attempt | None:
+        policy = error.policy
         if policy.same_target and self._may_ask_again(error):
             self._again = False
             self._left -= 1
@@ -115,16 +138,23 @@ class Attempts:
         return self._pick()
 
     def _pick(self, *, stay: bool = False) -> Attempt | None:
+        known = self._breakers.known
         while self._left > 0 and self._position < len(self._candidates):
             candidate = self._candidates[self._position]
             key = candidate.keys.pick(candidate.target.model, self._tried)
-            if key is not None:
+            # The breakers are asked last: whom they let in may be the one that finds out how the target is.
+            if key is not None and (stay or not known or self._breakers.admits(candidate.target.name)):
                 self._left -= 1
                 return Attempt(candidate, key, candidate.target, candidate.keys.accounts[key])
             if stay:
                 return None
             self._advance()
         return None
+
+    def _wakes(self, candidate: Candidate) -> tuple[float, int]:
+        """How long a target or all its keys still rest, and the key to ask it with."""
+        wait_s, key = candidate.keys.wakes_first(candidate.target.model)
+        return max(wait_s, self._breakers.wait_s(candidate.target.name)), key
 
     def _advance(self) -> None:
         self._position += 1

@@ -31,6 +31,10 @@ class Rests:
         self.known = True
         self._until[place] = max(now + seconds, self._until.get(place, 0.0))
 
+    def models_of(self, name: str) -> set[str]:
+        """The models for which an account rests, or did so lately."""
+        return {model for account, model in self._until if account == name}
+
     def left_s(self, place: _Place) -> float:
         """How long the key still rests; 0 or less when it does not."""
         until = self._until.get(place)
@@ -65,6 +69,13 @@ class KeyPool:
 
     def rests_s(self, index: int, model: str) -> float:
         return self._rests.left_s((self._names[index], model))
+
+    def resting(self) -> dict[str, float]:
+        """The models that no key may be asked for now, and for how many seconds yet."""
+        if not self._rests.known:
+            return {}
+        waits = {model: self.wakes_first(model)[0] for model in self._rests.models_of(self._names[0])}
+        return {model: wait_s for model, wait_s in waits.items() if wait_s > 0}
 
     def wakes_first(self, model: str) -> tuple[float, int]:
         """How long the key still rests that wakes first, and which it is."""

@@ -6,6 +6,7 @@ import difflib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 from proxy.config.models import Config, ModelEntry, PollChanges, TargetEntry
@@ -13,12 +14,14 @@ from proxy.errors import RequestError
 from proxy.fronts.openai.defaults import NONE, Defaults, compiled
 from proxy.keys import ClientKey
 from proxy.routing.attempts import Candidate
+from proxy.routing.breakers import Breakers
 from proxy.routing.keys import Rests
 from proxy.routing.providers import Provider, opened
 from proxy.types import Target
 from proxy.upstream import Deadlines
 
 _DIRECT_KEPT = 1000  # compiled routes of names without an entry
+_RESTING_TOLD = 20  # models of a provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +104,29 @@ class Routes:
         routes = {route.name: route for route in self.by_name.values() if route.targets or route.fallback}
         return [route for name, route in sorted(routes.items()) if caller.may_use(name)]
 
-    def provider_states(self) -> dict[str, str]:
-        return {
-            name: f"off: {self.off[name]}" if name in self.off else "on" for name in self.config.providers
+    def provider_states(self, breakers: Breakers) -> dict[str, str]:
+        """Which providers are on, which are off and why, and which rest with which models."""
+        resting: dict[str, dict[str, float]] = {
+            name: dict(provider.keys.resting()) for name, provider in self.providers.items()
         }
+        for target, state, wait_s in breakers.states():
+            place, _, model = target.partition("/")
+            name = place.partition(".")[0]
+            if state != "failing" and name in resting:
+                resting[name][model] = max(wait_s, resting[name].get(model, 0.0))
+        return {name: self._state(name, resting.get(name)) for name in self.config.providers}
+
+    def _state(self, name: str, resting: Mapping[str, float] | None) -> str:
+        if name in self.off:
+            return f"off: {self.off[name]}"
+        if not resting:
+            return "on"
+        told = [
+            f"{model[:200]} for {ceil(wait_s)} s" for model, wait_s in sorted(resting.items())[:_RESTING_TOLD]
+        ]
+        if len(resting) > _RESTING_TOLD:
+            told.append(f"{len(resting) - _RESTING_TOLD} more")
+        return f"resting: {', '.join(told)}"
 
     def _route(self, name: str, model: ModelEntry) -> Route:
         return Route(

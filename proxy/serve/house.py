@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from proxy.config import Config
@@ -11,6 +11,8 @@ from proxy.errors import ProxyError
 from proxy.keys import ClientKeys
 from proxy.logs import Log
 from proxy.memory.signatures import SignatureMemory
+from proxy.routing.breakers import Breakers, Verdict
+from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
 from proxy.serve.told import Try
@@ -35,7 +37,8 @@ class Plan:
 @dataclass(slots=True)
 class Services:
     """What lives as long as the process. `fetcher` gets what clients name by address, `results` what was paid
-    for: it is more patient. `rests` are the keys that were refused lately. `on_progress` watches jobs."""
+    for: it is more patient. `rests` are the keys that were refused lately, `breakers` the targets that failed
+    lately. `on_progress` watches jobs."""
 
     upstream: Upstream
     fetcher: Fetcher
@@ -44,6 +47,8 @@ class Services:
     files: FileStore
     log: Log
     rests: Rests
+    breakers: Breakers = field(default_factory=Breakers)
+    retries: RetryBudget = field(default_factory=RetryBudget)
     on_progress: Callable[[Job], None] | None = None
     _runner: Runner | None = None
 
@@ -60,6 +65,8 @@ class Services:
         """An attempt has ended. The vendor's words may quote the prompt, so only class, code and
         a reason of ours are kept."""
         failure = one.failure
+        if failure is not None or self.breakers.known:
+            self.breakers.told(one.attempt.target.name, _verdict(one), one.took_s)
         if failure is not None:
             self.log.write(
                 "attempt_failed",
@@ -80,6 +87,13 @@ class Services:
         await self.fetcher.close()
         await self.results.close()
         self.log.flush()
+
+
+def _verdict(one: Try) -> Verdict:
+    """What an attempt says of its target's health: a refusal that is the request's own fault says nothing."""
+    if one.failure is None:
+        return "unknown" if one.left else "well"
+    return "ill" if one.failure.counts else "unknown"
 
 
 @dataclass(frozen=True, slots=True)

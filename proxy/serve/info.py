@@ -49,12 +49,12 @@ async def livez(exchange: Exchange, house: House) -> None:
 
 
 async def readyz(exchange: Exchange, house: House) -> None:
-    """What is off, and why, is told only to callers with a known key."""
+    """What is off or rests, and why, is told only to callers with a known key."""
     reply: dict[str, object] = {"status": "ok"}
     try:
         house.plan.keys.identify(exchange.headers)
     except RequestError:
         pass
     else:
-        reply["providers"] = house.plan.routes.provider_states()
+        reply["providers"] = house.plan.routes.provider_states(house.services.breakers)
     await exchange.respond(200, jsonio.dumps(reply))

@@ -48,18 +48,20 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The facts of an error, without its traceback and all that hangs on it."""
+    """The facts of an error, without its traceback and all that hangs on it. `counts`: against the target."""
 
     error_class: str
     status: int
     code: str | None
     bought: bool
     why: str | None = None
+    counts: bool = False
 
     @classmethod
     def of(cls, error: UpstreamError | RequestError) -> Failure:
         if isinstance(error, UpstreamError):
-            return cls(error.error_class.value, error.status, error.code, error.bought, error.why)
+            kind, counts = error.error_class.value, error.policy.counts
+            return cls(kind, error.status, error.code, error.bought, error.why, counts)
         return cls("refused", error.status, error.code, False)
 
 
@@ -68,7 +70,8 @@ class Try:
     """One attempt at one target, from its first byte to its bill.
 
     `deadline` is the loop's time at which the client's part of it ends. `by_piece`: what it makes is sold by
-    the piece. `first_event_s` and `took_s` count from its begin. `failure` is how it ended, None if well.
+    the piece. `first_event_s` and `took_s` count from its begin. `failure` is how it ended, None if well or
+    `left`: nobody waited for it.
     """
 
     number: int
@@ -83,6 +86,7 @@ class Try:
     usage: Usage | None = None
     images: int = 0
     failure: Failure | None = None
+    left: bool = False
 
     def deadlines(self) -> Deadlines:
         """Its target's, cut to what is left of the request's time."""

@@ -40,7 +40,12 @@ class Tries:
         self._request = request
         self._asked = asked
         self._told = told
-        self._attempts = Attempts(candidates, route.attempts if asked.fallback else 1)
+        self._attempts = Attempts(
+            candidates,
+            route.attempts if asked.fallback else 1,
+            house.services.breakers,
+            house.services.retries,
+        )
         self._began = asyncio.get_running_loop().time()
         self._failed: UpstreamError | RequestError | None = None
         if not self._opened(self._attempts.first()):
@@ -73,10 +78,11 @@ class Tries:
         self.on = Try(told.attempts, attempt, self._asked, told, deadline, by_piece)
         return True
 
-    def close(self, error: UpstreamError | RequestError | None = None) -> None:
-        """The attempt that is on has ended, well or badly: whoever counts is told here."""
+    def close(self, error: UpstreamError | RequestError | None = None, *, left: bool = False) -> None:
+        """The attempt that is on has ended, well or badly: whoever counts is told here. `left`: by us."""
         one = self.on
         one.took_s = perf_counter() - one.began
+        one.left = left
         if error is not None:
             one.failure = Failure.of(error)
         self._told.usage, self._told.images = one.usage, one.images
@@ -134,7 +140,7 @@ async def whole(tries: Tries, house: House) -> list[Event]:
             if not await tries.after(error, handed_on=False):
                 raise tries.verdict() from error.__cause__
         except BaseException:
-            tries.close()
+            tries.close(left=True)
             raise
         else:
             tries.close()
@@ -155,7 +161,7 @@ async def batches(tries: Tries, house: House) -> AsyncGenerator[list[Event], Non
             if not await tries.after(error, handed_on=handed_on):
                 raise tries.verdict() from error.__cause__
         except BaseException:
-            tries.close()
+            tries.close(left=True)
             raise
         else:
             tries.close()
