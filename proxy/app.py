@@ -28,6 +28,7 @@ from proxy.serve.answer import answered
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Receive, Scope, Send
 from proxy.serve.house import House, Plan, Services
+from proxy.serve.load import Load
 from proxy.serve.paths import Paths, for_pages
 from proxy.store.files import SWEEP_EVERY_S, FileStore
 from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
@@ -134,6 +135,7 @@ class App:
             )
             return
         services.retries.share = new.config.defaults.retry.budget
+        services.load.bounds = new.config.server.in_flight
         self._move_into(House(new, services))
         self.house.services.log.write("reloaded", digest=loaded.digest)
 
@@ -210,6 +212,7 @@ def create(
             files=FileStore.of(config.server),
             log=Log.to_stderr(),
             rests=rests,
+            load=Load(config.server.in_flight),
             retries=RetryBudget(config.defaults.retry.budget),
         )
         return House(_plan(config, off, simulated, rests), services)

@@ -147,6 +147,13 @@ class Cors(_Part):
         return "*" in self.origins or origin in self.origins
 
 
+class InFlight(_Part):
+    """What a worker answers at the same time: requests, and bytes of their bodies."""
+
+    requests: int = Field(default=1000, ge=1)
+    bytes: Annotated[Size, Field(gt=0)] = _default(512 * 1024**2, "512MiB")
+
+
 class Server(_Part):
     """Where we listen and keep things. `state` and `shared` may hold a password."""
 
@@ -159,6 +166,7 @@ class Server(_Part):
     cors: Cors = Cors()
     files: Files = Files()
     body_limit: Size = _default(64 * 1024**2, "64MiB")
+    in_flight: InFlight = InFlight()
     drain: Duration = _default(30.0, "30s")
 
 

@@ -35,6 +35,7 @@ _MESSAGES = {
     "string_too_short": "is empty",
 }
 _WHOLE = ("list_type", "dict_type", "model_type")  # what cannot be written in one word
+_UNITS = {"budget": "%", "body_limit": "MiB", "bytes": "MiB", "max_bytes": "MiB", "max_total": "MiB"}
 _TYPES = {bool: "true/false", int: "number", float: "number", list: "list", dict: "mapping"}
 
 
@@ -92,7 +93,7 @@ def _likely_unit(path: Path) -> str:
     last = str(path[-1])
     if "limits" in path or path[-2:-1] == ("everyone",):
         return "/min"
-    return {"budget": "%", "body_limit": "MiB", "max_bytes": "MiB", "max_total": "MiB"}.get(last, "s")
+    return _UNITS.get(last, "s")
 
 
 def _complaint(error: ErrorDetails) -> str:

@@ -37,7 +37,7 @@ _JSON: Header = (b"content-type", b"application/json")
 
 def answered(path: str, front: Front) -> Row:
     """The route of an endpoint that a front speaks."""
-    return Row("POST", path, partial(answer, front=front), front=front)
+    return Row("POST", path, partial(answer, front=front), front=front, bounded=True)
 
 
 async def answer(exchange: Exchange, house: House, front: Front) -> None:

@@ -21,13 +21,14 @@ Needs = Literal["nothing", "key", "admin"]
 @dataclass(frozen=True, slots=True)
 class Row:
     """A line of the table of routes. `path` is Starlette's pattern without `/v1`, which is optional. `front`
-    says in its dialect what went wrong there."""
+    says in its dialect what went wrong there. `bounded`: it is refused while too much is in flight."""
 
     method: str
     path: str
     handler: Handler
     needs: Needs = "key"
     front: Refusing = COMMONS
+    bounded: bool = False
 
 
 class Home(Protocol):
@@ -39,18 +40,20 @@ class Home(Protocol):
 class Endpoint:
     """One row's, at all its spellings."""
 
-    __slots__ = ("_front", "_handler", "_home", "_needs")
+    __slots__ = ("_bounded", "_front", "_handler", "_home", "_needs")
 
-    def __init__(self, handler: Handler, needs: Needs, home: Home, front: Refusing = COMMONS) -> None:
-        self._handler = handler
-        self._needs = needs
+    def __init__(self, row: Row, home: Home) -> None:
+        self._bounded = row.bounded
+        self._front = row.front
+        self._handler = row.handler
+        self._needs = row.needs
         self._home = home
-        self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         house = self._home.house
         assert house is not None
         exchange = Exchange(scope, receive, send)
+        load = house.services.load
         try:
             if self._needs != "nothing":
                 caller = exchange.caller = house.plan.keys.identify(exchange.headers)
@@ -58,6 +61,9 @@ class Endpoint:
                     origin.check(exchange, house.plan.config.server.cors)
                 if self._needs == "admin" and not caller.admin:
                     raise RequestError("This address is for the admin key.", status=403, code="admin_only")
+            if self._bounded:
+                exchange.held = load.enter(exchange.header(b"content-length"))
+                exchange.load = load
             await self._handler(exchange, house)
         except asyncio.CancelledError:
             if not exchange.gone:
@@ -70,6 +76,8 @@ class Endpoint:
             await self._refuse(exchange, house, error)
         finally:
             exchange.close()
+            if exchange.load is not None:
+                load.leave(exchange.held)
             _log(exchange, house)
 
     async def _refuse(self, exchange: Exchange, house: House, error: Exception) -> None:

@@ -18,6 +18,7 @@ from proxy.errors import RequestError
 from proxy.fronts.base import Parsed
 from proxy.keys import ClientKey
 from proxy.serve import head
+from proxy.serve.load import Load
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,8 +39,9 @@ class Exchange:
 
     `fields` are its headers by name, in lower case; the last of those with the same. `parsed` is what a front
     made of it, for the spelling of errors. `told` gives what the head says of how the reply was made, asked
-    when it really goes. `status` is 0 until the head is out. `gone` says that the client hung up: then the
-    request's task is cancelled.
+    when it really goes. `held` are the bytes that it counts for in `load`, which is None where nothing is
+    counted. `status` is 0 until the head is out. `gone` says that the client hung up: then the request's task
+    is cancelled.
     """
 
     __slots__ = (
@@ -53,6 +55,8 @@ class Exchange:
         "fields",
         "gone",
         "headers",
+        "held",
+        "load",
         "parsed",
         "request_id",
         "scope",
@@ -71,6 +75,8 @@ class Exchange:
         self.began = perf_counter()
         self.request_id = f"req_{getrandbits(96):024x}"
         self.caller: ClientKey | None = None
+        self.held = 0
+        self.load: Load | None = None
         self.status = 0
         self.gone = False
         self.facts: dict[str, Any] = {}
@@ -112,7 +118,8 @@ class Exchange:
         self, limit: int, begun: tuple[bytes, bool] | None = None
     ) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes, decompressed; `begun` is what was read of it already. Raises a 413 when
-        what came, or what it is decompressed to, is more than `limit` bytes."""
+        what came, or what it is decompressed to, is more than `limit` bytes; a 503 when it is more than it
+        said, and more than there is room for."""
         gunzip = self._gunzip()
         raw, more = begun or await self._next(limit)
         came = size = 0
@@ -122,6 +129,8 @@ class Exchange:
                 size += len(chunk)
                 if size > limit:
                     raise too_large(limit)
+                if size > self.held and self.load is not None:
+                    self.held = self.load.grow(self.held, size)
                 yield chunk
             if came > limit:
                 raise too_large(limit)

@@ -15,6 +15,7 @@ from proxy.routing.breakers import Breakers, Verdict
 from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
+from proxy.serve.load import Load
 from proxy.serve.told import Try
 from proxy.store.files import FileStore
 from proxy.upstream import Fetcher, Upstream
@@ -38,7 +39,7 @@ class Plan:
 class Services:
     """What lives as long as the process. `fetcher` gets what clients name by address, `results` what was paid
     for: it is more patient. `rests` are the keys that were refused lately, `breakers` the targets that failed
-    lately. `on_progress` watches jobs."""
+    lately. `load` is what is in flight. `on_progress` watches jobs."""
 
     upstream: Upstream
     fetcher: Fetcher
@@ -47,6 +48,7 @@ class Services:
     files: FileStore
     log: Log
     rests: Rests
+    load: Load
     breakers: Breakers = field(default_factory=Breakers)
     retries: RetryBudget = field(default_factory=RetryBudget)
     on_progress: Callable[[Job], None] | None = None

@@ -41,7 +41,7 @@ class Paths(Router):
         patterns = [route for route in routes if route.param_convertors]
         super().__init__(patterns, redirect_slashes=False, default=self._elsewhere, lifespan=lifespan)
         self._all = routes
-        self._stranger = Endpoint(self._refuse, "nothing", home)
+        self._stranger = Endpoint(Row("", "", self._refuse, "nothing"), home)
         self._exact: dict[tuple[str, str], Endpoint] = {
             (method, route.path): route.app
             for route in routes
@@ -104,7 +104,7 @@ def for_pages(app: ASGIApp, cors: Cors) -> CORSMiddleware | None:
 
 def _route(row: Row, prefix: str, home: Home) -> _Route:
     path = (prefix + row.path).removesuffix("/") or "/"
-    return _Route(path, Endpoint(row.handler, row.needs, home, row.front), methods=[row.method])
+    return _Route(path, Endpoint(row, home), methods=[row.method])
 
 
 def _plain(path: str) -> str:

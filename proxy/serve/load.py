@@ -1,0 +1,71 @@
+"""What is in flight against what may be: above it a request is refused before its body is read.
+
+A server that takes on more than it can do answers nobody in time; one that says so at once is asked again
+when there is room, and by then serves at its full rate.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from proxy.errors import ProxyError
+
+_RETRY_AFTER_S = 1
+
+
+class Bounds(Protocol):
+    """`server.in_flight` of the file."""
+
+    @property
+    def requests(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+
+class Load:
+    """Requests that are being answered, and the bytes of their bodies."""
+
+    __slots__ = ("bounds", "bytes", "refused", "requests")
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.requests = 0
+        self.bytes = 0
+        self.refused = 0
+
+    def enter(self, declared: str | None) -> int:
+        """A request begins: the bytes it holds by its `content-length`, until it leaves. Raises a 503."""
+        size = int(declared) if declared is not None and declared.isdecimal() else 0
+        if self.requests >= self.bounds.requests or not self._has_room(size):
+            raise self._refusal()
+        self.requests += 1
+        self.bytes += size
+        return size
+
+    def grow(self, held: int, size: int) -> int:
+        """A body turns out to be larger than it said. Raises a 503."""
+        if size <= held:
+            return held
+        self.bytes -= held
+        if not self._has_room(size):
+            self.bytes += held
+            raise self._refusal()
+        self.bytes += size
+        return size
+
+    def leave(self, held: int) -> None:
+        self.requests -= 1
+        self.bytes -= held
+
+    def _has_room(self, size: int) -> bool:
+        """One alone always has: how large it may be is for `server.body_limit` to say."""
+        return not self.bytes or self.bytes + size <= self.bounds.bytes
+
+    def _refusal(self) -> ProxyError:
+        self.refused += 1
+        return ProxyError(
+            "The server has as much to do as it can. Try again in a moment.",
+            status=503,
+            code="server_overloaded",
+            headers={"retry-after": str(_RETRY_AFTER_S)},
+        )

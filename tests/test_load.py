@@ -1,0 +1,188 @@
+"""What is in flight is counted and bounded; what is too much is refused before its body is read."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from proxy.errors import ProxyError
+from proxy.serve.load import Load
+from tests.gateway import FILE, KEY, Gateway, open_gateway
+from tests.raw_http import RawRequest, chat
+from tests.served import waited
+
+
+@dataclass
+class Most:
+    requests: int = 3
+    bytes: int = 1000
+
+
+def test_requests_above_the_bound_are_refused_until_one_leaves() -> None:
+    load = Load(Most())
+    held = [load.enter(None) for _ in range(3)]
+    with pytest.raises(ProxyError) as caught:
+        load.enter(None)
+    assert (caught.value.status, caught.value.headers) == (503, {"retry-after": "1"})
+    load.leave(held[0])
+    load.enter(None)
+    assert (load.requests, load.refused) == (3, 1)
+
+
+def test_bytes_above_the_bound_are_refused_and_given_back() -> None:
+    load = Load(Most())
+    held = load.enter("600")
+    with pytest.raises(ProxyError):
+        load.enter("401")
+    assert load.enter("400") == 400
+    load.leave(held)
+    assert (load.requests, load.bytes) == (1, 400)
+
+
+def test_one_alone_always_has_room() -> None:
+    load = Load(Most())
+    held = load.enter("5000")
+    assert load.grow(held, 6000) == 6000
+    assert load.bytes == 6000
+
+
+def test_a_body_that_grows_is_bounded_too() -> None:
+    load = Load(Most())
+    load.enter("500")
+    held = load.grow(load.enter(None), 500)
+    with pytest.raises(ProxyError):
+        load.grow(held, 501)
+    load.leave(held)
+    assert (load.requests, load.bytes) == (1, 500)
+
+
+@pytest.mark.parametrize("declared", ["²", "-1", "", "1e3", "0x10"])
+def test_an_odd_length_counts_for_nothing(declared: str) -> None:
+    assert Load(Most()).enter(declared) == 0
+
+
+# --- through the door
+
+
+def opened(folder: Path, bounds: str) -> Any:
+    server = f'server: {{state: "sqlite:{folder}/state/dragoman.db", in_flight: {bounds}}}\n'
+    return open_gateway(folder, FILE.replace("version: 1\n", f"version: 1\n{server}", 1))
+
+
+def load_of(gateway: Gateway) -> Load:
+    assert gateway.application.house is not None
+    return gateway.application.house.services.load
+
+
+@contextmanager
+def busy(gateway: Gateway, count: int, text: str = "Hi sim:slow:30") -> Iterator[None]:
+    """With so many requests in flight."""
+    before = load_of(gateway).requests
+    requests = [RawRequest(gateway, chat(text, "gemini-flash")) for _ in range(count)]
+    try:
+        for request in requests:
+            request.socket.sendall(request.head + request.payload)
+        waited(lambda: load_of(gateway).requests == before + count)
+        yield
+    finally:
+        for request in requests:
+            request.socket.close()
+        waited(lambda: load_of(gateway).requests == before)
+
+
+def test_a_server_that_is_full_says_so_before_it_reads(tmp_path: Path) -> None:
+    with opened(tmp_path, "{requests: 2}") as own:
+        with busy(own, 2):
+            late = RawRequest(own, chat("Hi", "gemini-flash"))
+            late.socket.sendall(late.head)
+            answer = late.socket.recv(65536).decode()
+            late.socket.close()
+            head, _, body = answer.partition("\r\n\r\n")
+            assert head.startswith("HTTP/1.1 503 ")
+            assert "\r\nretry-after: 1\r\n" in f"{head}\r\n"
+            assert json.loads(body)["error"]["code"] == "server_overloaded"
+            for path in ("/livez", "/readyz", "/v1/models"):
+                reply = httpx.get(own.base_url + path, headers={"x-api-key": KEY})
+                assert reply.status_code == 200, path
+            stranger = httpx.post(f"{own.base_url}/v1/chat/completions", json=chat("Hi", "gemini-flash"))
+            assert stranger.status_code == 401
+        assert len(own.sent()) == 2
+        assert own.client().chat.completions.create(model="gemini-flash", messages=[user("Hi")]).choices
+
+
+def user(text: str) -> Any:
+    return {"role": "user", "content": text}
+
+
+def test_an_sdk_waits_and_comes_back(tmp_path: Path) -> None:
+    with opened(tmp_path, "{requests: 1}") as own:
+        answers: list[Any] = []
+
+        def ask() -> None:
+            client = own.client(max_retries=3)
+            answers.append(client.chat.completions.create(model="gemini-flash", messages=[user("Hi")]))
+
+        with busy(own, 1):
+            asking = threading.Thread(target=ask)
+            asking.start()
+            waited(lambda: load_of(own).refused)
+        asking.join(20)
+    assert answers[0].choices[0].message.content
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_bodies_that_are_too_much_together_are_refused(tmp_path: Path, declared: bool) -> None:
+    """A body in chunks says nothing before it comes, and a packed one grows."""
+    large = json.dumps(chat("x" * 40_000, "gemini-flash")).encode()
+    packed = {"content": gzip.compress(large), "headers": {"content-encoding": "gzip"}}
+    with opened(tmp_path, "{bytes: 30kB}") as own, busy(own, 1):
+        with pytest.raises(openai.InternalServerError) as caught:
+            own.client().post(
+                "/chat/completions",
+                cast_to=object,
+                content=large if declared else packed["content"],
+                options={
+                    "headers": {"content-type": "application/json", **({} if declared else packed["headers"])}
+                },
+            )
+        assert caught.value.code == "server_overloaded"
+        assert load_of(own).requests == 1
+
+
+def test_a_reload_changes_the_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TEST_KEY", "TEST_NARROW_KEY", "VENDOR_KEY"):
+        monkeypatch.setenv(name, f"k-{name}")
+    server = f'server: {{state: "sqlite:{tmp_path}/state/dragoman.db"}}'
+    file = FILE.replace("version: 1\n", f"version: 1\n{server}\n", 1)
+    with open_gateway(tmp_path, file, watched=True) as own:
+        path = tmp_path / "providers.yaml"
+        more = f"{server[:-1]}, in_flight: {{requests: 7}}}}"
+        retry = "defaults:\n  retry: {budget: 3%}\n"
+        path.write_text(path.read_text().replace(server, more).replace("defaults:\n", retry))
+        waited(lambda: load_of(own).bounds.requests == 7)
+        assert own.application.house is not None
+        assert own.application.house.services.retries.share == 0.03
+
+
+def test_what_is_over_counts_no_more(tmp_path: Path) -> None:
+    with opened(tmp_path, "{requests: 5}") as own:
+        url, headers = f"{own.base_url}/v1/chat/completions", {"authorization": f"Bearer {KEY}"}
+        for body in (
+            chat("Hi", "gemini-flash"),
+            chat("Hi", "unknown"),
+            {"model": 1},
+            chat("sim:429", "gemini-flash"),
+        ):
+            own.http.post(url, json=body, headers=headers)
+        waited(lambda: load_of(own).requests == 0)
+        assert load_of(own).bytes == 0
