@@ -23,17 +23,19 @@ from proxy.memory.signatures import SignatureMemory
 from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
-from proxy.serve import files, info
+from proxy.serve import files, info, scrape
 from proxy.serve.answer import answered
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Receive, Scope, Send
 from proxy.serve.house import House, Plan, Services
 from proxy.serve.load import Load
+from proxy.serve.metrics import Metrics
 from proxy.serve.paths import Paths, for_pages
 from proxy.store.files import SWEEP_EVERY_S, FileStore
 from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
 
 _RELOAD_LOOK_S = 1.0
+_LOOP_LOOK_S = 1.0
 
 ROWS = (
     answered("/chat/completions", ChatFront()),
@@ -47,6 +49,7 @@ ROWS = (
     Row("GET", "/healthz", info.livez, needs="nothing"),
     Row("GET", "/health", info.livez, needs="nothing"),
     Row("GET", "/readyz", info.readyz, needs="nothing"),
+    Row("GET", "/metrics", scrape.metrics, needs="nothing"),  # it asks itself
     Row("GET", "/", info.index, needs="nothing"),
 )
 
@@ -72,7 +75,7 @@ class App:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncGenerator[None, None]:
         await self.open()
-        background = [asyncio.create_task(self._sweep_files())]
+        background = [asyncio.create_task(self._sweep_files()), asyncio.create_task(self._watch_the_loop())]
         if self._config_file is not None:
             background.append(asyncio.create_task(self._reload_on_change(self._config_file)))
         _spare_the_collector()
@@ -91,6 +94,7 @@ class App:
 
     def _move_into(self, house: House) -> House:
         self.house = house
+        house.services.metrics.name(house.plan.routes.targets())
         self._for_pages = for_pages(self._paths, house.plan.config.server.cors)
         return house
 
@@ -103,6 +107,15 @@ class App:
                 await asyncio.to_thread(self.house.services.files.sweep)
             except OSError as error:
                 self.house.services.log.crash("files", error)
+
+    async def _watch_the_loop(self) -> None:
+        """A timer that is late tells how long others wait for their turn."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LOOP_LOOK_S
+            await asyncio.sleep(_LOOP_LOOK_S)
+            assert self.house is not None
+            self.house.services.metrics.lag.note(max(0.0, loop.time() - due))
 
     async def _reload_on_change(self, file: Path) -> None:
         """Load the file again when it changes or on SIGHUP, once at a time: what changes meanwhile is seen
@@ -213,6 +226,7 @@ def create(
             log=Log.to_stderr(),
             rests=rests,
             load=Load(config.server.in_flight),
+            metrics=Metrics({"worker": str(os.getpid())} if "DRAGOMAN_WORKERS" in os.environ else None),
             retries=RetryBudget(config.defaults.retry.budget),
         )
         return House(_plan(config, off, simulated, rests), services)

@@ -97,6 +97,7 @@ def _run(config: Config, listener: socket.socket, workers: int) -> int:
         timeout_graceful_shutdown=round(config.server.drain),
     )
     if workers > 1:
+        os.environ["DRAGOMAN_WORKERS"] = str(workers)
         with tempfile.TemporaryDirectory(prefix="dragoman-") as folder:
             os.environ["DRAGOMAN_SIGNATURE_FILE"] = f"{folder}/signatures.db"
             Multiprocess(settings, sockets=[listener]).run()

@@ -104,6 +104,11 @@ class Routes:
         routes = {route.name: route for route in self.by_name.values() if route.targets or route.fallback}
         return [route for name, route in sorted(routes.items()) if caller.may_use(name)]
 
+    def targets(self) -> set[tuple[str, str]]:
+        """(provider, upstream model) of all that the file names."""
+        candidates = (one for route in self.by_name.values() for one in route.targets + route.fallback)
+        return {(candidate.target.provider, candidate.target.model) for candidate in candidates}
+
     def provider_states(self, breakers: Breakers) -> dict[str, str]:
         """Which providers are on, which are off and why, and which rest with which models."""
         resting: dict[str, dict[str, float]] = {

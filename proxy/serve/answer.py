@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from proxy.errors import RequestError
@@ -32,6 +33,7 @@ from proxy.types import Event, ImageRequest
 # Calls side by side for one request: of what is sold by the piece, and of chats.
 _PIECES_AT_ONCE = 4
 _CHATS_AT_ONCE = 16
+_TIMING = b"upstream;dur=%.1f, total;dur=%.1f"  # milliseconds
 _JSON: Header = (b"content-type", b"application/json")
 
 
@@ -205,7 +207,8 @@ class _Answering:
         if not self._tolds:
             return []
         told = self._tolds[0] if len(self._tolds) == 1 else merged(self._tolds)
-        headers: list[Header] = []
+        total_s = perf_counter() - self._exchange.began
+        headers: list[Header] = [(b"server-timing", _TIMING % (told.upstream_s * 1000, total_s * 1000))]
         dropped = self._parsed.dropped
         if told.dropped:
             dropped = (*dropped, *self._front.spelled(told.dropped, self._parsed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Literal, Protocol
 
 from proxy.errors import RequestError
@@ -40,11 +41,12 @@ class Home(Protocol):
 class Endpoint:
     """One row's, at all its spellings."""
 
-    __slots__ = ("_bounded", "_front", "_handler", "_home", "_needs")
+    __slots__ = ("_bounded", "_front", "_handler", "_home", "_needs", "_path")
 
     def __init__(self, row: Row, home: Home) -> None:
         self._bounded = row.bounded
         self._front = row.front
+        self._path = row.path
         self._handler = row.handler
         self._needs = row.needs
         self._home = home
@@ -62,7 +64,7 @@ class Endpoint:
                 if self._needs == "admin" and not caller.admin:
                     raise RequestError("This address is for the admin key.", status=403, code="admin_only")
             if self._bounded:
-                exchange.held = load.enter(exchange.header(b"content-length"))
+                exchange.held = load.enter(exchange.fields.get(b"content-length"))
                 exchange.load = load
             await self._handler(exchange, house)
         except asyncio.CancelledError:
@@ -78,7 +80,7 @@ class Endpoint:
             exchange.close()
             if exchange.load is not None:
                 load.leave(exchange.held)
-            _log(exchange, house)
+            _log(exchange, house, self._path)
 
     async def _refuse(self, exchange: Exchange, house: House, error: Exception) -> None:
         house.note_failure(exchange, error)
@@ -88,14 +90,17 @@ class Endpoint:
         await exchange.respond(status, [body], headers)
 
 
-def _log(exchange: Exchange, house: House) -> None:
+def _log(exchange: Exchange, house: House, path: str) -> None:
+    took_s = perf_counter() - exchange.began
+    status = exchange.status or (499 if exchange.gone else 0)
+    house.services.metrics.request(path, status, took_s)
     house.services.log.write(
         "request",
         id=exchange.request_id,
         method=exchange.scope["method"],
         path=exchange.scope["path"],
-        status=exchange.status or (499 if exchange.gone else 0),
-        ms=exchange.elapsed_ms,
+        status=status,
+        ms=round(took_s * 1000),
         key=exchange.caller.name if exchange.caller else None,
         **exchange.facts,
     )

@@ -16,6 +16,7 @@ from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
 from proxy.serve.load import Load
+from proxy.serve.metrics import Metrics
 from proxy.serve.told import Try
 from proxy.store.files import FileStore
 from proxy.upstream import Fetcher, Upstream
@@ -49,6 +50,7 @@ class Services:
     log: Log
     rests: Rests
     load: Load
+    metrics: Metrics = field(default_factory=Metrics)
     breakers: Breakers = field(default_factory=Breakers)
     retries: RetryBudget = field(default_factory=RetryBudget)
     on_progress: Callable[[Job], None] | None = None
@@ -66,6 +68,7 @@ class Services:
     def closed(self, one: Try) -> None:
         """An attempt has ended. The vendor's words may quote the prompt, so only class, code and
         a reason of ours are kept."""
+        self.metrics.attempt(one)
         failure = one.failure
         if failure is not None or self.breakers.known:
             self.breakers.told(one.attempt.target.name, _verdict(one), one.took_s)

@@ -33,9 +33,9 @@ class Load:
         self.bytes = 0
         self.refused = 0
 
-    def enter(self, declared: str | None) -> int:
+    def enter(self, declared: bytes | None) -> int:
         """A request begins: the bytes it holds by its `content-length`, until it leaves. Raises a 503."""
-        size = int(declared) if declared is not None and declared.isdecimal() else 0
+        size = int(declared) if declared is not None and declared.isdigit() else 0
         if self.requests >= self.bounds.requests or not self._has_room(size):
             raise self._refusal()
         self.requests += 1

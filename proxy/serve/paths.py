@@ -16,6 +16,7 @@ from proxy.errors import RequestError
 from proxy.serve.endpoint import Endpoint, Home, Row
 from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
+from proxy.serve.metrics import OTHER
 
 # SDK users type them by mistake; the first is the one we speak of.
 _PREFIXES = ("/v1", "", "/openai/v1", "/openai")
@@ -41,7 +42,7 @@ class Paths(Router):
         patterns = [route for route in routes if route.param_convertors]
         super().__init__(patterns, redirect_slashes=False, default=self._elsewhere, lifespan=lifespan)
         self._all = routes
-        self._stranger = Endpoint(Row("", "", self._refuse, "nothing"), home)
+        self._stranger = Endpoint(Row("", OTHER, self._refuse, "nothing"), home)
         self._exact: dict[tuple[str, str], Endpoint] = {
             (method, route.path): route.app
             for route in routes

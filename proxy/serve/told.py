@@ -19,7 +19,8 @@ class Told:
     """One call's. `dropped` are attributes that its last attempt could not carry, `unread` those among them
     that do not even reach its wire. `ours` are attributes that we see to ourselves where
     the upstream cannot, of which the last attempt left us `left_to_us`. `size` is how a picture's size was
-    understood. `lost` counts pictures that were ordered and did not come.
+    understood. `lost` counts pictures that were ordered and did not come. `upstream_s` is how long the last
+    attempt took up to its first event or, once it has ended, to its end.
     """
 
     ours: frozenset[str] = frozenset()
@@ -32,6 +33,7 @@ class Told:
     usage: Usage | None = None
     images: int = 0
     lost: int = 0
+    upstream_s: float = 0.0
 
     def note(self, dropped: Sequence[str], size: str, asked: Asked) -> None:
         """Remember what the upstream is not told. In strict mode that is a 400, before anything is sent."""
@@ -70,8 +72,8 @@ class Try:
     """One attempt at one target, from its first byte to its bill.
 
     `deadline` is the loop's time at which the client's part of it ends. `by_piece`: what it makes is sold by
-    the piece. `first_event_s` and `took_s` count from its begin. `failure` is how it ended, None if well or
-    `left`: nobody waited for it.
+    the piece. `operation` is what is asked of the target, in OpenTelemetry's words. `first_event_s` and
+    `took_s` count from its begin. `failure` is how it ended, None if well or `left`: nobody waited for it.
     """
 
     number: int
@@ -80,6 +82,8 @@ class Try:
     told: Told
     deadline: float
     by_piece: bool
+    operation: str
+    stream: bool
     began: float = field(default_factory=perf_counter)
     first_event_s: float | None = None
     took_s: float = 0.0
@@ -98,7 +102,7 @@ class Try:
 
     def note(self, batch: list[Event]) -> None:
         if self.first_event_s is None:
-            self.first_event_s = perf_counter() - self.began
+            self.first_event_s = self.told.upstream_s = perf_counter() - self.began
         for event in batch:
             kind = type(event)
             if kind is Usage:
@@ -118,4 +122,5 @@ def merged(tolds: Sequence[Told]) -> Told:
         usage=Usage.sum(usages) if usages else None,
         images=sum(told.images for told in tolds),
         lost=sum(told.lost for told in tolds),
+        upstream_s=max(told.upstream_s for told in tolds),
     )

@@ -17,7 +17,7 @@ from proxy.routing.routes import Route
 from proxy.serve.house import House
 from proxy.serve.speakers import Request, Speaker, speaker_of
 from proxy.serve.told import Failure, Told, Try
-from proxy.types import Event
+from proxy.types import Event, ImageRequest
 
 _SAME_TARGET_PAUSE_S = 0.25
 
@@ -75,7 +75,11 @@ class Tries:
         told.attempts += 1
         told.target = attempt.target.name
         told.unread = self.speaker.unread()
-        self.on = Try(told.attempts, attempt, self._asked, told, deadline, by_piece)
+        request = self._request
+        operation = "generate_image" if type(request) is ImageRequest else "chat"
+        self.on = Try(
+            told.attempts, attempt, self._asked, told, deadline, by_piece, operation, request.stream
+        )
         return True
 
     def close(self, error: UpstreamError | RequestError | None = None, *, left: bool = False) -> None:
@@ -85,7 +89,7 @@ class Tries:
         one.left = left
         if error is not None:
             one.failure = Failure.of(error)
-        self._told.usage, self._told.images = one.usage, one.images
+        self._told.usage, self._told.images, self._told.upstream_s = one.usage, one.images, one.took_s
         self._house.services.closed(one)
 
     async def after(self, error: UpstreamError | RequestError, *, handed_on: bool) -> bool:
