@@ -36,30 +36,27 @@ class Load:
     def enter(self, declared: bytes | None) -> int:
         """A request begins: the bytes it holds by its `content-length`, until it leaves. Raises a 503."""
         size = int(declared) if declared is not None and declared.isdigit() else 0
-        if self.requests >= self.bounds.requests or not self._has_room(size):
+        held, bounds = self.bytes, self.bounds
+        # One alone always has room: how large it may be is for `server.body_limit` to say.
+        if self.requests >= bounds.requests or (held and held + size > bounds.bytes):
             raise self._refusal()
         self.requests += 1
-        self.bytes += size
+        self.bytes = held + size
         return size
 
     def grow(self, held: int, size: int) -> int:
         """A body turns out to be larger than it said. Raises a 503."""
         if size <= held:
             return held
-        self.bytes -= held
-        if not self._has_room(size):
-            self.bytes += held
+        others = self.bytes - held
+        if others and others + size > self.bounds.bytes:
             raise self._refusal()
-        self.bytes += size
+        self.bytes = others + size
         return size
 
     def leave(self, held: int) -> None:
         self.requests -= 1
         self.bytes -= held
-
-    def _has_room(self, size: int) -> bool:
-        """One alone always has: how large it may be is for `server.body_limit` to say."""
-        return not self.bytes or self.bytes + size <= self.bounds.bytes
 
     def _refusal(self) -> ProxyError:
         self.refused += 1
