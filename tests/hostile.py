@@ -80,6 +80,22 @@ class Server:
 Handler = Callable[[Request], Awaitable[None]]
 
 
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 (what is waited for tells nobody)
+            await asyncio.sleep(0.002)
+
+
+async def at_rest(value: Callable[[], int], still_s: float = 0.2) -> int:
+    """The value when it has stood still for so long."""
+    seen = -1
+    while seen != value():
+        seen = value()
+        await asyncio.sleep(still_s)
+    return seen
+
+
 @asynccontextmanager
 async def serving(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Server]:
     """Serve requests with `handler`, which reads the body itself (`answering` does it); keeps alive."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import openai
 import pytest
 
 from tests.gateway import KEY, Gateway, open_gateway
-from tests.picture_vendors import HEAD, decoded, post, providers, watching
+from tests.picture_vendors import HEAD, Seen, decoded, post, providers, watching
+from tests.served import waited
 
 
 @pytest.fixture
@@ -72,17 +75,17 @@ def test_an_sdk_that_may_retry_does_not_order_twice(gateway: Gateway) -> None:
     assert len(seen.submits()) == 1
 
 
-def hang_up(gateway: Gateway, body: dict[str, Any], after_s: float, path: str = "images/generations") -> None:
-    """Send a request, wait, and close the connection without reading a word."""
+def hang_up(gateway: Gateway, body: dict[str, Any], when: Callable[[], Any]) -> None:
+    """Send a request, and close the connection without reading a word when it is time."""
     host, _, port = gateway.base_url.removeprefix("http://").partition(":")
     content = json.dumps(body).encode()
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
-            f"POST /v1/{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
+            f"POST /v1/images/generations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n".encode()
             + content
         )
-        time.sleep(after_s)
+        waited(when)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -91,12 +94,25 @@ def test_polling_stops_when_the_client_hangs_up(gateway: Gateway, vendor: str, s
     """V-052"""
     prompt = f"Left at {vendor} {stream} sim:polls:9999"
     with watching(gateway) as seen:
-        hang_up(gateway, {"model": vendor, "prompt": prompt, "stream": stream}, 0.3)
-        time.sleep(0.2)
-        before = len(seen.tasks(prompt)[0].polls_ms)
-        time.sleep(0.4)
-        assert len(seen.tasks(prompt)[0].polls_ms) == before > 0
+        polls = partial(_polls, seen, prompt)
+        hang_up(gateway, {"model": vendor, "prompt": prompt, "stream": stream}, when=polls)
+        before = -1
+        while before != polls():  # a poll comes every 30 ms as long as there are any
+            before = polls()
+            time.sleep(0.3)
+        assert before < 100
     assert len(seen.submits()) == 1
+
+
+def _polls(seen: Seen, prompt: str) -> int:
+    return sum(len(task.polls_ms) for task in seen.tasks(prompt))
+
+
+def _until_abandoned(captured: Any, lines: list[Any]) -> list[Any] | None:
+    """The log so far, when it tells that a job was left."""
+    new = captured.readouterr().err.splitlines()
+    lines += (json.loads(line) for line in new if line.startswith(b"{"))
+    return lines if any(line["event"] == "job_abandoned" for line in lines) else None
 
 
 FILE = (
@@ -107,6 +123,7 @@ models:
   wan: {targets: [dashscope/wan2.7-image], poll: {every: 100ms}}
   queue: {targets: [fal/fal-ai/nano-banana], poll: {every: 100ms}}
   plain: {targets: [grsai/nano-banana], poll: {every: 100ms}}
+  late: {targets: [dashscope/wan2.7-image], poll: {every: 100ms}, timeouts: {total: 800ms}}
 """
 )
 
@@ -127,13 +144,12 @@ def test_a_job_is_called_off_where_the_vendor_lets_us(
 ) -> None:
     """V-036, V-052: its id is in the log before the first poll, and once more when it is left"""
     with open_gateway(tmp_path, FILE) as own, watching(own) as seen:
-        hang_up(own, {"model": model, "prompt": f"Left {order}"}, 0.5)
-        time.sleep(0.5)
+        hang_up(own, {"model": model, "prompt": f"Left {order}"}, lambda: _polls(seen, f"Left {order}") > 2)
+        lines = waited(partial(_until_abandoned, capfdbinary, []))
         (task,) = seen.tasks(f"Left {order}")
         assert task.cancelled is cancelled
         asked = [each.path for each in seen.exchanges() if each.path.endswith("/cancel")]
         assert len(asked) == cancelled
-    lines = [json.loads(line) for line in capfdbinary.readouterr().err.splitlines() if line.startswith(b"{")]
     told = {line["event"]: line for line in lines}
     assert told["job_accepted"]["task"]["id"] == task.id
     assert told["job_abandoned"]["task"]["id"] == task.id
@@ -182,3 +198,17 @@ def test_no_log_line_holds_a_prompt_a_key_or_a_signature(tmp_path: Path, capfdbi
     assert b"private wish" not in logged
     assert b"Signature" not in logged
     assert b"iVBORw0KGgo" not in logged
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_job_that_takes_too_long_is_called_off(tmp_path: Path, capfdbinary: Any, stream: bool) -> None:
+    """V-036: it would go on at the vendor, and cost"""
+    prompt = "Late sim:polls:9999"
+    with open_gateway(tmp_path, FILE) as own, watching(own) as seen:
+        reply = post(own, "images/generations", {"model": "late", "prompt": prompt, "stream": stream})
+        assert "upstream_timeout" in reply.text
+        lines = waited(partial(_until_abandoned, capfdbinary, []))
+        (task,) = seen.tasks(prompt)
+        assert task.cancelled
+    told = {line["event"]: line for line in lines}
+    assert told["job_abandoned"]["task"]["id"] == task.id

@@ -24,6 +24,7 @@ from tests.hostile import (
     answering,
     chunked,
     serving,
+    until,
     until_hung_up,
 )
 
@@ -543,7 +544,7 @@ async def test_cancelling_closes_the_upstream_connection_within_100_ms(
 ) -> None:
     async with serving(handler) as server:
         task = asyncio.create_task(payloads(upstream, server))
-        await asyncio.sleep(0.1)
+        await until(lambda: len(server.requests) == 1)
         assert server.open == 1
         task.cancel()
         assert await server.until_gone(0.1)
@@ -564,11 +565,11 @@ async def test_cancelling_a_large_upload_to_a_server_that_does_not_read_closes_a
     async with serving(deaf) as server:
         large = Call("/x", {"data": "A" * (32 << 20)})
         task = asyncio.create_task(upstream.send(large, account(server), PATIENT))
-        await asyncio.sleep(0.1)
+        await until(lambda: len(server.requests) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             await closed.wait()
 
 

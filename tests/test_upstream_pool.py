@@ -3,13 +3,26 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call, Json, Slice
 from proxy.upstream import Account, Deadlines, Static, Upstream
-from tests.hostile import EVENTS, LOOPS, OK, Request, Server, answering, chunked, serving, until_hung_up
+from tests.hostile import (
+    EVENTS,
+    LOOPS,
+    OK,
+    Request,
+    Server,
+    answering,
+    at_rest,
+    chunked,
+    serving,
+    until,
+    until_hung_up,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -199,7 +212,7 @@ async def test_a_third_call_waits_for_one_of_two_connections_and_gives_up_in_tim
 
     async with serving(slow) as server:
         two = [asyncio.create_task(call(upstream, server)) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        await until(lambda: len(server.requests) == 2)
         with pytest.raises(UpstreamError) as caught:
             await upstream.send(CALL, account(server), Deadlines(connect_s=0.05))
         assert (caught.value.error_class, caught.value.bought) == (ErrorClass.CONNECT, False)
@@ -209,6 +222,10 @@ async def test_a_third_call_waits_for_one_of_two_connections_and_gives_up_in_tim
         assert await asyncio.gather(*two, third) == [[{"n": 1}]] * 3
         assert server.connections == 2
     await upstream.close()
+
+
+def has_come(server: Server, count: int) -> bool:
+    return len(server.requests) == count
 
 
 async def test_cancelled_calls_give_their_places_back() -> None:
@@ -223,9 +240,9 @@ async def test_cancelled_calls_give_their_places_back() -> None:
             await request.send(OK)
 
     async with serving(first_stall) as server:
-        for _ in range(3):
+        for expected in (2, 4, 6):
             stalled = [asyncio.create_task(call(upstream, server)) for _ in range(2)]
-            await asyncio.sleep(0.05)
+            await until(partial(has_come, server, expected))
             for task in stalled:
                 task.cancel()
             await asyncio.gather(*stalled, return_exceptions=True)
@@ -271,8 +288,7 @@ async def test_an_upstream_that_is_read_slowly_is_held_back(upstream: Upstream) 
 
     async with serving(eager) as server:
         reply = await upstream.send(CALL, account(server), PATIENT)
-        await asyncio.sleep(0.3)
-        assert sent < 32 << 20
+        assert await at_rest(lambda: sent) < 32 << 20
         await reply.close()
         assert await server.until_gone(0.5)
 
@@ -306,8 +322,7 @@ async def test_no_task_and_no_warning_is_left_behind(upstream: Upstream) -> None
         await reply.close()
         assert await server.until_gone(0.5)
     gc.collect()
-    await asyncio.sleep(0.05)
-    assert asyncio.all_tasks() == before
+    await until(lambda: asyncio.all_tasks() == before)
 
 
 def test_an_account_never_shows_its_key() -> None:
