@@ -14,7 +14,6 @@ import pytest
 from proxy.errors import RequestError
 from proxy.fronts.base import Asked, Front, Parsed
 from proxy.fronts.openai import content, signed
-from proxy.fronts.openai.chat import fields as chat_fields
 from proxy.fronts.openai.chat import messages, parameters, tools
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.images import fields as image_fields
@@ -327,7 +326,7 @@ IMAGES: dict[str, Member] = {
 
 # What stands in the tables of the fronts, as paths.
 CHAT_KNOWN = {
-    *(parameters.SIMPLE.keys() | parameters.DOCUMENTED.keys() | chat_fields.GROUPS.keys()),
+    *(parameters.SIMPLE.keys() | parameters.DOCUMENTED.keys() | parameters.GROUPS.keys()),
     *(f"audio.{name}" for name in parameters._AUDIO_MEMBERS),
     *(f"response_format.json_schema.{name}" for name in parameters._SCHEMA_MEMBERS),
     *(f"stream_options.{name}" for name in parameters._STREAM_MEMBERS),
@@ -440,4 +439,4 @@ def _is_named(paths: tuple[str, ...], names: Any) -> bool:
     )
 
 
-ASKED = Asked("req_1", ClientKey("app"), lambda name: None, lambda name: None)
+ASKED = Asked("req_1", ClientKey("app"))
