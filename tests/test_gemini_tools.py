@@ -9,6 +9,7 @@ import pytest
 
 from proxy.errors import RequestError
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
+from proxy.wires.gemini.names import Names
 from tests.gemini_build import assistant, body, call, calls, tool, user
 
 G3 = "gemini-3-flash-preview"
@@ -180,6 +181,16 @@ def test_names_that_google_refuses_are_rewritten_everywhere() -> None:
         }
     }
     assert call(G25, user("Hi"), tools=(WEATHER,)).context == {}
+
+
+def test_thousands_of_names_that_are_the_same_when_they_are_rewritten_stay_apart() -> None:
+    """Counted up from two for each, 50,000 would not end."""
+    names = Names()
+    found = {
+        names.upstream(chr(0x4E00 + number % 20_000) * (1 + number // 20_000)) for number in range(40_000)
+    }
+    assert len(found) == 40_000
+    assert {"__", "__2", "__20000", "___2"} <= found
 
 
 def test_long_names_are_cut_and_stay_apart() -> None:

@@ -138,3 +138,32 @@ def test_plain_text_is_handed_on_at_once_and_a_mark_waits() -> None:
 )
 def test_what_is_no_picture_is_none(address: str) -> None:
     assert picture(address) is None
+
+
+FLOODS = {
+    "openings": ("![](", 250_000),
+    "openings of links": ("![](http://a ", 100_000),
+    "marks": ("![", 200_000),
+    "alternative texts": ("![aaaa", 100_000),
+    "addresses that are none": ("![](data:image/a)", 100_000),
+}
+
+
+@pytest.mark.parametrize(("text", "times"), FLOODS.values(), ids=FLOODS)
+def test_a_flood_of_beginnings_is_text_in_linear_time(text: str, times: int) -> None:
+    """Searched to the end for each of them, none of these would end."""
+    assert cut([text * times], links=True) == [text * times]
+    assert cut([text] * times, links=True) == [text * times]
+
+
+def test_white_space_in_thousands_of_pieces_is_handed_on() -> None:
+    """Models stream it in JSON mode: 300,000 pieces joined to all before them would not end."""
+    assert cut([" "] * 300_000) == [" " * 300_000]
+    assert cut([*[" "] * 300_000, "a"]) == [" " * 300_000 + "a"]
+    assert cut([f"![]({PNG_URL})", *[" "] * 300_000, "a"]) == [IMAGE, " " * 300_000 + "a"]
+    assert cut([*["\t"] * 300_000, PNG_URL]) == [IMAGE]
+
+
+def test_many_pictures_in_one_text_are_taken_out_in_linear_time() -> None:
+    small = "data:image/png;base64,iVBORw0KGgo="
+    assert cut([f"![]({small})" * 100_000]) == [("image/png", "iVBORw0KGgo=")] * 100_000

@@ -682,6 +682,15 @@ def test_a_wrong_value_is_refused_by_name(fields: dict[str, Any], param: str, co
     assert f"'{param}'" in error.message
 
 
+def test_thousands_of_allowed_tools_are_looked_up_in_one_set() -> None:
+    """A set of all functions for each of them would not end."""
+    names = [f"f{number}" for number in range(20_000)]
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    allowed = {"type": "allowed_tools", "mode": "auto", "tools": [{"name": name} for name in names]}
+    found = parse(tools=tools, tool_choice=allowed)
+    assert found.tool_choice == ToolChoice("auto", tuple(names))
+
+
 @pytest.mark.parametrize("body", [None, [], "x", 5, True])
 def test_a_body_must_be_an_object(body: Any) -> None:
     assert refusal(body).code == "invalid_type"

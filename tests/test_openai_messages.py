@@ -208,6 +208,9 @@ def test_a_part(part: Any, expected: Part) -> None:
         ),
         pytest.param(f" {URL}\n", "image/png", B64, id="white space around"),
         pytest.param("data:image/png;base64,iVBORw0KGgo%3D", "image/png", "iVBORw0KGgo=", id="percent"),
+        pytest.param(
+            f"data:image/png;base64,{'%2B%2f' * 200_000}", "image/png", "+/" * 200_000, id="much to escape"
+        ),
         pytest.param("data:text/plain,%C3%A4%20b", "text/plain", "w6QgYg==", id="G-028 percent-encoded"),
         pytest.param(f"data:;base64,{B64}", None, B64, id="I-038 no mime"),
     ],
@@ -269,6 +272,16 @@ def test_a_strange_letter_is_found_wherever_it_is(position: int) -> None:
         ),
         (
             {"type": "image_url", "image_url": {"url": "data:image/png;base64,a*b"}},
+            ".image_url.url",
+            "invalid_base64",
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'%41' * 100_001}"}},
+            ".image_url.url",
+            "invalid_base64",
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": f"data:text/plain,{'%41' * 100_001}"}},
             ".image_url.url",
             "invalid_base64",
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import groupby
 
 from proxy.codec import base64_text
 from proxy.pictures import media_types
@@ -27,7 +28,8 @@ _OPENING = re.compile(r"!\[[^\[\]]{0,512}\]\(\s{0,3}<?")
 _BEGINS_OPENING = re.compile(r"!(?:\[[^\[\]]{0,512}(?:\](?:\(\s{0,3}<?)?)?)?")
 
 # A text that is one picture begins so: a data URL, or the base64 of PNG, JPEG, WebP (RIFF), GIF.
-_BARE = (_DATA, "iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD")
+_SIGNS = (_DATA.encode(), b"iVBORw0KGgo", b"/9j/", b"UklGR", b"R0lGOD")
+_SIGN_MAX = max(map(len, _SIGNS))
 _BARE_FIRST = frozenset("di/UR \t\r\n")
 _BARE_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_:;, \r\n"
 
@@ -70,9 +72,10 @@ class MarkdownImages:
         self._busy = True  # False: nothing is held or remembered, and text without "!" is just text
         self._bare: _Bare | None = _Bare()
         self._held = ""  # may be the beginning of a picture
+        self._encoded: memoryview | None = None  # the text that is looked through
         self._pieces: list[bytes | memoryview] | None = None  # of a data URL whose end has not come,
         self._opening = ""  # and what stood before it
-        self._blank = ""
+        self._blank: list[str] = []  # white space that nothing was said after
         self._silent = True  # nothing was given out
         self._after_picture = False
         self._line_start = True  # the text before ended its line
@@ -95,7 +98,7 @@ class MarkdownImages:
         else:
             self._scan(self._held + str(text), out)
         self._busy = bool(self._pieces is not None or self._held or self._silent or self._after_picture)
-        return out
+        return _joined(out)
 
     def close(self) -> list[str | Found]:
         """The text is over, or something else came between: what is held comes out as what it is."""
@@ -113,10 +116,10 @@ class MarkdownImages:
             rest = self._unfinished(self._pieces, out)
         self._say(rest, out)
         if self._blank and not self._after_picture:
-            out.append(self._blank)
-        self._blank = ""
+            out += self._blank
+        self._blank = []
         self._busy = self._silent or self._after_picture
-        return out
+        return _joined(out)
 
     # --- looking for the beginning -------------------------------------------------------------------
 
@@ -133,20 +136,19 @@ class MarkdownImages:
                 text = text[:start]
             else:
                 search = start + 1
+        self._encoded = None
         self._say(text[said:], out)
 
     def _address(self, text: str, start: int, begin: int, out: list[str | Found]) -> tuple[int, int]:
         """Read from where the address begins; return from where on nothing was said, and to search on."""
         head = text[begin : begin + len(_DATA)].lower()
-        end = text.find(")", begin)
+        # A link ends soon or is none: a flood of openings is not searched to its end for each of them.
+        end = text.find(")", begin, len(text) if head == _DATA else begin + _ADDRESS_MAX + _TITLE_MAX)
         if head == _DATA:
             if end < 0:
                 self._opening, self._pieces = text[start:begin], [_bytes(text[begin:])]
                 return len(text), len(text)
-            # One copy of a picture of megabytes, not three.
-            whole = memoryview(text.encode()) if text.isascii() else None
-            address = memoryview(_bytes(text[begin:end])) if whole is None else whole[begin:end]
-            self._take(text[start:begin], address, out)
+            self._take(text[start:begin], self._data(text, begin, end), out)
             return end + 1, end + 1
         may_be_link = self._is_picture is not None and (
             head.startswith(_HTTP) or any(scheme.startswith(head) for scheme in _HTTP)
@@ -160,6 +162,12 @@ class MarkdownImages:
                 self._show(("", link), out)
                 return end + 1, end + 1
         return start, begin
+
+    def _data(self, text: str, begin: int, end: int) -> memoryview:
+        """A part of the text as bytes: one copy of megabytes, not three, for all pictures of a text."""
+        if self._encoded is None and text.isascii():
+            self._encoded = memoryview(text.encode())
+        return memoryview(_bytes(text[begin:end])) if self._encoded is None else self._encoded[begin:end]
 
     # --- inside a picture ----------------------------------------------------------------------------
 
@@ -196,24 +204,20 @@ class MarkdownImages:
 
     def _say(self, text: str, out: list[str | Found]) -> None:
         if self._silent or self._after_picture:
-            text, self._blank = self._blank + text, ""
             if not text or text.isspace():
-                self._blank = text
+                self._blank += [text] if text else []
                 return
+            text, self._blank = "".join([*self._blank, text]), []
             if self._after_picture and self._line_start:
                 text = text.lstrip("\n")
             self._silent = self._after_picture = False
         if not text:
             return
         self._line_start = text[-1] == "\n"
-        last = out[-1] if out else None
-        if isinstance(last, str):
-            out[-1] = last + text
-        else:
-            out.append(text)
+        out.append(text)
 
     def _show(self, found: Found, out: list[str | Found]) -> None:
-        self._blank = ""
+        self._blank = []
         self._silent, self._after_picture = False, True
         out.append(found)
 
@@ -223,6 +227,7 @@ class _Bare:
 
     def __init__(self) -> None:
         self._pieces: list[bytes | memoryview] = []
+        self._start = b""  # the first characters that are no white space; a model may stream thousands of it
         self._likely = False
 
     def feed(self, text: str | Slice) -> str | Slice | None:
@@ -232,10 +237,11 @@ class _Bare:
         piece = base64_text.raw(text)
         self._pieces.append(piece)
         if not self._likely:
-            start = _text(b"".join(self._pieces)).lstrip()
-            if any(len(start) < len(sign) and sign.startswith(start) for sign in _BARE):
+            piece_start = bytes(piece).lstrip() if not self._start else bytes(piece[:_SIGN_MAX])
+            self._start = start = (self._start + piece_start)[:_SIGN_MAX]
+            if any(len(start) < len(sign) and sign.startswith(start) for sign in _SIGNS):
                 return None
-            if not start.startswith(_BARE):
+            if not start.startswith(_SIGNS):
                 return _text(self.taken())
             self._likely = True
         if bytes(piece).translate(None, _BARE_LETTERS):
@@ -244,6 +250,21 @@ class _Bare:
 
     def taken(self) -> bytes:
         return b"".join(self._pieces)
+
+
+def _joined(pieces: list[str | Found]) -> list[str | Found]:
+    """Neighbouring texts as one, put together once: there may be a hundred thousand."""
+    if len(pieces) < 2:
+        return pieces
+    out: list[str | Found] = []
+    for is_text, run in groupby(pieces, key=_is_text):
+        neighbours = list(run)
+        out += ["".join(map(str, neighbours))] if is_text else neighbours
+    return out
+
+
+def _is_text(piece: str | Found) -> bool:
+    return isinstance(piece, str)
 
 
 def _bytes(text: str) -> bytes:

@@ -12,10 +12,11 @@ _MAX = 128
 class Names:
     """The function names of one request; the same client name always gets the same upstream name."""
 
-    __slots__ = ("_upstream", "originals")
+    __slots__ = ("_numbers", "_upstream", "originals")
 
     def __init__(self) -> None:
         self._upstream: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}  # the next one for a name that is taken
         self.originals: dict[str, str] = {}
 
     def upstream(self, name: str) -> str:
@@ -23,11 +24,10 @@ class Names:
         if known is not None:
             return known
         chosen = name if _VALID.match(name) else _sanitised(name)
-        number = 2
-        stem = chosen
+        stem = chosen[: _MAX - 4] if chosen in self.originals else chosen
         while chosen in self.originals:
-            chosen = f"{stem[: _MAX - 4]}_{number}"
-            number += 1
+            number = self._numbers[stem] = self._numbers.get(stem, 1) + 1
+            chosen = f"{stem}_{number}"
         self._upstream[name] = chosen
         self.originals[chosen] = name
         return chosen

@@ -118,7 +118,7 @@ def parse_choice(value: Any, tools: Iterable[Tool], notes: Notes) -> ToolChoice:
     if sort == "function" or sort == "tool":  # Anthropic's word, which other vendors take here too
         holder, where = _inner(choice, "function", path)
         _note_unread(choice, holder, where, _NAME, path, notes)
-        return ToolChoice("required", _declared([holder.get("name")], where + ".name", tools))
+        return ToolChoice("required", (_declared(holder.get("name"), where + ".name", _functions(tools)),))
     if sort == "allowed_tools":
         return _allowed(choice, tools, notes)
     if sort == "custom":
@@ -135,7 +135,7 @@ def parse_legacy_choice(value: Any, tools: Iterable[Tool], notes: Notes) -> Tool
         return ToolChoice(_MODES[checks.one_of("none", "auto")(value, "function_call")])
     choice = checks.mapping(value, "function_call")
     notes.unread(choice, _NAME, "function_call")
-    return ToolChoice("required", _declared([choice.get("name")], "function_call.name", tools))
+    return ToolChoice("required", (_declared(choice.get("name"), "function_call.name", _functions(tools)),))
 
 
 def _tool(value: Any, path: str, notes: Notes) -> tuple[Tool, str]:
@@ -219,20 +219,24 @@ def _allowed(choice: Json, tools: Iterable[Tool], notes: Notes) -> ToolChoice:
     notes.unread(holder, frozenset({"type", "mode", "tools"}), path)
     mode = checks.one_of("auto", "required")(holder.get("mode"), f"{path}.mode")
     names: list[str] = []
+    declared = _functions(tools)
     for index, item in enumerate(checks.objects(holder.get("tools"), f"{path}.tools")):
         if item.get("type", "function") != "function":
             continue  # a built-in tool cannot be named in any wire we know; declaring it allows it
         inner, where = _inner(item, "function", f"{path}.tools[{index}]")
-        names += _declared([inner.get("name")], f"{where}.name", tools)
+        names.append(_declared(inner.get("name"), f"{where}.name", declared))
     return ToolChoice(_MODES[mode], tuple(names))
 
 
-def _declared(names: list[Any], path: str, tools: Iterable[Tool]) -> tuple[str, ...]:
-    declared = {tool.name for tool in tools if isinstance(tool, FunctionTool)}
-    for name in names:
-        if checks.required_string(name, path) not in declared:
-            raise checks.invalid(path, f"{name!r} is not among the functions in 'tools'.")
-    return tuple(names)
+def _functions(tools: Iterable[Tool]) -> set[str]:
+    return {tool.name for tool in tools if isinstance(tool, FunctionTool)}
+
+
+def _declared(name: Any, path: str, declared: set[str]) -> str:
+    required: str = checks.required_string(name, path)
+    if required not in declared:
+        raise checks.invalid(path, f"{required!r} is not among the functions in 'tools'.")
+    return required
 
 
 def _builtin_type(word: str) -> str | None:
