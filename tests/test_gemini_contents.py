@@ -303,6 +303,16 @@ def inline(**fields: Any) -> Json:
 PLAIN = Slice.of(b"just words, nothing magic")
 
 
+def test_an_answer_that_comes_first_has_a_blank_before_it_at_vertex() -> None:
+    """Vertex refuses a part with an empty text."""
+    said = assistant("Hi, how can I help?"), user("x")
+    first = {kind: contents(G3, *said, options={"kind": kind})[0] for kind in ("developer", "vertex")}
+    assert first == {
+        "developer": {"role": "user", "parts": [{"text": ""}]},
+        "vertex": {"role": "user", "parts": [{"text": " "}]},
+    }
+
+
 @pytest.mark.parametrize(
     ("fields", "mime"),
     [
@@ -325,6 +335,20 @@ PLAIN = Slice.of(b"just words, nothing magic")
         pytest.param({"kind": "file", "data": PLAIN, "filename": "notes.MD"}, "text/markdown", id="by name"),
         pytest.param(
             {"kind": "file", "data": PLAIN, "mime": "application/json"}, "text/plain", id="json is text"
+        ),
+        *(
+            pytest.param({"kind": "file", "data": PLAIN, "mime": mime}, read, id=mime)
+            for mime, read in (
+                ("application/x-yaml", "text/plain"),
+                ("application/yaml; charset=utf-8", "text/plain"),
+                ("application/toml", "text/plain"),
+                ("application/sql", "text/plain"),
+                ("application/x-sh", "text/plain"),
+                ("application/ld+json", "text/plain"),
+                ("application/atom+xml", "text/plain"),
+                ("application/xml", "text/xml"),
+                ("application/javascript", "text/javascript"),
+            )
         ),
         pytest.param(
             {"kind": "video", "data": Slice.of(b"\0\0\0\x14ftypisom\0\0\0\0mp41"), "mime": "video/quicktime"},

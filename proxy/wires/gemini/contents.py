@@ -286,7 +286,8 @@ class _Builder:
         if not turns:
             turns.append(_Turn("user", [{"text": " "}]))  # an empty message is legal at OpenAI
         elif turns[0].role == "model":
-            turns.insert(0, _Turn("user", [{"text": ""}]))
+            # Vertex refuses an empty text; a blank is as little
+            turns.insert(0, _Turn("user", [{"text": " " if self._vertex else ""}]))
         if turns[-1].role == "model" and not turns[-1].calls and not self._model.prefill:
             # 400 "Requests ending with a model turn are not supported."
             turns.append(_Turn("user", [{"text": self._options.get("prefill_text") or _CONTINUE}]))

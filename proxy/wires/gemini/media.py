@@ -35,6 +35,49 @@ _ALIASES = {
     "application/x-javascript": "text/javascript",
 }
 
+_PLAIN = "text/plain"
+
+# What is text, though it is registered elsewhere; Google reads text/* only.
+_READ_AS_TEXT = {
+    "application/xml": "text/xml",
+    "application/rtf": "text/rtf",
+    "application/javascript": "text/javascript",
+    "application/ecmascript": "text/javascript",
+    **dict.fromkeys(
+        (
+            "application/csv",
+            "application/graphql",
+            "application/jsonl",
+            "application/json5",
+            "application/markdown",
+            "application/ndjson",
+            "application/sql",
+            "application/toml",
+            "application/typescript",
+            "application/x-httpd-php",
+            "application/x-latex",
+            "application/x-ndjson",
+            "application/x-jsonlines",
+            "application/x-perl",
+            "application/x-python",
+            "application/x-python-code",
+            "application/x-ruby",
+            "application/x-sh",
+            "application/x-shellscript",
+            "application/x-sql",
+            "application/x-subrip",
+            "application/x-tex",
+            "application/x-toml",
+            "application/x-typescript",
+            "application/x-yaml",
+            "application/yaml",
+            "message/rfc822",
+        ),
+        _PLAIN,
+    ),
+}
+_TEXT_SUFFIXES = ("+json", "+yaml", "+xml")
+
 IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 _ACCEPTED_MAJOR = ("audio/", "video/", "text/")
 
@@ -155,7 +198,10 @@ def _clean(mime: str | None) -> str | None:
     if not mime:
         return None
     plain = mime.partition(";")[0].strip().lower()
-    return _ALIASES.get(plain, plain) or None
+    known = _ALIASES.get(plain, plain)
+    if known.startswith("application/") and known.endswith(_TEXT_SUFFIXES):
+        return _PLAIN
+    return _READ_AS_TEXT.get(known, known) or None
 
 
 def _check(mime: str, media: MediaPart) -> None:
