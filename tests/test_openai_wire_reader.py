@@ -29,6 +29,7 @@ from proxy.types import (
     ToolCall,
     Usage,
 )
+from proxy.wires.openai.think import ThinkTags
 from tests.openai_wire import HELLO, delta, events, reader, reasoning, text, whole
 
 STARTED = Started("chatcmpl-1", "m-1", 1700000000)
@@ -142,6 +143,70 @@ def test_thoughts_between_tags_by_option(size: int, said: str, thought: str, ans
     found = events(*pieces, delta("length"), options={"think_tags": True})
     assert (reasoning(found), text(found)) == (thought, answer)
     assert text(events(*pieces)) == said
+
+
+@pytest.mark.parametrize(
+    ("said", "thought", "answer"),
+    [
+        ("the user asks\n</think>\n\n4", "the user asks", "4"),
+        ("hm</thinking>4 <think>x</think>", "hm", "4 <think>x</think>"),
+        ("<think>a</think>4 </think>", "a", "4 </think>"),
+        ("4 <think>x</think>", "", "4 <think>x</think>"),
+    ],
+)
+def test_a_whole_answer_may_end_a_thought_that_it_did_not_begin(said: str, thought: str, answer: str) -> None:
+    """Templates write the opening tag into the prompt."""
+    found = events(whole(content=said), options={"think_tags": True})
+    assert (reasoning(found), text(found)) == (thought, answer)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("said", ["asks\n</think>\n\n4", "<think>\nasks</think>4"])
+def test_a_stream_may_begin_inside_a_thought_by_option(size: int, said: str) -> None:
+    pieces = [delta(content=said[at : at + size]) for at in range(0, len(said), size)]
+    found = events(*pieces, delta("stop"), options={"think_tags": "opened"})
+    assert (reasoning(found), text(found)) == ("asks", "4")
+
+
+@pytest.mark.parametrize("begin", ["", "<think>", "<think>a", "<think>a</think>"])
+def test_white_space_in_thousands_of_pieces_is_kept_in_linear_time(begin: str) -> None:
+    """Joined to all before it each time, 200,000 would not end."""
+    tags = ThinkTags()
+    found = [*tags.feed(begin), *(piece for _ in range(200_000) for piece in tags.feed(" ")), *tags.close()]
+    spaces = 200_000 if begin in ("", "<think>a") else 0
+    assert "".join(text for _, text in found).count(" ") == spaces
+
+
+@pytest.mark.parametrize(
+    ("item", "limit", "used", "reason"),
+    [
+        ({"finish_details": {"type": "max_tokens"}}, None, 7, "length"),
+        ({"finish_details": {"type": "stop", "stop": "<|im_end|>"}}, None, 7, "stop"),
+        ({"finish_reason": "stop", "finish_details": {"type": "max_tokens"}}, None, 7, "stop"),
+        ({"finish_reason": None}, 7, 7, "length"),
+        ({"finish_reason": None}, 8, 7, "stop"),
+        ({}, None, 7, "stop"),
+        ({"finish_reason": "stop"}, 7, 7, "stop"),
+    ],
+)
+def test_an_answer_that_was_cut_is_length_however_it_is_told(
+    item: dict[str, Any], limit: int | None, used: int, reason: str
+) -> None:
+    message = {"role": "assistant", "content": "cut in the mid"}
+    payload = {
+        "choices": [{"index": 0, "message": message, **item}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": used},
+    }
+    found = events(payload, request=replace(HELLO, max_tokens=limit))
+    assert [event.reason for event in found if isinstance(event, Finish)] == [reason]
+
+
+def test_the_tokens_of_a_refusal_are_handed_on() -> None:
+    entry = {"token": "no", "logprob": -0.1, "bytes": [110, 111], "top_logprobs": []}
+    message = {"role": "assistant", "content": None, "refusal": "no"}
+    item = {"message": message, "finish_reason": "stop", "logprobs": {"content": None, "refusal": [entry]}}
+    found = [event for event in events({"choices": [item]}) if isinstance(event, Logprobs)]
+    assert found == [Logprobs([], 0, (entry,))]
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,11 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Logprobs:
-    """`content` is OpenAI's list of token entries."""
+    """OpenAI's lists of token entries, of the text and of the words of a refusal."""
 
     content: list[Json]
     choice: int = 0
+    refusal: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,9 @@ class Usage:
     completion_text: int | None = None
     completion_image: int | None = None
     completion_audio: int | None = None
+    cache_write: int | None = None
+    accepted_prediction: int | None = None
+    rejected_prediction: int | None = None
     images: int = 0
     estimated: bool = False
     service_tier: str | None = None

@@ -83,6 +83,10 @@ class Reader(Protocol):
         """Read one payload. Raises `errors.UpstreamError` when it is, or holds, an error."""
         ...
 
+    def flush(self) -> list[Event]:
+        """What is held back, where the reply breaks off; the reader is not used again."""
+        ...
+
     def close(self, complete: bool = True) -> list[Event]:
         """The upstream is done; `complete` tells whether its bytes alone prove that nothing is missing.
 

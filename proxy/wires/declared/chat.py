@@ -97,6 +97,9 @@ class _Unwrapping:
         self._charge |= kept_charge(self._variant.billing.keep, payload)
         return self._charged(self._inner.feed(self._body_of(payload)))
 
+    def flush(self) -> list[Event]:
+        return self._inner.flush()
+
     def close(self, complete: bool = True) -> list[Event]:
         return self._charged(self._inner.close(complete))
 

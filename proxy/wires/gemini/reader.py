@@ -60,6 +60,10 @@ class GeminiReader:
         choice.texts.append(text)
         return [Text(text, choice.index)]
 
+    def flush(self) -> list[Event]:
+        """Nothing is held back but calls whose arguments are not complete."""
+        return []
+
     def close(self, complete: bool = True) -> list[Event]:
         """A stream of Gemini's has no terminator, so `complete` says nothing: the finish reasons do."""
         if self._failure is not None:

@@ -21,7 +21,7 @@ from proxy.types import (
     Text,
 )
 from proxy.wires.openai.calls import Calls
-from proxy.wires.openai.think import ThinkTags
+from proxy.wires.openai.think import ThinkTags, lacks_opening
 
 _GOOGLE_FORMAT = "google-gemini-v1"
 
@@ -35,7 +35,7 @@ class Choice:
         is_picture: Callable[[str], bool] | None,
         *,
         audio_mime: str = "audio/wav",
-        think_tags: bool = False,
+        think_tags: bool | str = False,
         shows_reasoning: bool = True,
     ) -> None:
         self.index = index
@@ -46,7 +46,7 @@ class Choice:
         self.thought = False
         self.calls = Calls(index)
         self._markdown = MarkdownImages(is_picture)
-        self._tags = ThinkTags() if think_tags else None
+        self._tags = ThinkTags(opened=think_tags == "opened") if think_tags else None
         self._audio_mime = audio_mime
         self._shows_reasoning = shows_reasoning
         self._said = False  # text came
@@ -65,6 +65,8 @@ class Choice:
         out: list[Event] = []
         self._reasoning(message, out, repeated=whole and self.thought)
         if (content := message.get("content")) and not (whole and self._said):
+            if whole and self._tags is not None and isinstance(content, str) and lacks_opening(content):
+                self._tags = ThinkTags(opened=True)
             self._content(content, out)
         if (images := message.get("images")) and not (whole and self._streamed and self.images):
             for item in images if isinstance(images, list) else [images]:
@@ -87,8 +89,9 @@ class Choice:
         return out
 
     def logprobs(self, value: Any) -> list[Event]:
-        content = value.get("content") if isinstance(value, dict) else None
-        return [Logprobs(content, self.index)] if isinstance(content, list) and content else []
+        known = value if isinstance(value, dict) else {}
+        content, refusal = (_entries(known.get(name)) for name in ("content", "refusal"))
+        return [Logprobs(content, self.index, tuple(refusal))] if content or refusal else []
 
     def cite(self, url: str, title: str, start: int, end: int) -> list[Event]:
         """Once each: OpenRouter repeats all of them in every chunk."""
@@ -97,12 +100,17 @@ class Choice:
         self._cited.add((url, start, end))
         return [Citation(url, title, start, end, self.index)]
 
-    def close(self) -> list[Event]:
-        """What was held back."""
+    def flush(self) -> list[Event]:
+        """Text that was held back, because it might have been the beginning of something."""
         out: list[Event] = []
         if self._tags is not None:
             self._tagged(self._tags.close(), out)
         self._give(self._markdown.close(), "content", out)
+        return out
+
+    def close(self) -> list[Event]:
+        """What was held back, and the calls that are complete only now."""
+        out = self.flush()
         out += self.calls.close()
         self.shows = self.shows or bool(self.calls)
         return out
@@ -294,6 +302,10 @@ def _flat(value: Any) -> str:
     if isinstance(value, dict):
         return _flat(value.get("text") or value.get("summary") or value.get("thinking") or "")
     return ""
+
+
+def _entries(value: Any) -> list[Json]:
+    return value if isinstance(value, list) else []
 
 
 def _offset(value: Any) -> int:

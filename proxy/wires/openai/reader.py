@@ -33,7 +33,8 @@ class ChatReader:
         self._target = target
         self._streams = call.stream
         self._draws = makes_pictures(request, target, call.body)
-        self._tags = target.options.get("think_tags") is True
+        self._tags = target.options.get("think_tags") or False
+        self._max_tokens = request.max_tokens
         self._shows_reasoning = request.thinking is None or request.thinking.summary is not False
         self._audio_mime = _AUDIO_MIMES.get(request.audio.format if request.audio else "", "audio/wav")
         self._started = False
@@ -86,10 +87,14 @@ class ChatReader:
         if self._counts or images or self._billing is not None:
             events.append(usage.read(self._counts, images=images, tier=self._tier, billing=self._billing))
         for choice in choices:
-            word = choice.finish_word
+            word = choice.finish_word or self._silent_end(choice)
             reason = finish.reason(word, called=bool(choice.calls))
             events.append(Finish(reason, choice.native or word, choice.index, self._remark))
         return self._begin(events)
+
+    def flush(self) -> list[Event]:
+        """The text that is held back where a stream breaks."""
+        return [event for choice in self._choices.values() for event in choice.flush()]
 
     # --- payloads ----------------------------------------------------------------------------------
 
@@ -136,7 +141,9 @@ class ChatReader:
                 events += choice.read(said, whole=whole)
         if item.get("logprobs"):
             events += choice.logprobs(item["logprobs"])
-        if word := item.get("finish_reason"):
+        details = item.get("finish_details")  # older GPT-4 vision models and relays of them
+        kind = details.get("type") if isinstance(details, dict) else None
+        if word := item.get("finish_reason") or kind:
             choice.finish_word = str(word)
             choice.native = _word(item.get("native_finish_reason")) or choice.native
 
@@ -197,6 +204,13 @@ class ChatReader:
     def _may_be_sold(self) -> bool:
         """The same, and for a picture also where no counts say that nothing came of it."""
         return self._was_made() or (self._draws and not self._counts)
+
+    def _silent_end(self, choice: Choice) -> str | None:
+        """No word at all, and every token that was allowed is used: it was cut there."""
+        limit = self._max_tokens
+        counted = usage.read(self._counts).completion
+        cut = limit is not None and len(self._choices) == 1 and not choice.calls and counted >= limit > 0
+        return "length" if cut else None
 
     def _check(self, choices: list[Choice], complete: bool) -> None:
         """Raise when the server gave up, the stream broke off, or nothing came where something was due."""

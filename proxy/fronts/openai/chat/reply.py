@@ -48,6 +48,7 @@ class _Choice(Ending):
     refusal: list[str] = field(default_factory=list)
     calls: dict[int, _Call] = field(default_factory=dict)
     logprobs: list[Json] = field(default_factory=list)
+    refusal_logprobs: list[Json] = field(default_factory=list)
 
 
 def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
@@ -115,6 +116,7 @@ def _collect(choice: _Choice, event: Event, reply: ReplyOptions) -> None:
             choice.citations.append(event)
         case Logprobs():
             choice.logprobs += event.content
+            choice.refusal_logprobs += event.refusal
         case Extra():
             choice.add_extra(event)
 
@@ -139,7 +141,7 @@ def _choice(index: int, choice: _Choice, reply: ReplyOptions, identity: str) -> 
     found: Json = {
         "index": index,
         "message": _message(choice, reply, identity),
-        "logprobs": {"content": choice.logprobs, "refusal": None} if choice.logprobs else None,
+        "logprobs": reply_parts.logprobs(choice.logprobs, choice.refusal_logprobs),
         "finish_reason": choice.reason(finish, reply.legacy_functions),
     }
     if finish.native is not None:

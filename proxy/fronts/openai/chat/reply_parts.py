@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 
@@ -156,6 +156,12 @@ def annotation(citation: Citation) -> Json:
     }
 
 
+def logprobs(content: Sequence[Json], refusal: Sequence[Json]) -> Json | None:
+    if not content and not refusal:
+        return None
+    return {"content": list(content) or None, "refusal": list(refusal) or None}
+
+
 def usage(counted: Usage) -> Json:
     """Totals always add up, and `cached_tokens` and `reasoning_tokens` are always numbers: the OpenRouter
     provider of the AI SDK refuses a whole reply otherwise."""
@@ -164,12 +170,15 @@ def usage(counted: Usage) -> Json:
         "text_tokens": counted.prompt_text,
         "image_tokens": counted.prompt_image,
         "audio_tokens": counted.prompt_audio,
+        "cache_write_tokens": counted.cache_write,
     }
     completion: Json = {
         "reasoning_tokens": counted.reasoning,
         "text_tokens": counted.completion_text,
         "image_tokens": counted.completion_image,
         "audio_tokens": counted.completion_audio,
+        "accepted_prediction_tokens": counted.accepted_prediction,
+        "rejected_prediction_tokens": counted.rejected_prediction,
     }
     for details in (prompt, completion):
         for name in _MODALITIES:

@@ -240,7 +240,7 @@ class StreamRenderer:
         self._delta(choice, {"function_call": {**named, "arguments": event.arguments}})
 
     def _logprobs(self, choice: _Choice, event: Logprobs) -> None:
-        self._delta(choice, {}, {"content": event.content, "refusal": None})
+        self._delta(choice, {}, reply_parts.logprobs(event.content, event.refusal))
 
     def _citation(self, choice: _Choice, event: Citation) -> None:
         choice.citations.append(event)
