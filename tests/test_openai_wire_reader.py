@@ -201,6 +201,19 @@ def test_an_answer_that_was_cut_is_length_however_it_is_told(
     assert [event.reason for event in found if isinstance(event, Finish)] == [reason]
 
 
+def test_text_that_is_held_back_comes_out_where_a_stream_breaks() -> None:
+    """An exclamation mark may begin a picture, until the line is cut or the server says what went wrong."""
+    cut = reader()
+    assert text(cut.feed(delta(content="Hello!"))) == "Hello"
+    assert cut.flush() == [Text("!")]
+    ended = reader()
+    ended.feed(delta(content="Hello ![a]("))
+    with pytest.raises(UpstreamError, match="ended before"):
+        ended.close(complete=False)
+    assert ended.flush() == [Text("![a](")]
+    assert ended.flush() == []
+
+
 def test_the_tokens_of_a_refusal_are_handed_on() -> None:
     entry = {"token": "no", "logprob": -0.1, "bytes": [110, 111], "top_logprobs": []}
     message = {"role": "assistant", "content": None, "refusal": "no"}

@@ -58,6 +58,7 @@ class Talk:
         as_it_comes = call.stream or request.stream  # else all of it is one batch
         batch: list[Event] = []
         reply = await house.services.upstream.send(call, account, one.deadlines())
+        begun = False
         try:
             if reply.status >= 400:
                 raise await self._refusal(reply, one)
@@ -73,6 +74,7 @@ class Talk:
                     if Image in map(type, batch):
                         arriving = arriving or media.Arriving(house, account, one.told)
                         batch = await arriving.fetched(batch)
+                    begun = True
                     yield batch
                     batch = []
                 if fault is not None:
@@ -97,6 +99,15 @@ class Talk:
                     raise fault
                 finally:
                     del fault
+        except UpstreamError:
+            # What was received is delivered before the error, unless it can still be asked for elsewhere.
+            if begun and (held := reader.flush()):
+                recorder.watch(held)
+                if Image in map(type, held):
+                    arriving = arriving or media.Arriving(house, account, one.told)
+                    held = await arriving.fetched(held)
+                yield held
+            raise
         finally:
             recorder.close()
             reply.drop()

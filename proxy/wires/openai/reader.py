@@ -47,6 +47,7 @@ class ChatReader:
         self._billing: Any = None
         self._sources: list[str] = []
         self._remark: str | None = None
+        self._unsaid: list[Event] = []
         self._failure: UpstreamError | None = None  # raised when what came with it has been handed on
 
     def feed(self, payload: Any) -> list[Event]:
@@ -75,7 +76,8 @@ class ChatReader:
     def close(self, complete: bool = True) -> list[Event]:
         """`complete` False: the stream ended without its terminator."""
         self._raise_failure()
-        events: list[Event] = []
+        events = self.flush()
+        self._unsaid = list(events)
         choices = list(self._choices.values())
         for choice in choices:
             events += choice.close()
@@ -93,8 +95,9 @@ class ChatReader:
         return self._begin(events)
 
     def flush(self) -> list[Event]:
-        """The text that is held back where a stream breaks."""
-        return [event for choice in self._choices.values() for event in choice.flush()]
+        """The text that is held back where a stream breaks, also when `close` tells so."""
+        unsaid, self._unsaid = self._unsaid, []
+        return unsaid + [event for choice in self._choices.values() for event in choice.flush()]
 
     # --- payloads ----------------------------------------------------------------------------------
 
