@@ -331,6 +331,15 @@ def test_a_text_keeps_its_signature_and_the_vendors_facts() -> None:
     ]
 
 
+def test_the_log_probabilities_of_a_refusal_stand_at_its_name() -> None:
+    entry = {"token": "no", "logprob": -0.1, "bytes": [110, 111], "top_logprobs": []}
+    events = [Refusal("no"), Logprobs([], 0, (entry,)), STOP]
+    (choice,) = complete(*events)["choices"]
+    assert choice["logprobs"] == {"content": None, "refusal": [entry]}
+    streamed = [chunk["choices"][0]["logprobs"] for chunk in frames(*events)]
+    assert [one for one in streamed if one] == [{"content": None, "refusal": [entry]}]
+
+
 def test_thoughts_refusals_and_logprobs() -> None:
     """G-148, G-162"""
     entry = {"token": "x", "logprob": -0.1, "bytes": [120], "top_logprobs": []}
@@ -555,6 +564,21 @@ def test_sound() -> None:
                 "completion_tokens_details": {"reasoning_tokens": 405},
             },
             id="G-166 G-168 I-034",
+        ),
+        pytest.param(
+            Usage(10, 9, cache_write=8, accepted_prediction=4, rejected_prediction=0),
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 9,
+                "total_tokens": 19,
+                "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 8},
+                "completion_tokens_details": {
+                    "reasoning_tokens": 0,
+                    "accepted_prediction_tokens": 4,
+                    "rejected_prediction_tokens": 0,
+                },
+            },
+            id="predictions and cache writes",
         ),
         pytest.param(
             Usage(1, 9, prompt_audio=0, completion_text=2, completion_image=7, images=1, estimated=True),

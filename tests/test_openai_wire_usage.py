@@ -21,6 +21,16 @@ CASES: dict[str, tuple[Json, Usage]] = {
         },
         Usage(1304, 1297, prompt_text=14, prompt_image=1290, completion_text=7, completion_image=1290),
     ),
+    "predictions and cache writes": (
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 9,
+            "total_tokens": 19,
+            "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 8},
+            "completion_tokens_details": {"accepted_prediction_tokens": 4, "rejected_prediction_tokens": 0},
+        },
+        Usage(10, 9, cache_write=8, accepted_prediction=4, rejected_prediction=0),
+    ),
     "xai leaves thoughts out": (
         {
             "prompt_tokens": 12,

@@ -219,6 +219,32 @@ def test_a_client_that_hangs_up_stops_the_upload_to_the_vendor(tmp_path: Any) ->
     assert 0 < size[0] < 30_000_000
 
 
+# --- what came before a cut
+
+
+@pytest.mark.parametrize("last", ["Hello!", "Look: ![a]("])
+def test_all_that_was_received_comes_before_the_error_of_a_broken_stream(tmp_path: Any, last: str) -> None:
+    """The end of the text may be the beginning of a picture, so it is held back until more is known."""
+
+    def breaks_off(connection: socket.socket) -> None:
+        read_request(connection)
+        chunk = {"choices": [{"index": 0, "delta": {"content": last}, "finish_reason": None}]}
+        body = f"data: {json.dumps(chunk)}\n\n".encode()
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 9999\r\n\r\n"
+        connection.sendall(head + body)
+
+    with vendor(breaks_off) as base_url:
+        file = FILE.replace("http://SIMULATORS/openai", base_url)
+        with (
+            open_gateway(tmp_path, file) as own,
+            RawRequest(own, chat("Hi", "lan-chat", stream=True)) as sent,
+        ):
+            text = sent.send().rest()
+    assert said(text) == last
+    assert "error" in events(text)[-1]
+    assert "[DONE]" not in text
+
+
 # --- slow readers
 
 FRAME = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 16_000 + b'"}}]}\n\n'
