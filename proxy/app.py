@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
 
@@ -27,7 +28,7 @@ from proxy.serve import files, info, scrape
 from proxy.serve.answer import answered
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Receive, Scope, Send
-from proxy.serve.house import House, Plan, Services
+from proxy.serve.house import HOME, House, Plan, Services
 from proxy.serve.load import Load
 from proxy.serve.metrics import Metrics
 from proxy.serve.paths import Paths, for_pages
@@ -73,13 +74,13 @@ class App:
         await (self._for_pages or self._paths)(scope, receive, send)
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _: object) -> AsyncGenerator[None, None]:
+    async def _lifespan(self, _: object) -> AsyncGenerator[dict[str, Any], None]:
         await self.open()
         background = [asyncio.create_task(self._sweep_files()), asyncio.create_task(self._watch_the_loop())]
         if self._config_file is not None:
             background.append(asyncio.create_task(self._reload_on_change(self._config_file)))
         _spare_the_collector()
-        yield
+        yield {HOME: self}
         for task in background:
             task.cancel()
         await self.close()

@@ -95,6 +95,20 @@ def test_within_the_head_there_was_no_request(watched: Watched, path: str) -> No
     assert watched.lines(path)[after:] == []
 
 
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(b"nonsense\r\n\r\n", "invalid_http"), (b"GET / HTTP/1.1\r\n\r\n", "invalid_host")],
+    ids=["nonsense", "no host"],
+)
+def test_what_is_no_request_is_in_the_log_with_its_id(watched: Watched, sent: bytes, code: str) -> None:
+    with RawRequest(watched, b"") as opened:
+        opened.socket.sendall(sent)
+        opened.until("\r\n\r\n")
+    found = opened.text.split("x-request-id: ")[1].partition("\r\n")[0]
+    line = json.loads(watched.served.until_logged(found))
+    assert (line["event"], line["status"], line["error"]) == ("request", 400, code)
+
+
 @pytest.mark.parametrize("path", ENDPOINTS)
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
 def test_within_the_body_nobody_is_called(watched: Watched, path: str, share: float) -> None:

@@ -23,9 +23,42 @@ from proxy.serve import protocol
 ROOT = Path(__file__).resolve().parents[1]
 
 UVICORN = "proxy/serve/protocol.py"
-PROTOCOL_CALLS = ("on_headers_complete", "on_message_begin", "on_message_complete", "connection_lost")
-PROTOCOL_HAS = ("scope", "cycle", "pipeline", "flow")
-CYCLE_HAS = ("transport", "scope", "response_started", "response_complete")
+PROTOCOL_CALLS = (
+    "connection_made",
+    "connection_lost",
+    "data_received",
+    "on_headers_complete",
+    "on_body",
+    "on_message_complete",
+    "pause_writing",
+    "resume_writing",
+    "shutdown",
+)
+PROTOCOL_HAS = (
+    "app_state",
+    "connections",
+    "cycle",
+    "flow",
+    "headers",
+    "loop",
+    "parser",
+    "pipeline",
+    "scope",
+    "timeout_keep_alive",
+    "timeout_keep_alive_task",
+    "transport",
+)
+CYCLE_HAS = (
+    "body",
+    "disconnected",
+    "keep_alive",
+    "message_event",
+    "response_complete",
+    "response_started",
+    "scope",
+    "transport",
+    "waiting_for_100_continue",
+)
 # Of what a cycle calls on its transport, and what `_Joined` does about a head that it still holds.
 TRANSPORT = {"write": "in order", "close": "first", "is_closing": "does not matter"}
 

@@ -154,6 +154,16 @@ class InFlight(_Part):
     bytes: Annotated[Size, Field(gt=0)] = _default(512 * 1024**2, "512MiB")
 
 
+class ClientTimeouts(_Part):
+    """How patient we are with clients: until a head is complete, between two bytes of a body, while they read
+    nothing of a reply, and between two requests of a connection."""
+
+    head: Annotated[Duration, Field(gt=0)] = _default(10.0, "10s")
+    body: Annotated[Duration, Field(gt=0)] = _default(10.0, "10s")
+    write: Annotated[Duration, Field(gt=0)] = _default(60.0, "60s")
+    idle: Annotated[Duration, Field(gt=0)] = _default(75.0, "75s")
+
+
 class Server(_Part):
     """Where we listen and keep things. `state` and `shared` may hold a password."""
 
@@ -167,6 +177,8 @@ class Server(_Part):
     files: Files = Files()
     body_limit: Size = _default(64 * 1024**2, "64MiB")
     in_flight: InFlight = InFlight()
+    connections: int = Field(default=2000, ge=1)
+    timeouts: ClientTimeouts = ClientTimeouts()
     drain: Duration = _default(30.0, "30s")
 
 

@@ -28,6 +28,7 @@ Headers = Iterable[Header] | Callable[[], Iterable[Header]]  # a callable is ask
 
 HANG_UP = "dragoman.hang_up"  # set by serve/protocol.py; other servers have no such word
 GONE = object()  # stands there when the client left before anybody asked
+BROKEN = "dragoman.broken"  # set by serve/protocol.py: why no more of the body can be read, a `ProxyError`
 
 _WRITE_BYTES = 256 * 1024  # a piece larger than this is written in slices, so that backpressure works
 _JSON = (b"content-type", b"application/json")
@@ -151,6 +152,8 @@ class Exchange:
         if message["type"] == "http.disconnect":
             self.gone = True
             raise asyncio.CancelledError
+        if BROKEN in self.scope:
+            raise self.scope[BROKEN]
         return message.get("body", b""), message.get("more_body", False)
 
     def _gunzip(self) -> Gunzip | None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from proxy.tasks.engine import Job
     from proxy.tasks.runner import Runner
 
+HOME = "dragoman.home"  # in the server's state: who has the house of now
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -40,7 +42,7 @@ class Plan:
 class Services:
     """What lives as long as the process. `fetcher` gets what clients name by address, `results` what was paid
     for: it is more patient. `rests` are the keys that were refused lately, `breakers` the targets that failed
-    lately. `load` is what is in flight. `on_progress` watches jobs."""
+    lately, `load` is what is in flight. `leaving`: the process was told to end. `on_progress` watches jobs."""
 
     upstream: Upstream
     fetcher: Fetcher
@@ -53,6 +55,7 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     breakers: Breakers = field(default_factory=Breakers)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    leaving: bool = False
     on_progress: Callable[[Job], None] | None = None
     _runner: Runner | None = None
 

@@ -1,18 +1,36 @@
-"""uvicorn's HTTP protocol with one word more: it says at once when a client has hung up.
+"""uvicorn's HTTP protocol for a world with enemies: a client without a key costs nothing, and what is no
+request is refused in OpenAI's words. It also says at once when a client has hung up.
 
-ASGI tells it only to whoever waits for the next message, which takes a task for each request (about 10 us).
+ASGI tells that only to whoever waits for the next message, which takes a task for each request (about 10 us).
+All limits of a connection are kept by one timer, which looks now and then at how far it has come: nothing is
+set or cancelled for a request.
 
 Private members of uvicorn are used here, so its version is bounded; tests/test_shell_private.py names them.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, Final, cast
 
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from proxy.serve.exchange import GONE, HANG_UP
+from proxy.config.models import Server
+from proxy.errors import ProxyError
+from proxy.serve import refused
+from proxy.serve.exchange import BROKEN, GONE, HANG_UP
+from proxy.serve.house import HOME, House, Services
+
+_HEAD_BYTES: Final = 64 * 1024  # nginx takes 32 KiB, Node.js 16; one read may bring 256 KiB
+_FIELDS: Final = 100
+_PIPELINED: Final = 8  # when so many requests wait behind the one that runs, no more are read
+_PIPELINED_MOST: Final = 100  # one read may bring thousands
+_BYTES_PER_S: Final = 1024  # slower than this is no client, in either direction
+_LINE_ENDS: Final = 4  # old browsers send one behind a body: no request has begun with it (RFC 9112, 2.2)
+_IDLE, _HEAD, _BODY = range(3)  # what is being read
 
 
 class _Joined:
@@ -60,25 +78,245 @@ class _Joined:
 
 
 class Protocol(HttpToolsProtocol):
-    def on_headers_complete(self) -> None:
-        cast(dict[str, Any], self.scope)[HANG_UP] = None
-        super().on_headers_complete()
-        if self.scope["method"] == "HEAD":  # nothing follows the head
+    """`_since` is when what is being read began, and `_mark` how far a slow body or reader had come at a
+    moment. `_unused` counts bytes that the parser has made nothing of so far: a head, or trailers. `_deaf`:
+    nothing more is read, and the connection ends with what is being said. `_piped` are the requests that were
+    sent before the first of them was answered."""
+
+    _reading = _IDLE
+    _since = 0.0
+    _came = 0
+    _unused = 0
+    _deaf = False
+    _lingers = False
+    _mark: tuple[float, int] | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _piped: list[RequestResponseCycle] | None = None
+    _plain_head: bytes | None = None
+    _heard = 0
+    _heard_at = 0.0
+    _limits: Server
+    _services: Services
+
+    # --- the connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        house: House = self.app_state[HOME].house
+        self._services, self._limits = house.services, house.plan.config.server
+        self.timeout_keep_alive = cast(int, self._limits.timeouts.idle)
+        self._since = self.loop.time()
+        self._look_again()
+        above = len(self.connections) - self._limits.connections
+        if above > self._limits.connections // 10:
+            transport.abort()
+        elif above > 0:
+            self._refuse(refused.too_many())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+        self.pipeline.clear()
+        for cycle in self._piped or (self.cycle,):
+            if cycle is not None and not cycle.response_complete:
+                _hang_up(cycle)
+
+    def shutdown(self) -> None:
+        """No request is begun after this; one whose head is on its way still is."""
+        if self._reading != _HEAD:
+            super().shutdown()
+
+    # --- what comes in
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
             return
-        if self.cycle is not None and not isinstance(self.cycle.transport, _Joined):
-            cast(Any, self.cycle).transport = _Joined(self.cycle)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+        if self._reading == _IDLE:
+            self._reading, self._since = _HEAD, self.loop.time()
+        size = len(data)
+        self._came += size
+        self._unused += size
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if isinstance(ours := error.__context__, Exception) and not refused.is_theirs(ours):
+                self._services.log.crash("connection", ours)
+            self._refuse(refused.reason(error))
+        else:
+            if self._unused > _HEAD_BYTES or len(self.headers or ()) > _FIELDS:
+                self._refuse(refused.too_large())
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            self._plain_head = refused.without_upgrade(self.parser.get_method(), self.url, self.headers)
+            return
+        hosts = 0
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                raise refused.coding(value)
+        if hosts != 1 and (hosts > 1 or self.parser.get_http_version() != "1.0"):
+            raise refused.hosts(hosts)
+        if self._unused > _HEAD_BYTES or len(self.headers) > _FIELDS:  # a part of it may be the body's
+            refused.check_size(self.url, self.headers, _HEAD_BYTES, _FIELDS)
+        self._unused = 0
+        cast(dict[str, Any], self.scope)[HANG_UP] = None
+        before = self.cycle
+        super().on_headers_complete()
+        self.headers = []  # what follows the body are trailers, and no headers of the request
+        self._reading, self._mark = _BODY, None
+        cycle = self.cycle
+        if self._services.leaving:
+            cycle.keep_alive = False
+        if self.scope["method"] != "HEAD" and not isinstance(cycle.transport, _Joined):
+            cast(Any, cycle).transport = _Joined(cycle)  # after a HEAD nothing follows the head
+        if self.pipeline:
+            self._piped = [one for one in (*(self._piped or (before,)), cycle) if not one.response_complete]
+            if len(self.pipeline) > _PIPELINED_MOST:
+                raise refused.too_many_waiting()
+        else:
+            self._piped = None
+
+    def on_body(self, body: bytes) -> None:
+        self._unused = 0
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self._reading != _BODY:  # a head that is read once more, without its upgrade
+            return
+        self._reading, self._unused = _IDLE, 0
         super().on_message_complete()
         # A large body stops the reading until somebody asks for the next message, and nobody will: without
         # this the end of the connection would not be seen either.
-        if not self.pipeline:
+        if len(self.pipeline) < _PIPELINED:
             self.flow.resume_reading()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self.cycle is not None and not self.cycle.response_complete:
-            scope = cast(dict[str, Any], self.cycle.scope)
-            hang_up, scope[HANG_UP] = scope[HANG_UP], GONE
-            if hang_up is not None:
-                hang_up()
+    def _stay(self, rest: bytes) -> None:
+        """Read the request once more as HTTP/1.1 alone: RFC 9110, 7.8 lets a server overlook an upgrade. The
+        parser would take its body for the other protocol's (curl --http2, the JDK's client)."""
+        head, self._plain_head = self._plain_head, None
+        if head is None:
+            self._refuse(refused.reason(None))
+            return
+        self.parser = httptools.HttpRequestParser(self)
+        self._unused = 0
+        self.data_received(head + rest)
+
+    # --- what is no request
+
+    def _refuse(self, error: ProxyError) -> None:
+        """End the connection, with the error if it is its turn: what came before is answered first."""
+        if self._deaf or self.transport.is_closing():
+            return
+        self._deaf = True
+        cycle = self.cycle
+        running = cycle is not None and not cycle.response_complete
+        if running:
+            cycle.keep_alive = False
+        if running and self._reading == _BODY:  # whoever reads the body tells it
+            cast(dict[str, Any], cycle.scope)[BROKEN] = error
+            cycle.message_event.set()
+            return
+        request_id, reply = refused.reply(error)
+        refused.log(self._services.log, request_id, error)
+        if self._reading == _BODY:  # of a request that is answered already
+            self.transport.close()
+        elif not running:
+            self.transport.write(reply)
+            self._linger()
+
+    def _linger(self) -> None:
+        """Say that nothing follows, and close at the next look: who closes while the other side still sends
+        takes the reply back (RFC 9112, 9.6)."""
+        self._lingers = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    # --- who is slow
+
+    def _look_again(self) -> None:
+        """Often enough to be late by a quarter at most."""
+        timeouts = self._limits.timeouts
+        after_s = min(timeouts.head, timeouts.body, timeouts.write) / 4
+        self._timer = self.loop.call_later(after_s, self._look)
+
+    def _look(self) -> None:
+        self._look_again()
+        now, timeouts = self.loop.time(), self._limits.timeouts
+        if self.transport.is_closing() or self.flow.write_paused:
+            self._look_at_reader(now)
+        elif self._lingers:
+            self.transport.close()
+        elif self._reading == _BODY:
+            self._look_at_body(now)
+        elif self._reading == _HEAD and now - self._since > timeouts.head:
+            if self._unused > _LINE_ENDS:
+                self._refuse(refused.too_slow("head", timeouts.head))
+            else:
+                self.transport.close()
+        elif self.cycle is None and now - self._since > timeouts.head:  # it has not said a word
+            self.transport.close()
+
+    def _look_at_body(self, now: float) -> None:
+        """Nothing for a while, or hardly anything for long."""
+        if self._deaf or self.flow.read_paused or self.cycle.waiting_for_100_continue:
+            self._mark = None  # it is we who keep it waiting
+            return
+        limit_s = self._limits.timeouts.body
+        if self._came != self._heard:
+            self._heard, self._heard_at = self._came, now
+        if self._mark is None:
+            self._mark = (now, self._came)
+            self._heard_at = now
+        began, came = self._mark
+        if now - self._heard_at > limit_s or (
+            now - began > 3 * limit_s and self._came - came < _BYTES_PER_S * (now - began)
+        ):
+            self._refuse(refused.too_slow("body", limit_s))
+        elif now - began > 3 * limit_s:
+            self._mark = (now, self._came)
+
+    def _look_at_reader(self, now: float) -> None:
+        """A client that takes nothing more is gone, with its task, its upstream and what waits for it."""
+        waits = self.transport.get_write_buffer_size()
+        if self._mark is None:
+            self._mark = (now, waits)
+        began, waited = self._mark
+        took_s = now - began
+        if took_s <= self._limits.timeouts.write:
+            return
+        if waited - waits < _BYTES_PER_S * took_s:
+            self.transport.abort()
+        else:
+            self._mark = (now, waits)
+
+    def pause_writing(self) -> None:
+        self._mark = (self.loop.time(), self.transport.get_write_buffer_size())
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._mark = None
+        super().resume_writing()
+
+
+def _hang_up(cycle: RequestResponseCycle) -> None:
+    """Tell whoever works on it."""
+    cycle.disconnected = True
+    cycle.message_event.set()
+    scope = cast(dict[str, Any], cycle.scope)
+    hang_up, scope[HANG_UP] = scope[HANG_UP], GONE
+    if hang_up is not None:
+        hang_up()
