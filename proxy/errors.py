@@ -1,6 +1,7 @@
 """Everything that can go wrong, as one tree and one table. Imports nothing of ours.
 
     ProxyError                 knows its HTTP status and `code`
+    ├── StoppingError          the server ends before the request did
     ├── RequestError           the client's request is wrong (4xx), and names the field
     │   └── NotCarriedError        it is right, but nobody can carry all of it, and the client is strict
     └── UpstreamError          the vendor refused, failed or fell silent; has an `ErrorClass`
@@ -103,6 +104,25 @@ class NotCarriedError(RequestError):
         shown = ", ".join(names[:_NAMES_SHOWN])
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         return f"This model cannot carry: {shown}{more}. Leave it out, or x-proxy-strict."
+
+
+class StoppingError(ProxyError):
+    """The server ends before the request did. `bought`: what a vendor made of it may have to be paid for, and
+    would be again."""
+
+    bought: bool
+
+    def __init__(self, *, bought: bool = False) -> None:
+        super().__init__(
+            "The server is being stopped and could not finish this request.",
+            status=503,
+            code="server_stopping",
+        )
+        self._set(bought=bought)
+
+    @property
+    def may_repeat(self) -> bool | None:
+        return False if self.bought else None
 
 
 class ErrorClass(Enum):

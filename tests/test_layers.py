@@ -30,7 +30,7 @@ NEIGHBOURS: set[tuple[str, str]] = {("types", "errors")}
 
 # What can open a connection, and the only files that may have it.
 DIALS = {"aiohttp", "http", "httpx", "requests", "smtplib", "socket", "ssl", "urllib.request", "websockets"}
-LISTENS = {"command/serve.py"}
+LISTENS = {"command/serve.py", "command/server.py"}
 
 # What `import proxy.app` may load. Measured: pydantic 60 ms, yaml and starlette (with anyio) 15 ms each, all
 # others a few.

@@ -17,6 +17,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.payload import Payload
 from uvicorn.protocols.http import flow_control, httptools_impl
 from uvicorn.server import ServerState
+from uvicorn.supervisors.multiprocess import Multiprocess
 
 from proxy.serve import protocol
 
@@ -59,6 +60,16 @@ CYCLE_HAS = (
     "transport",
     "waiting_for_100_continue",
 )
+SERVER_CALLS = ("handle_exit", "shutdown")
+SERVER_HAS = ("config", "force_exit", "server_state")
+WORKERS_CALLS = (
+    "handle_signals",
+    "handle_ttin",
+    "init_processes",
+    "join_all",
+    "keep_subprocess_alive",
+    "restart_all",
+)
 # Of what a cycle calls on its transport, and what `_Joined` does about a head that it still holds.
 TRANSPORT = {"write": "in order", "close": "first", "is_closing": "does not matter"}
 
@@ -91,6 +102,24 @@ async def test_uvicorns_protocol_has_what_we_read(member: str) -> None:
     config = uvicorn.Config(lambda *_: None, log_config=None)  # type: ignore[arg-type]
     made = protocol.Protocol(config, ServerState(), {})
     assert hasattr(made, member), moved("uvicorn", member, UVICORN)
+
+
+@pytest.mark.parametrize("member", SERVER_CALLS)
+def test_uvicorns_server_calls_what_we_extend(member: str) -> None:
+    assert callable(getattr(uvicorn.Server, member, None)), moved(
+        "uvicorn", member, "proxy/command/server.py"
+    )
+
+
+@pytest.mark.parametrize("member", SERVER_HAS)
+def test_uvicorns_server_has_what_we_read(member: str) -> None:
+    made = uvicorn.Server(uvicorn.Config(lambda *_: None, log_config=None))  # type: ignore[arg-type]
+    assert hasattr(made, member), moved("uvicorn", member, "proxy/command/server.py")
+
+
+@pytest.mark.parametrize("member", WORKERS_CALLS)
+def test_uvicorns_supervisor_calls_what_we_extend(member: str) -> None:
+    assert callable(getattr(Multiprocess, member, None)), moved("uvicorn", member, "proxy/command/workers.py")
 
 
 @pytest.mark.parametrize("member", CYCLE_HAS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
 import signal
@@ -42,13 +44,13 @@ def serve(
         _say(f"auth.mode open is refused on {host}: anybody could spend your money. Set auth.mode keys.")
         return 1
     try:
-        listener = _listen(host, port)
-    except OSError as error:
-        _say(f"cannot listen on {host}:{port}: {error.strerror}")
+        listener = _listen(host, port, shared=config.server.reuse_port)
+    except (OSError, OverflowError) as error:
+        _say(f"cannot listen on {host}:{port}: {_reason(error)}")
         return 1
     _greet(config, loaded, listener, simulate=simulate)
     try:
-        return _run(config, listener, workers or config.server.workers)
+        return _run(listener, workers or config.server.workers)
     finally:
         if simulators is not None:
             simulators.stop()
@@ -64,8 +66,8 @@ def simulate(port: int, vendor: str | None = None) -> int:
 
     try:
         running = start(port)
-    except OSError as error:
-        _say(f"cannot listen on 127.0.0.1:{port}: {error.strerror}")
+    except (OSError, OverflowError) as error:
+        _say(f"cannot listen on 127.0.0.1:{port}: {_reason(error)}")
         return 1
     for name in VENDORS if vendor is None else (vendor,):
         print(f"{name:16} {running.url(name)}", flush=True)
@@ -76,10 +78,12 @@ def simulate(port: int, vendor: str | None = None) -> int:
     return 0
 
 
-def _run(config: Config, listener: socket.socket, workers: int) -> int:
+def _run(listener: socket.socket, workers: int) -> int:
     import uvicorn
-    from uvicorn.supervisors import Multiprocess
 
+    from proxy.command.server import Server
+
+    _raise_descriptor_limit()
     settings = uvicorn.Config(
         "proxy.app:from_environment",
         factory=True,
@@ -93,18 +97,18 @@ def _run(config: Config, listener: socket.socket, workers: int) -> int:
         server_header=False,
         date_header=False,
         backlog=_BACKLOG,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=round(config.server.drain),
     )
     if workers > 1:
+        from proxy.command.workers import Workers
+
         os.environ["DRAGOMAN_WORKERS"] = str(workers)
         with tempfile.TemporaryDirectory(prefix="dragoman-") as folder:
             os.environ["DRAGOMAN_SIGNATURE_FILE"] = f"{folder}/signatures.db"
-            Multiprocess(settings, sockets=[listener]).run()
+            Workers(settings, sockets=[listener]).run()
         return 0
     # After the drain uvicorn raises the signal again, for whoever was there before it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = uvicorn.Server(settings)
+    server = Server(settings)
     server.run(sockets=[listener])
     return 0 if server.started else 1
 
@@ -117,18 +121,48 @@ def _make_a_key_if_there_is_none(config: Config, *, simulate: bool) -> None:
         os.environ["DRAGOMAN_SESSION_KEY"] = f"sk-dragoman-{secrets.token_urlsafe(24)}"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+    """`shared`: the process that takes over may listen before this one stops."""
+    try:
+        listener = _bound(host, port)
+        if shared and hasattr(socket, "SO_REUSEPORT"):
+            name = listener.getsockname()[1]
+            listener.close()
+            listener = _bound(host, name, socket.SO_REUSEPORT)
+    except OSError as error:
+        if not (shared and hasattr(socket, "SO_REUSEPORT") and error.errno == errno.EADDRINUSE):
+            raise
+        listener = _bound(host, port, socket.SO_REUSEPORT)
+        _say(f"{host}:{port} is shared with another process: new connections go to either until one stops")
+    listener.set_inheritable(True)
+    listener.listen(_BACKLOG)  # who comes before the application is ready waits instead of being refused
+    return listener
+
+
+def _bound(host: str, port: int, *options: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        for option in (socket.SO_REUSEADDR, *options):
+            listener.setsockopt(socket.SOL_SOCKET, option, 1)
         listener.bind((host, port))
-        listener.listen(_BACKLOG)  # who comes before the application is ready waits instead of being refused
-    except OSError:
+    except (OSError, OverflowError):
         listener.close()
         raise
-    listener.set_inheritable(True)
     return listener
+
+
+def _reason(error: OSError | OverflowError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else "a port is a number up to 65535"
+
+
+def _raise_descriptor_limit() -> None:
+    """Each request takes two; the soft limit is often 1,024 for the sake of programs that use select()."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _greet(config: Config, loaded: Loaded, listener: socket.socket, *, simulate: bool) -> None:

@@ -179,6 +179,8 @@ class Server(_Part):
     in_flight: InFlight = InFlight()
     connections: int = Field(default=2000, ge=1)
     timeouts: ClientTimeouts = ClientTimeouts()
+    reuse_port: bool = True
+    lead: Duration = _default(0.0, "0s")
     drain: Duration = _default(30.0, "30s")
 
 

@@ -6,6 +6,7 @@ dialect.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -13,7 +14,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from proxy.errors import RequestError
+from proxy.errors import RequestError, StoppingError
 from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
@@ -75,6 +76,10 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
     answering = _Answering(exchange, house, front, asked, route, parsed)
     try:
         await (answering.streamed() if parsed.request.stream else answering.whole())
+    except asyncio.CancelledError:
+        if exchange.gone:
+            raise
+        raise answering.stopped() from None
     finally:
         answering.note_facts()
 
@@ -155,9 +160,25 @@ class _Answering:
                 raise
             self._house.note_failure(exchange, error)
             await stream.write(renderer.error(error, exchange.request_id))
+        except asyncio.CancelledError:  # by the server that stops, or because the client is gone
+            if exchange.gone or not exchange.started:
+                raise
+            stopped = self.stopped()
+            self._house.note_failure(exchange, stopped)
+            await stream.write(renderer.error(stopped, exchange.request_id))
         finally:
             stream.stop()
         await stream.end()
+
+    def stopped(self) -> StoppingError:
+        """What the client is told when the server ends first: whether its SDK may send the request again."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+        call = self._parsed.request
+        asked = any(told.attempts for told in self._tolds)
+        by_piece = any(speaker_of(one, call).by_piece() for one in self._candidates)
+        return StoppingError(bought=asked and by_piece)
 
     # --- calls -------------------------------------------------------------------------------------
 

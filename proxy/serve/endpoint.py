@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, Protocol
 
-from proxy.errors import RequestError
+from proxy.errors import RequestError, StoppingError
 from proxy.fronts.base import Refusing
 from proxy.fronts.openai.commons import COMMONS
 from proxy.serve import origin
@@ -68,12 +68,13 @@ class Endpoint:
                 exchange.load = load
             await self._handler(exchange, house)
         except asyncio.CancelledError:
-            if not exchange.gone:
-                raise
             task = asyncio.current_task()
             assert task is not None
             task.uncancel()
-            exchange.facts["client"] = "gone"
+            if exchange.gone:
+                exchange.facts["client"] = "gone"
+            else:  # nobody else ends a request's task but the server that stops
+                await self._refuse(exchange, house, StoppingError())
         except Exception as error:  # the one place where nothing may escape: the client gets an answer
             await self._refuse(exchange, house, error)
         finally:

@@ -42,7 +42,7 @@ class Plan:
 class Services:
     """What lives as long as the process. `fetcher` gets what clients name by address, `results` what was paid
     for: it is more patient. `rests` are the keys that were refused lately, `breakers` the targets that failed
-    lately, `load` is what is in flight. `leaving`: the process was told to end. `on_progress` watches jobs."""
+    lately, `load` is the work in hand. `leaving`: the process was told to end. `on_progress` watches jobs."""
 
     upstream: Upstream
     fetcher: Fetcher

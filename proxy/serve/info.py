@@ -57,4 +57,6 @@ async def readyz(exchange: Exchange, house: House) -> None:
         pass
     else:
         reply["providers"] = house.plan.routes.provider_states(house.services.breakers)
-    await exchange.respond(200, jsonio.dumps(reply))
+    if house.services.leaving:
+        reply["status"] = "stopping"
+    await exchange.respond(503 if house.services.leaving else 200, jsonio.dumps(reply))
