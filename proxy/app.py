@@ -159,6 +159,7 @@ def _compiled(file: Path, simulated: str | None, rests: Rests) -> tuple[Loaded, 
     loaded = configuration.load(file)
     if loaded.config is None:
         return loaded, None
+    _keep(loaded)
     return loaded, _plan(loaded.config, loaded.off, simulated, rests)
 
 
@@ -240,5 +241,28 @@ def from_environment() -> App:
     file = configuration.find(None)
     loaded = configuration.load(file)
     if loaded.config is None:
+        loaded = _last_good(file, loaded)
+    if loaded.config is None:
         raise SystemExit("\n".join(str(problem) for problem in loaded.problems))
+    _keep(loaded)
     return create(loaded.config, loaded.off, file=file, simulated=os.environ.get("DRAGOMAN_SIMULATED"))
+
+
+def _keep(loaded: Loaded) -> None:
+    """For a worker that comes back while the file is broken. In a folder of this user's alone: it may hold
+    secrets."""
+    place = os.environ.get("DRAGOMAN_LAST_GOOD_FILE")
+    if place is None:
+        return
+    fresh = Path(f"{place}.{os.getpid()}")
+    fresh.write_bytes(loaded.raw)
+    fresh.replace(place)
+
+
+def _last_good(file: Path, broken: Loaded) -> Loaded:
+    place = os.environ.get("DRAGOMAN_LAST_GOOD_FILE")
+    if place is None or not Path(place).is_file():
+        return broken
+    problems = [str(problem) for problem in broken.problems]
+    Log.to_stderr().write("last_good_configuration", problems=problems)
+    return configuration.load(file, instead=Path(place))

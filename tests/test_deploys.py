@@ -235,3 +235,28 @@ def test_a_port_that_is_none_is_one_line(tmp_path: Path, file: str, command: str
     code, out, err = run(command, "--port", "99999", cwd=tmp_path, environment=ENVIRONMENT)
     assert (code, out) == (1, "")
     assert err == "cannot listen on 127.0.0.1:99999: a port is a number up to 65535\n"
+
+
+# --- workers
+
+
+def test_a_worker_that_dies_while_the_file_is_broken_comes_back(tmp_path: Path, file: str) -> None:
+    with serving(tmp_path, file, "--workers", "2", environment=ENVIRONMENT) as served:
+        served.file.write_text(file + "  added: {targets: [google/gemini-2.5-flash]}\n")
+        waited(lambda: served.err.read_text().count('"reloaded"') >= 1)
+        served.file.write_text("models: [")
+        waited(lambda: served.err.read_text().count('"reload_refused"') >= 1)
+        for child in _workers(served.process.pid):
+            os.kill(child, signal.SIGKILL)
+        replies = [
+            httpx.post(f"{served.base_url}{CHAT}", json=chat("Hi", "added"), headers=HEADERS, timeout=20)
+            for _ in range(4)
+        ]
+        assert [reply.status_code for reply in replies] == [200] * 4
+        assert served.until_logged('"last_good_configuration"', "providers.yaml:")
+        assert served.stop() == 0
+
+
+def _workers(parent: int) -> list[int]:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [one for one in map(int, children) if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]

@@ -24,13 +24,15 @@ _PACKAGE = Path(__file__).parent.parent
 class Loaded:
     """`config` is None when the file has errors. `off` tells for each provider that is off why.
 
-    `problems` are errors, warnings and notes in the order of the file. `digest` names the file's content.
+    `problems` are errors, warnings and notes in the order of the file. `digest` names the file's content, and
+    `raw` is it.
     """
 
     config: Config | None
     problems: list[Problem]
     off: dict[str, str] = field(default_factory=dict)
     digest: str = ""
+    raw: bytes = field(default=b"", repr=False)
 
 
 def find(path: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -45,12 +47,13 @@ def find(path: Path | str | None = None, environ: Mapping[str, str] = os.environ
     return packaged if packaged.is_file() else _PACKAGE.parent / "providers.yaml"
 
 
-def load(path: Path | str, environ: Mapping[str, str] = os.environ) -> Loaded:
-    """Read and check a file. Relative `file:` references start at its folder."""
+def load(path: Path | str, environ: Mapping[str, str] = os.environ, *, instead: Path | None = None) -> Loaded:
+    """Read and check a file. Relative `file:` references start at its folder; `instead` is where a copy of it
+    is read from."""
     path = Path(path)
     report = Report(str(path))
     try:
-        raw = path.read_bytes()
+        raw = (instead or path).read_bytes()
     except OSError as exc:
         report.add("E100", Mark(1, 1), f"cannot be read: {(exc.strerror or str(exc)).lower()}")
         return Loaded(None, report.problems)
@@ -59,7 +62,7 @@ def load(path: Path | str, environ: Mapping[str, str] = os.environ) -> Loaded:
     problems = report.sorted()
     if any(problem.severity == "error" for problem in problems):
         return Loaded(None, problems, off, digest)
-    return Loaded(check_models.expand_fallbacks(config), problems, off, digest)
+    return Loaded(check_models.expand_fallbacks(config), problems, off, digest, raw)
 
 
 def _check(
