@@ -15,6 +15,7 @@ import pytest
 from proxy.fronts.openai.chat.modes import WORDS
 from proxy.simulators import pictures
 from proxy.simulators.server import start
+from tests import picture_vendors
 from tests.gateway import FILE, KEY, Gateway, open_gateway
 from tests.served import serving
 
@@ -163,6 +164,66 @@ def test_our_address_works_wherever_a_picture_may_stand(gateway: Gateway) -> Non
     url = link_in(draw(gateway, "link").choices[0].message.content)
     part = {"type": "image_url", "image_url": {"url": url}}
     assert told_of(gateway, [{"role": "user", "content": [part]}]).startswith("image/png 1024x1024 pixels")
+
+
+PASSTHROUGH = FILE.replace(
+    "targets: [google/gemini-3-pro-image]",
+    "targets: [google/gemini-3-pro-image], options: {media_mode: passthrough}",
+)
+
+
+@pytest.mark.parametrize("where", ["text", "image_url", "images"])
+def test_our_own_address_never_goes_to_a_vendor_that_reads_addresses(tmp_path: Path, where: str) -> None:
+    """It may be a name of a private network; others' addresses do go."""
+    theirs = {"type": "image_url", "image_url": {"url": "https://pictures.example/dog.png"}}
+    with open_gateway(tmp_path, PASSTHROUGH) as gateway:
+        text = draw(gateway, "link").choices[0].message.content
+        data, part = png(gateway, link_in(text)), {"type": "image_url", "image_url": {"url": link_in(text)}}
+        answer: dict[str, Any] = {"role": "assistant", "content": text}
+        if where == "image_url":
+            answer["content"] = [{"type": "text", "text": "Here"}, part]
+        elif where == "images":
+            answer |= {"content": "Here", "images": [part]}
+        asked: Any = [
+            {"role": "user", "content": "A cat"},
+            answer,
+            {"role": "user", "content": [{"type": "text", "text": "Beside this dog"}, theirs]},
+        ]
+        reply = gateway.client().chat.completions.create(model=MODEL, messages=asked)
+        turns = [turn["parts"] for turn in gateway.sent()[-1].body["contents"]]
+    assert ["inlineData" in part for part in turns[1]] == [False, True]
+    assert sha256(data).hexdigest()[:16] in (reply.choices[0].message.content or "")
+    assert [part["fileData"]["fileUri"] for part in turns[2] if "fileData" in part] == [
+        "https://pictures.example/dog.png"
+    ]
+    assert "/v1/files/" not in str(turns)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "model", "by_address"),
+    [
+        ("grsai", "nano-banana-pro", False),
+        ("dashscope", "wan2.7-image", False),
+        ("evolink", "gemini-3-pro-image-preview", True),
+    ],
+)
+def test_a_vendor_of_jobs_gets_our_address_only_where_it_takes_nothing_else(
+    tmp_path: Path, vendor: str, model: str, by_address: bool
+) -> None:
+    entry = f"models:\n  jobs: {{targets: [{vendor}/{model}], poll: {{every: 100ms}}}}\n"
+    file = picture_vendors.HEAD + picture_vendors.providers(vendor) + entry
+    with open_gateway(tmp_path, file) as gateway:
+        made = gateway.client().images.generate(
+            model="google/gemini-3-pro-image", prompt="A cat", response_format="url"
+        )
+        before = len(gateway.sent())
+        gateway.http.post(
+            f"{gateway.base_url}/v1/images/edits",
+            headers={"authorization": f"Bearer {KEY}"},
+            json={"model": "jobs", "prompt": "Red", "images": [{"image_url": (made.data or ())[0].url}]},
+        )
+        (order,) = [sent for sent in gateway.sent()[before:] if sent.method == "POST"]
+    assert ("/v1/files/" in str(order.body)) is by_address
 
 
 def test_the_next_picture_is_made_from_the_one_behind_the_link(gateway: Gateway) -> None:

@@ -4,7 +4,7 @@ plain function, the vendor's before they are handed on, for their addresses die 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -39,6 +39,8 @@ class Reads(Protocol):
 
     def keeps_url(self, url: str, target: Target) -> bool: ...
 
+    def takes_data(self, target: Target) -> bool: ...
+
 
 # --- what the client sends
 
@@ -49,7 +51,8 @@ async def inline(house: House, request: ChatRequest, asked: Asked, wire: Wire, t
     Raises `RequestError` (invalid_image_url) naming the part.
     """
     parts = list(iter_media(request))
-    wanted = await _fetch(house, parts, asked, wire, target)
+    is_ours = house.services.files.is_stored  # an upstream may have no way to such an address
+    wanted = await _fetch(house, parts, asked, lambda url: wire.keeps_url(url, target) and not is_ours(url))
     changed: dict[int, MediaPart] = {}  # by identity: to compare pictures is to read all of them
     for part in parts:
         filled = await _readable(_filled(part, wanted, asked), wire, target)
@@ -64,21 +67,24 @@ async def inline_references(
     house: House, request: ImageRequest, asked: Asked, wire: Reads, target: Target
 ) -> ImageRequest:
     """The same for a picture request; its vendors judge types themselves."""
-    wanted = await _fetch(house, request.references, asked, wire, target)
+    is_ours = house.services.files.is_stored if wire.takes_data(target) else _is_nobodys
+    wanted = await _fetch(
+        house, request.references, asked, lambda url: wire.keeps_url(url, target) and not is_ours(url)
+    )
     if not wanted:
         return request
     return replace(request, references=tuple(_filled(part, wanted, asked) for part in request.references))
 
 
+def _is_nobodys(url: str) -> bool:
+    return False
+
+
 async def _fetch(
-    house: House, parts: Iterable[MediaPart], asked: Asked, wire: Reads, target: Target
+    house: House, parts: Iterable[MediaPart], asked: Asked, keeps: Callable[[str], bool]
 ) -> dict[str, MediaPart]:
     """The parts that must not stay addresses, by address; afterwards `asked.fetched` has them all."""
-    wanted = {
-        part.url: part
-        for part in parts
-        if part.url and part.data is None and not wire.keeps_url(part.url, target)
-    }
+    wanted = {part.url: part for part in parts if part.url and part.data is None and not keeps(part.url)}
     missing: list[tuple[str, str]] = []
     for url, part in wanted.items():
         found = asked.fetched.get(url)

@@ -43,6 +43,10 @@ class DeclaredWire:
         """True where the vendor reads addresses itself; elsewhere pictures are fetched before `submit`."""
         return "url" in self.reference_forms(target)
 
+    def takes_data(self, target: Target) -> bool:
+        """False where the vendor reads nothing but addresses."""
+        return any(form != "url" for form in self.reference_forms(target))
+
     def shares(self, n: int, target: Target) -> tuple[int, ...]:
         """How `n` pictures are spread over calls: `n` of each."""
         most = self._variant(target.model, False).limits.n
