@@ -391,10 +391,10 @@ def test_a_private_address_is_not_fetched(gateway: Gateway) -> None:
 
 
 def test_a_drawn_picture_comes_as_parts_whole_and_as_images_streamed(gateway: Gateway) -> None:
-    content = ask(gateway, "Draw a cat", model="nano-banana-pro").choices[0].message.content
+    content = ask(gateway, "Draw a cat", model="nano-banana-pro@parts").choices[0].message.content
     urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
     assert [url[:22] for url in urls] == ["data:image/png;base64,"]
-    chunks = list(ask(gateway, "Draw a cat", model="nano-banana-pro", stream=True))
+    chunks = list(ask(gateway, "Draw a cat", model="nano-banana-pro@parts", stream=True))
     images = [image for chunk in chunks for image in getattr(chunk.choices[0].delta, "images", None) or []]
     assert [image["image_url"]["url"][:22] for image in images] == ["data:image/png;base64,"]
     assert all(not isinstance(chunk.choices[0].delta.content, list) for chunk in chunks)

@@ -131,6 +131,71 @@ def test_every_mode_is_described() -> None:
     assert set(re.findall(r"^\| `([^`]+)` \|", page, re.M)) == set(WORDS)
 
 
+# --- what an app gets that says nothing of pictures
+
+
+def shown_by_default(gateway: Gateway, stream: bool, **options: Any) -> tuple[Any, list[Any]]:
+    """Content and `images` of a reply to OpenAI's own SDK, without any setting."""
+    client = gateway.client(**options)
+    messages: Any = [{"role": "user", "content": "A cat"}]
+    if not stream:
+        message = client.chat.completions.create(model=MODEL, messages=messages).choices[0].message
+        return message.content, getattr(message, "images", [])
+    chunks = list(client.chat.completions.create(model=MODEL, messages=messages, stream=True))
+    deltas = [chunk.choices[0].delta for chunk in chunks]
+    images = [image for delta in deltas for image in getattr(delta, "images", None) or ()]
+    return "".join(delta.content or "" for delta in deltas), images
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_sdk_gets_a_string_with_the_address_and_the_parts_beside_it(
+    gateway: Gateway, stream: bool
+) -> None:
+    text, images = shown_by_default(gateway, stream)
+    assert len(text) < 400
+    (image,) = images
+    assert (image["type"], image["index"]) == ("image_url", 0)
+    assert png(gateway, link_in(text)) == of_data_url(image["image_url"]["url"])
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_without_an_address_an_sdk_still_gets_a_string_and_the_parts(tmp_path: Path, stream: bool) -> None:
+    """The store refuses: a file stands where its folder should be."""
+    (tmp_path / "state").write_text("")
+    with open_gateway(tmp_path) as gateway:
+        text, images = shown_by_default(gateway, stream)
+    (image,) = images
+    (url,) = re.findall(r"!\[image\]\((data:image/png;base64,[^)]+)\)", text)
+    assert url == image["image_url"]["url"]
+
+
+def test_a_host_that_is_none_leaves_a_string_and_the_parts(gateway: Gateway) -> None:
+    text, images = shown_by_default(gateway, stream=False, default_headers={"host": "a b"})
+    assert "](data:image/png;base64," in text
+    assert images[0]["image_url"]["url"] in text
+
+
+def test_langchain_gets_the_list_whole_and_the_address_in_a_stream(gateway: Gateway) -> None:
+    """langchain-openai asks for the raw response, without a timeout; see the table of clients."""
+    client = gateway.client(timeout=None)
+    messages: Any = [{"role": "user", "content": "A cat"}]
+    raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=messages)
+    content: Any = raw.http_response.json()["choices"][0]["message"]["content"]
+    assert [part["type"] for part in content] == ["text", "image_url"]
+    text, images = shown_by_default(gateway, stream=True, timeout=None)
+    assert png(gateway, link_in(text)) == of_data_url(images[0]["image_url"]["url"])
+
+
+def test_a_program_that_names_no_sdk_gets_the_list_of_parts(gateway: Gateway) -> None:
+    reply = gateway.http.post(
+        f"{gateway.base_url}/v1/chat/completions",
+        headers={"authorization": f"Bearer {KEY}", "user-agent": "curl/8.5.0"},
+        json={"model": MODEL, "messages": [{"role": "user", "content": "A cat"}]},
+    )
+    content = reply.json()["choices"][0]["message"]["content"]
+    assert [part["type"] for part in content] == ["text", "image_url"]
+
+
 # --- history
 
 

@@ -122,7 +122,7 @@ def test_the_vendor_of_the_page_works_end_to_end(tmp_path: Path) -> None:
         assert size_of(decoded(event.b64_json)) == (1344, 768)
         messages: Any = [{"role": "user", "content": "arch"}]
         chat: Any = own.client().chat.completions.create(model="paint-1", messages=messages)
-        assert chat.choices[0].message.content[0]["type"] == "image_url"
+        assert chat.choices[0].message.images[0]["type"] == "image_url"
         errors = {prompt: raises(own, "paint-1", prompt) for prompt in ("poor", "rude", "bad")}
         assert {prompt: (error.status_code, error.code) for prompt, error in errors.items()} == {
             "poor": (429, "insufficient_quota"),

@@ -39,8 +39,9 @@ class Asked:
 
     `headers` and `query` are what the client sent; names of headers are in lower case. `strict`: what cannot
     be carried shall be refused. `fallback`: the request may be tried more than once. `image_outputs` are what
-    the model and the file say of how pictures are shown; `is_stored` tells which addresses are pictures of
-    ours. `fetched` are pictures by address that this request has downloaded already, or why that failed.
+    the model and the file say of how pictures are shown, and `has_address` whether the file says at which
+    address browsers reach us; `is_stored` tells which addresses are pictures of ours. `fetched` are pictures
+    by address that this request has downloaded already, or why that failed.
     """
 
     request_id: str
@@ -50,6 +51,7 @@ class Asked:
     strict: bool = False
     fallback: bool = True
     image_outputs: tuple[str | None, str | None] = (None, None)
+    has_address: bool = False
     is_stored: Callable[[str], bool] | None = None
     fetched: dict[str, MediaPart | RequestError] = field(default_factory=dict)
 

@@ -29,7 +29,7 @@ from proxy.serve.links import Links
 from proxy.serve.speakers import Request, speaker_of
 from proxy.serve.stream import EventStream
 from proxy.serve.told import Told, merged
-from proxy.types import Event, ImageRequest
+from proxy.types import Event, Image, ImageRequest
 
 # Calls side by side for one request: of what is sold by the piece, and of chats.
 _PIECES_AT_ONCE = 4
@@ -60,13 +60,14 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
         strict=headers.get(b"x-proxy-strict") == b"true",
         fallback=headers.get(b"x-proxy-no-fallback") != b"true",
         image_outputs=(route.image_output, plan.config.defaults.image_output),
+        has_address=plan.config.server.public_url is not None,
         is_stored=house.services.files.is_stored,
     )
     parsed = front.parse(body, asked)
+    del body
     if route.defaults.written:
         parsed = route.defaults.under(parsed)
     exchange.parsed = parsed
-    del body
     if parsed.dropped and asked.strict:
         raise RequestError(
             f"This cannot be carried: {', '.join(parsed.dropped)}. Leave it out, or x-proxy-strict.",
@@ -118,11 +119,11 @@ class _Answering:
         self._route = route
         self._parsed = parsed
         self._candidates: tuple[Candidate, ...] = route.order()
-        self._links = Links(exchange, house) if parsed.links else None
+        self._links: Links | None = None  # most replies hold no picture
         self._finishes = parsed.links or isinstance(parsed.request, ImageRequest)
         self._tolds: list[Told] = []
         self._complete = False
-        link = None if self._links is None else self._links.of
+        link = self._link if parsed.links else None
         self._renderer: Renderer = front.renderer(parsed, Facts(int(time.time()), link))
         exchange.told = self.head
 
@@ -133,7 +134,7 @@ class _Answering:
             told = self._new_told(calls[0])
             on = tries.Tries(self._house, calls[0], self._asked, self._route, self._candidates, told)
             events = await tries.whole(on, self._house)
-            if self._finishes:
+            if self._finishes and Image in map(type, events):
                 events = await self._finished(events, calls[0], told)
         else:
             async with aclosing(self._side_by_side(calls)) as batches:
@@ -206,7 +207,8 @@ class _Answering:
             return
         async with aclosing(tries.batches(on, house)) as batches:
             async for batch in batches:
-                yield await self._finished(batch, call, told) if self._finishes else batch
+                has_pictures = self._finishes and Image in map(type, batch)
+                yield await self._finished(batch, call, told) if has_pictures else batch
 
     def _new_told(self, call: Request) -> Told:
         told = Told(output.ours(call) if isinstance(call, ImageRequest) else frozenset())
@@ -217,9 +219,15 @@ class _Answering:
         """Pictures in the wanted format and at an address, where the client asked for that."""
         if isinstance(call, ImageRequest):
             batch = await output.finished(batch, call, told)
-        if self._links is not None:
+        if self._parsed.links:
+            if self._links is None:
+                self._links = Links(self._exchange, self._house)
             await self._links.keep(batch)
         return batch
+
+    def _link(self, image: Image) -> str | None:
+        """For the renderer."""
+        return None if self._links is None else self._links.of(image)
 
     # --- what is told ------------------------------------------------------------------------------
 
@@ -237,7 +245,9 @@ class _Answering:
             headers.append((b"x-proxy-dropped", listed(dict.fromkeys(dropped))))
         if told.size:
             headers.append((b"x-proxy-size", told.size.encode("utf-8", "replace")))
-        if (told.lost or self._finishes) and (wanted := self._wanted(told)) > told.images:
+        if (told.lost or isinstance(self._parsed.request, ImageRequest)) and (
+            wanted := self._wanted(told)
+        ) > told.images:
             headers.append((b"x-proxy-partial", b"%d/%d" % (told.images, wanted)))
         return headers
 

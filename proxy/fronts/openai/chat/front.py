@@ -8,7 +8,7 @@ from typing import Any
 
 from proxy.fronts.base import Asked, Facts, Header, Parsed, Piece
 from proxy.fronts.openai import checks, spelling
-from proxy.fronts.openai.chat import modes, reply, request
+from proxy.fronts.openai.chat import clients, modes, reply, request
 from proxy.fronts.openai.chat.reply_parts import LINKED, ReplyOptions
 from proxy.fronts.openai.chat.shape import ChatShape
 from proxy.fronts.openai.chat.stream import StreamRenderer
@@ -42,7 +42,7 @@ class ChatFront(Commons):
         if "@" in name:
             name, suffix = modes.split_model_suffix(name)
         of_model, default = asked.image_outputs
-        mode = modes.choose(
+        said = modes.choose(
             body=shape.image_output,
             header=headers.get(b"x-image-output", b"").decode("latin-1"),
             query=asked.query.get("image_output"),
@@ -50,8 +50,8 @@ class ChatFront(Commons):
             key=asked.caller.image_output,
             model=of_model,
             default=default,
-            user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
         )
+        mode = said or clients.shown(asked, streamed=parsed.request.stream)
         return replace(parsed, shape=replace(shape, model=name, image_mode=mode), links=mode in LINKED)
 
     def renderer(self, parsed: Parsed[ChatRequest, ChatShape], facts: Facts) -> ChatRenderer:

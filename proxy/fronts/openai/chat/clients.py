@@ -1,0 +1,129 @@
+"""The clients that are known by what they send of themselves, and how each is shown pictures under `auto`.
+
+Data: a closed table. A client that is not in it is a program that names no SDK, and gets the list of parts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from proxy.fronts.base import Asked
+from proxy.fronts.openai.chat.modes import Mode
+
+# Whole, the list of parts of document 004. Streamed the same parts stand in `images`, since list-valued
+# deltas are lost or crash in both official stream helpers.
+_DEFAULT: Mode = "parts"
+_AGENT_BYTES = 300  # a browser's is half of that; the longest is what the cache below holds
+_KNOWN = 512
+
+
+class Said(NamedTuple):
+    """What a client sends of itself: its User-Agent in small letters, and the headers of OpenAI's SDKs."""
+
+    agent: str = ""
+    is_sdk: bool = False  # x-stainless-lang
+    raw_response: bool = False  # x-stainless-raw-response
+    read_timeout: bool = False  # x-stainless-read-timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One row. `seen` is the version that was measured, or whose source was read. `agent` is found in the
+    User-Agent; what is None is not looked at. `streamed` is None where it is as `whole`."""
+
+    seen: str
+    whole: Mode
+    streamed: Mode | None = None
+    agent: re.Pattern[str] | None = None
+    is_sdk: bool | None = None
+    raw_response: bool | None = None
+    read_timeout: bool | None = None
+
+    def fits(self, said: Said) -> bool:
+        return (
+            (self.agent is None or self.agent.search(said.agent) is not None)
+            and self.is_sdk in (None, said.is_sdk)
+            and self.raw_response in (None, said.raw_response)
+            and self.read_timeout in (None, said.read_timeout)
+        )
+
+
+def _named(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+# The first row that fits holds. `link` is `markdown` where the file does not say how browsers reach us.
+CLIENTS: tuple[Client, ...] = (
+    # --- the AI SDK writes `ai-sdk/openai/3.0.1`; newer versions put a dash for the first slash
+    # A list is a validation error, `images` become file parts.
+    Client("@openrouter/ai-sdk-provider 2.10.0", "images", agent=_named(r"ai-sdk[/-]openrouter")),
+    # Drops pictures in either shape and keeps text.
+    Client("@ai-sdk/openai-compatible 2.0.87", "markdown", agent=_named(r"ai-sdk[/-]openai-compatible")),
+    # `.chat`: a list is a validation error, `images` are dropped.
+    Client("@ai-sdk/openai 3.0.141", "markdown", agent=_named(r"ai-sdk[/-]openai\b")),
+    # Names no provider in `generateText`; text is what all of them keep.
+    Client("ai 6.0.326", "markdown", agent=_named(r"^ai/\d")),
+    # --- frameworks that name themselves
+    # Keeps a whole list, loses streamed `images`.
+    Client("@langchain/openai 1.5.8", "markdown", agent=_named(r"\blangchainjs-openai/")),
+    # Keeps the text of a list, and no `images`.
+    Client("pydantic-ai 2.68.0", "markdown", agent=_named(r"\bpydantic-ai/")),
+    # ValidationError on a list, drops `images`.
+    Client("openai-agents 0.24.0", "markdown", agent=_named(r"\bagents/python\b")),
+    # `[object Object]` for a list, drops `images`.
+    Client("@openai/agents, November 2026", "markdown", agent=_named(r"\bagents/javascript\b")),
+    # A ValidationError on a list, drops `images`.
+    Client("semantic-kernel 1.45.0", "markdown", agent=_named(r"\bsemantic-kernel-python/")),
+    # Crashes on a list, drops `images`. It stands before LiteLLM, on which it is built.
+    Client("dspy 3.4.1", "markdown", agent=_named(r"\bdspy/")),
+    # InternalServerError on a list, keeps `images`.
+    Client("litellm 1.83.0", "images", agent=_named(r"\blitellm/")),
+    # --- chat UIs
+    # Its name is in Electron's User-Agent. Shows `images`, prints a list as text.
+    Client("Cherry Studio 1.7", "images", agent=_named(r"\bcherrystudio/")),
+    # From the browser: reads `images`, ignores lists.
+    Client("LobeChat 1.0", "images", agent=_named(r"\blobe-?(?:chat|hub)\b")),
+    # Its HTTP library is all that it tells. A list crashes its calls for titles, tags and follow-ups; it
+    # sends back text alone, so that the next turn does not have what stood in `images`.
+    Client("Open WebUI 0.12.4", "link", agent=_named(r"^python/\S+ aiohttp/")),
+    # --- OpenAI's own SDKs, and whatever hides behind them
+    # Asks for the raw response without a timeout of its own; LiteLLM 1.110.2 sends one. Keeps a whole list,
+    # but of a stream, for which it does not ask so unless told, the text alone.
+    Client(
+        "langchain-openai 1.7.4",
+        "parts",
+        "images+link",
+        agent=_named(r"openai/python\b"),
+        raw_response=True,
+        read_timeout=False,
+    ),
+    # LlamaIndex, LiteLLM, autogen, strands, agno, browser-use, gradio crash on a list or drop `images`, and
+    # cannot be told from the SDK: a string with the picture's address, and the parts beside it.
+    Client("openai 3.57.0 (Python), 6.49.0 (Node)", "images+link", is_sdk=True),
+    # The same behind something that drops the SDK's own headers, and SDKs that have none.
+    Client("openai 3.57.0", "images+link", agent=_named(r"(?:^|\s)\w*openai(?:::client)?/")),
+)
+
+
+def shown(asked: Asked, *, streamed: bool) -> Mode:
+    """How this client is shown pictures when nobody says it."""
+    headers = asked.headers
+    said = Said(
+        headers.get(b"user-agent", b"")[:_AGENT_BYTES].lower().decode("latin-1"),
+        b"x-stainless-lang" in headers,
+        headers.get(b"x-stainless-raw-response") == b"true",
+        b"x-stainless-read-timeout" in headers,
+    )
+    mode = of_client(said, streamed)
+    return "markdown" if mode == "link" and not asked.has_address else mode
+
+
+@lru_cache(maxsize=_KNOWN)
+def of_client(said: Said, streamed: bool = False) -> Mode:
+    for client in CLIENTS:
+        if client.fits(said):
+            return (streamed and client.streamed) or client.whole
+    return _DEFAULT
