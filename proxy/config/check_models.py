@@ -27,6 +27,8 @@ def check(file: Checked) -> None:
                     _target(path, use, names, file)
         if name in file.config.models:
             _model(name, file.config.models[name], file)
+        _chores(("models", name, "chores"), names, file)
+    _chores(("defaults", "chores"), names, file)
     if not _loops(names, file):
         for name, model in file.config.models.items():
             _reach(name, model, names, file)
@@ -138,6 +140,17 @@ def _kind(path: Path, entry: TargetEntry, profile: ProfileOutline, file: Checked
 
 def _elsewhere(entry: TargetEntry, surfaces: list[str]) -> str:
     return f"write {entry.provider}.{surfaces[0]}/{entry.model}" if surfaces else ""
+
+
+def _chores(path: Path, names: dict[str, str], file: Checked) -> None:
+    """Who answers chores is a model of the file, or a target."""
+    use = at(file.tree, path)
+    if not isinstance(use, str) or not use or use in names:
+        return
+    if "/" in use:
+        _target(path, use, names, file)
+    else:
+        file.report.add("E110", path, f'chores: there is no model "{use}"', did_you_mean(use, names))
 
 
 def _model(name: str, model: ModelEntry, file: Checked) -> None:

@@ -251,6 +251,7 @@ class Defaults(_Part):
     retry: Retry = Retry()
     heartbeat: Duration = _default(15.0, "15s")
     image_output: ImageOutput = "auto"
+    chores: str | None = Field(default=None, min_length=1)
     images: Images = Images()
 
 
@@ -376,7 +377,7 @@ class RequestDefaults(_Part):
 
 
 class ModelEntry(_Part):
-    """A name clients send, and the targets that answer."""
+    """A name clients send, and the targets that answer. `chores` is a model, or `provider/upstream-model`."""
 
     aliases: list[str] = []
     description: str | None = None
@@ -386,6 +387,7 @@ class ModelEntry(_Part):
     defaults: RequestDefaults = RequestDefaults()
     options: dict[str, Any] = {}
     image_output: ImageOutput | None = None
+    chores: str | None = Field(default=None, min_length=1)
     poll: PollChanges = PollChanges()
     timeouts: TimeoutChanges = TimeoutChanges()
     price: Price | None = None

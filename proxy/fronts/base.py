@@ -89,6 +89,17 @@ class Parsed(Generic[R_co, S_co]):
     links: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """What a chat UI asks around a conversation and not in it: its title, its tags, what to ask next.
+
+    `name` says which, `parsed` is the request as a model shall read it that writes and does not draw.
+    """
+
+    name: str
+    parsed: Parsed[Any, Any]
+
+
 class Renderer(Protocol):
     """Turns one reply's events into its dialect: `whole` at once, or `feed` as they come and then `finish`.
 
@@ -134,6 +145,10 @@ class Front(Refusing, Protocol):
 
     def parse(self, body: Any, asked: Asked) -> Parsed[Any, Any]:
         """`body` is decoded JSON, or a `Form`. Raises `RequestError` that names the field."""
+        ...
+
+    def chore(self, parsed: Parsed[Any, Any]) -> Chore | None:
+        """Whether the request is one, told by its words alone. Costs little."""
         ...
 
     def renderer(self, parsed: Parsed[Any, Any], facts: Facts) -> Renderer: ...

@@ -26,7 +26,8 @@ _RESTING_TOLD = 20  # models of a provider
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A name clients send, with the targets it can go to."""
+    """A name clients send, with the targets it can go to. `chores` is the name of who answers what chat UIs
+    ask around a conversation."""
 
     name: str
     targets: tuple[Candidate, ...]
@@ -34,6 +35,7 @@ class Route:
     weighted: bool = False
     defaults: Defaults = NONE
     image_output: str | None = None
+    chores: str | None = None
     attempts: int = 3
     card: Mapping[str, Any] = field(default_factory=dict)
 
@@ -86,18 +88,27 @@ class Routes:
         route = self.by_name.get(plain)
         if route is not None and (caller.may_use(route.name) or caller.may_use(plain)):
             if not route.targets and not route.fallback:
-                raise RequestError(
-                    f"The model {plain!r} is configured, but all its providers are off.",
-                    status=503,
-                    code="model_unavailable",
-                    attribute="model",
-                )
+                raise _off(f"The model {plain!r} is configured, but all its providers are off.")
             return route
         if route is None and caller.may_use("*"):
             direct = self._direct.get(plain) or self._made_for(plain)
             if direct is not None:
                 return direct
         raise self._unknown(name, caller)
+
+    def for_chores(self, route: Route) -> Route:
+        """Who answers the chores of this route, whatever else the caller may use: the operator chose it.
+
+        Raises a 503 where all its providers are off, since the route itself would sell a picture.
+        """
+        name = route.chores or ""
+        found = self.by_name.get(name) or self._direct.get(name) or self._made_for(name)
+        if found is None or not (found.targets or found.fallback):
+            raise _off(
+                f"This asks for a title or the like, which {name!r} answers for {route.name!r}, "
+                "but all its providers are off."
+            )
+        return found
 
     def listed(self, caller: ClientKey) -> list[Route]:
         """The routes this caller may use, each once, those without a provider left out."""
@@ -141,6 +152,7 @@ class Routes:
             weighted=model.pick == "weighted",
             defaults=compiled(dict(model.defaults)),
             image_output=model.image_output,
+            chores=model.chores or self.config.defaults.chores,
             attempts=self.config.defaults.retry.attempts,
             card={"description": model.description} if model.description else {},
         )
@@ -168,7 +180,8 @@ class Routes:
         candidate = self._candidate(TargetEntry(use=name)) if name else None
         if candidate is None:
             return None
-        route = Route(name, (candidate,), attempts=self.config.defaults.retry.attempts)
+        defaults = self.config.defaults
+        route = Route(name, (candidate,), chores=defaults.chores, attempts=defaults.retry.attempts)
         if len(self._direct) < _DIRECT_KEPT:
             self._direct[name] = route
         return route
@@ -187,3 +200,7 @@ class Routes:
             code="model_not_found",
             attribute="model",
         )
+
+
+def _off(message: str) -> RequestError:
+    return RequestError(message, status=503, code="model_unavailable", attribute="model")

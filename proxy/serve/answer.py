@@ -18,8 +18,9 @@ from proxy.errors import RequestError, StoppingError
 from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
-from proxy.serve import fan_out, output, tries
+from proxy.serve import chores, fan_out, output, tries
 from proxy.serve.body import read
+from proxy.serve.chores import Handed
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Exchange
 from proxy.serve.fan_out import SideBySide
@@ -65,6 +66,10 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
     )
     parsed = front.parse(body, asked)
     del body
+    handed = chores.handed(plan.routes, route, front, parsed) if route.chores is not None else None
+    if handed is not None:
+        route, parsed = handed.route, handed.parsed
+        exchange.facts.update(model=route.name, chore=handed.name)
     if route.defaults.written:
         parsed = route.defaults.under(parsed)
     exchange.parsed = parsed
@@ -74,7 +79,7 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
             param=parsed.dropped[0],
             code="unsupported_parameter",
         )
-    answering = _Answering(exchange, house, front, asked, route, parsed)
+    answering = _Answering(exchange, house, front, asked, route, parsed, handed)
     try:
         await (answering.streamed() if parsed.request.stream else answering.whole())
     except asyncio.CancelledError:
@@ -95,6 +100,7 @@ class _Answering:
         "_exchange",
         "_finishes",
         "_front",
+        "_handed",
         "_house",
         "_links",
         "_parsed",
@@ -111,12 +117,14 @@ class _Answering:
         asked: Asked,
         route: Route,
         parsed: Parsed[Any, Any],
+        handed: Handed | None,
     ) -> None:
         self._exchange = exchange
         self._house = house
         self._front = front
         self._asked = asked
         self._route = route
+        self._handed = handed
         self._parsed = parsed
         self._candidates: tuple[Candidate, ...] = route.order()
         self._links: Links | None = None  # most replies hold no picture
@@ -238,6 +246,8 @@ class _Answering:
         told = self._tolds[0] if len(self._tolds) == 1 else merged(self._tolds)
         total_s = perf_counter() - self._exchange.began
         headers: list[Header] = [(b"server-timing", _TIMING % (told.upstream_s * 1000, total_s * 1000))]
+        if (handed := self._handed) is not None:
+            headers.append((b"x-proxy-chore", f"{handed.name}; model={handed.route.name}".encode()))
         dropped = self._parsed.dropped
         if told.dropped:
             dropped = (*dropped, *self._front.spelled(told.dropped, self._parsed))

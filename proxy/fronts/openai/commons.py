@@ -1,10 +1,10 @@
-"""What OpenAI's endpoints share that answer without a model: their errors."""
+"""What OpenAI's endpoints share: their errors, and that only a chat has chores."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from proxy.fronts.base import Header, Parsed
+from proxy.fronts.base import Chore, Header, Parsed
 from proxy.fronts.openai import error_reply, spelling
 
 
@@ -17,6 +17,9 @@ class Commons:
         self, error: BaseException, request_id: str, parsed: Parsed[Any, Any] | None
     ) -> tuple[int, list[Header], bytes]:
         return error_reply.render(spelling.spelled_error(error, parsed), request_id, self.words)
+
+    def chore(self, parsed: Parsed[Any, Any]) -> Chore | None:
+        return None
 
 
 COMMONS = Commons()

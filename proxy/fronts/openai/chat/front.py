@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from proxy.fronts.base import Asked, Facts, Header, Parsed, Piece
+from proxy.fronts.base import Asked, Chore, Facts, Header, Parsed, Piece
 from proxy.fronts.openai import checks, spelling
-from proxy.fronts.openai.chat import clients, modes, reply, request
+from proxy.fronts.openai.chat import chores, clients, modes, reply, request
 from proxy.fronts.openai.chat.reply_parts import LINKED, ReplyOptions
 from proxy.fronts.openai.chat.shape import ChatShape
 from proxy.fronts.openai.chat.stream import StreamRenderer
@@ -53,6 +53,14 @@ class ChatFront(Commons):
         )
         mode = said or clients.shown(asked, streamed=parsed.request.stream)
         return replace(parsed, shape=replace(shape, model=name, image_mode=mode), links=mode in LINKED)
+
+    def chore(self, parsed: Parsed[ChatRequest, ChatShape]) -> Chore | None:
+        request = parsed.request
+        name = chores.of(request.messages)
+        if name is None:
+            return None
+        messages = chores.without_data(request.messages)
+        return Chore(name, replace(parsed, request=replace(request, messages=messages)))
 
     def renderer(self, parsed: Parsed[ChatRequest, ChatShape], facts: Facts) -> ChatRenderer:
         shape = parsed.shape
