@@ -5,15 +5,25 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+# What may also come after the options; argparse looks for it only before them.
+_LATE = {"explain": "prompt", "check": "file", "simulate": "vendor", "help": "topic"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    command = _COMMANDS[options.command]
+    parser, commands = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    late = _LATE.get(options.command)
+    if late is not None and len(rest) == 1 and not rest[0].startswith("-") and getattr(options, late) is None:
+        setattr(options, late, rest.pop())
+    if rest:
+        commands[options.command].error(f"unrecognized arguments: {' '.join(rest)}")
+    if options.command == "help":
+        return _help(parser, commands, options.topic)
     try:
-        return command(options)
+        return _COMMANDS[options.command](options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -24,55 +34,97 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The whole command line, and the part of each command."""
     parser = argparse.ArgumentParser(
-        prog="dragoman", description="An OpenAI-compatible gateway to Gemini and the image vendors."
+        prog="dragoman",
+        description="An OpenAI-compatible gateway to Gemini and the image vendors.",
+        epilog="dragoman help COMMAND tells the options of a command.",
+        parents=[_common()],
     )
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="print the version and exit")
+    parser.set_defaults(config=None, json=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--config", type=Path, metavar="FILE", help="providers.yaml (default: ./providers.yaml)"
-    )
-    common.add_argument("--json", action="store_true", help="print JSON")
 
-    serve = commands.add_parser("serve", parents=[common], help="run the gateway")
-    serve.add_argument("--host")
-    serve.add_argument("--port", type=int)
-    serve.add_argument("--workers", type=int, metavar="N")
+    def command(name: str, does: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, parents=[_common()], help=does, description=f"{does[0].upper()}{does[1:]}."
+        )
+
+    serve = command("serve", "run the gateway")
+    serve.add_argument("--host", help="the address to listen on, instead of the file's server.host")
+    serve.add_argument("--port", type=int, help="the port, instead of server.port; 0 lets the system choose")
+    serve.add_argument("--workers", type=int, metavar="N", help="how many processes share the port")
     serve.add_argument(
         "--simulate", action="store_true", help="all vendors simulated on loopback; no keys needed"
     )
 
-    check = commands.add_parser("check", parents=[common], help="check providers.yaml like a compiler")
+    check = command("check", "check providers.yaml like a compiler")
+    check.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the same as --config FILE")
     check.add_argument("--strict", action="store_true", help="warnings are errors")
-    commands.add_parser("models", parents=[common], help="list the models and where they go")
+    command("models", "list the models and where they go")
 
-    explain = commands.add_parser(
-        "explain", parents=[common], help="show the plan and the exact upstream request; nothing is sent"
+    explain = command("explain", "show the plan and the exact upstream request; nothing is sent")
+    explain.add_argument("model", help="a model of the file, or provider/upstream-model")
+    explain.add_argument("prompt", nargs="?", help="what the user says (default: Hello)")
+    explain.add_argument(
+        "--request", type=Path, metavar="FILE", help="a chat completion or Images request as JSON, instead"
     )
-    explain.add_argument("model")
-    explain.add_argument("prompt", nargs="?", default="Hello")
-    explain.add_argument("--request", type=Path, metavar="FILE", help="a chat completion request as JSON")
-    explain.add_argument("--stream", action="store_true")
+    explain.add_argument("--images", action="store_true", help="explain a request to /v1/images/generations")
+    explain.add_argument("--stream", action="store_true", help="as a client would that wants a stream")
 
-    attempt = commands.add_parser(
-        "try", parents=[common], help="send one prompt through the gateway's own path"
-    )
-    attempt.add_argument("model")
-    attempt.add_argument("prompt")
-    attempt.add_argument("--image", type=Path, action="append", default=[], metavar="FILE")
-    attempt.add_argument("--stream", action="store_true")
+    attempt = command("try", "send one prompt through the gateway's own path")
+    attempt.add_argument("model", help="a model of the file, or provider/upstream-model")
+    attempt.add_argument("prompt", help="what the user says")
     attempt.add_argument(
-        "--out", type=Path, metavar="FILE", help="where to save the picture; further ones beside it"
+        "--image", type=Path, action="append", default=[], metavar="FILE", help="a picture to send along"
     )
-    attempt.add_argument("--simulate", action="store_true")
+    attempt.add_argument("--stream", action="store_true", help="print the answer as it comes")
+    attempt.add_argument(
+        "--out", type=Path, metavar="FILE", help="where to save the picture, others beside it"
+    )
+    attempt.add_argument("--simulate", action="store_true", help="ask a simulated vendor; costs nothing")
 
-    simulate = commands.add_parser("simulate", parents=[common], help="run the simulated vendors alone")
+    simulate = command("simulate", "run the simulated vendors alone")
     simulate.add_argument("vendor", nargs="?", help="print the address of this one only")
-    simulate.add_argument("--port", type=int, default=8090)
-    commands.add_parser("schema", parents=[common], help="print the JSON Schema of providers.yaml")
-    commands.add_parser("version", parents=[common], help="print the version")
-    return parser
+    simulate.add_argument("--port", type=int, default=8090, help="where to listen (default: 8090)")
+    command("schema", "print the JSON Schema of providers.yaml")
+    command("version", "print the version")
+    command("help", "tell what a command does").add_argument("topic", nargs="?", help="the command")
+    return parser, commands.choices
+
+
+def _common() -> argparse.ArgumentParser:
+    """What every command takes, before its name or after: so one says nothing where the other was given."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument(
+        "--config", type=Path, metavar="FILE", help="providers.yaml (default: ./providers.yaml)"
+    )
+    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+    return common
+
+
+def _help(
+    parser: argparse.ArgumentParser, commands: Mapping[str, argparse.ArgumentParser], topic: str | None
+) -> int:
+    if topic is not None and topic not in commands:
+        parser.error(f"there is no command {topic!r}; there are {', '.join(commands)}")
+    (parser if topic is None else commands[topic]).print_help()
+    return 0
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up only when asked: that takes longer than all the rest here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        print(_installed())
+        parser.exit()
+
+
+def _installed() -> str:
+    from importlib.metadata import version
+
+    return version("dragoman")
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -84,7 +136,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from proxy.config.command import check
 
-    return check(options.config, as_json=options.json, strict=options.strict)
+    return check(options.file or options.config, as_json=options.json, strict=options.strict)
 
 
 def _models(options: argparse.Namespace) -> int:
@@ -105,8 +157,9 @@ def _explain(options: argparse.Namespace) -> int:
     return explain(
         options.config,
         options.model,
-        options.prompt,
+        options.prompt or "Hello",
         options.request,
+        images=options.images,
         stream=options.stream,
         as_json=options.json,
     )
@@ -134,9 +187,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _version(options: argparse.Namespace) -> int:
-    from importlib.metadata import version
-
-    print(version("dragoman"))
+    print(_installed())
     return 0
 
 

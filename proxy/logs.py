@@ -1,4 +1,6 @@
-"""One JSON line per request and per failed attempt. Never prompts, pictures, keys or query strings."""
+"""One line per request and per failed attempt: JSON, or words where a person looks at a terminal. Never
+prompts, pictures, keys or query strings.
+"""
 
 from __future__ import annotations
 
@@ -16,26 +18,47 @@ from proxy.errors import ProxyError
 _FLUSH_S = 0.1  # under load a system call for each line would cost more than making it
 
 
-class Log:
-    """Gathers the lines of a tenth of a second; `None` as the stream keeps quiet."""
+# What a line for people begins with, where it is told.
+_FIRST = ("status", "method", "path")
 
-    def __init__(self, stream: BinaryIO | None = None) -> None:
+
+def _line(facts: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # numbers over 64 bits and half characters come from outside, and end no request
+        return json.dumps(facts, default=str).encode() + b"\n"
+
+
+def _words(facts: dict[str, Any]) -> bytes:
+    """The same for people: when, what, and `name=value` for the rest, without control characters."""
+    told = dict(facts)
+    when = time.strftime("%H:%M:%S", time.localtime(told.pop("time")))
+    head = " ".join(str(told.pop(name)) for name in ("event", *_FIRST) if told.get(name) is not None)
+    rest = "".join(f"  {name}={_word(value)}" for name, value in told.items() if value is not None)
+    plain = "".join(char if char.isprintable() else "?" for char in f"{when} {head}{rest}")
+    return plain.encode("utf-8", "replace") + b"\n"
+
+
+def _word(value: Any) -> str:
+    return str(value) if isinstance(value, (str, int, float)) else json.dumps(value, default=str)
+
+
+class Log:
+    """Gathers the lines of a tenth of a second; `None` as the stream keeps quiet. `people`: in words."""
+
+    def __init__(self, stream: BinaryIO | None = None, *, people: bool = False) -> None:
         self._stream = stream
+        self._form = _words if people else _line
         self._lines: list[bytes] = []
 
     @classmethod
     def to_stderr(cls) -> Log:
-        return cls(sys.stderr.buffer)
+        return cls(sys.stderr.buffer, people=sys.stderr.isatty())
 
     def write(self, event: str, **facts: Any) -> None:
         if self._stream is None:
             return
-        facts = {"time": round(time.time(), 3), "event": event, **facts}
-        try:
-            line = orjson.dumps(facts, default=str, option=orjson.OPT_APPEND_NEWLINE)
-        except TypeError:  # numbers over 64 bits and half characters come from outside, and end no request
-            line = json.dumps(facts, default=str).encode() + b"\n"
-        self._lines.append(line)
+        self._lines.append(self._form({"time": round(time.time(), 3), "event": event, **facts}))
         if len(self._lines) == 1:
             try:
                 asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)

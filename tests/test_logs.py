@@ -9,6 +9,15 @@ import pytest
 from proxy.logs import Log
 
 
+def test_a_line_for_people_has_words_and_no_control_characters() -> None:
+    stream = io.BytesIO()
+    log = Log(stream, people=True)
+    log.write("request", id="r1", method="GET", path="/v1/\x1b[31mx", status=404, ms=3, key=None)
+    line = stream.getvalue().decode()
+    assert line[2] == line[5] == ":"
+    assert line[8:] == " request 404 GET /v1/?[31mx  id=r1  ms=3\n"
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [

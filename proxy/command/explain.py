@@ -10,26 +10,41 @@ from typing import Any
 import orjson
 
 from proxy import config as configuration
+from proxy.config import missing_surface
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.openai.chat import request as chat_request
+from proxy.fronts.openai.images import request as image_request
 from proxy.fronts.openai.spelling import place_of, spelled_all
 from proxy.keys import ClientKey
+from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route, Routes
 from proxy.serve.body import read_json
 from proxy.serve.speakers import Speaker, speaker_of
 from proxy.types import Call, Slice
 
+_PURPOSES = {"poll": "ask how it is", "result": "fetch the result", "cancel": "call it off"}
+
 
 def explain(
-    file: Path | None, model: str, prompt: str, request: Path | None, *, stream: bool, as_json: bool
+    file: Path | None,
+    model: str,
+    prompt: str,
+    request: Path | None,
+    *,
+    images: bool,
+    stream: bool,
+    as_json: bool,
 ) -> int:
-    """Print the plan. Exit 1 when the file or the request is wrong."""
+    """Print the plan. Exit 1 when the file or the request is wrong. A request with `prompt` in place of
+    `messages` is one of the Images API, and so is a prompt with `images`."""
     loaded = configuration.load(configuration.find(file))
     if loaded.config is None:
         for problem in loaded.problems:
             print(problem, file=sys.stderr)
         return 1
-    body: dict[str, Any] = {"messages": [{"role": "user", "content": prompt}]}
+    body: dict[str, Any] = (
+        {"prompt": prompt} if images else {"messages": [{"role": "user", "content": prompt}]}
+    )
     try:
         if request is not None:
             body = read_json(request.read_bytes())
@@ -39,16 +54,20 @@ def explain(
         # A provider that is off has a plan too: explaining needs no key.
         routes = Routes.of(loaded.config, {})
         plan = _plan(routes.resolve(model, ClientKey("explain")), body, loaded.off)
+    except RequestError as error:
+        why = missing_surface(model, loaded.config) if error.code == "model_not_found" else None
+        print(f"{place_of(error)}: {why or error.message}", file=sys.stderr)
+        return 1
     except ProxyError as error:
-        where = place_of(error) if isinstance(error, RequestError) else "request"
-        print(f"{where}: {error.message}", file=sys.stderr)
+        print(f"request: {error.message}", file=sys.stderr)
         return 1
     _show(plan, as_json=as_json)
     return 0
 
 
 def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, Any]:
-    parsed = route.defaults.under(chat_request.parse(body))
+    is_picture = "prompt" in body and "messages" not in body
+    parsed = route.defaults.under(image_request.parse(body) if is_picture else chat_request.parse(body))
     steps = []
     for candidate in (*route.targets, *route.fallback):
         target = candidate.target
@@ -66,6 +85,7 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
                 "url": _url(account.base_url + call.path, query),
                 "headers": headers | dict(call.headers),
                 "body": _elided(call.body),
+                "then": _later(candidate, call, account.base_url, query),
                 "dropped": [*parsed.dropped, *spelled_all((*call.dropped, *speaker.unread()), parsed)],
                 "deadlines_s": asdict(candidate.deadlines),
             }
@@ -77,6 +97,16 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
         "attempts": route.attempts,
         "steps": steps,
     }
+
+
+def _later(candidate: Candidate, call: Call, base_url: str, query: str) -> list[dict[str, str]]:
+    """The requests that follow where a vendor works at a task; `{task.id}` is what its answer tells."""
+    if candidate.jobs is None:
+        return []
+    return [
+        {"for": name, "method": method, "url": _url(place if place[:1] == "{" else base_url + place, query)}
+        for name, method, place in candidate.jobs.later(call)
+    ]
 
 
 def _call(speaker: Speaker) -> tuple[Call, int]:
@@ -118,5 +148,7 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
         for name, shown in step["headers"].items():
             print(f"{name}: {shown}")
         print(orjson.dumps(step["body"], option=orjson.OPT_INDENT_2).decode())
+        for then in step["then"]:
+            print(f"then, to {_PURPOSES[then['for']]}: {then['method']} {then['url']}")
         if step["dropped"]:
             print(f"not carried: {', '.join(step['dropped'])}")

@@ -10,7 +10,9 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from proxy import config as configuration
 from proxy.config import Config, Loaded
@@ -29,8 +31,7 @@ def serve(
     if config is None:
         return _refuse(loaded)
     if not simulate:  # simulated vendors need no keys, so nothing is off
-        for problem in loaded.problems:
-            _say(str(problem))
+        _warn(config, loaded)
     simulators = None
     if simulate:
         from proxy.simulators.server import start
@@ -48,7 +49,7 @@ def serve(
     except (OSError, OverflowError) as error:
         _say(f"cannot listen on {host}:{port}: {_reason(error)}")
         return 1
-    _greet(config, loaded, listener, simulate=simulate)
+    _greet(config, loaded, found, listener, simulate=simulate)
     try:
         return _run(listener, workers or config.server.workers)
     finally:
@@ -166,48 +167,92 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _greet(config: Config, loaded: Loaded, listener: socket.socket, *, simulate: bool) -> None:
-    """Tell what runs where, and show two snippets that work as pasted."""
+def _greet(config: Config, loaded: Loaded, file: Path, listener: socket.socket, *, simulate: bool) -> None:
+    """Tell what runs where and from which file, each thing once, and show two snippets that work."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     base = f"http://{shown}:{port}/v1"
     off = {} if simulate else loaded.off
     on = [name for name in config.providers if name not in off]
     _say(f"Dragoman at {base}  ({len(config.models)} models; providers on: {', '.join(on) or 'none'})")
+    _say(f"  configured by {file.resolve()}")
     for name, reason in off.items():
         _say(f"  provider {name} is off: {reason}")
     if simulate:
         _say("  all vendors are simulated: no key is used, no money is spent, pictures are drawn here")
-    key = _key_to_show(config)
-    if key is None:
-        _say("  no client key is set: export DRAGOMAN_KEY, or add one under `keys:`")
-        return
-    model = next(iter(config.models), "gemini-flash")
-    print(
-        f"""
-key: {key}
+    elif not on:
+        _say("  no provider is on, so no model answers: set a variable named above and start again,")
+        _say("  add a provider under `providers:`, or try `dragoman serve --simulate`, which needs no key")
+    pasted = _key_to_paste(config, loaded, file)
+    if pasted is None:
+        _say(f"  no client key is set, so nobody can call: {_how_to_get_a_key(loaded)}")
+    elif (model := _first_model(config, off)) is not None:
+        print(snippets(base, model, pasted), flush=True)
 
-curl {base}/chat/completions -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
+
+class Pasted(NamedTuple):
+    """A client key as one pastes it: in words, into a shell's double quotes, into Python."""
+
+    said: str
+    shell: str
+    python: str
+
+
+def snippets(base: str, model: str, key: Pasted) -> str:
+    """A line for the shell and a few for Python. They hold no key that is not this session's own."""
+    imported = "import os\n" if key.python.startswith("os.") else ""
+    asked = f'model="{model}", messages=[{{"role": "user", "content": "Say hello"}}]'
+    return f"""
+key: {key.said}
+
+curl {base}/chat/completions -H "Authorization: Bearer {key.shell}" -H "Content-Type: application/json" \\
   -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hello"}}]}}'
 
+# Python, after: pip install openai
 from openai import OpenAI
-client = OpenAI(base_url="{base}", api_key="{key}")
-reply = client.chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "Say hello"}}])
+{imported}client = OpenAI(base_url="{base}", api_key={key.python})
+reply = client.chat.completions.create({asked})
 print(reply.choices[0].message.content)
-""",
-        flush=True,
-    )
+"""
 
 
-def _key_to_show(config: Config) -> str | None:
+def _key_to_paste(config: Config, loaded: Loaded, file: Path) -> Pasted | None:
     """A session key in full; of a configured key only where it comes from, for screens are shared."""
     session = os.environ.get("DRAGOMAN_SESSION_KEY")
-    if session:
-        return session
-    if config.auth.mode == "open":
-        return "any"
+    if session or config.auth.mode == "open":
+        text = session or "any"
+        return Pasted(text, text, f'"{text}"')
     named = next((key for key in config.keys if key.key is not None), None)
-    return None if named is None else "$DRAGOMAN_KEY"
+    if named is None:
+        return None
+    kind, _, place = loaded.callers.get(named.name, "").partition(":")
+    if kind == "file":
+        path = str((file.parent / place).resolve())
+        return Pasted(f"in {path}", f"$(cat '{path}')", f"open({path!r}).read().strip()")
+    variable = place or "DRAGOMAN_KEY"
+    said = f"${variable}" if place else f'that of "{named.name}" in the file, after: export {variable}=...'
+    return Pasted(said, f"${variable}", f'os.environ["{variable}"]')
+
+
+def _how_to_get_a_key(loaded: Loaded) -> str:
+    variable = next((place[4:] for place in loaded.callers.values() if place.startswith("env:")), None)
+    return f"export {variable}=..." if variable else "add one under `keys:`"
+
+
+def _first_model(config: Config, off: Mapping[str, str]) -> str | None:
+    """The first that somebody answers, None if there is none."""
+    for name, model in config.models.items():
+        if any(target.provider not in off for target in (*model.targets, *model.fallback)):
+            return name
+    return None
+
+
+def _warn(config: Config, loaded: Loaded) -> None:
+    """All but what the greeting says itself: which providers are off, and that no client key is set."""
+    told = {"N107"} if any(key.key is not None for key in config.keys) else {"N107", "W108"}
+    for problem in loaded.problems:
+        if problem.code not in told:
+            _say(str(problem))
 
 
 def _refuse(loaded: Loaded) -> int:

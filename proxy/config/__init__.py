@@ -1,6 +1,7 @@
 """providers.yaml: read, checked like a program, and handed on as one value."""
 
 from proxy.config.check_accounts import is_loopback
+from proxy.config.check_models import missing_surface
 from proxy.config.loading import Loaded, find, load
 from proxy.config.models import Config, Key, Limits, ModelEntry, Price, ProviderEntry, TargetEntry, Timeouts
 from proxy.config.problems import Problem
@@ -22,5 +23,6 @@ __all__ = [
     "find",
     "is_loopback",
     "load",
+    "missing_surface",
     "schema",
 ]

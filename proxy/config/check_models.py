@@ -9,7 +9,7 @@ from proxy.checking.mistakes import Path, did_you_mean
 from proxy.checking.model_names import draws, only_chats
 from proxy.config.check_accounts import check_options
 from proxy.config.models import MOST_ATTEMPTS, Config, ModelEntry, TargetEntry
-from proxy.config.profiles import ProfileOutline
+from proxy.config.profiles import ProfileOutline, Profiles
 from proxy.config.tree import Checked, at, items, mapping
 from proxy.errors import RequestError
 from proxy.fronts.openai.defaults import compiled
@@ -104,21 +104,37 @@ def _surface(path: Path, entry: TargetEntry, file: Checked) -> None:
     profile = file.profiles.get(provider.profile) if provider.profile else None
     if provider.profile and profile is None:
         return
+    if (wrong := _wrong_surface(entry, profile)) is not None:
+        file.report.add("E110", path, *wrong)
+    elif profile is not None:
+        _kind(path, entry, profile, file)
+
+
+def _wrong_surface(entry: TargetEntry, profile: ProfileOutline | None) -> tuple[str, str] | None:
+    """What is wrong with the surface that a target names or does not name, and the cure."""
     said = f'target "{entry.use}": provider "{entry.provider}"'
     if profile is None:
-        if entry.surface is not None:
-            hint = f"write {entry.provider}/{entry.model}"
-            file.report.add("E110", path, f'{said} has no surfaces, so no "{entry.surface}"', hint)
-        return
+        hint = f"write {entry.provider}/{entry.model}"
+        return None if entry.surface is None else (f'{said} has no surfaces, so no "{entry.surface}"', hint)
     there = f"it has {', '.join(profile.surfaces)}"
     if entry.surface is None and len(profile.surfaces) > 1:
         hint = f"write {entry.provider}.{profile.surfaces[0]}/{entry.model}"
-        file.report.add("E110", path, f"{said} has several surfaces; {there}", hint)
-    elif entry.surface is not None and entry.surface not in profile.surfaces:
+        return f"{said} has several surfaces; {there}", hint
+    if entry.surface is not None and entry.surface not in profile.surfaces:
         hint = did_you_mean(entry.surface, profile.surfaces)
-        file.report.add("E110", path, f'{said} has no surface "{entry.surface}"; {there}', hint)
-    else:
-        _kind(path, entry, profile, file)
+        return f'{said} has no surface "{entry.surface}"; {there}', hint
+    return None
+
+
+def missing_surface(use: str, config: Config) -> str | None:
+    """Why a target that a client may name leads nowhere: its surface. None for other reasons."""
+    entry = TargetEntry(use=use or "?")
+    provider = config.providers.get(entry.provider)
+    if provider is None or not entry.model:
+        return None
+    profile = Profiles(config.profiles).get(provider.profile) if provider.profile else None
+    wrong = _wrong_surface(entry, profile)
+    return None if wrong is None else f"{wrong[0]}; {wrong[1]}"
 
 
 def _kind(path: Path, entry: TargetEntry, profile: ProfileOutline, file: Checked) -> None:

@@ -25,7 +25,7 @@ class Loaded:
     """`config` is None when the file has errors. `off` tells for each provider that is off why.
 
     `problems` are errors, warnings and notes in the order of the file. `digest` names the file's content, and
-    `raw` is it.
+    `raw` is it. `callers` tells for each client key that is a reference (`env:NAME`, `file:PATH`) which.
     """
 
     config: Config | None
@@ -33,6 +33,7 @@ class Loaded:
     off: dict[str, str] = field(default_factory=dict)
     digest: str = ""
     raw: bytes = field(default=b"", repr=False)
+    callers: dict[str, str] = field(default_factory=dict)
 
 
 def find(path: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -58,16 +59,16 @@ def load(path: Path | str, environ: Mapping[str, str] = os.environ, *, instead: 
         report.add("E100", Mark(1, 1), f"cannot be read: {(exc.strerror or str(exc)).lower()}")
         return Loaded(None, report.problems)
     digest = hashlib.sha256(raw).hexdigest()[:12]
-    config, off = _check(raw, environ, path.parent, report)
+    config, off, callers = _check(raw, environ, path.parent, report)
     problems = report.sorted()
     if any(problem.severity == "error" for problem in problems):
         return Loaded(None, problems, off, digest)
-    return Loaded(check_models.expand_fallbacks(config), problems, off, digest, raw)
+    return Loaded(check_models.expand_fallbacks(config), problems, off, digest, raw, callers)
 
 
 def _check(
     raw: bytes, environ: Mapping[str, str], folder: Path, report: Report
-) -> tuple[Config, dict[str, str]]:
+) -> tuple[Config, dict[str, str], dict[str, str]]:
     try:
         report.text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -76,16 +77,16 @@ def _check(
         encoding = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding"
         hint = f"it looks like {encoding}; save the file as UTF-8"
         report.add("E100", Mark(line, 1), "not YAML: the text is not UTF-8", hint)
-        return Config(), {}
+        return Config(), {}, {}
     read = document.read(report.text, report)
     if report.problems and read.value is None:
-        return Config(), {}
+        return Config(), {}, {}
     report.places = read.places
     report.secrets = tuple(text for _, text, sure in secrets.literals(read.value) if sure)
     resolved = secrets.resolve(read.value, environ, folder, report)
     config = validate(resolved.tree, report, resolved.faulty, resolved.optional)
     off = _check_between(read.value, resolved, config, report)
-    return config, off
+    return config, off, secrets.callers(read.value)
 
 
 def _check_between(written: Any, resolved: Resolved, config: Config, report: Report) -> dict[str, str]:

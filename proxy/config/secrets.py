@@ -239,6 +239,16 @@ def _from_file(text: str, path: Path, folder: FilePath, report: Report) -> str |
     return value or None
 
 
+def callers(tree: Any) -> dict[str, str]:
+    """Where the client keys that are references come from, by the name of the key."""
+    found = {}
+    for path, value in _matches(tree, ("keys", "*", "key"), ()):
+        name = tree["keys"][path[1]].get("name")
+        if isinstance(value, str) and isinstance(name, str) and value.startswith(("env:", "file:")):
+            found[name] = value.removesuffix("?")
+    return found
+
+
 def literals(tree: Any) -> list[tuple[Path, str, bool]]:
     """Every literal that stands where a secret stands: path, text, and whether it surely is one."""
     found = []

@@ -18,6 +18,9 @@ from proxy.serve.house import House
 Handler = Callable[[Exchange, House], Awaitable[None]]
 Needs = Literal["nothing", "key", "admin"]
 
+# Asked every few seconds by whoever watches us: what they hear is in no log.
+_PROBES = frozenset({"/livez", "/readyz", "/health", "/healthz"})
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -95,6 +98,8 @@ def _log(exchange: Exchange, house: House, path: str) -> None:
     took_s = perf_counter() - exchange.began
     status = exchange.status or (499 if exchange.gone else 0)
     house.services.metrics.request(path, status, took_s)
+    if exchange.scope["path"].rstrip("/") in _PROBES:
+        return
     house.services.log.write(
         "request",
         id=exchange.request_id,

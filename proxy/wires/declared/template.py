@@ -235,6 +235,15 @@ class RequestLine:
         """The names in braces."""
         return (self.url_field,) if self.url_field else self.pieces[1::2]
 
+    def shown(self, model: str) -> str:
+        """The path, or the address, with the names in braces that only the vendor can fill in."""
+        if self.url_field:
+            return "{" + self.url_field + "}"
+        named = {"model": _in_path("model", model)}
+        return "".join(
+            named.get(piece, "{" + piece + "}") if at % 2 else piece for at, piece in enumerate(self.pieces)
+        )
+
     def path(self, values: Mapping[str, str]) -> str:
         """Fill in and percent-encode. Only a model's name may hold slashes; it may not climb up."""
         parts = list(self.pieces)

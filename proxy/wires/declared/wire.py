@@ -113,6 +113,19 @@ class DeclaredWire:
             return None
         return self._call(cancel.request, task, "cancel")
 
+    def later(self, call: Call) -> list[tuple[str, str, str]]:
+        """What follows an order, as (what for, method, path or address), with names in braces for what only
+        the vendor's answer tells."""
+        task: Mapping[str, Any] = call.context["task"]
+        variant = self._variant_of(task)
+        lines = {
+            "poll": variant.poll and variant.poll.request,
+            "result": variant.result.request,
+            "cancel": variant.cancel and variant.cancel.request,
+        }
+        model = str(task["model"])
+        return [(name, line.method, line.shown(model)) for name, line in lines.items() if line]
+
     # --- replies -----------------------------------------------------------------------------------
 
     def judge(self, call: Call, status: int, headers: Mapping[str, str], payload: Any) -> Outcome:

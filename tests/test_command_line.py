@@ -1,0 +1,271 @@
+"""The command line as people type it, and what the server says when it starts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from proxy.__main__ import _parser, main
+from proxy.command.serve import Pasted, snippets
+from tests.served import run, serving
+
+FILE = """
+version: 1
+keys: [{name: app, key: KEY}]
+providers:
+  google: {wire: gemini, base_url: "https://g.example/v1beta", keys: ["env:NOT_SET"]}
+  lan: {wire: openai, base_url: "https://l.example/v1"}
+  j: {profile: jlike, keys: ["env:NOT_SET"]}
+  e: {profile: evolink}
+  f: {profile: fal, keys: ["env:NOT_SET"]}
+models:
+  off: {targets: [google/gemini-2.5-flash]}
+  on: {targets: [lan/x]}
+  slow: {targets: [e/gemini-3-pro-image-preview]}
+  queued: {targets: [f/fal-ai/nano-banana]}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "providers.yaml").write_text(FILE.replace("KEY", "env:TEST_KEY", 1))
+    return tmp_path / "providers.yaml"
+
+
+def out_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    try:
+        code = main(arguments)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+# --- words and orders -----------------------------------------------------------------------------------
+
+
+def test_every_option_of_every_command_has_words() -> None:
+    parser, commands = _parser()
+    silent = [
+        f"{name} {action.option_strings or action.dest}"
+        for name, command in {"": parser, **commands}.items()
+        for action in command._actions
+        if not action.help and not isinstance(action, argparse._SubParsersAction)
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("version",)])
+def test_the_version(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    code, out, _ = out_of(capsys, *arguments)
+    assert code == 0
+    assert re.fullmatch(r"\d+\.\d+\S*\n", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "shown"),
+    [
+        (("help",), 0, "run the gateway"),
+        (("help", "explain"), 0, "--request FILE"),
+        (("explain", "--help"), 0, "--request FILE"),
+        (("--help",), 0, "dragoman help COMMAND"),
+        (("help", "dance"), 2, "there is no command 'dance'"),
+    ],
+)
+def test_help(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, shown: str) -> None:
+    found, out, err = out_of(capsys, *arguments)
+    assert found == code
+    assert shown in out + err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("explain", "on", "a prompt of mine", "--json"),
+        ("explain", "on", "--json", "a prompt of mine"),
+        ("explain", "--json", "on", "a prompt of mine"),
+        ("explain", "on", "--stream", "a prompt of mine", "--json"),
+        ("--json", "explain", "on", "a prompt of mine"),
+        ("--config", "providers.yaml", "explain", "on", "a prompt of mine", "--json"),
+        ("explain", "on", "--json", "--config", "providers.yaml", "a prompt of mine"),
+    ],
+    ids=" ".join,
+)
+def test_options_and_words_come_in_any_order(
+    file: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    code, out, err = out_of(capsys, *arguments)
+    assert code == 0, err
+    body = json.loads(out)["steps"][0]["body"]
+    assert body["messages"] == [{"role": "user", "content": "a prompt of mine"}]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", "other.yaml"), ("check", "--strict", "other.yaml"), ("check", "--config", "other.yaml")],
+    ids=" ".join,
+)
+def test_check_takes_the_file_as_a_word(
+    file: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    file.with_name("other.yaml").write_text("vershun: 1\n")
+    code, out, _ = out_of(capsys, *arguments)
+    assert code == 1
+    assert out.startswith("other.yaml:1:1: error E101")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", "a", "b"), ("explain", "on", "a", "b"), ("models", "x"), ("explain", "on", "--jsn")],
+    ids=" ".join,
+)
+def test_one_word_too_many_is_a_mistake(
+    file: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    code, _, err = out_of(capsys, *arguments)
+    assert (code, f"unrecognized arguments: {arguments[-1]}" in err) == (2, True)
+
+
+# --- explain --------------------------------------------------------------------------------------------
+
+
+def test_explain_shows_what_follows_an_order(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = out_of(capsys, "explain", "slow", "--json")
+    assert json.loads(out)["steps"][0]["then"] == [
+        {"for": "poll", "method": "GET", "url": "https://api.evolink.ai/v1/tasks/{task.id}"}
+    ]
+    _, out, _ = out_of(capsys, "explain", "slow")
+    assert "\nthen, to ask how it is: GET https://api.evolink.ai/v1/tasks/{task.id}\n" in out
+    _, out, _ = out_of(capsys, "explain", "queued", "--json")
+    assert {"poll", "result"} <= {then["for"] for then in json.loads(out)["steps"][0]["then"]}
+    _, out, _ = out_of(capsys, "explain", "on", "--json")
+    assert json.loads(out)["steps"][0]["then"] == []
+
+
+@pytest.mark.parametrize("option", [True, False], ids=["--images", "--request"])
+def test_explain_takes_picture_requests(file: Path, capsys: pytest.CaptureFixture[str], option: bool) -> None:
+    request = file.with_name("request.json")
+    request.write_text('{"prompt": "A fox", "size": "1024x1024"}')
+    how = ("A fox", "--images") if option else ("--request", str(request))
+    code, out, err = out_of(capsys, "explain", "slow", "--json", *how)
+    assert code == 0, err
+    assert json.loads(out)["steps"][0]["body"]["prompt"] == "A fox"
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("j/nano-banana", "has several surfaces; it has text, image, wan; write j.text/nano-banana"),
+        ("j.imgae/x", 'provider "j" has no surface "imgae"; it has text, image, wan; did you mean "image"?'),
+        ("lan.image/x", 'provider "lan" has no surfaces, so no "image"; write lan/x'),
+        ("nowhere/x", "does not exist"),
+    ],
+)  # fmt: skip
+def test_explain_says_why_a_surface_is_missing(
+    file: Path, capsys: pytest.CaptureFixture[str], model: str, why: str
+) -> None:
+    code, _, err = out_of(capsys, "explain", model)
+    assert code == 1
+    assert why in err
+
+
+# --- the greeting ---------------------------------------------------------------------------------------
+
+
+def test_the_greeting_names_the_file_and_says_each_thing_once(tmp_path: Path) -> None:
+    text = FILE.replace("KEY", "env:TEST_KEY", 1)
+    with serving(tmp_path, text, environment={"TEST_KEY": "sk-canary"}) as served:
+        err, out = served.err.read_text(), served.out.read_text()
+    assert f"configured by {tmp_path / 'providers.yaml'}\n" in err
+    assert err.count("provider google is off") == 1
+    assert "N107" not in err
+    assert "canary" not in err + out
+    assert '"model": "on"' in out  # the first model that somebody answers
+    assert 'api_key=os.environ["TEST_KEY"]' in out
+    assert "Bearer $TEST_KEY" in out
+
+
+def test_without_a_provider_or_a_key_the_greeting_says_what_to_do(tmp_path: Path) -> None:
+    text = """
+keys: [{name: app, key: env:MY_OWN_KEY}]
+providers: {google: {wire: gemini, base_url: "https://g.example/v1beta", keys: [env:NOT_SET]}}
+models: {off: {targets: [google/gemini-2.5-flash]}}
+"""
+    with serving(tmp_path, text) as served:
+        err, out = served.err.read_text(), served.out.read_text()
+    assert "no provider is on, so no model answers" in err
+    assert "dragoman serve --simulate" in err
+    assert err.count("client key") == 1
+    assert "export MY_OWN_KEY=..." in err
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "shell", "python"),
+    [
+        ("env:MY_OWN_KEY", "$MY_OWN_KEY", 'os.environ["MY_OWN_KEY"]'),
+        ("env:MY_OWN_KEY?", "$MY_OWN_KEY", 'os.environ["MY_OWN_KEY"]'),
+        ("file:secret.txt", "$(cat '{folder}/secret.txt')", "open('{folder}/secret.txt').read().strip()"),
+        ("sk-canary-literal", "$DRAGOMAN_KEY", 'os.environ["DRAGOMAN_KEY"]'),
+    ],
+)
+def test_the_snippets_take_the_key_from_where_the_file_has_it(
+    tmp_path: Path, written: str, shell: str, python: str
+) -> None:
+    (tmp_path / "secret.txt").write_text("sk-canary-file\n")
+    text = FILE.replace("KEY", written, 1)
+    with serving(tmp_path, text, environment={"MY_OWN_KEY": "sk-canary"}) as served:
+        err, out = served.err.read_text(), served.out.read_text()
+    assert f"Bearer {shell.format(folder=tmp_path)}" in out
+    assert f"api_key={python.format(folder=tmp_path)})" in out
+    assert "canary" not in err + out
+
+
+def test_the_python_of_a_variable_sends_its_value(tmp_path: Path) -> None:
+    text = FILE.replace("KEY", "env:MY_OWN_KEY", 1)
+    with serving(tmp_path, text, "--simulate", environment={"MY_OWN_KEY": "sk-mine"}) as served:
+        snippet = served.out.read_text()
+        done = subprocess.run(
+            [sys.executable, "-"],
+            input=snippet[snippet.index("# Python") :],
+            env={**os.environ, "MY_OWN_KEY": "sk-mine"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert "Say hello" in done.stdout, done.stderr
+
+
+def test_a_snippet_says_that_it_needs_the_package() -> None:
+    text = snippets("http://h/v1", "m", Pasted("any", "any", '"any"'))
+    assert "# Python, after: pip install openai\nfrom openai import OpenAI\nclient = OpenAI(" in text
+
+
+# --- probes ---------------------------------------------------------------------------------------------
+
+
+def test_probes_are_in_no_log(tmp_path: Path) -> None:
+    with serving(tmp_path, FILE.replace("KEY", "env:TEST_KEY", 1)) as served:
+        for path in ("/livez", "/readyz", "/health", "/healthz", "/readyz/"):
+            assert httpx.get(served.base_url + path).status_code in (200, 503)
+        httpx.get(served.base_url + "/v1/models")
+        served.until_logged('"/v1/models"')
+        logged = [json.loads(line) for line in served.err.read_text().splitlines() if line[:1] == "{"]
+    assert [line["path"] for line in logged if line["event"] == "request"] == ["/v1/models"]
+
+
+def test_an_unknown_command_is_usage(tmp_path: Path) -> None:
+    code, _, err = run("dance", cwd=tmp_path)
+    assert code == 2
+    assert "dance" in err
