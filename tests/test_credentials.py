@@ -45,7 +45,7 @@ def account(folder: Path, provider: str, environment: dict[str, str] | None = No
     file.write_text(f"version: 1\nproviders:\n  p: {{{provider}}}\n")
     loaded = configuration.load(file, {"A": "key-a-canary", **(environment or {})})
     assert loaded.config is not None, loaded.problems
-    return opened(loaded.config, loaded.off, None)["p"].keys.account(0)
+    return opened(loaded.config, loaded.off, None)["p"].keys.accounts[0]
 
 
 WAYS: list[tuple[str, dict[str, str], str]] = [
@@ -82,7 +82,7 @@ def test_a_profile_can_say_that_its_key_travels_in_the_query(tmp_path: Path) -> 
     )
     loaded = configuration.load(file, {"A": "key-a-canary"})
     assert loaded.config is not None, loaded.problems
-    made = opened(loaded.config, loaded.off, None)["p"].keys.account(0)
+    made = opened(loaded.config, loaded.off, None)["p"].keys.accounts[0]
     assert (made.auth.headers, made.auth.query) == ((), "api_key=key-a-canary")
 
 
@@ -293,7 +293,7 @@ def test_without_the_package_a_provider_with_service_accounts_is_off(
     file.write_text(
         "version: 1\n"
         "providers:\n"
-        "  v: {wire: gemini, base_url: https://x.example, keys: [env:A], auth: {grant: service_account}}\n"
+        "  v: {wire: gemini, base_url: https://x.example/v1, keys: [env:A], auth: {grant: service_account}}\n"
     )
     text = json.dumps(
         {"client_email": "a@b", "private_key": "-----BEGIN X", "token_uri": "https://oauth2.example/token"}

@@ -139,7 +139,7 @@ POLLS = {name: number for number, name in enumerate(ODD_POLLS)}
 HEAD = """
 version: 1
 keys: [{name: app, key: env:TEST_KEY}]
-defaults: {heartbeat: 5s, timeouts: {first_byte: 3s, idle: 3s, total: 20s}}
+defaults: {heartbeat: 5s, retry: {budget: 100%}, timeouts: {first_byte: 3s, idle: 3s, total: 20s}}
 providers:
 """
 MODELS = {

@@ -33,13 +33,13 @@ def open_file(tmp_path: Path, url: str, more: str = ""):  # type: ignore[no-unty
     ],
 )
 def test_only_this_machine_is_private_unasked(tmp_path: Path, url: str, more: str, private: bool) -> None:
-    assert open_file(tmp_path, url, more).keys.account(0).private is private
+    assert open_file(tmp_path, url, more).keys.accounts[0].private is private
 
 
 def test_each_key_is_an_account_with_the_providers_own_headers(tmp_path: Path) -> None:
     keys = open_file(tmp_path, "https://api.example/v1/").keys
-    assert [dict(keys.account(n).auth.headers) for n in (0, 1)] == [
+    assert [dict(keys.accounts[n].auth.headers) for n in (0, 1)] == [
         {"x-team": "blue", "authorization": "Bearer key-a"},
         {"x-team": "blue", "authorization": "Bearer key-b"},
     ]
-    assert keys.account(0).base_url == "https://api.example/v1"
+    assert keys.accounts[0].base_url == "https://api.example/v1"

@@ -21,8 +21,6 @@ INLINE: frozenset[Mode] = frozenset(("markdown", "link", "images+link"))
 LISTED: frozenset[Mode] = frozenset(("images", "parts", "images+link"))
 LINKED: frozenset[Mode] = frozenset(("link", "images+link"))  # their pictures need an address
 
-_MODALITIES = ("text_tokens", "image_tokens", "audio_tokens")  # counted by some upstreams only
-
 
 @dataclass(frozen=True, slots=True)
 class ReplyOptions:
@@ -181,9 +179,9 @@ def usage(counted: Usage) -> Json:
         "rejected_prediction_tokens": counted.rejected_prediction,
     }
     for details in (prompt, completion):
-        for name in _MODALITIES:
+        for name in [*details]:
             if details[name] is None:
-                del details[name]
+                del details[name]  # counted by some upstreams only
     found: Json = {
         "prompt_tokens": counted.prompt,
         "completion_tokens": counted.completion,
