@@ -454,7 +454,7 @@ def test_other_words_stay(said: str) -> None:
     assert refused(of_openai, 422, {"error": {"message": said}}).message == said
 
 
-# --- enemies ---------------------------------------------------------------------------------------
+# --- hostile words ---------------------------------------------------------------------------------
 
 
 _MEMBERS = (

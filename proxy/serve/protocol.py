@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol for a world with enemies: a client without a key costs nothing, and what is no
+"""uvicorn's HTTP protocol for hostile clients: one without a key costs nothing, and what is no
 request is refused in OpenAI's words. It also says at once when a client has hung up.
 
 ASGI tells that only to whoever waits for the next message, which takes a task for each request (about 10 us).
