@@ -225,7 +225,7 @@ def test_no_file_is_entered_again_and_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at_once", "most"), [pytest.param(True, 3, id="full-speed"), pytest.param(False, 29, id="one-by-one")]
+    ("at_once", "most"), [pytest.param(True, 3, id="full-speed"), pytest.param(False, 30, id="one-by-one")]
 )
 def test_a_chunk_of_a_stream_costs_a_few_calls(tmp_path: Path, at_once: bool, most: int) -> None:
     def stream(count: int) -> Callable[[Client], Awaitable[object]]:
