@@ -68,11 +68,9 @@ async def test_a_ping_that_falls_due_within_a_frame_waits_for_its_end() -> None:
     assert [frame for frame in frames(reader.text) if frame != PING] == [FRAME, FRAME[:700_000] + b"\n\n"] * 3
 
 
-@pytest.mark.anyio
-async def test_a_frame_waits_for_a_ping_that_opens_the_stream() -> None:
-    """Both would send the head."""
-    asked, go = asyncio.Event(), asyncio.Event()
-    reader = Reader()
+async def _with_a_held_ping(reader: Reader, go: asyncio.Event) -> EventStream:
+    """A stream whose first ping is on its way, and arrives when it may go."""
+    asked = asyncio.Event()
 
     async def held(message: Any) -> None:
         asked.set()
@@ -81,6 +79,14 @@ async def test_a_frame_waits_for_a_ping_that_opens_the_stream() -> None:
 
     stream = EventStream(exchange(held), 0.01)
     await asyncio.wait_for(asked.wait(), 5)
+    return stream
+
+
+@pytest.mark.anyio
+async def test_a_frame_waits_for_a_ping_that_opens_the_stream() -> None:
+    """Both would send the head."""
+    reader, go = Reader(), asyncio.Event()
+    stream = await _with_a_held_ping(reader, go)
     writing = asyncio.create_task(stream.write(b"data: 1\n\n"))
     ending = asyncio.create_task(_after(writing, stream))
     go.set()
@@ -96,16 +102,8 @@ async def _after(writing: asyncio.Task[None], stream: EventStream) -> None:
 
 @pytest.mark.anyio
 async def test_a_stream_that_ends_while_a_ping_is_held_has_one_head() -> None:
-    asked, go = asyncio.Event(), asyncio.Event()
-    reader = Reader()
-
-    async def held(message: Any) -> None:
-        asked.set()
-        await go.wait()
-        await reader(message)
-
-    stream = EventStream(exchange(held), 0.01)
-    await asyncio.wait_for(asked.wait(), 5)
+    reader, go = Reader(), asyncio.Event()
+    stream = await _with_a_held_ping(reader, go)
     go.set()
     await asyncio.wait_for(stream.end(), 5)
     assert len(reader.heads) == 1
