@@ -29,7 +29,6 @@ providers:
   up: {{wire: gemini, base_url: "{base}", keys: [env:BENCH_KEY], private: true}}
 models: {{}}
 """
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -40,8 +39,9 @@ class Server:
     port: int
 
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * _TICK_S
+        """Of all threads that live; exact to the nanosecond, where `/proc/PID/stat` counts ticks of 10 ms."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
     def rss_mb(self) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
