@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -128,6 +129,7 @@ def _installed() -> str:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    gc.disable()  # until all is loaded: nothing of that is garbage, and looking for some takes a tenth of it
     from proxy.command.serve import serve
 
     return serve(options.config, options.host, options.port, options.workers, simulate=options.simulate)

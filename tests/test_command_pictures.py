@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from proxy.__main__ import main
-from proxy.command.saving import Place
+from proxy.command.saving import Destination
 from proxy.simulators import pictures
 from proxy.types import Image, Slice
 from tests.gateway import open_gateway
@@ -159,7 +159,7 @@ def test_try_overwrites_nothing_where_no_name_was_given(tmp_path: Path) -> None:
 def test_several_pictures_are_all_saved_with_the_suffix_of_their_type(tmp_path: Path) -> None:
     png, jpeg = Slice(b"iVBORw0KGgo="), Slice(b"/9j/4AAQ")
     (tmp_path / "fox-3.png").write_bytes(b"mine")
-    saved = Place(tmp_path / "fox.png").save(
+    saved = Destination(tmp_path / "fox.png").save(
         [
             Image("image/png", data=png),
             Image("image/jpeg", data=jpeg),
@@ -178,7 +178,7 @@ def test_several_pictures_are_all_saved_with_the_suffix_of_their_type(tmp_path: 
 def test_a_picture_whose_place_is_gone_when_it_comes_is_kept_all_the_same(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    place = Place(folder / "fox.png")
+    place = Destination(folder / "fox.png")
     folder.rmdir()
     saved = place.save([Image("image/png", data=Slice(b"iVBORw0KGgo="))])
     try:

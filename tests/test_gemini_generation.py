@@ -675,7 +675,7 @@ def test_other_names_and_retired_previews_resolve(name: str, sent: str) -> None:
 def test_unknown_models_are_taken_for_their_kin(name: str, like: str) -> None:
     """G-207."""
     found, kin = models.find(name, {}), models.find(like, {})
-    same = (*models.Model.__slots__,)
+    same = (*models.ModelTraits.__slots__,)
     for field in same:
         if field not in ("id", "limits", "price", "sunset"):
             assert getattr(found, field) == getattr(kin, field), field

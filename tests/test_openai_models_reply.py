@@ -4,10 +4,10 @@ import orjson
 from openai.types import Model as SdkModel
 
 from proxy.fronts.openai import models_reply
-from proxy.fronts.openai.models_reply import Model
+from proxy.fronts.openai.models_reply import ListedModel
 
-NANO = Model("nano-banana", "google", 1, {"modalities": ["image"], "id": "never"})
-PLAIN = Model("flash", "dragoman")
+NANO = ListedModel("nano-banana", "google", 1, {"modalities": ["image"], "id": "never"})
+PLAIN = ListedModel("flash", "dragoman")
 NANO_BODY = {
     "id": "nano-banana",
     "object": "model",

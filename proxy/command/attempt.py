@@ -13,7 +13,7 @@ import orjson
 
 from proxy import app
 from proxy import config as configuration
-from proxy.command.saving import Place, Saved
+from proxy.command.saving import Destination, Saved
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.base import Asked
 from proxy.fronts.openai.chat import request as chat_request
@@ -44,7 +44,7 @@ def attempt(
     """
     try:
         body = _body(model, prompt, images, stream=stream)
-        place = Place(out)
+        place = Destination(out)
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return 1
@@ -75,7 +75,7 @@ def _body(model: str, prompt: str, images: list[Path], *, stream: bool) -> dict[
     return {"model": model, "messages": [{"role": "user", "content": content}], "stream": stream}
 
 
-async def _run(application: app.App, body: dict[str, Any], place: Place, *, as_json: bool) -> int:
+async def _run(application: app.App, body: dict[str, Any], place: Destination, *, as_json: bool) -> int:
     house = await application.open()
     if sys.stderr.isatty():  # the progress shows the job's number; lines of the log would break it up
         house.services.log = Log()
@@ -94,7 +94,7 @@ async def _run(application: app.App, body: dict[str, Any], place: Place, *, as_j
         await application.close()
 
 
-async def _ask(house: House, body: dict[str, Any], place: Place, *, as_json: bool) -> int:
+async def _ask(house: House, body: dict[str, Any], place: Destination, *, as_json: bool) -> int:
     caller = ClientKey("try")
     route = house.plan.routes.resolve(body["model"], caller)
     parsed = route.defaults.under(chat_request.parse(body))

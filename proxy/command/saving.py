@@ -26,7 +26,7 @@ class Saved:
         return ", ".join(self.names)
 
 
-class Place:
+class Destination:
     """The first picture goes to `out`, the others beside it: `fox.png`, `fox-2.png`, each with the suffix of
     its type. Without `out` they are called `picture` and stand in the current folder. Nothing is overwritten.
 

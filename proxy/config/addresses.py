@@ -17,34 +17,34 @@ _GOOGLES_OPENAI = "/v1beta/openai"
 _WITHOUT_VERSION = {"api.perplexity.ai"}  # their documents have none
 
 
-class Slip(NamedTuple):
+class AddressSlip(NamedTuple):
     said: str
     cure: str
 
 
-def slip_in(base_url: str, wire: str | None, profiles_own: str | None) -> Slip | None:
+def slip_in(base_url: str, wire: str | None, profiles_own: str | None) -> AddressSlip | None:
     """None for an address that looks right. `profiles_own` is the address of a profile's vendor."""
     parts = urlsplit(base_url)
     if (endpoint := _ENDPOINT.search(parts.path)) is not None:
         whole = base_url.removesuffix("/")
         cure = f"write {whole[: len(whole) - len(endpoint[0].removesuffix('/'))]}"
-        return Slip(f"goes on to an endpoint, {endpoint[0]}, which is added to it", cure)
+        return AddressSlip(f"goes on to an endpoint, {endpoint[0]}, which is added to it", cure)
     if wire is None:
         return None if profiles_own is None else _beside(base_url, profiles_own)
     if parts.hostname == _GOOGLE and wire == "openai" and not parts.path.endswith("/openai"):
         cure = f"write https://{_GOOGLE}{_GOOGLES_OPENAI}, or wire: gemini"
-        return Slip("is Google's own dialect, and wire: openai speaks another", cure)
+        return AddressSlip("is Google's own dialect, and wire: openai speaks another", cure)
     missing = not _VERSION.search(parts.path) and (wire == "gemini" or not parts.path.strip("/"))
     if missing and parts.hostname not in _WITHOUT_VERSION:
-        return Slip("has no version", f"write {base_url.rstrip('/')}{_USUAL[wire]}")
+        return AddressSlip("has no version", f"write {base_url.rstrip('/')}{_USUAL[wire]}")
     return None
 
 
-def _beside(base_url: str, profiles_own: str) -> Slip | None:
+def _beside(base_url: str, profiles_own: str) -> AddressSlip | None:
     """The version stands where it stands in the profile's own address: the requests are made for that."""
     given, own = urlsplit(base_url), urlsplit(profiles_own)
     found, meant = _VERSION.search(given.path), _VERSION.search(own.path)
     if (found is None) == (meant is None):
         return None
     said = "has no version" if found is None else f"holds {found[0]}, which the profile adds itself"
-    return Slip(said, f"write {given.scheme}://{given.netloc}{own.path}, as in {profiles_own}")
+    return AddressSlip(said, f"write {given.scheme}://{given.netloc}{own.path}, as in {profiles_own}")

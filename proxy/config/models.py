@@ -115,11 +115,11 @@ else:  # while it is read, a key whose variable is not set holds its place
     Keys = Annotated[list[Secret | None], AfterValidator(_present)]
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-class Files(_Part):
+class Files(_Section):
     """Pictures that are delivered by link. `folder` is None for the place beside the database file."""
 
     folder: str | None = Field(default=None, min_length=1)
@@ -137,7 +137,7 @@ def _origin(value: str) -> str:
 Origin = Annotated[str, AfterValidator(_origin), WithJsonSchema({"type": "string", "minLength": 1})]
 
 
-class Cors(_Part):
+class Cors(_Section):
     """The web pages that may call us from a browser, by their origins; none of them by default."""
 
     origins: list[Origin] = []
@@ -147,14 +147,14 @@ class Cors(_Part):
         return "*" in self.origins or origin in self.origins
 
 
-class InFlight(_Part):
+class InFlight(_Section):
     """What a worker answers at the same time: requests, and bytes of their bodies."""
 
     requests: int = Field(default=1000, ge=1)
     bytes: Annotated[Size, Field(gt=0)] = _default(512 * 1024**2, "512MiB")
 
 
-class ClientTimeouts(_Part):
+class ClientTimeouts(_Section):
     """How patient we are with clients: until a head is complete, between two bytes of a body, while they read
     nothing of a reply, and between two requests of a connection."""
 
@@ -164,7 +164,7 @@ class ClientTimeouts(_Part):
     idle: Annotated[Duration, Field(gt=0)] = _default(75.0, "75s")
 
 
-class Server(_Part):
+class Server(_Section):
     """Where we listen and keep things. `state` and `shared` may hold a password."""
 
     host: str = "127.0.0.1"
@@ -184,25 +184,25 @@ class Server(_Part):
     drain: Duration = _default(30.0, "30s")
 
 
-class Auth(_Part):
+class Auth(_Section):
     mode: Literal["keys", "open"] = "keys"
     admin: Secret | None = None
 
 
-class Limits(_Part):
+class Limits(_Section):
     requests: RateOf | None = None
     images: RateOf | None = None
     tokens: RateOf | None = None
     concurrent: int | None = Field(default=None, ge=1)
 
 
-class SharedLimits(_Part):
+class SharedLimits(_Section):
     """Limits of the whole file; a key's own come first."""
 
     everyone: Limits = Limits()
 
 
-class Key(_Part):
+class Key(_Section):
     """A caller. `key` is None while its variable is not set: then nobody can call with it."""
 
     name: str = Field(min_length=1)
@@ -212,7 +212,7 @@ class Key(_Part):
     image_output: ImageOutput | None = None
 
 
-class Timeouts(_Part):
+class Timeouts(_Section):
     connect: Annotated[Duration, Field(gt=0)] = _default(5.0, "5s")
     first_byte: Annotated[Duration, Field(gt=0)] = _default(120.0, "120s")
     idle: Annotated[Duration, Field(gt=0)] = _default(60.0, "60s")
@@ -224,19 +224,19 @@ class Timeouts(_Part):
         return self.model_copy(update=update)
 
 
-class TimeoutChanges(_Part):
+class TimeoutChanges(_Section):
     connect: Annotated[Duration, Field(gt=0)] | None = None
     first_byte: Annotated[Duration, Field(gt=0)] | None = None
     idle: Annotated[Duration, Field(gt=0)] | None = None
     total: Annotated[Duration, Field(gt=0)] | None = None
 
 
-class Retry(_Part):
+class Retry(_Section):
     attempts: int = Field(default=3, ge=1, le=MOST_ATTEMPTS)
     budget: Percent = _default(0.2, "20%")
 
 
-class Images(_Part):
+class Images(_Section):
     """What pictures a client may send, and how those it names by address are fetched."""
 
     fetch: bool = True
@@ -246,7 +246,7 @@ class Images(_Part):
     timeout: Annotated[Duration, Field(gt=0)] = _default(20.0, "20s")
 
 
-class Defaults(_Part):
+class Defaults(_Section):
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
     heartbeat: Duration = _default(15.0, "15s")
@@ -255,7 +255,7 @@ class Defaults(_Part):
     images: Images = Images()
 
 
-class ProviderAuth(_Part):
+class ProviderAuth(_Section):
     """How a provider's keys travel: exactly one of `header`, `query` and `grant` is set."""
 
     model_config = ConfigDict(
@@ -269,7 +269,7 @@ class ProviderAuth(_Part):
     scope: str | None = Field(default=None, min_length=1)
 
 
-class ProviderEntry(_Part):
+class ProviderEntry(_Section):
     """An account at a vendor. Exactly one of `wire` and `profile` is set.
 
     `base_url` is None where the profile's own holds. Keys whose variable is not set are left out.
@@ -291,7 +291,7 @@ class ProviderEntry(_Part):
     currency: str = Field(default="USD", min_length=1)
 
 
-class TargetEntry(_Part):
+class TargetEntry(_Section):
     """`use` is `provider/upstream-model`, `provider.surface/upstream-model` or, in a fallback, a model."""
 
     use: str = Field(min_length=1)
@@ -326,14 +326,14 @@ class TargetEntry(_Part):
         return {"anyOf": [{"type": "string", "minLength": 1}, handler.resolve_ref_schema(handler(schema))]}
 
 
-class PollChanges(_Part):
+class PollChanges(_Section):
     """Overrides the profile's rhythm of asking for a task."""
 
     every: Annotated[Duration, Field(gt=0)] | None = None
     give_up: Annotated[Duration, Field(gt=0)] | None = None
 
 
-class Price(_Part):
+class Price(_Section):
     """What the vendor takes: tokens by direction and kind per `per`, and pictures each."""
 
     input: Money | None = None
@@ -347,7 +347,7 @@ class Price(_Part):
     currency: str | None = None
 
 
-class RequestDefaults(_Part):
+class RequestDefaults(_Section):
     """Request fields that hold where the client said nothing, named as clients send them.
 
     Iterating, and so `dict(...)`, gives only those the file sets.
@@ -376,7 +376,7 @@ class RequestDefaults(_Part):
         return (pair for pair in super().__iter__() if pair[1] is not None)
 
 
-class ModelEntry(_Part):
+class ModelEntry(_Section):
     """A name clients send, and the targets that answer. `chores` is a model, or `provider/upstream-model`."""
 
     aliases: list[str] = []
@@ -401,7 +401,7 @@ class ModelEntry(_Part):
         return {**value, "pick": "weighted"} if weighted else value
 
 
-class Config(_Part):
+class Config(_Section):
     """The whole file."""
 
     version: Literal[1] = 1

@@ -11,7 +11,7 @@ from typing import Any
 
 from proxy.config.models import Config, ModelEntry, PollChanges, TargetEntry
 from proxy.errors import RequestError
-from proxy.fronts.openai.defaults import NONE, Defaults, compiled
+from proxy.fronts.openai.defaults import NONE, ModelDefaults, compiled
 from proxy.keys import ClientKey
 from proxy.routing.attempts import Candidate
 from proxy.routing.breakers import Breakers
@@ -33,7 +33,7 @@ class Route:
     targets: tuple[Candidate, ...]
     fallback: tuple[Candidate, ...] = ()
     weighted: bool = False
-    defaults: Defaults = NONE
+    defaults: ModelDefaults = NONE
     image_output: str | None = None
     chores: str | None = None
     attempts: int = 3

@@ -23,9 +23,9 @@ async def model(exchange: Exchange, house: House) -> None:
     await exchange.respond(200, [models_reply.single(_card(route))])
 
 
-def _card(route: Route) -> models_reply.Model:
+def _card(route: Route) -> models_reply.ListedModel:
     first = route.order()[0].target
-    return models_reply.Model(route.name, first.provider, extra=route.card)
+    return models_reply.ListedModel(route.name, first.provider, extra=route.card)
 
 
 async def index(exchange: Exchange, house: House) -> None:

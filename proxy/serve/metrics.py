@@ -24,7 +24,7 @@ LAG_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 OTHER = "other"
 _NAMED_BY_CLIENTS = 100  # models without an entry in the file that are told apart
 
-Place = tuple[str, str, str]  # operation, provider, the upstream's name of the model
+Labels = tuple[str, str, str]  # operation, provider, the upstream's name of the model
 
 
 class OfTarget:
@@ -49,7 +49,7 @@ class Metrics:
         self.started = time.time()
         self.lag = Histogram(LAG_SECONDS)
         self.requests: dict[tuple[str, int], Histogram] = {}
-        self.targets: dict[Place, OfTarget] = {}
+        self.targets: dict[Labels, OfTarget] = {}
         self._named: set[tuple[str, str]] = set()
         self._by_clients = 0
 
@@ -87,7 +87,7 @@ class Metrics:
         of.images += one.images
         of.retries += one.number > 1
 
-    def _of(self, place: Place) -> OfTarget:
+    def _of(self, place: Labels) -> OfTarget:
         operation, provider, model = place
         if (provider, model) not in self._named:
             if self._by_clients >= _NAMED_BY_CLIENTS:

@@ -14,12 +14,12 @@ Piece = bytes | Slice  # the last: the bytes that its base64 stands for
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class EncodedForm:
     pieces: list[Piece]
     content_type: str
 
 
-def encode(call: Call) -> Form:
+def encode(call: Call) -> EncodedForm:
     """The body's fields as text, a list as repeated fields, what nests as JSON; then the files.
 
     Raises `JSONEncodeError`."""
@@ -33,7 +33,7 @@ def encode(call: Call) -> Form:
         named = f'name="{_quoted(file.field)}"; filename="{_quoted(file.filename)}"'
         pieces += (line, _head(named, file.mime), file.data, b"\r\n")
     pieces.append(f"--{boundary}--\r\n".encode())
-    return Form(pieces, f"multipart/form-data; boundary={boundary}")
+    return EncodedForm(pieces, f"multipart/form-data; boundary={boundary}")
 
 
 def _head(named: str, mime: str = "") -> bytes:

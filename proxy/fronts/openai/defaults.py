@@ -19,7 +19,7 @@ Made = TypeVar("Made", bound=Parsed[Any, Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Defaults:
+class ModelDefaults:
     """Attributes that hold where a client said nothing, for each kind of request and its shape.
 
     `written` is what the file says.
@@ -48,15 +48,15 @@ class Defaults:
         return replace(parsed, shape=replace(parsed.shape, **reshaped)) if reshaped else parsed
 
 
-def compiled(written: Mapping[str, Any]) -> Defaults:
+def compiled(written: Mapping[str, Any]) -> ModelDefaults:
     """Raises `RequestError` that names the field for what neither kind of request has, or a wrong value."""
     chat, images = _of_chat(dict(written)), _of_images(dict(written))
     for name in sorted(chat.foreign.keys() & images.foreign.keys()):
         raise checks.invalid(name, "no request has this field.", "unknown_parameter")
-    return Defaults(written, chat.request, chat.shape, images.request, images.shape)
+    return ModelDefaults(written, chat.request, chat.shape, images.request, images.shape)
 
 
-NONE = Defaults({}, {}, {}, {}, {})
+NONE = ModelDefaults({}, {}, {}, {}, {})
 
 
 def _of_chat(body: Json) -> Reading:

@@ -12,7 +12,7 @@ from proxy.types import Json
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ListedModel:
     """A model as clients see it; `extra` adds to OpenAI's four fields and never replaces them."""
 
     id: str
@@ -21,14 +21,14 @@ class Model:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def listed(models: Iterable[Model]) -> bytes:
+def listed(models: Iterable[ListedModel]) -> bytes:
     return orjson.dumps({"object": "list", "data": [_members(model) for model in models]})
 
 
-def single(model: Model) -> bytes:
+def single(model: ListedModel) -> bytes:
     return orjson.dumps(_members(model))
 
 
-def _members(model: Model) -> Json:
+def _members(model: ListedModel) -> Json:
     own = {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
     return own | {name: value for name, value in model.extra.items() if name not in own}

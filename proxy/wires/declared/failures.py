@@ -10,7 +10,7 @@ from proxy.errors import ErrorClass, UpstreamError
 from proxy.wires import refusals
 from proxy.wires.declared.paths import every, first_text
 from proxy.wires.declared.sections import Errors, Rule
-from proxy.wires.refusals import Report, classes
+from proxy.wires.refusals import ToldRefusal, classes
 
 # A vendor of jobs that is closed stays closed for a while: another one must do it.
 _BY_STATUS = {503: ErrorClass.UNAVAILABLE}
@@ -30,7 +30,7 @@ class Complaint:
     """
 
     payload: Any
-    report: Report
+    report: ToldRefusal
     code: str | None = None
     state: str | None = None
 
@@ -60,7 +60,7 @@ def of_item(item: Any) -> Complaint:
 
 def unexplained(status: int, payload: Any) -> Complaint:
     """A reply that is no refusal, and yet not what was ordered."""
-    return Complaint(payload, Report(http=status))
+    return Complaint(payload, ToldRefusal(http=status))
 
 
 def match(errors: Errors, complaint: Complaint, *, body_only: bool = False) -> ErrorClass | None:
@@ -122,7 +122,9 @@ def failure(
     )
 
 
-def _of_report(payload: Any, report: Report, code: str | None = None, state: str | None = None) -> Complaint:
+def _of_report(
+    payload: Any, report: ToldRefusal, code: str | None = None, state: str | None = None
+) -> Complaint:
     return Complaint(payload, report, code or next(iter(report.words), None), state)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from proxy.errors import RequestError
 from proxy.pictures import media_types, sizes
 from proxy.types import FormFile, ImageRequest, MediaPart, Slice, Target
-from proxy.wires.declared.sections import Limits
+from proxy.wires.declared.sections import RequestLimits
 from proxy.wires.declared.template import ABSENT, Node
 from proxy.wires.declared.variants import Variant
 
@@ -109,7 +109,7 @@ def broken_limit(request: ImageRequest, variant: Variant) -> RequestError | None
     return next((refusal for refusal in found if refusal is not None), None)
 
 
-def _broken_by(part: MediaPart, limits: Limits, at: int) -> RequestError | None:
+def _broken_by(part: MediaPart, limits: RequestLimits, at: int) -> RequestError | None:
     if part.data is None:
         return None
     where = part.where or None

@@ -53,7 +53,7 @@ _DEFAULT_SENTENCES = {
 
 
 @dataclass(slots=True)
-class Reply:
+class VendorReply:
     """One reply to one call. `task` is what is known of the job so far."""
 
     variant: Variant

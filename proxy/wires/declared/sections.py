@@ -73,7 +73,7 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class TaskPaths:
     fields: Mapping[str, Paths] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     estimate: Paths = ()
@@ -153,7 +153,7 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True)
-class Billing:
+class BillingPaths:
     cost: Paths = ()
     reserved: Paths = ()
     unit: str | None = None
@@ -162,7 +162,7 @@ class Billing:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """`references` are the accepted forms, best first; empty: the vendor takes no pictures."""
 
     n: int = 1
@@ -202,10 +202,10 @@ def read_stream(data: Any, where: Where, problems: Problems, options: Mapping[st
     return Stream(when)
 
 
-def read_task(data: Any, where: Where, problems: Problems) -> Task:
+def read_task(data: Any, where: Where, problems: Problems) -> TaskPaths:
     section = Mapped(data, where, KEYS["task"], problems)
     fields = {name: section.take(name, read_paths, ()) for name in TASK_FIELDS if name in section}
-    return Task(fields, section.take("hosts", read.texts, ()), section.take("estimate", read_paths, ()))
+    return TaskPaths(fields, section.take("hosts", read.texts, ()), section.take("estimate", read_paths, ()))
 
 
 def read_poll(data: Any, where: Where, problems: Problems) -> Poll | None:
@@ -301,12 +301,12 @@ def _read_class(value: Any, where: Where, problems: Problems) -> str:
     return "internal"
 
 
-def read_billing(data: Any, where: Where, problems: Problems) -> Billing:
+def read_billing(data: Any, where: Where, problems: Problems) -> BillingPaths:
     section = Mapped(data, where, KEYS["billing"], problems)
     keep = section.data.get("keep", {})
     names = list(keep) if isinstance(keep, Mapping) else []
     kept = Mapped(keep, (*where, "keep"), names, problems)
-    return Billing(
+    return BillingPaths(
         cost=section.take("cost", read_paths, ()),
         reserved=section.take("reserved", read_paths, ()),
         unit=section.take("unit", read.text, None),
@@ -357,9 +357,9 @@ def _read_table(value: Any, where: Where, problems: Problems) -> dict[str, dict[
     }
 
 
-def read_limits(data: Any, where: Where, problems: Problems) -> Limits:
+def read_limits(data: Any, where: Where, problems: Problems) -> RequestLimits:
     section = Mapped(data, where, KEYS["limits"], problems)
-    return Limits(
+    return RequestLimits(
         n=section.take("n", read.count, 1),
         references=section.take("references", _read_forms, ()),
         max_references=section.take("max_references", read.count, None),

@@ -9,20 +9,20 @@ from typing import Any
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Image, Usage
 from proxy.wires.declared.outcome import Billing, Done, Outcome, Pending
-from proxy.wires.declared.replies import Reply
+from proxy.wires.declared.replies import VendorReply
 
 
 class StreamReader:
     """Feed it payloads until it returns an outcome that is not `Pending`, then, or at the end, `close`."""
 
-    def __init__(self, reply: Callable[[Any], Reply]) -> None:
+    def __init__(self, reply: Callable[[Any], VendorReply]) -> None:
         self._reply = reply
         self._images: list[Image] = []
         self._item_errors: list[UpstreamError] = []
         self._usage: Usage | None = None
         self._billing: Billing | None = None
         self._pending: Pending | None = None
-        self._last: Reply | None = None
+        self._last: VendorReply | None = None
 
     def feed(self, payload: Mapping[str, Any]) -> Outcome | None:
         """What this payload changed: progress, or the end; None if nothing. Raises `UpstreamError`."""

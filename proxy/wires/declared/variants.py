@@ -22,17 +22,17 @@ class Variant:
 
     submit: sections.Submit
     stream: sections.Stream | None
-    task: sections.Task
+    task: sections.TaskPaths
     poll: sections.Poll | None
     cancel: sections.Cancel | None
     state: sections.State
     fail: Path | None
     result: sections.Result
     errors: sections.Errors
-    billing: sections.Billing
+    billing: sections.BillingPaths
     usage: Mapping[str, Paths]
     size: SizePolicy | None
-    limits: sections.Limits
+    limits: sections.RequestLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ChatVariant:
     drops: Mapping[str, str]
     fail: Path | None
     errors: sections.Errors
-    billing: sections.Billing
+    billing: sections.BillingPaths
 
 
 def read_section(

@@ -17,7 +17,7 @@ from proxy.wires.declared import inputs as of_request
 from proxy.wires.declared.addresses import is_allowed
 from proxy.wires.declared.outcome import Outcome
 from proxy.wires.declared.profile import Surface
-from proxy.wires.declared.replies import Phase, Reply
+from proxy.wires.declared.replies import Phase, VendorReply
 from proxy.wires.declared.sections import PollPlan
 from proxy.wires.declared.stream import StreamReader
 from proxy.wires.declared.template import ABSENT, RequestLine
@@ -138,9 +138,11 @@ class DeclaredWire:
 
     def _reply(
         self, call: Call, status: int, headers: Mapping[str, str], payload: Any, phase: Phase | None = None
-    ) -> Reply:
+    ) -> VendorReply:
         task: Json = call.context["task"]
-        return Reply(self._variant_of(task), task, phase or call.context["phase"], status, headers, payload)
+        return VendorReply(
+            self._variant_of(task), task, phase or call.context["phase"], status, headers, payload
+        )
 
     # --- helpers -----------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from proxy.types import (
     ThoughtPart,
 )
 from proxy.wires.gemini import media, results
-from proxy.wires.gemini.models import Model
+from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.names import Names
 from proxy.wires.gemini.pairing import Pairing, pair
 from proxy.wires.gemini.signing import Signer
@@ -55,7 +55,7 @@ class _Turn:
 
 def build(
     request: ChatRequest,
-    model: Model,
+    model: ModelTraits,
     options: Mapping[str, Any],
     names: Names,
     repairs: frozenset[str] = frozenset(),
@@ -68,7 +68,7 @@ class _Builder:
     def __init__(
         self,
         messages: tuple[Message, ...],
-        model: Model,
+        model: ModelTraits,
         options: Mapping[str, Any],
         names: Names,
         repairs: frozenset[str],

@@ -135,7 +135,7 @@ def repair(error: Exception) -> str | None:
     )
 
 
-def _judge(report: refusals.Report, target: Target) -> UpstreamError:
+def _judge(report: refusals.ToldRefusal, target: Target) -> UpstreamError:
     if classes.is_of_a_gateway(report):
         return refusals.failure(ErrorClass.UNAVAILABLE, report, target.provider)
     word = next((word for word in report.words if word in STATUS_OF_WORD), None)

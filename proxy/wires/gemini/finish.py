@@ -10,7 +10,7 @@ from proxy.types import FinishReason
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class FinishRule:
     """`reason` ends a reply that holds something; `empty` one that holds nothing, None if that is an error
     of class `error_class` with `code`. `breaks_calls`: the calls beside it are not to be made."""
 
@@ -23,15 +23,15 @@ class Ending:
 
 NO_IMAGE_CODE = "no_image_generated"
 
-_STOP = Ending("stop")
-_LENGTH = Ending("length", "length")
-_FILTERED = Ending("content_filter", "content_filter")
-_MALFORMED = Ending("stop", code="upstream_malformed_response", breaks_calls=True)
-_NO_IMAGE = Ending("stop", code=NO_IMAGE_CODE)
-_UNSIGNED = Ending("stop", code="missing_thought_signature", error_class=ErrorClass.BAD_REQUEST)
-_UNKNOWN = Ending("stop", "content_filter")
+_STOP = FinishRule("stop")
+_LENGTH = FinishRule("length", "length")
+_FILTERED = FinishRule("content_filter", "content_filter")
+_MALFORMED = FinishRule("stop", code="upstream_malformed_response", breaks_calls=True)
+_NO_IMAGE = FinishRule("stop", code=NO_IMAGE_CODE)
+_UNSIGNED = FinishRule("stop", code="missing_thought_signature", error_class=ErrorClass.BAD_REQUEST)
+_UNKNOWN = FinishRule("stop", "content_filter")
 
-_ENDINGS: dict[str, Ending] = {
+_ENDINGS: dict[str, FinishRule] = {
     "FINISH_REASON_UNSPECIFIED": _STOP,
     "STOP": _STOP,
     "MAX_TOKENS": _LENGTH,
@@ -70,7 +70,7 @@ def word(native: Any) -> str | None:
     return str(native) if native else None
 
 
-def ending(native: str | None) -> Ending:
+def ending(native: str | None) -> FinishRule:
     """What a finishReason means; an absent one is a normal stop, new words appear without notice."""
     return _STOP if native is None else _ENDINGS.get(native, _UNKNOWN)
 

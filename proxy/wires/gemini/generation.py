@@ -11,7 +11,7 @@ import orjson
 from proxy.errors import RequestError
 from proxy.pictures import sizes
 from proxy.types import AnswerFormat, ChatRequest, Json, Thinking
-from proxy.wires.gemini.models import Model, Thought
+from proxy.wires.gemini.models import ModelTraits, Thought
 from proxy.wires.gemini.openapi import OpenApi
 from proxy.wires.gemini.schema import json_schema
 
@@ -66,7 +66,7 @@ _IMAGE_WISHES = ("size", "aspect_ratio", "image_size", "quality")
 _JSON = "application/json"
 
 
-def build(request: ChatRequest, model: Model, options: Mapping[str, Any], dropped: list[str]) -> Json:
+def build(request: ChatRequest, model: ModelTraits, options: Mapping[str, Any], dropped: list[str]) -> Json:
     """Everything but the form of the answer (see `answer_form`) and pictures. Names what it leaves out."""
     config: Json = {}
     for attribute, name in _CARRIED:
@@ -101,7 +101,7 @@ def build(request: ChatRequest, model: Model, options: Mapping[str, Any], droppe
     return config
 
 
-def candidates(request: ChatRequest, model: Model) -> int:
+def candidates(request: ChatRequest, model: ModelTraits) -> int:
     """How many choices one call gives: a stream, and every Gemini 3, gives one."""
     return request.n if not request.stream and request.n <= model.candidates else 1
 
@@ -114,7 +114,7 @@ def _stops(stop: tuple[str, ...], config: Json, dropped: list[str]) -> None:
         config["stopSequences"] = found[:_MAX_STOPS]
 
 
-def _penalties(request: ChatRequest, model: Model, config: Json, dropped: list[str]) -> None:
+def _penalties(request: ChatRequest, model: ModelTraits, config: Json, dropped: list[str]) -> None:
     for attribute, name in _PENALTIES:
         value = getattr(request, attribute)
         if value and model.penalties:
@@ -184,7 +184,7 @@ def _known(effort: str) -> str:
 
 def answer_form(
     wish: AnswerFormat,
-    model: Model,
+    model: ModelTraits,
     config: Json,
     *,
     tools: list[Json],
@@ -212,7 +212,7 @@ def answer_form(
     return None
 
 
-def _answer_schema(wish: AnswerFormat, model: Model, openapi: bool) -> Json:
+def _answer_schema(wish: AnswerFormat, model: ModelTraits, openapi: bool) -> Json:
     assert wish.schema is not None
     try:
         if openapi:
@@ -239,7 +239,7 @@ def _asked_in_words(wish: AnswerFormat) -> str:
 # --- pictures and speech -------------------------------------------------------------------------
 
 
-def _modalities(request: ChatRequest, model: Model, config: Json, dropped: list[str]) -> None:
+def _modalities(request: ChatRequest, model: ModelTraits, config: Json, dropped: list[str]) -> None:
     wished = [_MODALITIES[word] for word in request.modalities or ()]
     if model.speech:
         config["responseModalities"] = ["AUDIO"]
@@ -255,7 +255,7 @@ def _modalities(request: ChatRequest, model: Model, config: Json, dropped: list[
         config["responseModalities"] = [word for word in wished if word != "AUDIO"] or ["TEXT", "IMAGE"]
 
 
-def unspeakable(request: ChatRequest, model: Model) -> RequestError | None:
+def unspeakable(request: ChatRequest, model: ModelTraits) -> RequestError | None:
     """The sound that is wished for needs an encoder."""
     audio = request.audio
     if audio is None or not model.speech or audio.format in _SPEECH_FORMATS:
@@ -267,7 +267,7 @@ def unspeakable(request: ChatRequest, model: Model) -> RequestError | None:
     )
 
 
-def _speech(request: ChatRequest, model: Model, config: Json) -> None:
+def _speech(request: ChatRequest, model: ModelTraits, config: Json) -> None:
     audio = request.audio
     if audio is None:
         return
@@ -279,7 +279,7 @@ def _speech(request: ChatRequest, model: Model, config: Json) -> None:
 
 
 def picture_size(
-    request: ChatRequest, model: Model, options: Mapping[str, Any], config: Json, dropped: list[str]
+    request: ChatRequest, model: ModelTraits, options: Mapping[str, Any], config: Json, dropped: list[str]
 ) -> str:
     """Put `imageConfig` in; returns what to report about the size, empty if nothing was asked for."""
     assert request.image is not None

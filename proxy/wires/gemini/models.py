@@ -31,7 +31,7 @@ class Thought:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelTraits:
     """One model's capabilities. `id` is what is sent; the others are described at the head of the file."""
 
     id: str
@@ -60,7 +60,7 @@ class Model:
     sunset: str | None = None
 
 
-def find(name: str, options: Mapping[str, Any]) -> Model:
+def find(name: str, options: Mapping[str, Any]) -> ModelTraits:
     """The model a target means.
 
     `options["aliases"]` replaces Google's own other names for models, `options["capabilities"]` overrides
@@ -73,12 +73,12 @@ def find(name: str, options: Mapping[str, Any]) -> Model:
 
 
 @lru_cache(maxsize=1024)
-def _known(name: str) -> Model:
+def _known(name: str) -> ModelTraits:
     return _build(plain := _plain(name), _google_aliases().get(plain, _sent(name)), {})
 
 
 @lru_cache(maxsize=256)
-def _special(name: str, dumped: bytes) -> Model:
+def _special(name: str, dumped: bytes) -> ModelTraits:
     aliases, capabilities = orjson.loads(dumped)
     known = _google_aliases() if aliases is None else aliases
     return _build(_plain(name), known.get(_plain(name), _sent(name)), capabilities or {})
@@ -94,7 +94,7 @@ def _plain(name: str) -> str:
     return name.rpartition("/")[2].partition("@")[0].lower()
 
 
-def _build(plain: str, sent: str, overrides: Json) -> Model:
+def _build(plain: str, sent: str, overrides: Json) -> ModelTraits:
     resolved = _plain(sent)
     row = _row(resolved)
     values: Json = {**_document()["families"][row["family"]]}
@@ -108,7 +108,7 @@ def _build(plain: str, sent: str, overrides: Json) -> Model:
     if values.get("image"):
         image = values["image"]
         values["image"] = SizePolicy(tuple(image["ratios"]), tuple(map(str, image["sizes"])), closed=True)
-    return Model(id=sent, **values)
+    return ModelTraits(id=sent, **values)
 
 
 def _row(plain: str) -> Json:

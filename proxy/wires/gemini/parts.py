@@ -28,7 +28,7 @@ _FACTS = {"avgLogprobs": "avg_logprobs", "urlContextMetadata": "url_context_meta
 _READ_ABOVE = frozenset(("content", "finishReason", "index"))  # a candidate that has no more holds no facts
 
 
-class Candidate:
+class CandidateReader:
     """The state of one choice. `read` gives events as they come, `ending` those that wait for the end."""
 
     def __init__(self, index: int, request: ChatRequest, call: Call) -> None:
@@ -234,16 +234,16 @@ class Candidate:
 
 
 _HANDLERS = {
-    "text": Candidate._text,
-    "functionCall": Candidate._function_call,
-    "inlineData": Candidate._inline_data,
-    "inline_data": Candidate._inline_data,  # relays in Python
-    "fileData": Candidate._file_data,
-    "executableCode": Candidate._code,
-    "codeExecutionResult": Candidate._code_result,
-    "toolCall": Candidate._kept,
-    "toolResponse": Candidate._kept,
-    "functionResponse": Candidate._ignored,
+    "text": CandidateReader._text,
+    "functionCall": CandidateReader._function_call,
+    "inlineData": CandidateReader._inline_data,
+    "inline_data": CandidateReader._inline_data,  # relays in Python
+    "fileData": CandidateReader._file_data,
+    "executableCode": CandidateReader._code,
+    "codeExecutionResult": CandidateReader._code_result,
+    "toolCall": CandidateReader._kept,
+    "toolResponse": CandidateReader._kept,
+    "functionResponse": CandidateReader._ignored,
 }
 
 

@@ -9,7 +9,7 @@ from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call, ChatRequest, Event, Finish, Json, Refusal, ResultPart, Started, Target, Text
 from proxy.wires.gemini import error, finish, models, usage
 from proxy.wires.gemini.lenient import dict_of, list_of, string_of
-from proxy.wires.gemini.parts import Candidate
+from proxy.wires.gemini.parts import CandidateReader
 
 _ENVELOPES = ("data", "result", "response")  # resellers wrap the reply
 # A reply with candidates and nothing else is what Google documents: no envelope, no error, no charge.
@@ -33,7 +33,7 @@ class GeminiReader:
         self._id: str | None = None
         self._model: str | None = None
         self._created: int | None = None
-        self._choices: dict[int, Candidate] = {}
+        self._choices: dict[int, CandidateReader] = {}
         self._usage: Json = {}
         self._charge: Any = None
         self._blocked: str | None = None
@@ -138,11 +138,11 @@ class GeminiReader:
         if self._created is None and "createTime" in payload:
             self._created = _seconds(payload["createTime"])
 
-    def _choice(self, index: Any) -> Candidate:
+    def _choice(self, index: Any) -> CandidateReader:
         index = index if isinstance(index, int) else 0
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = Candidate(index, self._request, self._call)
+            choice = self._choices[index] = CandidateReader(index, self._request, self._call)
         return choice
 
     def _count(self, counts: Any) -> None:
@@ -169,7 +169,7 @@ class GeminiReader:
 
     # --- the end -----------------------------------------------------------------------------------
 
-    def _check_complete(self, choices: list[Candidate]) -> None:
+    def _check_complete(self, choices: list[CandidateReader]) -> None:
         """Raise when the reply broke off, or holds nothing where something was due."""
         shows = self._shows()
         if self._streams and any(choice.native is None for choice in choices):
@@ -251,7 +251,7 @@ class GeminiReader:
         """The same, and for a picture also where no counts say that nothing came of it."""
         return self._made_tokens() or (self._draws() and not self._usage)
 
-    def _finish(self, choice: Candidate) -> Finish:
+    def _finish(self, choice: CandidateReader) -> Finish:
         if self._blocked is not None:  # the filter struck after the answer had begun
             native = choice.native if choice.native not in (None, "STOP") else self._blocked
             return Finish("content_filter", native, choice.index, choice.message or self._blocked_message)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from proxy.errors import RequestError
 from proxy.types import Call, ChatRequest, Json, Target
 from proxy.wires.gemini import contents, generation, media, models, native, tools
-from proxy.wires.gemini.models import Model
+from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.names import Names
 from proxy.wires.gemini.repairs import SCHEMA_FORM
 
@@ -122,7 +122,7 @@ def _path(model_id: str, stream: bool) -> str:
     return f"/{folder}{quote(model_id, safe='/@')}:{method}"
 
 
-def _is_too_long_for_one_reply(body: Json, model: Model) -> bool:
+def _is_too_long_for_one_reply(body: Json, model: ModelTraits) -> bool:
     """Long decode: beyond a limit only the stream endpoint answers, also for a whole reply."""
     wanted = body.get("generationConfig", {}).get("maxOutputTokens")
     return isinstance(wanted, int) and wanted > model.limits["whole"]
@@ -158,7 +158,7 @@ def _others(
     return headers
 
 
-def _lay_over(body: Json, hatch: Json, model: Model, dropped: list[str]) -> None:
+def _lay_over(body: Json, hatch: Json, model: ModelTraits, dropped: list[str]) -> None:
     """Lay the client's own fields over the body; its thinking replaces ours, as both at once are refused."""
     theirs = hatch.get("generationConfig", {}).get("thinkingConfig")
     ours = body.get("generationConfig", {}).get("thinkingConfig", {})

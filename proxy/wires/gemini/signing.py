@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 
 from proxy.types import Json
-from proxy.wires.gemini.models import Model
+from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.repairs import RESIGN, SENTINEL_BASE64
 
 # Documented by Google for histories whose signatures are lost. It lowers quality, so it is the last resort.
@@ -21,7 +21,7 @@ class Signer:
 
     __slots__ = ("_forwards", "_images", "_required", "_sentinel", "_used", "signs_history")
 
-    def __init__(self, model: Model, repairs: frozenset[str]) -> None:
+    def __init__(self, model: ModelTraits, repairs: frozenset[str]) -> None:
         self._forwards = model.signatures != "none" and RESIGN not in repairs
         self._required = model.signatures == "required"
         self._images = model.sign_images

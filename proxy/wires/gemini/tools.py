@@ -12,7 +12,7 @@ import orjson
 from proxy.errors import RequestError
 from proxy.types import BuiltinTool, ChatRequest, FunctionTool, Json
 from proxy.wires.gemini.budget import STEPS, Budget
-from proxy.wires.gemini.models import Model
+from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.names import Names
 from proxy.wires.gemini.native import camelise
 from proxy.wires.gemini.openapi import OpenApi
@@ -32,7 +32,7 @@ class Tools:
 
 
 def build(
-    request: ChatRequest, model: Model, names: Names, *, native: list[Json], openapi: bool, vertex: bool
+    request: ChatRequest, model: ModelTraits, names: Names, *, native: list[Json], openapi: bool, vertex: bool
 ) -> Tools:
     """Translate tools and tool choice. `native` are Tools from the escape hatch, sent as they are."""
     built = Tools()
@@ -67,7 +67,7 @@ def build(
 # --- functions -----------------------------------------------------------------------------------
 
 
-def _functions(request: ChatRequest, model: Model, dropped: list[str]) -> list[FunctionTool]:
+def _functions(request: ChatRequest, model: ModelTraits, dropped: list[str]) -> list[FunctionTool]:
     functions = [tool for tool in request.tools if isinstance(tool, FunctionTool)]
     if functions and not model.functions:
         dropped.append("tools")
@@ -76,7 +76,7 @@ def _functions(request: ChatRequest, model: Model, dropped: list[str]) -> list[F
 
 
 def _declarations(
-    request: ChatRequest, model: Model, names: Names, functions: list[FunctionTool], openapi: bool
+    request: ChatRequest, model: ModelTraits, names: Names, functions: list[FunctionTool], openapi: bool
 ) -> list[Json]:
     budget = Budget()
     converter = OpenApi(integer_enums=model.integer_enums, budget=budget) if openapi else None
@@ -125,7 +125,7 @@ def _cleaned_text(dumped: bytes) -> tuple[Json, int]:
 
 def _calling(
     request: ChatRequest,
-    model: Model,
+    model: ModelTraits,
     names: Names,
     functions: list[FunctionTool],
     dropped: list[str],

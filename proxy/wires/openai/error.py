@@ -40,7 +40,7 @@ def repair(failure: Exception) -> str | None:
     return next((name for pattern, name in _REPAIRS if pattern.search(said)), None)
 
 
-def _made(report: refusals.Report, target: Target) -> UpstreamError:
+def _made(report: refusals.ToldRefusal, target: Target) -> UpstreamError:
     error_class = classes.of_report(report)
     code = status = None
     if report.http == 413:

@@ -1,7 +1,7 @@
 """One reader of refusals for all wires: what an error says, whatever its shape, and what it may have cost.
 
-A wire reads a `Report` and looks it up in its own tables; `classes.py` has those that most vendors share.
-To change: a shape of error body `report.py`, a word for a class `classes.py`, a spelling of waiting times
+A wire reads a `ToldRefusal` and looks it up in its own tables; `classes.py` has those that most share. To
+change: a shape of error body `report.py`, a word for a class `classes.py`, a spelling of waiting times
 `waits.py`, what no client may see `text.py`, what may have been bought `money.py`.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.wires.refusals.money import may_be_bought
-from proxy.wires.refusals.report import Report, is_refusal, payload_of, read, said
+from proxy.wires.refusals.report import ToldRefusal, is_refusal, payload_of, read, said
 from proxy.wires.refusals.text import scrubbed, shown
 from proxy.wires.refusals.waits import retry_after_s
 
 __all__ = [
-    "Report",
+    "ToldRefusal",
     "failure",
     "is_refusal",
     "may_be_bought",
@@ -31,7 +31,7 @@ _MOST_CODE = 128  # characters
 
 def failure(
     error_class: ErrorClass,
-    report: Report,
+    report: ToldRefusal,
     provider: str,
     *,
     message: str | None = None,
@@ -61,7 +61,7 @@ def failure(
     )
 
 
-def _sentence(report: Report) -> str:
+def _sentence(report: ToldRefusal) -> str:
     status = report.http or report.told
     if status is None:
         return "The upstream failed without a reason."

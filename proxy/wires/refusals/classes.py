@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from proxy.errors import ErrorClass
-from proxy.wires.refusals.report import Report
+from proxy.wires.refusals.report import ToldRefusal
 
 # Without case and without what stands between the words: `InvalidApiKey` is `invalid_api_key`.
 _CODES: dict[str, ErrorClass] = {
@@ -108,13 +108,13 @@ _STATUSES: dict[int, ErrorClass] = {
 }
 
 
-def of_report(report: Report) -> ErrorClass:
+def of_report(report: ToldRefusal) -> ErrorClass:
     if is_of_a_gateway(report):
         return ErrorClass.UNAVAILABLE
     return of_words(report) or of_status(report.http or report.told)
 
 
-def of_words(report: Report) -> ErrorClass | None:
+def of_words(report: ToldRefusal) -> ErrorClass | None:
     """By what the vendor says; None where that names no class."""
     for word in report.words:
         if (known := _CODES.get(word.lower().translate(_BETWEEN))) is not None:
@@ -129,7 +129,7 @@ def of_status(status: int | None) -> ErrorClass:
     return known or (ErrorClass.BAD_REQUEST if 400 <= status < 500 else ErrorClass.INTERNAL)
 
 
-def is_of_a_gateway(report: Report) -> bool:
+def is_of_a_gateway(report: ToldRefusal) -> bool:
     """A firewall's page says nothing of our key, and a page instead of a busy vendor nothing of its load."""
     return report.is_page and report.http in (403, 503)
 

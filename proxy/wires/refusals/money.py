@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.wires.refusals.report import Report
+from proxy.wires.refusals.report import ToldRefusal
 
 # Statuses by which a server says that it did not begin.
 _NOTHING_MADE = frozenset({400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 413, 414, 415, 422, 429, 451})
@@ -10,7 +10,7 @@ _NOTHING_MADE = frozenset({400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 413
 _NOTHING_MADE_IF_TOLD = frozenset({503, 529})
 
 
-def may_be_bought(report: Report) -> bool | None:
+def may_be_bought(report: ToldRefusal) -> bool | None:
     """False where nothing was made for certain; None where no status tells, so that the class has to.
 
     A relay wraps the vendor's own refusal into a status of its own: the inner one counts.

@@ -70,7 +70,7 @@ _CUT_OFF = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ToldRefusal:
     """A refusal as it was told. Nothing in it is longer than patterns may see.
 
     `http` is the reply's status, None for a stream's payload; `told` is the one that the body names. `words`
@@ -101,7 +101,7 @@ class Report:
         return first if _is_telling(first) else None
 
 
-def read(status: int | None, headers: Mapping[str, str], body: Any) -> Report:
+def read(status: int | None, headers: Mapping[str, str], body: Any) -> ToldRefusal:
     """`body` is bytes, or JSON that is decoded already. `status` is None for a payload of a stream."""
     payload = payload_of(body) if isinstance(body, bytes) else body
     holders = list(islice(_holders(payload, 0), _MOST_HOLDERS))
@@ -112,7 +112,7 @@ def read(status: int | None, headers: Mapping[str, str], body: Any) -> Report:
         name = text.title(message)[: text.MOST_FOREIGN]
         message = f"The upstream answered{f' HTTP {status}' if status else ''} with a web page"
         message = f"{message}: {name}"[: text.MOST_FOREIGN - 1] + "." if name else f"{message}."
-    return Report(
+    return ToldRefusal(
         http=status,
         told=next((code for holder in holders for code in _statuses(holder)), None),
         message=message,
