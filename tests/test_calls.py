@@ -215,7 +215,7 @@ def walked(folder: Path, ask: Callable[[Client], Awaitable[object]]) -> Walk:
 
 def test_a_small_chat_walks_a_short_way(tmp_path: Path) -> None:
     walk = walked(tmp_path, Client.whole)
-    assert len(walk.calls) <= 166
+    assert len(walk.calls) <= 167
     assert len(walk.files) <= 48
 
 
@@ -225,7 +225,7 @@ def test_no_file_is_entered_again_and_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at_once", "most"), [pytest.param(True, 3, id="full-speed"), pytest.param(False, 30, id="one-by-one")]
+    ("at_once", "most"), [pytest.param(True, 3, id="full-speed"), pytest.param(False, 29, id="one-by-one")]
 )
 def test_a_chunk_of_a_stream_costs_a_few_calls(tmp_path: Path, at_once: bool, most: int) -> None:
     def stream(count: int) -> Callable[[Client], Awaitable[object]]:
@@ -233,4 +233,4 @@ def test_a_chunk_of_a_stream_costs_a_few_calls(tmp_path: Path, at_once: bool, mo
         return lambda client: client.streamed([b"".join(replies)] if at_once else replies)
 
     few, many = (len(walked(tmp_path, stream(count)).calls) for count in (50, 100))
-    assert (many - few) / 50 <= most
+    assert round((many - few) / 50) <= most  # a timer may fire meanwhile

@@ -52,67 +52,61 @@ class Talk:
         restored = memory.restore(request, origin, before)
         call = wire.build(restored, target, one.attempt.repairs)
         one.told.note(call.dropped, call.size, one.asked)
-        recorder = SignatureRecorder(memory, origin, before)
+        incoming = _Incoming(house, one, SignatureRecorder(memory, origin, before))
         reader = wire.reader(restored, target, call)
-        arriving: media.Arriving | None = None
         as_it_comes = call.stream or request.stream  # else all of it is one batch
         batch: list[Event] = []
-        reply = await house.services.upstream.send(call, account, one.deadlines())
         begun = False
+        reply = await house.services.upstream.send(call, account, one.deadlines())
         try:
             if reply.status >= 400:
                 raise await self._refusal(reply, one)
-            fault: UpstreamError | None = None
             async for payloads in reply.payloads():
-                try:
-                    for payload in payloads:
-                        batch += reader.feed(payload)
-                except UpstreamError as error:
-                    fault = error  # what came before it in the same read is handed on first
-                if batch and (as_it_comes or fault is not None):
-                    recorder.watch(batch)
-                    if Image in map(type, batch):
-                        arriving = arriving or media.Arriving(house, account, one.told)
-                        batch = await arriving.fetched(batch)
+                for payload in payloads:
+                    batch += reader.feed(payload)
+                if batch and as_it_comes:
                     begun = True
-                    yield batch
+                    yield await incoming.ready(batch)
                     batch = []
-                if fault is not None:
-                    try:
-                        raise fault
-                    finally:
-                        del fault  # its traceback knows this frame: a cycle that would keep what was sent
-            try:
-                batch += reader.close(reply.complete)
-            except UpstreamError as error:
-                fault = error
-            recorder.watch(batch)
-            if Image in map(type, batch):
-                arriving = arriving or media.Arriving(house, account, one.told)
-                batch = await arriving.fetched(batch)
-            if arriving is not None and fault is None:
-                arriving.close()
+            batch += reader.close(reply.complete)
+            batch = await incoming.ready(batch)
+            if incoming.pictures is not None:
+                incoming.pictures.close()
             if batch:
                 yield batch
-            if fault is not None:
-                try:
-                    raise fault
-                finally:
-                    del fault
         except UpstreamError:
             # What was received is delivered before the error, unless it can still be asked for elsewhere.
-            if begun and (held := reader.flush()):
-                recorder.watch(held)
-                if Image in map(type, held):
-                    arriving = arriving or media.Arriving(house, account, one.told)
-                    held = await arriving.fetched(held)
-                yield held
+            if begun or batch:
+                batch += reader.flush()
+            if batch:
+                yield await incoming.ready(batch)
             raise
         finally:
-            recorder.close()
+            incoming.recorder.close()
             reply.drop()
 
     async def _refusal(self, reply: Reply, one: Try) -> UpstreamError:
         body = await reply.read(_ERROR_BYTES)
         error = self._wire.error(reply.status, reply.headers, body, one.attempt.target)
         return error if one.by_piece else error.changed(bought=False)  # no answer, so no words were sold
+
+
+class _Incoming:
+    """What each batch of a reply goes through before it is handed on: its pictures are fetched, and its
+    signatures remembered."""
+
+    __slots__ = ("_house", "_one", "pictures", "recorder")
+
+    def __init__(self, house: House, one: Try, recorder: SignatureRecorder) -> None:
+        self._house = house
+        self._one = one
+        self.pictures: media.Arriving | None = None  # most replies have none
+        self.recorder = recorder
+
+    async def ready(self, batch: list[Event]) -> list[Event]:
+        if Image in map(type, batch):
+            if self.pictures is None:
+                self.pictures = media.Arriving(self._house, self._one.attempt.account, self._one.told)
+            batch = await self.pictures.fetched(batch)
+        self.recorder.watch(batch)
+        return batch

@@ -270,19 +270,8 @@ def iter_media(request: ChatRequest) -> Iterator[MediaPart]:
 def left_out(request: ChatRequest | ImageRequest, carried: frozenset[str]) -> tuple[str, ...]:
     """The attributes that ask for something and are not among those that are carried, as paths."""
     kind: Any = type(request)  # mypy takes the class's `__hash__` for its instances'
-    missing = _missing(kind, carried)
-    return _asked_for(request, missing) if missing else ()
-
-
-@cache
-def _missing(kind: type[Any], carried: frozenset[str]) -> tuple[Field[Any], ...]:
-    """What a wire that declares these attributes never looks at: found out once, not for each request."""
-    return tuple(each for each in fields(kind) if each.name not in carried)
-
-
-def _asked_for(request: ChatRequest | ImageRequest, missing: tuple[Field[Any], ...]) -> tuple[str, ...]:
     names: list[str] = []
-    for each in missing:
+    for each in _missing(kind, carried):
         value = getattr(request, each.name)
         if value in _ASKS_NOTHING or value == each.default:
             continue
@@ -291,6 +280,12 @@ def _asked_for(request: ChatRequest | ImageRequest, missing: tuple[Field[Any], .
         elif each.default_factory is MISSING or value != each.default_factory():
             names.append(each.name)
     return tuple(names)
+
+
+@cache
+def _missing(kind: type[Any], carried: frozenset[str]) -> tuple[Field[Any], ...]:
+    """What a wire that declares these attributes never looks at: found out once, not for each request."""
+    return tuple(each for each in fields(kind) if each.name not in carried)
 
 
 _ASKS_NOTHING: tuple[Any, ...] = (None, "", "auto", (), [], {})

@@ -84,16 +84,18 @@ class SSEDecoder:
         out: list[Json] = []
         if self._spool is not None:
             chunk = self._spooled(self._spool, chunk, out)
-        if self._is_inside():
+        inside = self._is_inside()
+        if inside:
             end = _event_end(chunk)
             if end:  # the event that the last read left unfinished
                 self._lines(chunk[:end], out)
                 chunk = chunk[end:]
+                inside = self._is_inside()
         if out:
             self._fruitful = True
             yield from out
             out = []
-        if not self._is_inside():
+        if not inside:
             chunk = yield from self._whole_events(chunk)
         if chunk:
             self._lines(chunk, out)
