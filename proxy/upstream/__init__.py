@@ -1,9 +1,11 @@
 """The only folder that opens a socket."""
 
+from proxy.upstream.account import Account
 from proxy.upstream.authorizer import Authorizer, Static
-from proxy.upstream.client import Account, Upstream
+from proxy.upstream.client import Upstream
 from proxy.upstream.deadlines import Deadlines
-from proxy.upstream.fetch import RESULT_RULES, Fetched, Fetcher, FetchRules, UnreachableError
+from proxy.upstream.fetch import Fetcher
+from proxy.upstream.fetch_rules import RESULT_RULES, Fetched, FetchRules, UnreachableError
 
 __all__ = [
     "RESULT_RULES",

@@ -6,7 +6,7 @@ something that expires (`tokens.Token`) is asked to be `ready` before each call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 from urllib.parse import quote, quote_plus, urlencode
@@ -15,11 +15,20 @@ from proxy.errors import ErrorClass
 
 if TYPE_CHECKING:
     from proxy.upstream.deadlines import Deadlines
-    from proxy.upstream.send import Sender
 
 Pairs = tuple[tuple[str, str], ...]
 
 _SHORTEST_SECRET = 8
+
+
+class TokenLine(Protocol):
+    """The way to a token server."""
+
+    async def post_form(
+        self, url: str, fields: Mapping[str, str], provider: str, *, private: bool
+    ) -> tuple[int, bytes]:
+        """Status and the begin of the body. Raises `UpstreamError`."""
+        ...
 
 
 class Authorizer(Protocol):
@@ -50,7 +59,7 @@ class Authorizer(Protocol):
 class Renewal(Protocol):
     """The part of an authorizer that knows time."""
 
-    async def ready(self, sender: Sender, deadlines: Deadlines) -> None:
+    async def ready(self, line: TokenLine, deadlines: Deadlines) -> None:
         """Return when `headers` can be used. Raises `UpstreamError` when they cannot be had."""
         ...
 
@@ -109,4 +118,4 @@ class Grant(Protocol):
     @property
     def secrets(self) -> list[str]: ...
 
-    async def ask(self, sender: Sender, provider: str) -> Granted | Denied: ...
+    async def ask(self, line: TokenLine, provider: str) -> Granted | Denied: ...

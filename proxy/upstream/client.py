@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from proxy.types import Call
 from proxy.upstream import tokens
-from proxy.upstream.authorizer import Authorizer, Static
+from proxy.upstream.account import Account
 from proxy.upstream.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from proxy.upstream.reply import Reply
     from proxy.upstream.send import Sender
 
-__all__ = ["Account", "Deadlines", "Static", "Upstream"]
-
 MAX_REPLY_BYTES = 96 << 20
 MAX_CONNECTIONS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Whose account at which vendor: where calls go, and what opens the door there.
-
-    `private`: the vendor is in a private network; without it only public addresses are called. `identity` is
-    the same for the same key in every configuration, and tells nothing of it.
-    """
-
-    provider: str
-    base_url: str
-    auth: Authorizer = field(default=Static(), repr=False)
-    private: bool = False
-    identity: str = ""
-
-    @property
-    def secrets(self) -> Sequence[str]:
-        """All that must be blanked in what a vendor says."""
-        return self.auth.secrets
 
 
 class Upstream:

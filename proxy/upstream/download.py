@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -16,12 +16,9 @@ from proxy.codec import base64_text
 from proxy.errors import RequestError
 from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.types import Slice
-from proxy.upstream.fetch import Fetched, UnreachableError
+from proxy.upstream.fetch_rules import Fetched, FetchRules, UnreachableError
 from proxy.upstream.guard import PrivateAddressError
 from proxy.upstream.transport import FAULTS, drop_frames, os_error
-
-if TYPE_CHECKING:
-    from proxy.upstream.fetch import FetchRules
 
 _MAX_URL = 2048
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -15,7 +15,7 @@ from proxy.codec import jsonio
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call
 from proxy.upstream import forms
-from proxy.upstream.client import Account
+from proxy.upstream.account import Account
 from proxy.upstream.deadlines import Deadlines, Watch, nothing
 from proxy.upstream.reply import Reply
 from proxy.upstream.transport import BROKEN, Body, Piece, Progress, fail, open_session

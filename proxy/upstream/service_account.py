@@ -13,15 +13,12 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.checking.service_accounts import NEEDS, ServiceAccount, is_this_machine
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.upstream.authorizer import Denied, Granted
-
-if TYPE_CHECKING:
-    from proxy.upstream.send import Sender
+from proxy.upstream.authorizer import Denied, Granted, TokenLine
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -50,7 +47,7 @@ class ServiceAccountGrant:
         escaped = json.dumps(pem)[1:-1]
         return [pem, escaped, "".join(body), *(line for line in body if len(line) >= 8), *self._assertions()]
 
-    async def ask(self, sender: Sender, provider: str) -> Granted | Denied:
+    async def ask(self, line: TokenLine, provider: str) -> Granted | Denied:
         try:
             self._assertion = await asyncio.to_thread(self._sign)  # the first time it imports for 0.1 s
         except ImportError:
@@ -61,7 +58,7 @@ class ServiceAccountGrant:
         fields = {"grant_type": _GRANT_TYPE, "assertion": self._assertion}
         private = is_this_machine(urlsplit(uri).hostname or "")
         try:
-            status, body = await sender.post_form(uri, fields, provider, private=private)
+            status, body = await line.post_form(uri, fields, provider, private=private)
         except UpstreamError as fault:
             reason = fault.message.removeprefix(f"{provider!r} ")
             return Denied(ErrorClass.UNAVAILABLE, f"the token server {reason}")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call
-from proxy.upstream.authorizer import Denied, Grant, Pairs, Renewal
+from proxy.upstream.authorizer import Denied, Grant, Pairs, Renewal, TokenLine
 
 if TYPE_CHECKING:
-    from proxy.upstream.client import Account
+    from proxy.upstream.account import Account
     from proxy.upstream.deadlines import Deadlines
     from proxy.upstream.reply import Reply
     from proxy.upstream.send import Sender
@@ -63,12 +63,12 @@ class Token:
     def shown(self) -> tuple[dict[str, str], str]:
         return {name: "***" for name, _ in (*self._more, ("authorization", ""))}, ""
 
-    async def ready(self, sender: Sender, deadlines: Deadlines) -> None:
+    async def ready(self, line: TokenLine, deadlines: Deadlines) -> None:
         now = self._clock()
         if now < self._renew_at:
             return
         if self._asking is None:
-            self._asking = asyncio.create_task(self._ask(sender))
+            self._asking = asyncio.create_task(self._ask(line))
         if now < self._good_until:
             return
         patience_s = min(deadlines.first_byte_s, deadlines.total_s)
@@ -94,10 +94,10 @@ class Token:
         self.headers = self._more
         return True
 
-    async def _ask(self, sender: Sender) -> Denied | None:
+    async def _ask(self, line: TokenLine) -> Denied | None:
         asked_at = self._clock()
         try:
-            granted = await self._grant.ask(sender, self._provider)
+            granted = await self._grant.ask(line, self._provider)
         finally:
             self._asking = None
         if isinstance(granted, Denied):
