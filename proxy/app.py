@@ -32,6 +32,7 @@ from proxy.serve.house import HOME, House, Plan, Services
 from proxy.serve.load import Load
 from proxy.serve.metrics import Metrics
 from proxy.serve.paths import Paths, for_pages
+from proxy.store.database import Database
 from proxy.store.files import SWEEP_EVERY_S, FileStore
 from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
 
@@ -228,6 +229,7 @@ def create(
             log=Log.to_stderr(),
             rests=rests,
             load=Load(config.server.in_flight),
+            database=Database(config.server.state.reveal()),
             metrics=Metrics({"worker": str(os.getpid())} if "DRAGOMAN_WORKERS" in os.environ else None),
             retries=RetryBudget(config.defaults.retry.budget),
         )

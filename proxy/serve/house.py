@@ -18,6 +18,7 @@ from proxy.routing.routes import Routes
 from proxy.serve.load import Load
 from proxy.serve.metrics import Metrics
 from proxy.serve.told import Try
+from proxy.store.database import Database
 from proxy.store.files import FileStore
 from proxy.upstream import Fetcher, Upstream
 
@@ -52,6 +53,7 @@ class Services:
     log: Log
     rests: Rests
     load: Load
+    database: Database
     metrics: Metrics = field(default_factory=Metrics)
     breakers: Breakers = field(default_factory=Breakers)
     retries: RetryBudget = field(default_factory=RetryBudget)
@@ -94,6 +96,7 @@ class Services:
         await self.upstream.close()
         await self.fetcher.close()
         await self.results.close()
+        await self.database.close()
         self.log.flush()
 
 

@@ -21,6 +21,7 @@ import pybase64
 
 from proxy.codec import base64_text
 from proxy.codec.spill import forget
+from proxy.store.database import path_of
 from proxy.types import Slice
 
 if TYPE_CHECKING:
@@ -163,10 +164,8 @@ def folder_of(server: Server) -> Path:
     """Beside the database file, unless the configuration names another place."""
     if server.files.folder is not None:
         return Path(server.files.folder)
-    state = server.state.reveal()
-    if not state.startswith("sqlite:"):
-        return Path("state/files")
-    return Path(state.removeprefix("sqlite:").removeprefix("//")).parent / "files"
+    database = path_of(server.state.reveal())
+    return Path("state/files") if database is None else database.parent / "files"
 
 
 def _sign(secret: bytes, identity: str, expires: str) -> str:

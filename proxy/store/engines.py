@@ -1,0 +1,108 @@
+"""Engines of SQLAlchemy for the two stores, and tables that are up to date.
+
+Everything here is loaded by the first work of a `Database`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.pool import StaticPool
+
+from proxy.store.database import path_of
+from proxy.store.tables import HEAD, metadata
+
+_BUSY_S = 30.0
+_CONNECT_S = 5
+_OUR_LOCK = 0x647261676F  # of PostgreSQL's advisory locks: one process migrates at a time
+_VERSION = sa.table("alembic_version", sa.column("version_num"))
+
+
+def connect(address: str) -> Engine:
+    """Raises `ModuleNotFoundError` when PostgreSQL's driver is not installed."""
+    if address.startswith("sqlite:"):
+        return _sqlite(address)
+    url = sa.make_url(address)
+    return sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        pool_size=4,
+        max_overflow=0,
+        connect_args={"connect_timeout": _CONNECT_S},
+    )
+
+
+def _sqlite(address: str) -> Engine:
+    path = path_of(address)
+    arguments: dict[str, Any] = {"connect_args": {"timeout": _BUSY_S, "check_same_thread": False}}
+    if path is None:
+        engine = sa.create_engine("sqlite://", poolclass=StaticPool, **arguments)
+    else:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), **arguments)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    """WAL lets readers go on while one writes; NORMAL loses nothing when a process dies."""
+    connection.isolation_level = None  # the driver begins too late for our locks
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin(connection: Connection) -> None:
+    """The lock of a writer from the first: a transaction that reads and then writes would else meet another
+    that has done so, and fail instead of waiting."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def migrate(engine: Engine) -> bool:
+    """Bring the tables to `HEAD`, one process at a time; True when there was something to do."""
+    with engine.connect() as connection:
+        if _version(connection) == HEAD:
+            return False
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_OUR_LOCK)))
+        version = _version(connection)
+        if version == HEAD:
+            return False
+        if version is None and not sa.inspect(connection).get_table_names():
+            _create(connection)
+        else:
+            _upgrade(connection)
+        return True
+
+
+def _version(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.select(_VERSION.c.version_num)).scalar()
+
+
+def _create(connection: Connection) -> None:
+    """A new database gets what all revisions together come to, without loading alembic for 0.1 s."""
+    metadata.create_all(connection)
+    number = sa.Column("version_num", sa.String(32), primary_key=True)
+    sa.Table("alembic_version", sa.MetaData(), number).create(connection)
+    connection.execute(sa.insert(_VERSION).values(version_num=HEAD))
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+
+    command.upgrade(configuration(connection), "head")
+
+
+def configuration(connection: Connection) -> Any:
+    """alembic's, working on this connection."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "proxy:store/migrations")
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,77 @@
+"""The tables: the same on SQLite and PostgreSQL. A change here is a revision in `migrations/versions`."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
+
+HEAD = "0001"  # the newest revision
+
+_STEP = Decimal("0.000000000001")
+
+
+class Amount(sa.TypeDecorator[Decimal]):
+    """A `Decimal` of money, exact to 12 places, which a token at 0.000001 per million needs. Kept as a whole
+    number of these steps, so that both stores add without rounding."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Any) -> int | None:
+        return None if value is None else int((value / _STEP).to_integral_value(ROUND_HALF_EVEN))
+
+    def process_result_value(self, value: Any, dialect: Any) -> Decimal | None:
+        return None if value is None else (int(value) * _STEP).normalize()
+
+
+metadata = MetaData()
+
+# Client keys that were made at run time. Times are seconds since 1970, `digest` is what the secret comes to.
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("prefix", Text, nullable=False),
+    Column("last_four", Text, nullable=False),
+    Column("models", Text, nullable=False),  # JSON: patterns of names
+    Column("image_output", Text),
+    Column("limits", Text, nullable=False),  # JSON, as in the file
+    Column("budget", Text),  # JSON: amount, currency, period
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+)
+
+# What happened to money, a row each time; rows are never changed. A try is known by its request, the number
+# of the call in it and its own number. `amount` is ours, `vendor_amount` what the vendor said.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("call", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("kind", Text, nullable=False),  # hold, settle or refund
+    Column("key", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("outcome", Text, nullable=False),  # ok, abandoned, uncertain, or the class of an error
+    Column("currency", Text, nullable=False),
+    Column("amount", Amount),  # None where no price is known
+    Column("vendor_amount", Amount),
+    Column("vendor_unit", Text),
+    Column("images", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    sa.UniqueConstraint("request_id", "call", "attempt", "kind", name="ledger_once"),
+    Index("ledger_by_key", "key", "at"),
+    Index("ledger_by_time", "at"),
+)
