@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from proxy.errors import RequestError
 from proxy.types import (
     CallPart,
     ChatRequest,
-    Json,
     MediaPart,
     Message,
     ResultPart,
@@ -28,18 +27,21 @@ from proxy.wires.gemini.names import Names
 from proxy.wires.gemini.pairing import Pairing, pair
 from proxy.wires.gemini.signing import Signer
 
+if TYPE_CHECKING:
+    from proxy.wires.gemini.bodies import Content, FunctionCall, Part
+
 _CONTINUE = "Please continue."
 
 
-_Called = tuple[CallPart, Json, ResultPart | None]  # a call, its part in the turn, its answer
+_Called = tuple[CallPart, "Part", ResultPart | None]  # a call, its part in the turn, its answer
 
 
 @dataclass(slots=True)
 class Conversation:
     """What the messages became. `media_resolution` is for models that have one setting for all media."""
 
-    contents: list[Json] = field(default_factory=list)
-    system: list[Json] = field(default_factory=list)
+    contents: list[Content] = field(default_factory=list)
+    system: list[Part] = field(default_factory=list)
     media_resolution: str | None = None
     dropped: list[str] = field(default_factory=list)
 
@@ -49,7 +51,7 @@ class _Turn:
     """A content in the making; `calls` are a model turn's."""
 
     role: str
-    parts: list[Json]
+    parts: list[Part]
     calls: list[_Called] = field(default_factory=list)
 
 
@@ -115,7 +117,7 @@ class _Builder:
 
     # --- turns -----------------------------------------------------------------------------------
 
-    def _say(self, parts: list[Json]) -> None:
+    def _say(self, parts: list[Part]) -> None:
         """Add to the user's turn, the one that is open or a new one."""
         turns = self._turns
         if turns and turns[-1].role == "user":
@@ -167,24 +169,24 @@ class _Builder:
         self._out.dropped.append(f"messages[{message.index}].name")
         return ""
 
-    def _orphan(self, result: ResultPart, message: Message) -> list[Json]:
+    def _orphan(self, result: ResultPart, message: Message) -> list[Part]:
         """A result that no call asked for would be refused: say it in words."""
         self._out.dropped.append(f"messages[{message.index}].call_id")
         text = "".join(one.text for one in result.parts if isinstance(one, TextPart))
-        said: Json = {"text": f"Tool result ({result.name or 'unknown tool'}): {text}"}
+        said: Part = {"text": f"Tool result ({result.name or 'unknown tool'}): {text}"}
         return [said, *(self._media(one) for one in result.parts if isinstance(one, MediaPart))]
 
     # --- the parts of a model's turn -----------------------------------------------------------------
 
-    def _model_parts(self, message: Message, position: int) -> tuple[list[Json], list[_Called]]:
+    def _model_parts(self, message: Message, position: int) -> tuple[list[Part], list[_Called]]:
         """The parts in their order, and the calls among them with their answers."""
-        parts: list[Json] = []
+        parts: list[Part] = []
         calls: list[_Called] = []
         prefix = self._prefix(message) if message.name else ""
         unplaced: str | None = None  # of a thought that is not sent: the next call or text carries it
         for number, part in enumerate(message.parts):
             if isinstance(part, TextPart):
-                built: Json = {"text": prefix + part.text}
+                built: Part = {"text": prefix + part.text}
                 if not (part.signature and self._signer.sign(built, part.signature)) and not part.text:
                     continue
                 prefix = ""
@@ -203,32 +205,33 @@ class _Builder:
             if unplaced is not None:
                 self._signer.sign(built, unplaced)
                 unplaced = None
-        if unplaced is not None and self._signer.sign(alone := {"text": ""}, unplaced):
+        alone: Part = {"text": ""}
+        if unplaced is not None and self._signer.sign(alone, unplaced):
             parts.append(alone)
         if message.extra:
             self._add_server_tools(message.extra, parts)
         return parts, calls
 
-    def _thought(self, part: ThoughtPart) -> Json:
-        built: Json = {"text": part.text, "thought": True}
+    def _thought(self, part: ThoughtPart) -> Part:
+        built: Part = {"text": part.text, "thought": True}
         self._signer.sign(built, part.signature)
         return built
 
-    def _call(self, call: CallPart) -> Json:
-        function_call = {"name": self._names.upstream(call.name), "args": call.arguments}
+    def _call(self, call: CallPart) -> Part:
+        function_call: FunctionCall = {"name": self._names.upstream(call.name), "args": call.arguments}
         if self._ids and call.id:
             function_call = {"id": call.id, **function_call}
-        part: Json = {"functionCall": function_call}
+        part: Part = {"functionCall": function_call}
         self._signer.sign(part, call.signature)
         return part
 
-    def _picture(self, part: MediaPart) -> Json:
+    def _picture(self, part: MediaPart) -> Part:
         built = self._media(part)
         self._signer.sign(built, part.signature)
         self._signer.sign_picture(built)
         return built
 
-    def _add_server_tools(self, extra: Mapping[str, Any], parts: list[Json]) -> None:
+    def _add_server_tools(self, extra: Mapping[str, Any], parts: list[Part]) -> None:
         """Calls that Gemini answered itself are echoed as they came, before what it said then; an invented
         one would be refused."""
         found = extra.get("parts")
@@ -236,12 +239,12 @@ class _Builder:
             return
         place = next((number for number, part in enumerate(parts) if "thought" not in part), len(parts))
         parts[place:place] = (
-            dict(part)
+            cast("Part", dict(part))
             for part in found
             if isinstance(part, Mapping) and ("toolCall" in part or "toolResponse" in part)
         )
 
-    def _media(self, part: MediaPart) -> Json:
+    def _media(self, part: MediaPart) -> Part:
         built = media.part(part)
         level = media.level(part.detail)
         if level is not None:
@@ -255,8 +258,8 @@ class _Builder:
 
     # --- the system text -------------------------------------------------------------------------
 
-    def _system(self, message: Message) -> list[Json]:
-        texts: list[Json] = []
+    def _system(self, message: Message) -> list[Part]:
+        texts: list[Part] = []
         for part in message.parts:
             if not isinstance(part, TextPart):
                 raise RequestError(
@@ -306,8 +309,8 @@ class _Builder:
 
     def _answer(self, turn: _Turn) -> None:
         contents = self._out.contents
-        responses: list[Json] = []
-        following: list[Json] = []
+        responses: list[Part] = []
+        following: list[Part] = []
         for call, _, result in turn.calls:
             call_id = call.id if self._ids else ""
             name = self._names.upstream(call.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -15,13 +15,16 @@ from proxy.wires.gemini.models import ModelTraits, Thought
 from proxy.wires.gemini.openapi import OpenApi
 from proxy.wires.gemini.schema import json_schema
 
+if TYPE_CHECKING:
+    from proxy.wires.gemini.bodies import GenerationConfig, ImageConfig, ThinkingConfig
+
 # A new parameter that is passed on as it is needs one line here: attribute of the request, Gemini's name.
-_CARRIED = (
+_CARRIED: tuple[tuple[str, Literal["temperature", "topP", "topK"]], ...] = (
     ("temperature", "temperature"),
     ("top_p", "topP"),
     ("top_k", "topK"),
 )
-_PENALTIES = (
+_PENALTIES: tuple[tuple[str, Literal["presencePenalty", "frequencyPenalty"]], ...] = (
     ("presence_penalty", "presencePenalty"),
     ("frequency_penalty", "frequencyPenalty"),
 )
@@ -66,9 +69,11 @@ _IMAGE_WISHES = ("size", "aspect_ratio", "image_size", "quality")
 _JSON = "application/json"
 
 
-def build(request: ChatRequest, model: ModelTraits, options: Mapping[str, Any], dropped: list[str]) -> Json:
+def build(
+    request: ChatRequest, model: ModelTraits, options: Mapping[str, Any], dropped: list[str]
+) -> GenerationConfig:
     """Everything but the form of the answer (see `answer_form`) and pictures. Names what it leaves out."""
-    config: Json = {}
+    config: GenerationConfig = {}
     for attribute, name in _CARRIED:
         value = getattr(request, attribute)
         if value is not None:
@@ -106,7 +111,7 @@ def candidates(request: ChatRequest, model: ModelTraits) -> int:
     return request.n if not request.stream and request.n <= model.candidates else 1
 
 
-def _stops(stop: tuple[str, ...], config: Json, dropped: list[str]) -> None:
+def _stops(stop: tuple[str, ...], config: GenerationConfig, dropped: list[str]) -> None:
     found = [text for text in dict.fromkeys(stop) if text]
     if len(found) > _MAX_STOPS:
         dropped.append("stop")
@@ -114,7 +119,9 @@ def _stops(stop: tuple[str, ...], config: Json, dropped: list[str]) -> None:
         config["stopSequences"] = found[:_MAX_STOPS]
 
 
-def _penalties(request: ChatRequest, model: ModelTraits, config: Json, dropped: list[str]) -> None:
+def _penalties(
+    request: ChatRequest, model: ModelTraits, config: GenerationConfig, dropped: list[str]
+) -> None:
     for attribute, name in _PENALTIES:
         value = getattr(request, attribute)
         if value and model.penalties:
@@ -128,13 +135,13 @@ def _penalties(request: ChatRequest, model: ModelTraits, config: Json, dropped: 
 
 def _thinking(
     wish: Thinking, thought: Thought, options: Mapping[str, Any], dropped: list[str]
-) -> Json | None:
+) -> ThinkingConfig | None:
     off = wish.effort == "none" or wish.budget == 0
     if thought.kind == "none":
         if not off:
             dropped.append("thinking")
         return None
-    config: Json = {}
+    config: ThinkingConfig = {}
     if thought.kind == "budget":
         budget = wish.budget if wish.budget is not None else _budget_of(wish.effort)
         if budget is not None:
@@ -185,7 +192,7 @@ def _known(effort: str) -> str:
 def answer_form(
     wish: AnswerFormat,
     model: ModelTraits,
-    config: Json,
+    config: GenerationConfig,
     *,
     tools: list[Json],
     openapi: bool,
@@ -239,7 +246,9 @@ def _asked_in_words(wish: AnswerFormat) -> str:
 # --- pictures and speech -------------------------------------------------------------------------
 
 
-def _modalities(request: ChatRequest, model: ModelTraits, config: Json, dropped: list[str]) -> None:
+def _modalities(
+    request: ChatRequest, model: ModelTraits, config: GenerationConfig, dropped: list[str]
+) -> None:
     wished = [_MODALITIES[word] for word in request.modalities or ()]
     if model.speech:
         config["responseModalities"] = ["AUDIO"]
@@ -267,7 +276,7 @@ def unspeakable(request: ChatRequest, model: ModelTraits) -> RequestError | None
     )
 
 
-def _speech(request: ChatRequest, model: ModelTraits, config: Json) -> None:
+def _speech(request: ChatRequest, model: ModelTraits, config: GenerationConfig) -> None:
     audio = request.audio
     if audio is None:
         return
@@ -279,7 +288,11 @@ def _speech(request: ChatRequest, model: ModelTraits, config: Json) -> None:
 
 
 def picture_size(
-    request: ChatRequest, model: ModelTraits, options: Mapping[str, Any], config: Json, dropped: list[str]
+    request: ChatRequest,
+    model: ModelTraits,
+    options: Mapping[str, Any],
+    config: GenerationConfig,
+    dropped: list[str],
 ) -> str:
     """Put `imageConfig` in; returns what to report about the size, empty if nothing was asked for."""
     assert request.image is not None
@@ -289,7 +302,7 @@ def picture_size(
         return ""
     wish = sizes.parse(request.image)
     size = sizes.choose(wish, replace(model.image, max_tier=options.get("max_tier")))
-    image_config = {}
+    image_config: ImageConfig = {}
     if size.aspect:
         image_config["aspectRatio"] = size.aspect
     if size.tier:

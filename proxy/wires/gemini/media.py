@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.errors import RequestError
 from proxy.pictures.media_types import HEAD_BYTES, sniff
-from proxy.types import Json, MediaPart, Slice
+from proxy.types import MediaPart, Slice
+
+if TYPE_CHECKING:
+    from proxy.wires.gemini.bodies import FileData, Part
 
 # What clients and file systems call a type -> what Google calls it. `audio/mpeg` is accepted too; the
 # documentation writes `audio/mp3`.
@@ -151,12 +154,12 @@ def keeps_url(url: str, *, passthrough: bool) -> bool:
     return passthrough and url.startswith(("http://", "https://"))
 
 
-def part(media: MediaPart) -> Json:
+def part(media: MediaPart) -> Part:
     """One media part as a Gemini part, without its resolution. Raises `RequestError` naming the place."""
     if media.data is not None:
         mime = mime_type(media, media.data)
         _check(mime, media)
-        built: Json = {"inlineData": {"mimeType": mime, "data": media.data}}
+        built: Part = {"inlineData": {"mimeType": mime, "data": media.data}}
     else:
         built = {"fileData": _file_data(media)}
     if media.video:
@@ -215,7 +218,7 @@ def _check(mime: str, media: MediaPart) -> None:
     )
 
 
-def _file_data(media: MediaPart) -> Json:
+def _file_data(media: MediaPart) -> FileData:
     address = media.url or media.file_id or ""
     if _FILE_ID.match(address):
         address = _FILES_URI + address

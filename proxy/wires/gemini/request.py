@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from proxy.errors import RequestError
@@ -18,6 +18,9 @@ from proxy.wires.gemini import contents, generation, media, models, native, tool
 from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.names import Names
 from proxy.wires.gemini.repairs import SCHEMA_FORM
+
+if TYPE_CHECKING:
+    from proxy.wires.gemini.bodies import Body
 
 # OpenAI's word -> Google's; `auto` and None send nothing, others have no counterpart.
 _SERVICE_TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
@@ -59,17 +62,18 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     if request.image is not None:
         size = generation.picture_size(request, model, options, config, dropped)
 
-    body: Json = {}
+    written: Body = {}
     if conversation.system:
-        body["systemInstruction"] = {"parts": conversation.system}
-    body["contents"] = conversation.contents
+        written["systemInstruction"] = {"parts": conversation.system}
+    written["contents"] = conversation.contents
     if built.tools:
-        body["tools"] = built.tools
+        written["tools"] = built.tools
     if built.config:
-        body["toolConfig"] = built.config
+        written["toolConfig"] = built.config
     if config:
-        body["generationConfig"] = config
-    headers = _others(request, options, body, dropped)
+        written["generationConfig"] = config
+    headers = _others(request, options, written, dropped)
+    body = cast(Json, written)  # what the client adds may have any shape
     if hatch:
         _lay_over(body, hatch, model, dropped)
     if body.get("cachedContent"):
@@ -129,7 +133,7 @@ def _is_too_long_for_one_reply(body: Json, model: ModelTraits) -> bool:
 
 
 def _others(
-    request: ChatRequest, options: Mapping[str, Any], body: Json, dropped: list[str]
+    request: ChatRequest, options: Mapping[str, Any], body: Body, dropped: list[str]
 ) -> Mapping[str, str]:
     """Fields beside the conversation and its parameters; returns headers."""
     headers: dict[str, str] = {}

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from proxy.types import Json, MediaPart, ResultPart, TextPart
 from proxy.wires.gemini import media
+
+if TYPE_CHECKING:
+    from proxy.wires.gemini.bodies import FunctionResponse, Part
 
 # What `functionResponse.parts` may hold; other media follow in a content of their own.
 _INSIDE = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
@@ -23,18 +26,18 @@ class _Unfit(ValueError):
     """The object would not survive as a Struct."""
 
 
-def part(call_id: str, name: str, result: ResultPart | None, *, tool_media: bool) -> tuple[Json, list[Json]]:
+def part(call_id: str, name: str, result: ResultPart | None, *, tool_media: bool) -> tuple[Part, list[Part]]:
     """The part that answers a call, and the media that do not fit into it.
 
     `call_id` is empty where ids are not sent; `result` is None where the client lost it.
     """
-    response: Json = {"id": call_id, "name": name} if call_id else {"name": name}
+    response: FunctionResponse = {"id": call_id, "name": name} if call_id else {"name": name}
     if result is None:
         return {"functionResponse": response | {"response": dict(_MISSING)}}, []
     text = "".join(one.text for one in result.parts if isinstance(one, TextPart))
     response["response"] = {"error": text} if result.failed else _response(text)
-    inside: list[Json] = []
-    outside: list[Json] = []
+    inside: list[Part] = []
+    outside: list[Part] = []
     for one in result.parts:
         if isinstance(one, MediaPart):
             built = media.part(one)

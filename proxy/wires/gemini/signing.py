@@ -7,10 +7,13 @@ the first call of every step in it must be signed.
 from __future__ import annotations
 
 from base64 import b64encode
+from typing import TYPE_CHECKING
 
-from proxy.types import Json
 from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.repairs import RESIGN, SENTINEL_BASE64
+
+if TYPE_CHECKING:
+    from proxy.wires.gemini.bodies import Part
 
 # Documented by Google for histories whose signatures are lost. It lowers quality, so it is the last resort.
 SENTINEL = "skip_thought_signature_validator"
@@ -29,7 +32,7 @@ class Signer:
         self._used: set[str] = set()
         self.signs_history = RESIGN in repairs  # harmless, and Google's idea of the turn may not be ours
 
-    def sign(self, part: Json, signature: str | None) -> bool:
+    def sign(self, part: Part, signature: str | None) -> bool:
         """Put a real signature on a part that has none; False if it was not put."""
         if not signature or not self._forwards or signature in self._used or "thoughtSignature" in part:
             return False
@@ -37,12 +40,12 @@ class Signer:
         part["thoughtSignature"] = signature
         return True
 
-    def sign_step(self, first_call: Json) -> None:
+    def sign_step(self, first_call: Part) -> None:
         """Make sure that the first call of a step in the current turn is signed."""
         if self._required:
             first_call.setdefault("thoughtSignature", self._sentinel)
 
-    def sign_picture(self, part: Json) -> None:
+    def sign_picture(self, part: Part) -> None:
         """Make sure that a replayed picture is signed, for the models that ask for it."""
         if self._images:
             part.setdefault("thoughtSignature", self._sentinel)
