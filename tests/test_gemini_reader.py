@@ -373,6 +373,32 @@ def test_an_error_inside_a_stream_is_raised(payload: Any) -> None:
     assert error.native == "UNAVAILABLE"
 
 
+COUNTED = {"usageMetadata": {"promptTokenCount": 3, "totalTokenCount": 5}}
+
+
+@pytest.mark.parametrize("beside", [OVERLOADED, {"success": False, "message": "The model is overloaded."}])
+def test_an_error_beside_a_piece_of_text_is_raised_behind_it(beside: Any) -> None:
+    reader = GeminiReader(REQUEST, TARGET, Call("/", {}, stream=True))
+    assert reader.feed(chunk({"text": "First "}) | COUNTED) == [Started(), Text("First ")]
+    assert reader.feed(chunk({"text": "last"}) | COUNTED | beside) == [Text("last")]
+    with pytest.raises(UpstreamError, match="The model is overloaded"):
+        reader.close()
+
+
+def test_a_verdict_on_the_prompt_beside_a_piece_of_text_is_heard() -> None:
+    verdict = {"promptFeedback": {"blockReason": "SAFETY"}}
+    first, last = chunk({"text": "a"}), chunk({"text": "b"})
+    events = read(first | COUNTED, last | COUNTED | verdict, chunk(finishReason="STOP"))
+    assert end(events) == Finish("content_filter", "SAFETY", 0)
+
+
+def test_a_charge_beside_a_piece_of_text_is_kept() -> None:
+    charge = {"credits": 2}
+    pieces = [chunk({"text": "a"}) | COUNTED, chunk({"text": "b"}) | COUNTED | {"_billing": charge}]
+    [counted] = only(read(*pieces, chunk(finishReason="STOP")), Usage)
+    assert counted == Usage(prompt=3, completion=2, vendor={"_billing": charge})
+
+
 def test_an_error_as_the_first_payload_is_raised_before_any_event() -> None:
     """G-186: so the client gets its HTTP status."""
     with pytest.raises(UpstreamError, match="overloaded"):

@@ -41,7 +41,8 @@ class GeminiReader:
         self._failure: UpstreamError | None = None  # raised when what came with it has been handed on
 
     def feed(self, payload: Any) -> list[Event]:
-        # The hot path: one unsigned text part of a known choice, and nothing else but the cumulative counts.
+        # The hot path: one unsigned text part of a known choice, and nothing else but the cumulative counts:
+        # an error, a verdict on the prompt or a charge may stand beside a text.
         try:
             [candidate] = payload["candidates"]
             [part] = candidate["content"]["parts"]
@@ -51,7 +52,13 @@ class GeminiReader:
             plain = len(part) == 1 and len(candidate) == (2 if "index" in candidate else 1)
         except (LookupError, TypeError, ValueError, AttributeError):
             return self._read(payload)
-        if not plain or not text or type(text) is not str or not self._started:
+        if (
+            not plain
+            or not text
+            or type(text) is not str
+            or not self._started
+            or not _GOOGLES.issuperset(payload)
+        ):
             return self._read(payload)
         if counts.__class__ is dict and self._usage.keys() == counts.keys() and 0 not in counts.values():
             self._usage = counts
