@@ -90,6 +90,8 @@ WHERE = "messages[0].content[1].image_url.url"
 OF_PART = ("messages.parts", "messages.content.image_url", "references")
 
 # What each attribute is asked for by. `None` stands for what no wire shall carry, with the reason beside it.
+ANSWER = Message("assistant", (TextPart("4"),), 1)
+
 CHAT: dict[str, Wish | None] = {
     "ChatRequest.model": None,  # the target was chosen by it, and has its own name
     "ChatRequest.messages": Wish(asks(TextPart("Rosebud")), ("Rosebud",)),
@@ -147,6 +149,18 @@ CHAT: dict[str, Wish | None] = {
     "Message.index": None,  # our own note
     "Message.name": Wish(asks(name="Ann77"), ("Ann77",), asks(), ("messages.name",)),
     "Message.extra": None,  # what a vendor told of its own answer, sent back to it
+    "Message.signed": Wish(
+        {"messages": (HI, replace(ANSWER, parts=(TextPart("4", "U0lH"),), signed=True), HI)},
+        ("U0lH",),
+        {"messages": (HI, ANSWER, HI)},
+        ("messages.signed", "messages"),
+    ),
+    "Message.audio": Wish(
+        {"messages": (HI, replace(ANSWER, audio="audio_77"), HI)},
+        ("audio_77",),
+        {"messages": (HI, ANSWER, HI)},
+        ("messages.audio",),
+    ),
     "TextPart.text": Wish(asks(TextPart("Rosebud")), ("Rosebud",), asks()),
     "TextPart.signature": None,  # of the vendor that gave it; see test_signatures.py
     "TextPart.refusal": None,  # it is text for every wire but the one with a word for it
@@ -191,8 +205,14 @@ CHAT: dict[str, Wish | None] = {
     ),
     "MediaPart.signature": None,
     "MediaPart.where": None,  # our own note
-    "ThoughtPart.text": None,  # what a model thought is not asked of it; `resend_reasoning` sends it back
+    "ThoughtPart.text": Wish(
+        {"messages": (HI, replace(ANSWER, parts=(ThoughtPart("2+2"), TextPart("4"))), HI)},
+        ("2+2",),
+        {"messages": (HI, ANSWER, HI)},
+        ("messages.parts", "messages"),
+    ),
     "ThoughtPart.signature": None,
+    "ThoughtPart.where": None,  # our own note
     "CallPart.id": Wish(called(id="call_77"), ("call_77", "12 degrees"), {"messages": (HI,)}, ("messages",)),
     "CallPart.name": Wish(called(name="forecast"), ("forecast",), called(), ("messages",)),
     "CallPart.arguments": Wish(called(arguments={"city": "Ulm"}), ("Ulm",), called(), ("messages",)),

@@ -25,6 +25,7 @@ from tests.declared import JPEG, PNG
 from tests.fidelity import candidates, sent
 
 PICTURE = f"data:image/png;base64,{PNG}"
+IMAGE = {"type": "image_url", "image_url": {"url": PICTURE}}
 SOUND = base64.b64encode(b"RIFF____WAVEfmt ").decode()
 PDF = base64.b64encode(b"%PDF-1.4 ").decode()
 HI = {"role": "user", "content": "Hi"}
@@ -224,9 +225,30 @@ CHAT: dict[str, Member] = {
     "messages.name": Member({"messages": [{**HI, "name": "Ann77"}]}, ("Ann77",)),
     "messages.role": Member({"messages": [{"role": "developer", "content": "Be brief"}, HI]}, ("Be brief",)),
     "messages.audio": Member(turn(audio={"id": "audio_77"}), ("audio_77",), turn()),
-    "messages.images": Member(
-        turn(images=[{"type": "image_url", "image_url": {"url": PICTURE}}]), (PNG,), turn(), ("messages",)
+    "messages.reasoning": Member(turn(reasoning="t77"), ("t77",), turn(), ("messages",)),
+    "messages.reasoning_content": Member(turn(reasoning_content="t77"), ("t77",), turn(), ("messages",)),
+    "messages.reasoning_details": Member(
+        turn(reasoning_details=[{"type": "reasoning.text", "text": "t77"}]), ("t77",), turn(), ("messages",)
     ),
+    "messages.thinking_blocks": Member(
+        turn(thinking_blocks=[{"type": "thinking", "thinking": "t77"}]), ("t77",), turn(), ("messages",)
+    ),
+    "messages.extra_content": Member(
+        turn(extra_content={"google": {"thought_signature": "U0lH"}}), ("U0lH",), turn(), ("messages",)
+    ),
+    "messages.images.extra_content": Member(
+        turn(images=[{**IMAGE, "extra_content": {"google": {"thought_signature": "U0lH"}}}]),
+        ("U0lH",),
+        turn(images=[IMAGE]),
+        ("messages.extra_content", "messages.images.image_url.url"),
+    ),
+    "messages.tool_calls.extra_content": Member(
+        turn(tool_calls=[call(extra_content={"google": {"thought_signature": "U0lH"}})]),
+        ("U0lH",),
+        turn(tool_calls=[call()]),
+        ("messages.extra_content", "messages"),
+    ),
+    "messages.images": Member(turn(images=[IMAGE]), (PNG,), turn(), ("messages",)),
     "messages.refusal": Member(turn(content=None, refusal="No77"), ("No77",), {}, ("messages",)),
     "messages.tool_calls": Member(turn(content=None, tool_calls=[call()]), ("weather",), {}, ("messages",)),
     "messages.tool_calls.id": Member(result(), ("12 degrees",), {}, ("messages",)),
@@ -341,8 +363,7 @@ CHAT_KNOWN = {
 CHAT_TOLD = {
     f"messages.{name}"
     for name in (
-        *signed.MEMBERS, "annotations", "native_finish_reason", "index", "reasoning", "reasoning_content",
-        "reasoning_details", "thinking_blocks",
+        *(signed.MEMBERS - {"extra_content"}), "annotations", "native_finish_reason", "index",
     )
 }  # fmt: skip
 IMAGES_KNOWN = {

@@ -1,6 +1,7 @@
 """Events become the completions and chunks that OpenAI's clients read, whole and streamed alike."""
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -276,6 +277,39 @@ def test_the_tier_that_served_is_told() -> None:
     assert complete(Text("x"), Usage(service_tier="default"), STOP)["service_tier"] == "default"
     chunks = frames(Text("x"), Usage(service_tier="default"), STOP)
     assert [chunk.get("service_tier") for chunk in chunks] == [None, None, "default"]
+
+
+def test_the_tier_is_told_where_nothing_was_counted() -> None:
+    started = replace(STARTED, service_tier="flex")
+    assert complete(started, Text("x"), STOP)["service_tier"] == "flex"
+    assert frames(started, Text("x"), STOP)[-1]["service_tier"] == "flex"
+    assert complete(started, Text("x"), Usage(service_tier="default"), STOP)["service_tier"] == "default"
+
+
+def test_an_upstreams_fingerprint_is_passed_on() -> None:
+    started = replace(STARTED, fingerprint="fp_1")
+    assert complete(started, Text("x"), STOP)["system_fingerprint"] == "fp_1"
+    assert {chunk["system_fingerprint"] for chunk in frames(started, Text("x"), STOP)} == {"fp_1"}
+
+
+def test_an_upstreams_own_id_of_its_sound_is_kept_until_it_expires() -> None:
+    events = [
+        Audio("audio/pcm;rate=24000", Slice(b""), "Hel", id="audio_1"),
+        Audio("audio/pcm;rate=24000", Slice(b"QUJD"), id="audio_1"),
+        Audio("audio/pcm;rate=24000", Slice(b""), id="audio_1", expires_at=99),
+        STOP,
+    ]
+    assert message(*events, audio_format="pcm16")["audio"] == {
+        "id": "audio_1",
+        "data": "QUJD",
+        "expires_at": 99,
+        "transcript": "Hel",
+    }
+    assert [delta["audio"] for delta in deltas(*events, audio_format="pcm16")[1:-1]] == [
+        {"id": "audio_1", "data": "", "transcript": "Hel"},
+        {"data": "QUJD", "transcript": ""},
+        {"data": "", "expires_at": 99, "transcript": ""},
+    ]
 
 
 def test_a_call_without_its_own_id_gets_one() -> None:

@@ -467,7 +467,9 @@ def test_a_signature_is_found_on_the_first_call(first: Any, message: Any) -> Non
         {"role": "assistant", "content": None, "tool_calls": [first, second], **message},
         {"role": "tool", "tool_call_id": first["id"], "content": "12C"},
     )
-    assert found.parts == (CallPart("a", "f", {}, "U0lH"), CallPart("b", "f", {}))
+    calls = tuple(part for part in found.parts if not isinstance(part, ThoughtPart))
+    assert calls == (CallPart("a", "f", {}, "U0lH"), CallPart("b", "f", {}))
+    assert found.signed
     assert answer == Message("user", (ResultPart("a", None, (TextPart("12C"),)),), 1)
 
 
@@ -483,7 +485,7 @@ def test_thoughts_content_refusal_and_calls_come_in_this_order() -> None:
         }
     )
     assert message.parts == (
-        ThoughtPart("hm"),
+        ThoughtPart("hm", where="messages[0].reasoning_content"),
         TextPart("x"),
         picture("messages[0].images[0]"),
         TextPart("no", refusal=True),
@@ -496,7 +498,11 @@ def test_thoughts_content_refusal_and_calls_come_in_this_order() -> None:
     [
         pytest.param(
             {"reasoning_content": "hm", "refusal": "no"},
-            (ThoughtPart("hm"), TextPart("x"), TextPart("no", "U0lH", refusal=True)),
+            (
+                ThoughtPart("hm", where="messages[0].reasoning_content"),
+                TextPart("x"),
+                TextPart("no", "U0lH", refusal=True),
+            ),
             id="the last text",
         ),
         pytest.param(
@@ -508,7 +514,9 @@ def test_thoughts_content_refusal_and_calls_come_in_this_order() -> None:
         pytest.param({"content": ""}, (TextPart("", "U0lH"),), id="an empty text alone"),
         pytest.param({"content": None}, (TextPart("", "U0lH"),), id="nothing"),
         pytest.param(
-            {"content": None, "reasoning": "hm"}, (ThoughtPart("hm"), TextPart("", "U0lH")), id="thoughts"
+            {"content": None, "reasoning": "hm"},
+            (ThoughtPart("hm", where="messages[0].reasoning"), TextPart("", "U0lH")),
+            id="thoughts",
         ),
         pytest.param(
             {"content": [{"type": "text", "text": "x", "thought_signature": "T1dO"}]},
@@ -521,7 +529,77 @@ def test_without_calls_a_messages_signature_stands_on_its_last_text_or_picture(
     fields: Any, expected: tuple[Part, ...]
 ) -> None:
     (message,) = messages({"role": "assistant", "content": "x", "extra_content": SIGNED, **fields})
-    assert message == Message("assistant", expected, 0, extra={"thought_signature": "U0lH"})
+    assert message == Message("assistant", expected, 0, extra={"thought_signature": "U0lH"}, signed=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (
+            "reasoning_details",
+            [{"type": "reasoning.text", "text": "2"}, {"type": "reasoning.summary", "summary": "+2"}],
+        ),
+        ("thinking_blocks", [{"type": "thinking", "thinking": "2+2"}, 7]),
+    ],
+)
+def test_thoughts_are_found_in_lists_too(field: str, value: Any) -> None:
+    (message,) = messages({"role": "assistant", "content": "4", field: value})
+    assert message.parts == (ThoughtPart("2+2", where=f"messages[0].{field}"), TextPart("4"))
+    assert not message.signed
+
+
+@pytest.mark.parametrize("shape", [{"text": "2+2"}, [], [["2+2"]], 7, None])
+def test_thoughts_of_an_unknown_shape_are_no_error(shape: Any) -> None:
+    (message,) = messages({"role": "assistant", "content": "4", "reasoning_details": shape})
+    assert message.parts == (TextPart("4"),)
+
+
+@pytest.mark.parametrize(
+    ("field", "sealed"),
+    [
+        (
+            "reasoning_details",
+            {"type": "reasoning.encrypted", "data": "QUJD", "format": "openai-responses-v1"},
+        ),
+        ("thinking_blocks", {"type": "redacted_thinking", "data": "QUJD"}),
+    ],
+)
+def test_thoughts_that_only_another_vendor_reads_are_named(field: str, sealed: Any) -> None:
+    said = {"role": "assistant", "content": "4", "reasoning": "hm", field: [sealed]}
+    request = chat_request.parse({"model": "m", "messages": [said]})
+    assert request.dropped == (f"messages[0].{field}",)
+    assert request.request.messages[0].parts == (
+        ThoughtPart("hm", where="messages[0].reasoning"),
+        TextPart("4"),
+    )
+
+
+def test_the_id_of_a_spoken_answer_is_kept() -> None:
+    (message,) = messages(
+        {"role": "assistant", "content": None, "audio": {"id": "audio_1", "transcript": "Hi"}}
+    )
+    assert message == Message("assistant", (), 0, audio="audio_1")
+
+
+@pytest.mark.parametrize(("audio", "where"), [({}, "audio.id"), ("audio_1", "audio")])
+def test_a_spoken_answer_without_an_id_is_refused_by_name(audio: Any, where: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        messages({"role": "assistant", "content": None, "audio": audio})
+    assert caught.value.param == f"messages[0].{where}"
+
+
+def test_unknown_members_of_a_picture_in_images_are_named() -> None:
+    entry = {
+        "type": "image_url",
+        "index": 0,
+        "image_url": {"url": URL, "alt": "x"},
+        "revised_prompt": "A cat",
+    }
+    request = chat_request.parse(
+        {"model": "m", "messages": [{"role": "assistant", "content": "x", "images": [entry]}]}
+    )
+    where = "messages[0].images[0]"
+    assert request.dropped == (f"{where}.revised_prompt", f"{where}.image_url.alt")
 
 
 @pytest.mark.parametrize("form", ["xai-responses-v1", "anthropic-claude-v1", "openai-responses-v1", 5, []])
@@ -707,8 +785,7 @@ def test_documented_fields_without_a_place_are_named() -> None:
             "model": "m",
             "messages": [
                 {"role": "user", "content": [{"type": "text", "text": "x", "prompt_cache_breakpoint": {}}]},
-                {"role": "assistant", "content": None, "audio": {"id": "audio_1"}},
             ],
         }
     )
-    assert request.dropped == ("messages[0].content[0].prompt_cache_breakpoint", "messages[1].audio")
+    assert request.dropped == ("messages[0].content[0].prompt_cache_breakpoint",)

@@ -29,9 +29,9 @@ IMAGE = MediaPart("image", Slice(PNG), mime="image/png")
 IMAGE_PART = {"type": "image_url", "image_url": {"url": Slice(PNG, b"data:image/png;base64,")}}
 
 
-def sent(*messages: Message, **options: Any) -> list[Json]:
+def sent(*messages: Message, dropped: tuple[str, ...] = (), **options: Any) -> list[Json]:
     call = OpenAIChatWire().build(ChatRequest("m", messages), Target("lan", "m", options=options))
-    assert call.dropped == ()
+    assert call.dropped == dropped
     found: list[Json] = call.body["messages"]
     return found
 
@@ -47,7 +47,7 @@ def test_roles_names_and_texts() -> None:
         Message("user", texts("Hi"), name="ann"),
         Message(
             "assistant",
-            (ThoughtPart("hm"), *texts("Hello"), TextPart("No.", refusal=True)),
+            (*texts("Hello"), TextPart("No.", refusal=True)),
             name="bot",
         ),
     ) == [
@@ -174,10 +174,26 @@ def test_signatures_go_back_to_google_only() -> None:
     assert google["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "call-sig"}}
 
 
+def test_signatures_that_the_client_wrote_are_named_where_they_stay() -> None:
+    message = Message("assistant", (TextPart("Hi", "U0lH"),), index=3, signed=True)
+    assert sent(message, dropped=("messages[3].signed",)) == [{"role": "assistant", "content": "Hi"}]
+    assert "extra_content" in sent(message, extra_body="google")[0]
+
+
+def test_an_answer_that_was_spoken_is_told_by_its_id() -> None:
+    assert sent(
+        Message("assistant", audio="audio_1"), Message("assistant", texts("Hi"), audio="audio_2")
+    ) == [
+        {"role": "assistant", "content": None, "audio": {"id": "audio_1"}},
+        {"role": "assistant", "content": "Hi", "audio": {"id": "audio_2"}},
+    ]
+
+
 def test_reasoning_goes_back_only_where_the_vendor_wants_it() -> None:
     """G-021"""
-    message = Message("assistant", (ThoughtPart("2+2"), TextPart("4")))
-    assert sent(message) == [{"role": "assistant", "content": "4"}]
+    thought = ThoughtPart("2+2", where="messages[0].reasoning")
+    message = Message("assistant", (thought, TextPart("4")))
+    assert sent(message, dropped=(thought.where,)) == [{"role": "assistant", "content": "4"}]
     assert sent(message, history_reasoning="reasoning_content") == [
         {"role": "assistant", "content": "4", "reasoning_content": "2+2"}
     ]

@@ -282,7 +282,7 @@ def test_refusals_audio_and_logprobs() -> None:
     request = replace(HELLO, audio=AudioOptions("alloy", "mp3"))
     assert events(reply, request=request)[1:-1] == [
         Refusal("No."),
-        Audio("audio/mpeg", Slice(b"QUJD"), "abc"),
+        Audio("audio/mpeg", Slice(b"QUJD"), "abc", id="a", expires_at=1),
         Logprobs(entries),
     ]
 
@@ -296,7 +296,47 @@ def test_streamed_sound_comes_in_pieces_and_words() -> None:
         request=replace(HELLO, audio=AudioOptions("alloy", "pcm16")),
     )
     mime = "audio/pcm;rate=24000"
-    assert found[1:-1] == [Audio(mime, Slice(b""), "Hel"), Audio(mime, Slice(b"QUJD"))]
+    assert found[1:-1] == [
+        Audio(mime, Slice(b""), "Hel", id="a"),
+        Audio(mime, Slice(b"QUJD"), id="a"),
+        Audio(mime, Slice(b""), id="a", expires_at=5),
+    ]
+
+
+def test_an_id_of_sound_that_never_comes_is_no_answer() -> None:
+    with pytest.raises(UpstreamError) as caught:
+        events(
+            delta(audio={"id": "a"}),
+            delta(audio={"expires_at": 5}),
+            delta("stop"),
+            {"usage": {"prompt_tokens": 9, "completion_tokens": 0}},
+        )
+    assert caught.value.error_class is ErrorClass.EMPTY
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_what_an_upstream_says_of_itself_is_told(stream: bool) -> None:
+    origin = {"system_fingerprint": "fp_1", "service_tier": "flex"}
+    first = (delta(content="x") if stream else whole(content="x")) | origin
+    rest = [delta("stop")] if stream else []
+    [started] = [event for event in events(first, *rest, stream=stream) if isinstance(event, Started)]
+    assert started == replace(STARTED, fingerprint="fp_1", service_tier="flex")
+
+
+@pytest.mark.parametrize("place", ["payload", "choice"])
+def test_an_error_beside_a_piece_of_text_is_raised_behind_it(place: str) -> None:
+    reading = reader()
+    assert reading.feed(delta(content="First ")) == [STARTED, Text("First ")]
+    last = delta(content="last")
+    (last if place == "payload" else last["choices"][0])["error"] = {"message": "overloaded", "code": 503}
+    assert reading.feed(last) == [Text("last")]
+    with pytest.raises(UpstreamError, match="overloaded"):
+        reading.close()
+
+
+def test_a_charge_beside_a_piece_of_text_is_kept() -> None:
+    found = events(delta(content="a"), delta(content="b") | {"_billing": {"cost": 2}}, delta("stop"))
+    assert Usage(vendor={"_billing": {"cost": 2}}) in found
 
 
 CITED = {

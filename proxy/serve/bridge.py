@@ -170,6 +170,8 @@ def _unsaid_of(message: Message, kept: tuple[type, ...]) -> Iterator[str]:
     where = f"messages[{message.index}]"
     if message.name:
         yield f"{where}.name"
+    if message.audio is not None:
+        yield f"{where}.audio"
     if not all(isinstance(part, kept) for part in message.parts):
         yield f"{where}.parts"
     for part in message.parts:

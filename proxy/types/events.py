@@ -12,11 +12,14 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "functi
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """First event of a reply; what the upstream calls it."""
+    """First event of a reply; what the upstream calls it, and says of itself: `fingerprint` is of its set-up,
+    `service_tier` where its counts tell none."""
 
     id: str | None = None
     model: str | None = None
     created: int | None = None
+    fingerprint: str | None = None
+    service_tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,14 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
+    """A piece of sound. By its `id` the upstream knows it again, until `expires_at` (seconds)."""
+
     mime: str
     data: Slice
     transcript: str = ""
     choice: int = 0
+    id: str | None = None
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,11 @@ class MediaPart:
 
 @dataclass(frozen=True, slots=True)
 class ThoughtPart:
-    """What the assistant thought aloud, as far as it was shown."""
+    """What the assistant thought aloud, as far as it was shown. `where` is a `MediaPart`'s."""
 
     text: str
     signature: str | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,9 @@ class Message:
 
     Thoughts and calls are an assistant's, results a user's. A `signature` is the thought signature that the
     client's history carried, in whichever place, on the part it belongs to (see `sign`).
-    `extra` is the client's `extra_content.google` (or `.vertex`) object, as it was sent out earlier.
+    `signed` where the client wrote one: nobody misses those that we remembered for it.
+    `extra` is the client's `extra_content.google` (or `.vertex`) object, as it was sent out earlier. `audio`
+    is the id under which the upstream knows what the assistant said aloud.
     """
 
     role: Role
@@ -87,6 +90,8 @@ class Message:
     index: int = 0
     name: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    signed: bool = False
+    audio: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

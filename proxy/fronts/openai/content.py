@@ -58,11 +58,15 @@ def part(value: Any, path: str, notes: Notes) -> Content:
     read = _PARTS.get(sort) if isinstance(sort, str) else None
     if read is None:
         raise checks.invalid_value(f"{path}.type", sort, DOCUMENTED_PARTS)
-    if not item.keys() <= (known := _MEMBERS[sort]):
-        notes.unread(item, known, path)
+    _note_unread(item, sort, path, notes)
+    return read(item, path)
+
+
+def _note_unread(item: Json, sort: str, path: str, notes: Notes) -> None:
+    """Name what a part of a sort, or the object that holds its medium, has beside what is read."""
+    notes.unread(item, _MEMBERS[sort], path)
     if len(item) > 1 and isinstance(holder := item.get(sort), dict):
         notes.unread(holder, _HOLDER_MEMBERS, f"{path}.{sort}")
-    return read(item, path)
 
 
 def media(
@@ -89,11 +93,13 @@ def media(
     return MediaPart(kind, bare, where=where, signature=signature, **fields)
 
 
-def history_image(value: Any, path: str) -> MediaPart:
+def history_image(value: Any, path: str, notes: Notes) -> MediaPart:
     """An entry of an assistant message's `images`, as we or others sent it out."""
     if isinstance(value, str | Slice):
         return media("image", value, path)
-    return _image(checks.mapping(value, path), path)
+    item = checks.mapping(value, path)
+    _note_unread(item, "image_url", path, notes)
+    return _image(item, path)
 
 
 def _text(item: Json, path: str) -> TextPart:

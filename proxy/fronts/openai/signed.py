@@ -78,6 +78,25 @@ def of_reasoning_details(message: Json) -> dict[str, str]:
     }
 
 
+def thoughts(value: Any) -> str:
+    """The text of thoughts: a string, or a list of blocks, of which each vendor calls it differently."""
+    if isinstance(value, str | Slice):
+        return str(value)
+    blocks = [block for block in value if isinstance(block, dict)] if isinstance(value, list) else []
+    texts = (_text(block.get(name)) for block in blocks for name in ("text", "summary", "thinking"))
+    return "".join(text for text in texts if text)
+
+
+def is_sealed(value: Any) -> bool:
+    """Whether some of a list of thoughts can be read by its own vendor alone, which is not Google."""
+    blocks = [block for block in value if isinstance(block, dict)] if isinstance(value, list) else []
+    return any(
+        block.get("type") == "redacted_thinking"
+        or (block.get("type") == "reasoning.encrypted" and not _is_encrypted(block))
+        for block in blocks
+    )
+
+
 def _elsewhere(message: Json) -> Iterator[str]:
     blocks = message.get("thinking_blocks")
     for block in blocks if isinstance(blocks, list) else ():

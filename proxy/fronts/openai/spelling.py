@@ -58,8 +58,8 @@ IMAGES: Spellings = {
 }
 
 _LAST_STEP = re.compile(r"(\.\w+|\[\d*\])\Z")
-_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts)\b")
-_MESSAGE_MEMBERS = {"call_id": "tool_call_id", "parts": "content"}
+_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts|signed)\b")
+_MESSAGE_MEMBERS = {"call_id": "tool_call_id", "parts": "content", "signed": "extra_content"}
 _MEMBER_OF_TOOL = re.compile(r"(tools\[\d*\])\.(name|description|parameters|strict)\b")
 
 

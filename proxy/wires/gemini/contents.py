@@ -195,6 +195,7 @@ class _Builder:
                 calls.append((part, built, self._paired().answers.get((position, number))))
             elif isinstance(part, ThoughtPart) and not self._options.get("resend_reasoning"):
                 unplaced = part.signature or unplaced
+                self._out.dropped.append(part.where or f"messages[{message.index}].parts")
                 continue
             elif isinstance(part, ThoughtPart | MediaPart):
                 parts.append(self._thought(part) if isinstance(part, ThoughtPart) else self._picture(part))
@@ -210,6 +211,10 @@ class _Builder:
             parts.append(alone)
         if message.extra:
             self._add_server_tools(message.extra, parts)
+        if message.signed and self._model.signatures == "none":
+            self._out.dropped.append(f"messages[{message.index}].signed")
+        if message.audio is not None:
+            self._out.dropped.append(f"messages[{message.index}].audio")
         return parts, calls
 
     def _thought(self, part: ThoughtPart) -> Part:

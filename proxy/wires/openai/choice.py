@@ -48,6 +48,7 @@ class Choice:
         self._markdown = MarkdownImages(is_picture)
         self._tags = ThinkTags(opened=think_tags == "opened") if think_tags else None
         self._audio_mime = audio_mime
+        self._audio_id: str | None = None
         self._shows_reasoning = shows_reasoning
         self._said = False  # text came
         self._streamed = False  # a delta brought something
@@ -201,14 +202,20 @@ class Choice:
             out.append(Image(mime, url=source, choice=self.index, signature=signature))
 
     def _audio(self, audio: Any, out: list[Event]) -> None:
+        """The id comes first and the expiry last, in pieces of their own."""
         if not isinstance(audio, dict):
             return
+        identity, expires_at = audio.get("id"), audio.get("expires_at")
+        if isinstance(identity, str) and identity:
+            self._audio_id = identity
+        expires_at = expires_at if isinstance(expires_at, int) and self._audio_id else None
         data, transcript = audio.get("data"), audio.get("transcript")
-        if not data and not transcript:
+        if not data and not transcript and expires_at is None:
             return
-        self.shows = True
+        self.shows = self.shows or bool(data or transcript)
         sound = data if isinstance(data, Slice) else Slice(str(data or "").encode())
-        out.append(Audio(self._audio_mime, sound, str(transcript or ""), self.index))
+        said = str(transcript or "")
+        out.append(Audio(self._audio_mime, sound, said, self.index, self._audio_id, expires_at))
 
     # --- thoughts ------------------------------------------------------------------------------------
 

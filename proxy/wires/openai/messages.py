@@ -107,13 +107,19 @@ class _Conversation:
             self._unanswered.clear()
             self._answered.clear()
             rendered["tool_calls"] = [self._call(call, message, n) for n, call in enumerate(said.calls)]
-        elif not shown and not said.refusals:
+        elif not shown and not said.refusals and message.audio is None:
             rendered["content"] = ""  # null is refused where nothing else is said
         place = self._options.get("history_reasoning", "drop")
         if said.thoughts and place != "drop":
-            rendered[place] = "".join(said.thoughts)
+            rendered[place] = "".join(part.text for part in said.thoughts)
+        elif said.thoughts:
+            self._dropped += (part.where or f"messages[{message.index}].parts" for part in said.thoughts)
         if self._signs and (extra := _extra(message.extra, said.content, pictures=not keeps)):
             rendered["extra_content"] = {"google": extra}
+        elif not self._signs and message.signed:
+            self._dropped.append(f"messages[{message.index}].signed")
+        if message.audio is not None:
+            rendered["audio"] = {"id": message.audio}
         self._out.append(rendered)
         if moved and self._pictures_of_assistant == "drop":
             self._dropped.append(f"messages[{message.index}].images")
@@ -190,7 +196,7 @@ class _Said:
     def __init__(self, parts: Sequence[Part]) -> None:
         self.content: list[_Content] = []
         self.refusals: list[str] = []
-        self.thoughts: list[str] = []
+        self.thoughts: list[ThoughtPart] = []
         self.calls: list[CallPart] = []
         for part in parts:
             if isinstance(part, TextPart) and part.refusal:
@@ -198,7 +204,7 @@ class _Said:
             elif isinstance(part, TextPart | MediaPart):
                 self.content.append(part)
             elif isinstance(part, ThoughtPart):
-                self.thoughts.append(part.text)
+                self.thoughts.append(part)
             elif isinstance(part, CallPart):
                 self.calls.append(part)
 

@@ -41,6 +41,7 @@ class ChatReader:
         self._id: str | None = None
         self._model: str | None = None
         self._created: int | None = None
+        self._fingerprint: str | None = None
         self._tier: str | None = None
         self._choices: dict[int, Choice] = {}
         self._counts: Json = {}
@@ -62,7 +63,9 @@ class ChatReader:
                 item.get("finish_reason")
                 or item.get("logprobs")
                 or payload.get("usage")
-                or payload.get("error")
+                or "error" in payload
+                or "error" in item
+                or "_billing" in payload
             ):
                 plain = False
             elif len(delta) > 1:
@@ -126,6 +129,7 @@ class ChatReader:
             self._model = self._model or _word(payload.get("model"))
             created = payload.get("created")
             self._created = self._created or (created if isinstance(created, int) else None)
+            self._fingerprint = _word(payload.get("system_fingerprint"))
         self._tier = _word(payload.get("service_tier")) or self._tier
         self._billing = payload.get("_billing", self._billing)
         for holder in (payload, payload.get("x_groq")):
@@ -173,7 +177,7 @@ class ChatReader:
         if self._started:
             return events
         self._started = True
-        return [Started(self._id, self._model, self._created), *events]
+        return [Started(self._id, self._model, self._created, self._fingerprint, self._tier), *events]
 
     # --- what went wrong -----------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -41,6 +42,7 @@ _ROLES: dict[str, Role] = {
 }
 _PICTURE = "data:image/"
 _ADDRESS = re.compile(r"\.(?:image_url|url|source|file_id|base64|data)\b.*\Z")  # of a part, behind its place
+_AUDIO_MEMBERS = frozenset({"id", "data", "expires_at", "transcript"})
 # What our own replies hold for a reader: it asks nothing of a model that it is sent back to.
 _TOLD = frozenset({"annotations", "native_finish_reason", "index"})
 _MEMBERS = frozenset({"role", "content", "name"})
@@ -148,18 +150,26 @@ def _assistant(
 ) -> Message:
     """Thoughts, then content, then a refusal, then calls: this dialect does not tell their order."""
     notes.unread(item, _ASSISTANT_MEMBERS, path)
-    if item.get("audio") is not None:
-        notes.add(f"{path}.audio")
-    parts: list[Part] = []
-    if reasoning := _reasoning(item):
-        parts.append(ThoughtPart(reasoning))
+    parts: list[Part] = _thoughts(item, path, notes)
     parts += _shown(item, path, notes, is_stored)
     if (refusal := item.get("refusal")) is not None:
         parts.append(TextPart(checks.string(refusal, f"{path}.refusal"), refusal=True))
     parts += _calls(item, path, notes)
     if len(item) > 2 and (signature := signed.of_message(item)):
-        return Message("assistant", sign(tuple(parts), signature), index, name, signed.extra_content(item))
-    return Message("assistant", tuple(parts), index, name, signed.extra_content(item))
+        parts[:] = sign(tuple(parts), signature)
+    is_signed = any(part.signature for part in parts if not isinstance(part, ResultPart))
+    audio = _audio_id(item, path, notes)
+    return Message("assistant", tuple(parts), index, name, signed.extra_content(item), is_signed, audio)
+
+
+def _audio_id(item: Json, path: str, notes: Notes) -> str | None:
+    """What an answer's sound is called; the sound itself, which some clients send back, is told by that."""
+    audio = item.get("audio")
+    if audio is None:
+        return None
+    holder = checks.mapping(audio, f"{path}.audio")
+    notes.unread(holder, _AUDIO_MEMBERS, f"{path}.audio")
+    return str(checks.required_string(holder.get("id"), f"{path}.audio.id"))
 
 
 def _shown(item: Json, path: str, notes: Notes, is_stored: IsStored | None) -> list[Content]:
@@ -170,7 +180,7 @@ def _shown(item: Json, path: str, notes: Notes, is_stored: IsStored | None) -> l
     if images is None:
         return parts
     entries = checks.array(images, f"{path}.images")
-    listed = [content.history_image(entry, f"{path}.images[{n}]") for n, entry in enumerate(entries)]
+    listed = [content.history_image(entry, f"{path}.images[{n}]", notes) for n, entry in enumerate(entries)]
     return _with_listed(parts, listed)
 
 
@@ -186,12 +196,17 @@ def _with_listed(parts: list[Content], listed: list[MediaPart]) -> list[Content]
     return merged
 
 
-def _reasoning(item: Json) -> str | None:
-    """DeepSeek's and OpenRouter's names for it; another vendor's shape is not worth an error."""
-    for field in ("reasoning_content", "reasoning"):
-        if isinstance(item.get(field), str | Slice):
-            return str(item[field]) or None
-    return None
+def _thoughts(item: Json, path: str, notes: Notes) -> list[Part]:
+    """DeepSeek's and OpenRouter's names for them, OpenRouter's and Anthropic's lists: the first that says
+    something, for clients send the same in several. Another vendor's shape is not worth an error."""
+    said: dict[str, str] = {}
+    for field in ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"):
+        value = item.get(field)
+        if text := signed.thoughts(value):
+            said[field] = text
+        if signed.is_sealed(value):
+            notes.add(f"{path}.{field}")
+    return [ThoughtPart(text, where=f"{path}.{field}") for field, text in islice(said.items(), 1)]
 
 
 def _calls(item: Json, path: str, notes: Notes) -> tuple[CallPart, ...]:

@@ -90,8 +90,12 @@ def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
         "usage": reply_parts.usage(counted),
         "system_fingerprint": None,
     }
-    if counted.service_tier is not None:
-        body["service_tier"] = counted.service_tier
+    tier = counted.service_tier
+    if started is not None:
+        body["system_fingerprint"] = started.fingerprint
+        tier = tier or started.service_tier
+    if tier is not None:
+        body["service_tier"] = tier
     return jsonio.dumps(body)
 
 

@@ -199,11 +199,14 @@ def usage(counted: Usage) -> Json:
 
 
 def audio(pieces: list[Audio], reply: ReplyOptions, identity: str) -> Json:
-    """`message.audio`. It cannot be referred to later, so it expires when it is made."""
+    """`message.audio`. Where the upstream gave it no id it cannot be referred to later: it expires when it is
+    made."""
+    known = next((piece.id for piece in pieces if piece.id is not None), None)
+    expiries = (piece.expires_at for piece in pieces if piece.expires_at is not None)
     return {
-        "id": f"audio_{identity.removeprefix('chatcmpl-')}",
+        "id": known or f"audio_{identity.removeprefix('chatcmpl-')}",
         "data": _sound(pieces, reply.audio_format),
-        "expires_at": reply.created,
+        "expires_at": next(expiries, reply.created),
         "transcript": "".join(piece.transcript for piece in pieces),
     }
 

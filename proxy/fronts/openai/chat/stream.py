@@ -62,6 +62,7 @@ class StreamRenderer:
     _reply: ReplyOptions
     _started: Started | None = None
     _usage: Usage = field(default_factory=Usage)
+    _tier: str | None = None
     _id: str = ""
     _created: int = 0
     _choices: dict[int, _Choice] = field(default_factory=dict)
@@ -101,8 +102,8 @@ class StreamRenderer:
             self._end(self._choices[index])
         if self._reply.include_usage:
             body = self._common() | {"choices": [], "usage": reply_parts.usage(self._usage)}
-            if self._usage.service_tier is not None:
-                body["service_tier"] = self._usage.service_tier
+            if self._tier is not None:
+                body["service_tier"] = self._tier
             self._out += (b"data: ", orjson.dumps(body), b"\n\n")
         self._out.append(_DONE)
         return self._taken()
@@ -117,8 +118,10 @@ class StreamRenderer:
         if isinstance(event, Started):
             if not self._head:
                 self._started = event
+                self._tier = event.service_tier
         elif isinstance(event, Usage):
             self._usage = event
+            self._tier = event.service_tier or self._tier
         else:
             choice = self._choices.get(event.choice)
             if choice is None:
@@ -141,12 +144,15 @@ class StreamRenderer:
         """The members that are the same in every chunk."""
         if not self._id:
             self._id, self._created = reply_parts.identity(self._started, self._reply)
-        return {
+        common: Json = {
             "id": self._id,
             "object": "chat.completion.chunk",
             "created": self._created,
             "model": self._reply.model,
         }
+        if self._started is not None and self._started.fingerprint is not None:
+            common["system_fingerprint"] = self._started.fingerprint
+        return common
 
     def _delta(
         self, choice: _Choice, delta: Json, logprobs: Json | None = None, finish: Finish | None = None
@@ -159,8 +165,8 @@ class StreamRenderer:
         body = jsonio.dumps(delta)
         self._in_pieces = self._in_pieces or len(body) > 1
         self._out += (choice.before_delta, *body, b",", orjson.dumps(rest)[1:], b"]")
-        if finish is not None and (tier := self._usage.service_tier) is not None:
-            self._out += (b',"service_tier":', orjson.dumps(tier))
+        if finish is not None and self._tier is not None:
+            self._out += (b',"service_tier":', orjson.dumps(self._tier))
         self._out.append(self._tail)
 
     def _reasoning(self, choice: _Choice, event: Reasoning) -> None:
@@ -201,9 +207,11 @@ class StreamRenderer:
             return
         sound = reply_parts.audio([event], self._reply, self._id)
         if choice.audio:
-            sound = {"data": sound["data"], "transcript": sound["transcript"]}
+            del sound["id"]
         else:
             choice.audio.append(event)
+        if event.expires_at is None and (event.id is not None or "id" not in sound):
+            del sound["expires_at"]  # of ours it is told at once, of an upstream's when the upstream does
         self._delta(choice, {"audio": sound})
 
     def _tool_call(self, choice: _Choice, event: ToolCall) -> None:
