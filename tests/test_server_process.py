@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ import pytest
 
 from proxy.simulators.server import Running, start
 from tests.gateway import FILE, KEY
-from tests.raw_http import chat
+from tests.raw_http import RawRequest, chat
 from tests.served import Served, run, serving, waited
 
 ENVIRONMENT = {"TEST_KEY": KEY, "TEST_NARROW_KEY": "sk-test-narrow", "VENDOR_KEY": "vendor-key"}
@@ -40,6 +41,37 @@ def post(served: Served, body: Any, **options: Any) -> httpx.Response:
     return httpx.post(
         f"{served.base_url}/v1/chat/completions", json=body, headers=headers, timeout=20, **options
     )
+
+
+# --- who does not read
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system has no such bound")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_system_holds_little_for_a_client_that_does_not_read(
+    tmp_path: Path, file: str, vendors: Running, workers: str
+) -> None:
+    """Four megabytes without a bound."""
+    with serving(tmp_path, file, "--workers", workers, environment=ENVIRONMENT) as served:
+        reach = SimpleNamespace(base_url=served.base_url, vendors=vendors)
+        with RawRequest(reach, chat("Hi sim:big:24"), buffer_bytes=4096) as opened:
+            opened.send()
+            opened.until("HTTP/1.1 200")
+            place = f":{opened.socket.getsockname()[1]:04X}"
+            seen: list[int] = []
+
+            def at_rest() -> bool:
+                seen.append(_unread(place))
+                return len(seen) > 30 and len(set(seen[-30:])) == 1
+
+            waited(at_rest)
+    assert 4096 < seen[-1] < 1 << 20
+
+
+def _unread(client: str) -> int:
+    """What waits in the system to be read by the client at this port."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(line[4].partition(":")[0], 16) for line in lines if line[2].endswith(client))
 
 
 # --- the end

@@ -392,6 +392,33 @@ async def test_a_slow_client_does_not_make_the_upstream_late(upstream: Upstream)
         assert seen == [{"n": 0}, {"n": 1}, {"n": 2}]
 
 
+async def test_a_vendor_at_full_speed_is_read_in_slices_and_others_have_their_turn(
+    upstream: Upstream,
+) -> None:
+    event = b'data: {"n":"' + b"x" * 85 + b'"}\n\n'
+    async with serving(answering(EVENTS + chunked(event * 4000), then="stall")) as server:
+        reply = await upstream.send(STREAM, account(server), PATIENT)
+        await asyncio.sleep(0.2)  # as much as the connection holds is here before it is looked at
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(others())
+        sizes: list[int] = []
+        turns_before: list[int] = []
+        async for batch in reply.payloads():
+            sizes.append(len(list(batch)))
+            turns_before.append(turns)
+        other.cancel()
+    assert sum(sizes) == 4000
+    assert max(sizes) <= 656  # of 100 bytes each: 64 KiB
+    assert len(set(turns_before)) == len(turns_before)
+
+
 async def test_what_came_before_a_fault_is_handed_on_first(upstream: Upstream) -> None:
     """G-187"""
     raw = chunked(b'data: {"n":1}\n\n', b'data: {"n":2}\n\n', end=False)

@@ -17,6 +17,9 @@ from typing import NamedTuple
 from proxy import config as configuration
 from proxy.config import Config, Loaded
 
+# What the system takes for a client that does not read it: else four megabytes, which are thousands of
+# events that were translated for nobody.
+_UNSENT_BYTES = 1 << 18
 _BACKLOG = 2048
 
 
@@ -147,6 +150,8 @@ def _bound(host: str, port: int, *options: int) -> socket.socket:
     try:
         for option in (socket.SO_REUSEADDR, *options):
             listener.setsockopt(socket.SOL_SOCKET, option, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # what is accepted here inherits it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         listener.bind((host, port))
     except (OSError, OverflowError):
         listener.close()

@@ -48,8 +48,11 @@ class EventStream:
             self._timer = self._loop.call_later(interval_s, self._look)
 
     def _look(self) -> None:
+        if self._busy or self._pulse is not None:  # what is being said keeps the client company
+            self._timer = self._loop.call_later(self._interval_s, self._look)
+            return
         wait_s = self._last + self._interval_s - self._loop.time()
-        if wait_s > 0 or self._busy or self._pulse is not None:
+        if wait_s > 0:
             self._timer = self._loop.call_later(max(wait_s, self._interval_s / 10), self._look)
             return
         self._pulse = self._loop.create_task(self._beat())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
@@ -17,6 +18,9 @@ from proxy.upstream.payloads import Decoder, decoder_for
 from proxy.upstream.sse import PayloadError
 from proxy.upstream.transport import BROKEN, FAULTS, Progress, drop_frames, fail
 
+# Of a stream's events this much is taken at once. A vendor at full speed sends megabytes meanwhile: that is
+# thousands of events for one client, which may not even read them, while all others wait.
+_SLICE = 1 << 16
 ERROR_BYTES = 1 << 20  # of an error's body, or of what should have been JSON and is not: for its words
 
 
@@ -30,6 +34,7 @@ class Reply:
     __slots__ = (
         "_cap",
         "_fault",
+        "_is_events",
         "_progress",
         "_response",
         "_size",
@@ -46,6 +51,7 @@ class Reply:
         self._response = response
         self._progress = progress
         self._cap = cap
+        self._is_events = "event-stream" in self.content_type
         self._size = 0
         self.complete = False  # set when all payloads were read and nothing can be missing
         self._fault: Exception | None = None
@@ -76,6 +82,8 @@ class Reply:
                     decoder = decoder_for(self.content_type, chunk)
                 if batch := decoder.feed(chunk):
                     yield batch
+                    if len(chunk) == _SLICE:  # more waits, and so may others
+                        await asyncio.sleep(0)
                 if decoder.error is not None:
                     raise decoder.error
             if decoder is not None:
@@ -169,7 +177,7 @@ class Reply:
         content = self._response.content
         watch.waiting_since = self._time()
         try:
-            chunk = await content.readany()
+            chunk = await (content.read(_SLICE) if self._is_events else content.readany())
         except FAULTS as fault:
             drop_frames(fault)
             if self._fault is not None or self._progress.expired is not None:

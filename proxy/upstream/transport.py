@@ -209,7 +209,7 @@ def open_session(*, private: bool, connections: int) -> aiohttp.ClientSession:
         requote_redirect_url=False,
         max_line_size=_HEADER_BYTES,
         max_field_size=_HEADER_BYTES,
-        read_bufsize=1 << 18,
+        read_bufsize=1 << 16,
     )
 
 
