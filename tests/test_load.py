@@ -6,7 +6,7 @@ import gzip
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,33 @@ class Most:
     bytes: int = 1000
 
 
+def begun(load: Load, declared: bytes | None = None) -> int:
+    held = load.enter(declared)
+    load.begin()
+    return held
+
+
 def test_requests_above_the_bound_are_refused_until_one_leaves() -> None:
     load = Load(Most())
-    held = [load.enter(None) for _ in range(3)]
+    held = [begun(load) for _ in range(3)]
     with pytest.raises(ProxyError) as caught:
         load.enter(None)
     assert (caught.value.status, caught.value.headers) == (503, {"retry-after": "1"})
-    load.leave(held[0])
-    load.enter(None)
+    load.leave(held[0], begun=True)
+    begun(load)
     assert (load.requests, load.refused) == (3, 1)
+
+
+def test_bodies_that_come_at_the_same_time_are_not_all_work() -> None:
+    load = Load(Most())
+    held = [load.enter(b"10") for _ in range(5)]
+    for _ in range(3):
+        load.begin()
+    with pytest.raises(ProxyError):
+        load.begin()
+    for size in held[3:]:
+        load.leave(size, begun=False)
+    assert (load.requests, load.bytes) == (3, 30)
 
 
 def test_bytes_above_the_bound_are_refused_and_given_back() -> None:
@@ -45,8 +63,8 @@ def test_bytes_above_the_bound_are_refused_and_given_back() -> None:
     with pytest.raises(ProxyError):
         load.enter(b"401")
     assert load.enter(b"400") == 400
-    load.leave(held)
-    assert (load.requests, load.bytes) == (1, 400)
+    load.leave(held, begun=False)
+    assert load.bytes == 400
 
 
 def test_one_alone_always_has_room() -> None:
@@ -62,8 +80,8 @@ def test_a_body_that_grows_is_bounded_too() -> None:
     held = load.grow(load.enter(None), 500)
     with pytest.raises(ProxyError):
         load.grow(held, 501)
-    load.leave(held)
-    assert (load.requests, load.bytes) == (1, 500)
+    load.leave(held, begun=False)
+    assert load.bytes == 500
 
 
 @pytest.mark.parametrize("declared", [b"\xb2", b"-1", b"", b"1e3", b"0x10"])
@@ -118,6 +136,26 @@ def test_a_server_that_is_full_says_so_before_it_reads(tmp_path: Path) -> None:
             assert stranger.status_code == 401
         assert len(own.sent()) == 2
         assert own.client().chat.completions.create(model="gemini-flash", messages=[user("Hi")]).choices
+
+
+@pytest.mark.parametrize("stop", [0, 9], ids=["heads alone", "bodies that stop"])
+def test_who_has_not_said_what_it_wants_keeps_nobody_out(tmp_path: Path, stop: int) -> None:
+    with opened(tmp_path, "{requests: 2}") as own, ExitStack() as held:
+        for _ in range(5):
+            held.enter_context(RawRequest(own, chat("Hi", "gemini-flash"))).send(stop)
+        waited(lambda: load_of(own).bytes > 0)
+        assert own.client().chat.completions.create(model="gemini-flash", messages=[user("Hi")]).choices
+        assert load_of(own).refused == 0
+
+
+def test_a_body_that_comes_when_the_server_is_full_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path, "{requests: 2}") as own, RawRequest(own, chat("Hi", "gemini-flash")) as late:
+        late.send(9)
+        waited(lambda: load_of(own).bytes > 0)
+        with busy(own, 2):
+            late.socket.sendall(late.payload[9:])
+            assert late.until("server_overloaded").startswith("HTTP/1.1 503 ")
+        waited(lambda: load_of(own).bytes == 0)
 
 
 def user(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -241,6 +242,21 @@ def test_each_worker_says_which_it_is(tmp_path: Path) -> None:
     workers = {re.search(r'worker="(\d+)"', name) for name in read}
     assert None not in workers
     assert len({found[1] for found in workers if found}) == 1
+
+
+# --- what the log says of those who look
+
+
+def test_who_looks_is_in_no_log_and_who_may_not_is(tmp_path: Path) -> None:
+    file = "version: 1\nkeys: [{name: app, key: env:DRAGOMAN_KEY}]\n"
+    with serving(tmp_path, file, environment={"DRAGOMAN_KEY": KEY}) as served:
+        for path in ("/metrics", "/v1/metrics", "/livez", "/v1/livez", "/readyz", "/v1/health/", "/healthz"):
+            assert httpx.get(served.base_url + path).status_code == 200, path
+        assert httpx.get(f"{served.base_url}/metrics", headers={"via": "1.1 edge"}).status_code == 401
+        assert httpx.get(f"{served.base_url}/nothing").status_code == 404
+        served.until_logged('"event":"request"', "/nothing")
+        lines = [json.loads(line) for line in served.err.read_text().splitlines() if '"request"' in line]
+    assert [(line["path"], line["status"]) for line in lines] == [("/metrics", 401), ("/nothing", 404)]
 
 
 # --- the reply's own times

@@ -48,7 +48,7 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
     plan, caller = house.plan, exchange.caller
     assert caller is not None
     body = await read(exchange, plan.config.server.body_limit)
-    exchange.watch()
+    exchange.begin()
     path: Mapping[str, str] = exchange.scope.get("path_params") or {}
     route = plan.routes.resolve(front.model(body, path), caller)
     exchange.facts["model"] = route.name

@@ -18,8 +18,8 @@ from proxy.serve.house import House
 Handler = Callable[[Exchange, House], Awaitable[None]]
 Needs = Literal["nothing", "key", "admin"]
 
-# Asked every few seconds by whoever watches us: what they hear is in no log.
-_PROBES = frozenset({"/livez", "/readyz", "/health", "/healthz"})
+# Asked every few seconds by whoever watches us: what they hear is in no log, but who is refused is.
+_WATCHED = frozenset({"/livez", "/readyz", "/health", "/healthz", "/metrics"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Endpoint:
         finally:
             exchange.close()
             if exchange.load is not None:
-                load.leave(exchange.held)
+                load.leave(exchange.held, begun=exchange.begun)
             _log(exchange, house, self._path)
 
     async def _refuse(self, exchange: Exchange, house: House, error: Exception) -> None:
@@ -98,7 +98,7 @@ def _log(exchange: Exchange, house: House, path: str) -> None:
     took_s = perf_counter() - exchange.began
     status = exchange.status or (499 if exchange.gone else 0)
     house.services.metrics.request(path, status, took_s)
-    if exchange.scope["path"].rstrip("/") in _PROBES:
+    if path in _WATCHED and status not in (401, 403):
         return
     house.services.log.write(
         "request",

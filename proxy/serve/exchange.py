@@ -41,8 +41,8 @@ class Exchange:
     `fields` are its headers by name, in lower case; the last of those with the same. `parsed` is what a front
     made of it, for the spelling of errors. `told` gives what the head says of how the reply was made, asked
     when it really goes. `held` are the bytes that it counts for in `load`, which is None where nothing is
-    counted. `status` is 0 until the head is out. `gone` says that the client hung up: then the request's task
-    is cancelled.
+    counted, and `begun` says that it counts as a request there. `status` is 0 until the head is out. `gone`
+    says that the client hung up: then the request's task is cancelled.
     """
 
     __slots__ = (
@@ -51,6 +51,7 @@ class Exchange:
         "_send",
         "_watcher",
         "began",
+        "begun",
         "caller",
         "facts",
         "fields",
@@ -77,6 +78,7 @@ class Exchange:
         self.request_id = f"req_{getrandbits(96):024x}"
         self.caller: ClientKey | None = None
         self.held = 0
+        self.begun = False
         self.load: Load | None = None
         self.status = 0
         self.gone = False
@@ -99,10 +101,6 @@ class Exchange:
     def started(self) -> bool:
         """True once a status line was sent."""
         return self.status != 0
-
-    @property
-    def elapsed_ms(self) -> int:
-        return round((perf_counter() - self.began) * 1000)
 
     # --- the request's body
 
@@ -173,11 +171,14 @@ class Exchange:
             headers={"accept-encoding": "gzip"},
         )
 
-    # --- hang-ups
+    # --- the work
 
-    def watch(self) -> None:
-        """From now on a client that hangs up cancels the running task; `gone` tells why.
-        May be called again."""
+    def begin(self) -> None:
+        """The request is all here. From now on a client that hangs up cancels the running task; `gone` tells
+        why. Raises a 503 when there is too much to do."""
+        if self.load is not None:
+            self.load.begin()
+            self.begun = True
         task = asyncio.current_task()
         assert task is not None
         if HANG_UP in self.scope:
@@ -186,9 +187,8 @@ class Exchange:
                 raise asyncio.CancelledError
             self.scope[HANG_UP] = lambda: self._leave(task)
             return
-        if self._watcher is None:
-            self._watcher = asyncio.ensure_future(self._receive())
-            self._watcher.add_done_callback(lambda done: self._hung_up(done, task))
+        self._watcher = asyncio.ensure_future(self._receive())
+        self._watcher.add_done_callback(lambda done: self._hung_up(done, task))
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
         if not self.gone:
@@ -214,7 +214,7 @@ class Exchange:
         named = headers() if callable(headers) else headers
         own: list[Header] = [
             (b"x-request-id", self.request_id.encode()),
-            (b"openai-processing-ms", str(self.elapsed_ms).encode()),
+            (b"openai-processing-ms", b"%d" % round((perf_counter() - self.began) * 1000)),
             *self.told(),
         ]
         client_id = self.fields.get(b"x-client-request-id")

@@ -23,7 +23,8 @@ class Bounds(Protocol):
 
 
 class Load:
-    """Requests that are being answered, and the bytes of their bodies."""
+    """Requests that are being answered, and the bytes of their bodies. While its body is on its way a request
+    is no work yet: a thousand that drip would keep all others out."""
 
     __slots__ = ("bounds", "bytes", "refused", "requests")
 
@@ -34,15 +35,20 @@ class Load:
         self.refused = 0
 
     def enter(self, declared: bytes | None) -> int:
-        """A request begins: the bytes it holds by its `content-length`, until it leaves. Raises a 503."""
+        """A request comes: the bytes it holds by its `content-length`, until it leaves. Raises a 503."""
         size = int(declared) if declared is not None and declared.isdigit() else 0
         held, bounds = self.bytes, self.bounds
         # One alone always has room: how large it may be is for `server.body_limit` to say.
         if self.requests >= bounds.requests or (held and held + size > bounds.bytes):
             raise self._refusal()
-        self.requests += 1
         self.bytes = held + size
         return size
+
+    def begin(self) -> None:
+        """Its body is here. Raises a 503."""
+        if self.requests >= self.bounds.requests:
+            raise self._refusal()
+        self.requests += 1
 
     def grow(self, held: int, size: int) -> int:
         """A body turns out to be larger than it said. Raises a 503."""
@@ -54,8 +60,8 @@ class Load:
         self.bytes = others + size
         return size
 
-    def leave(self, held: int) -> None:
-        self.requests -= 1
+    def leave(self, held: int, *, begun: bool) -> None:
+        self.requests -= begun
         self.bytes -= held
 
     def _refusal(self) -> ProxyError:
