@@ -186,6 +186,8 @@ CASES = [
     ("E110", "\ndefaults:\n", "\ndefaults:\n  chores: ▸flahs\n"),
     ("E110", "    aliases: [gpt-4o-mini, quick]", "    aliases: [gpt-4o-mini, quick]\n    chores: ▸lann/x"),
     ("E103", "    aliases: [gpt-4o-mini, quick]", "    aliases: [gpt-4o-mini, quick]\n    chores: ▸[flash]"),
+    ("E110", "\ndefaults:\n", "\ndefaults:\n  chores: ▸google/\n"),
+    ("E110", "    aliases: [gpt-4o-mini, quick]", "    aliases: [gpt-4o-mini, quick]\n    chores: ▸/x"),
     ("E110", "[google/gemini-3-flash-preview]", "[▸google/]"),
     ("E110", "[google/gemini-3-flash-preview]", "[▸banana]"),
     ("E110", "[lan/banana]", "[▸/banana]"),

@@ -87,7 +87,7 @@ def _target(path: Path, use: str, names: dict[str, str], file: Checked) -> None:
         hint = "a target is provider/upstream-model"
         if use in names:
             hint = f"{use} is a model; only a fallback may name one. " + hint
-        elif path[2] == "fallback":
+        elif "fallback" in path:
             hint += f", or in a fallback a model; {did_you_mean(use, names)}"
         file.report.add("E110", path, f'target "{use}" names no provider', hint)
     elif entry.provider not in file.providers:
