@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from proxy.codec import jsonio
 from proxy.fronts.openai.chat import reply_parts
@@ -28,6 +28,9 @@ from proxy.types import (
     ToolCall,
     Usage,
 )
+
+if TYPE_CHECKING:
+    from proxy.fronts.openai.chat import bodies
 
 __all__ = ["ReplyOptions", "StreamRenderer", "whole"]
 
@@ -78,10 +81,10 @@ def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
     if not choices:
         raise reply_parts.empty_reply()
     identity, created = reply_parts.identity(started, reply)
-    rendered: list[Json] = []
+    rendered: list[bodies.Choice] = []
     for index in sorted(choices):
         rendered.append(_choice(index, choices[index], reply, identity))
-    body: Json = {
+    body: bodies.Completion = {
         "id": identity,
         "object": "chat.completion",
         "created": created,
@@ -138,11 +141,11 @@ def _collect_call(choice: _Choice, event: ToolCall, legacy: bool) -> None:
             choice.signature = event.signature or choice.signature
 
 
-def _choice(index: int, choice: _Choice, reply: ReplyOptions, identity: str) -> Json:
+def _choice(index: int, choice: _Choice, reply: ReplyOptions, identity: str) -> bodies.Choice:
     finish = choice.finished()
     if finish.reason == "content_filter" and (unsaid := choice.unsaid_refusal(finish)):
         choice.refusal.append(unsaid)
-    found: Json = {
+    found: bodies.Choice = {
         "index": index,
         "message": _message(choice, reply, identity),
         "logprobs": reply_parts.logprobs(choice.logprobs, choice.refusal_logprobs),
@@ -153,9 +156,9 @@ def _choice(index: int, choice: _Choice, reply: ReplyOptions, identity: str) -> 
     return found
 
 
-def _message(choice: _Choice, reply: ReplyOptions, identity: str) -> Json:
+def _message(choice: _Choice, reply: ReplyOptions, identity: str) -> bodies.Message:
     images = choice.images
-    message: Json = {
+    message: bodies.Message = {
         "role": "assistant",
         "content": _with_images(choice, reply) if images else _text(choice),
         "refusal": "".join(choice.refusal) or None,
@@ -171,7 +174,7 @@ def _message(choice: _Choice, reply: ReplyOptions, identity: str) -> Json:
     if choice.citations:
         message["annotations"] = [reply_parts.annotation(citation) for citation in choice.citations]
     if choice.calls:
-        message |= _calls(choice, reply)
+        _add_calls(message, choice, reply)
     if choice.extra or choice.signature is not None:
         message["extra_content"] = choice.extra_content(reply.vendor)
     return message
@@ -183,7 +186,7 @@ def _text(choice: _Choice) -> str | None:
     return text or (None if choice.calls or choice.audio or choice.refusal else "")
 
 
-def _with_images(choice: _Choice, reply: ReplyOptions) -> Any:
+def _with_images(choice: _Choice, reply: ReplyOptions) -> bodies.Text | list[bodies.Part]:
     if reply.image_mode == "images":
         return "".join(piece for piece in choice.content if isinstance(piece, str))
     if reply.image_mode == "parts":
@@ -202,8 +205,8 @@ def _with_images(choice: _Choice, reply: ReplyOptions) -> Any:
     return Joined(*pieces)
 
 
-def _parts(choice: _Choice, reply: ReplyOptions) -> list[Json]:
-    parts: list[Json] = []
+def _parts(choice: _Choice, reply: ReplyOptions) -> list[bodies.Part]:
+    parts: list[bodies.Part] = []
     for piece in choice.content:
         if isinstance(piece, Image):
             parts.append(reply_parts.image_part(piece, reply.vendor))
@@ -215,19 +218,18 @@ def _parts(choice: _Choice, reply: ReplyOptions) -> list[Json]:
     return parts
 
 
-def _calls(choice: _Choice, reply: ReplyOptions) -> Json:
+def _add_calls(message: bodies.Message, choice: _Choice, reply: ReplyOptions) -> None:
     calls = [choice.calls[index] for index in choice.calls]
     if reply.legacy_functions:
-        first = calls[0]
-        return {"function_call": {"name": first.name, "arguments": "".join(first.arguments) or "{}"}}
-    return {
-        "tool_calls": [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": "".join(call.arguments) or "{}"},
-                **reply_parts.signed(reply.vendor, call.signature),
-            }
-            for call in calls
-        ]
-    }
+        message["function_call"] = _function(calls[0])
+        return
+    entries: list[bodies.ToolCall] = []
+    for call in calls:
+        entry: bodies.ToolCall = {"id": call.id, "type": "function", "function": _function(call)}
+        reply_parts.sign(entry, reply.vendor, call.signature)
+        entries.append(entry)
+    message["tool_calls"] = entries
+
+
+def _function(call: _Call) -> bodies.Function:
+    return {"name": call.name, "arguments": "".join(call.arguments) or "{}"}

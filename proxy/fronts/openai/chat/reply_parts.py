@@ -6,12 +6,16 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import orjson
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts.openai.chat.modes import Mode
 from proxy.types import Audio, Citation, Extra, Finish, Image, Joined, Json, Slice, Started, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from proxy.fronts.openai.chat import bodies
 
 Piece = bytes | memoryview
 Link = Callable[[Image], str | None]
@@ -104,11 +108,10 @@ def call_id(event: ToolCall, taken: Iterable[str]) -> str:
     return event.id if event.id and event.id not in taken else f"call_{token_hex(12)}"
 
 
-def signed(vendor: str, signature: str | None) -> Json:
-    """`extra_content` of one call or picture, as a member to merge in."""
-    if signature is None:
-        return {}
-    return {"extra_content": {vendor: {"thought_signature": signature}}}
+def sign(holder: bodies.Part | bodies.ToolCall, vendor: str, signature: str | None) -> None:
+    """Put `extra_content` on a call or a picture."""
+    if signature is not None:
+        holder["extra_content"] = {vendor: {"thought_signature": signature}}
 
 
 def address(image: Image) -> str | Slice:
@@ -119,15 +122,17 @@ def address(image: Image) -> str | Slice:
     return Slice(image.data.raw, b"data:" + mime + b";base64," + image.data.prefix)
 
 
-def image_part(image: Image, vendor: str) -> Json:
-    part: Json = {"type": "image_url", "image_url": {"url": address(image)}}
-    return part | signed(vendor, image.signature)
+def image_part(image: Image, vendor: str) -> bodies.Part:
+    part: bodies.Part = {"type": "image_url", "image_url": {"url": address(image)}}
+    sign(part, vendor, image.signature)
+    return part
 
 
-def image_entry(image: Image, index: int, vendor: str) -> Json:
+def image_entry(image: Image, index: int, vendor: str) -> bodies.Part:
     """An entry of `images`. Without distinct indexes openai-python's stream helper fails or joins URLs."""
-    entry: Json = {"type": "image_url", "index": index, "image_url": {"url": address(image)}}
-    return entry | signed(vendor, image.signature)
+    entry: bodies.Part = {"type": "image_url", "index": index, "image_url": {"url": address(image)}}
+    sign(entry, vendor, image.signature)
+    return entry
 
 
 def markdown(image: Image, reply: ReplyOptions, before: str) -> str | Joined:
@@ -142,7 +147,7 @@ def markdown(image: Image, reply: ReplyOptions, before: str) -> str | Joined:
     return Joined(f"{before}![image](", found, ")")
 
 
-def annotation(citation: Citation) -> Json:
+def annotation(citation: Citation) -> bodies.Annotation:
     return {
         "type": "url_citation",
         "url_citation": {
@@ -154,23 +159,23 @@ def annotation(citation: Citation) -> Json:
     }
 
 
-def logprobs(content: Sequence[Json], refusal: Sequence[Json]) -> Json | None:
+def logprobs(content: Sequence[Json], refusal: Sequence[Json]) -> bodies.Logprobs | None:
     if not content and not refusal:
         return None
     return {"content": list(content) or None, "refusal": list(refusal) or None}
 
 
-def usage(counted: Usage) -> Json:
+def usage(counted: Usage) -> bodies.Usage:
     """Totals always add up, and `cached_tokens` and `reasoning_tokens` are always numbers: the OpenRouter
     provider of the AI SDK refuses a whole reply otherwise."""
-    prompt: Json = {
+    prompt = {
         "cached_tokens": counted.cached,
         "text_tokens": counted.prompt_text,
         "image_tokens": counted.prompt_image,
         "audio_tokens": counted.prompt_audio,
         "cache_write_tokens": counted.cache_write,
     }
-    completion: Json = {
+    completion = {
         "reasoning_tokens": counted.reasoning,
         "text_tokens": counted.completion_text,
         "image_tokens": counted.completion_image,
@@ -182,7 +187,7 @@ def usage(counted: Usage) -> Json:
         for name in [*details]:
             if details[name] is None:
                 del details[name]  # counted by some upstreams only
-    found: Json = {
+    found: bodies.Usage = {
         "prompt_tokens": counted.prompt,
         "completion_tokens": counted.completion,
         "total_tokens": counted.prompt + counted.completion,
@@ -198,7 +203,7 @@ def usage(counted: Usage) -> Json:
     return found
 
 
-def audio(pieces: list[Audio], reply: ReplyOptions, identity: str) -> Json:
+def audio(pieces: list[Audio], reply: ReplyOptions, identity: str) -> bodies.Sound:
     """`message.audio`. Where the upstream gave it no id it cannot be referred to later: it expires when it is
     made."""
     known = next((piece.id for piece in pieces if piece.id is not None), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -19,7 +19,6 @@ from proxy.types import (
     Extra,
     Finish,
     Image,
-    Json,
     Logprobs,
     Reasoning,
     Refusal,
@@ -28,6 +27,9 @@ from proxy.types import (
     ToolCall,
     Usage,
 )
+
+if TYPE_CHECKING:
+    from proxy.fronts.openai.chat import bodies
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -101,7 +103,8 @@ class StreamRenderer:
         for index in sorted(self._choices):
             self._end(self._choices[index])
         if self._reply.include_usage:
-            body = self._common() | {"choices": [], "usage": reply_parts.usage(self._usage)}
+            counted = reply_parts.usage(self._usage)
+            body: bodies.LastChunk = {**self._common(), "choices": [], "usage": counted}
             if self._tier is not None:
                 body["service_tier"] = self._tier
             self._out += (b"data: ", orjson.dumps(body), b"\n\n")
@@ -140,11 +143,11 @@ class StreamRenderer:
         self._delta(choice, {"role": "assistant", "content": None if silent else ""})
         return choice
 
-    def _common(self) -> Json:
+    def _common(self) -> bodies.Common:
         """The members that are the same in every chunk."""
         if not self._id:
             self._id, self._created = reply_parts.identity(self._started, self._reply)
-        common: Json = {
+        common: bodies.Common = {
             "id": self._id,
             "object": "chat.completion.chunk",
             "created": self._created,
@@ -155,9 +158,13 @@ class StreamRenderer:
         return common
 
     def _delta(
-        self, choice: _Choice, delta: Json, logprobs: Json | None = None, finish: Finish | None = None
+        self,
+        choice: _Choice,
+        delta: bodies.Delta,
+        logprobs: bodies.Logprobs | None = None,
+        finish: Finish | None = None,
     ) -> None:
-        rest: Json = {"logprobs": logprobs, "finish_reason": None}
+        rest: bodies.Ended = {"logprobs": logprobs, "finish_reason": None}
         if finish is not None:
             rest["finish_reason"] = choice.reason(finish, self._reply.legacy_functions)
             if finish.native is not None:
@@ -227,14 +234,15 @@ class StreamRenderer:
         if self._reply.legacy_functions:
             self._legacy_call(choice, call, event, first, signature)
             return
-        entry: Json = {"index": call.position}
-        function: Json = {"arguments": event.arguments}
+        entry: bodies.ToolCall = {"index": call.position}
+        function: bodies.Function = {"arguments": event.arguments}
         if first:
-            entry |= {"id": call.id, "type": "function"}
+            entry["id"], entry["type"] = call.id, "function"
             function = {"name": event.name, **function}
         elif not event.arguments and signature is None:
             return
-        entry |= {"function": function, **reply_parts.signed(self._reply.vendor, signature)}
+        entry["function"] = function
+        reply_parts.sign(entry, self._reply.vendor, signature)
         self._delta(choice, {"tool_calls": [entry]})
 
     def _legacy_call(
@@ -244,7 +252,7 @@ class StreamRenderer:
         if call.position:
             return
         choice.signature = signature or choice.signature
-        named = {"name": event.name} if first else {}
+        named: bodies.Function = {"name": event.name} if first else {}
         self._delta(choice, {"function_call": {**named, "arguments": event.arguments}})
 
     def _logprobs(self, choice: _Choice, event: Logprobs) -> None:
@@ -271,7 +279,7 @@ class StreamRenderer:
         finish = choice.finished()
         if unsaid := choice.unsaid_refusal(finish):
             self._delta(choice, {"refusal": unsaid})
-        last: Json = {}
+        last: bodies.Delta = {}
         if choice.citations:
             last["annotations"] = [reply_parts.annotation(citation) for citation in choice.citations]
         if extra := choice.extra_content(self._reply.vendor):
@@ -282,7 +290,7 @@ class StreamRenderer:
 
     def _no_arguments(self, choice: _Choice, call: _Call) -> None:
         if not self._reply.legacy_functions:
-            entry = {"index": call.position, "function": {"arguments": "{}"}}
+            entry: bodies.ToolCall = {"index": call.position, "function": {"arguments": "{}"}}
             self._delta(choice, {"tool_calls": [entry]})
         elif not call.position:
             self._delta(choice, {"function_call": {"arguments": "{}"}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
@@ -12,7 +12,10 @@ from proxy.fronts.openai import error_reply
 from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.chat.reply_parts import Link, Piece
 from proxy.pictures import media_types, pixels
-from proxy.types import Event, Extra, Finish, Image, Json, Refusal, Text, Usage
+from proxy.types import Event, Extra, Finish, Image, Refusal, Text, Usage
+
+if TYPE_CHECKING:
+    from proxy.fronts.openai.images import bodies
 
 Prefix = Literal["image_generation", "image_edit"]
 
@@ -98,14 +101,21 @@ def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
     if not reading.images:
         raise reading.no_image()
     revised = reading.revised
-    data: list[Json] = []
+    data: list[bodies.Item] = []
     headers: tuple[tuple[bytes, bytes], ...] = ()
     for image in reading.images:
         item, is_data_url = _item(image, reply)
         if is_data_url:
             headers = _DATA_URL_KIND
-        data.append(item | ({"revised_prompt": revised} if revised else {}))
-    body: Json = {"created": reply.created, "data": data, **_facts(reading.images[0])}
+        if revised:
+            item["revised_prompt"] = revised
+        data.append(item)
+    body: bodies.Images = {"created": reply.created, "data": data}
+    facts = _facts(reading.images[0])
+    if "size" in facts:
+        body["size"] = facts["size"]
+    if "output_format" in facts:
+        body["output_format"] = facts["output_format"]
     if reply.safety_identifier is not None:
         body["safety_identifier"] = reply.safety_identifier
     if reading.usage.prompt or reading.usage.completion or reading.usage.vendor:
@@ -146,7 +156,7 @@ class ImageStreamRenderer:
     def _completed(self, image: Image, counted: Usage) -> list[Piece]:
         self._sent += 1
         facts = _facts(image)
-        body: Json = {
+        body: bodies.Completed = {
             "type": self._type,
             "b64_json": image.data if image.data is not None else "",
             "background": "auto",
@@ -165,11 +175,11 @@ class ImageStreamRenderer:
         return [b"event: ", self._type.encode(), b"\ndata: ", *jsonio.dumps(body), b"\n\n"]
 
 
-def usage(counted: Usage) -> Json:
+def usage(counted: Usage) -> bodies.Usage:
     """Tokens in the Images API's words; what is not known to be of pictures is text. The vendor's own charge
     stands beside them."""
     images_in, images_out = counted.prompt_image or 0, counted.completion_image or 0
-    found: Json = {
+    found: bodies.Usage = {
         "input_tokens": counted.prompt,
         "output_tokens": counted.completion,
         "total_tokens": counted.prompt + counted.completion,
@@ -187,7 +197,7 @@ def usage(counted: Usage) -> Json:
     return found
 
 
-def _item(image: Image, reply: ImageReplyOptions) -> tuple[Json, bool]:
+def _item(image: Image, reply: ImageReplyOptions) -> tuple[bodies.Item, bool]:
     """One entry of `data`, and whether its `url` is a data URL."""
     if reply.response_format != "url" and image.data is not None:
         return {"b64_json": image.data}, False
@@ -204,11 +214,11 @@ def _url(image: Image, reply: ImageReplyOptions) -> str | None:
     return reply.link(image) if reply.link is not None else None
 
 
-def _facts(image: Image) -> Json:
+def _facts(image: Image) -> bodies.Facts:
     """True size and format, from the picture itself and never from the request."""
     if image.data is None:
         return {}
-    facts: Json = {}
+    facts: bodies.Facts = {}
     if (size := pixels.of(image.data)) is not None:
         facts["size"] = f"{size[0]}x{size[1]}"
     mime = media_types.sniff(image.data.head()) or image.mime
