@@ -53,7 +53,9 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         )
 
     serve = command("serve", "run the gateway")
-    serve.add_argument("--host", help="the address to listen on, instead of the file's server.host")
+    serve.add_argument(
+        "--host", help="the address to listen on, instead of $DRAGOMAN_HOST and the file's server.host"
+    )
     serve.add_argument("--port", type=int, help="the port, instead of server.port; 0 lets the system choose")
     serve.add_argument("--workers", type=int, metavar="N", help="how many processes share the port")
     serve.add_argument(

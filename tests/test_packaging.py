@@ -141,10 +141,11 @@ def _works(image: Image, tmp_path: Path) -> None:
 
 
 def _serves(image: Image, tmp_path: Path) -> None:
-    """ENTRYPOINT and CMD as they stand, on a free port."""
+    """ENTRYPOINT and a command of one's own, on a free port."""
+    assert image.command[1:] == ["serve"]
     environment = {**image.environment, "DRAGOMAN_KEY": "sk-image", "PYTHONPATH": ""}
     (tmp_path / "stdout").touch()
-    arguments = [*image.command[1:], "--port", "0", "--simulate"]
+    arguments = ["serve", "--port", "0", "--simulate"]  # as behind `docker run IMAGE`
     with (
         (tmp_path / "stderr").open("wb") as err,
         subprocess.Popen(
@@ -156,6 +157,7 @@ def _serves(image: Image, tmp_path: Path) -> None:
                 lambda: re.search(r"http://127\.0\.0\.1:(\d+)/v1", (tmp_path / "stderr").read_text())
             )
             port = greeting[1]
+            assert httpx.get(f"http://127.0.0.2:{port}/livez").status_code == 200  # so on every address
             health = [word.replace(":8080/", f":{port}/") for word in image.health]
             assert health != image.health
             subprocess.run(health, env=_clean(image.environment), timeout=10, check=True)

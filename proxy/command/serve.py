@@ -42,7 +42,7 @@ def serve(
         simulators = start()
         os.environ["DRAGOMAN_SIMULATED"] = simulators.base_url
     _make_a_key_if_there_is_none(config, simulate=simulate)
-    host = host or config.server.host
+    host = host or os.environ.get("DRAGOMAN_HOST") or config.server.host
     port = config.server.port if port is None else port
     if config.auth.mode == "open" and not configuration.is_loopback(host):
         _say(f"auth.mode open is refused on {host}: anybody could spend your money. Set auth.mode keys.")
