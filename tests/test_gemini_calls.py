@@ -15,6 +15,7 @@ from proxy.types import (
     Text,
     ToolCall,
 )
+from proxy.wires.gemini.openapi import OpenApi
 from tests.gemini_replies import REQUEST, call, chunk, end, only, read, reply
 
 
@@ -185,6 +186,64 @@ def test_pieces_without_an_opener_are_nothing() -> None:
 def test_arguments_that_a_reseller_gives_as_text_are_passed_on(given: Any, arguments: str) -> None:
     """G-152."""
     assert only(read(reply(call("f", id="1", args=given))), ToolCall) == [ToolCall(0, "1", "f", arguments)]
+
+
+FREE: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "headers": {"type": "object"},
+        "rows": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
+        "either": {"anyOf": [{"type": "object"}, {"type": "integer"}]},
+        "note": {"type": "string", "description": "An object?"},
+    },
+}
+
+
+def declared(schema: Any) -> dict[str, Any]:
+    return {"tools": [{"functionDeclarations": [{"name": "w", "parameters": OpenApi().parameters(schema)}]}]}
+
+
+@pytest.mark.parametrize(
+    ("args", "arguments"),
+    [
+        ({"headers": '{"a": {"b": 1}}'}, '{"headers":{"a":{"b":1}}}'),
+        ({"rows": ['{"a":"x"}', "{}"]}, '{"rows":[{"a":"x"},{}]}'),
+        ({"either": '{"a":1}'}, '{"either":{"a":1}}'),
+        ({"either": 7, "unknown": "{}"}, '{"either":7,"unknown":"{}"}'),
+        ({"note": '{"a":1}'}, '{"note":"{\\"a\\":1}"}'),
+        ({"headers": "none"}, '{"headers":"none"}'),
+        ({"headers": "7", "rows": "x"}, '{"headers":"7","rows":"x"}'),
+        ({"headers": {"a": 1}, "rows": [{"a": "x"}]}, '{"headers":{"a":1},"rows":[{"a":"x"}]}'),
+    ],
+)
+def test_objects_that_were_asked_for_as_text_are_objects_again(args: Any, arguments: str) -> None:
+    """The OpenAPI form has no objects of free keys."""
+    [whole] = only(read(reply(call("w", args=args)), body=declared(FREE)), ToolCall)
+    [pieced] = only(
+        read(
+            chunk(call("w", args=args, willContinue=True)),
+            chunk(call(""), finishReason="STOP"),
+            body=declared(FREE),
+        ),
+        ToolCall,
+    )
+    assert isinstance(whole, ToolCall)
+    assert isinstance(pieced, ToolCall)
+    assert (whole.arguments, pieced.arguments) == (arguments, arguments)
+
+
+def test_a_structure_that_was_cut_where_it_repeats_comes_back_whole() -> None:
+    tree = {
+        "properties": {
+            "value": {"type": "string"},
+            "children": {"type": "array", "items": {"$ref": "#/$defs/T"}},
+        }
+    }
+    schema = {"$ref": "#/$defs/T", "$defs": {"T": tree}}
+    args = {"value": "a", "children": ['{"value": "b", "children": [{"value": "c"}]}']}
+    [found] = only(read(reply(call("w", args=args)), body=declared(schema)), ToolCall)
+    assert isinstance(found, ToolCall)
+    assert found.arguments == '{"value":"a","children":[{"value":"b","children":[{"value":"c"}]}]}'
 
 
 def test_a_new_opener_and_the_end_of_the_stream_close_a_call() -> None:

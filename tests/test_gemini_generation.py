@@ -268,6 +268,15 @@ def test_a_schema_is_sent_in_one_field() -> None:
     assert config(G3, answer_format=AnswerFormat("json_schema")) == {"responseMimeType": "application/json"}
 
 
+def test_an_answer_of_free_keys_is_plain_json_where_the_form_has_no_word_for_it() -> None:
+    wish = AnswerFormat(
+        "json_schema", {"type": "object", "additionalProperties": {"type": "string"}}, "answer"
+    )
+    built = call(G3, user("Hi"), answer_format=wish, options={"schema_mode": "openapi"})
+    assert built.body["generationConfig"] == {"responseMimeType": "application/json"}
+    assert built.dropped == ("answer_format.name",)
+
+
 def test_json_with_tools_on_2_5_is_asked_for_in_words() -> None:
     """G-120."""
     wish = AnswerFormat("json_schema", {"type": "object", "properties": {"a": {"const": 1}}})

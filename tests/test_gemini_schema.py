@@ -19,6 +19,7 @@ from proxy.wires.gemini.schema import is_empty, json_schema, parameters_schema
 
 A: Json = {"type": "string"}
 OBJECT: Json = {"type": "object", "properties": {"a": A}}
+TEXT = "An object, written as JSON in this text."
 WHITELIST = {
     *("type", "format", "title", "description", "nullable", "enum", "items", "maxItems", "minItems"),
     *("properties", "required", "minProperties", "maxProperties", "minimum", "maximum", "minLength"),
@@ -415,7 +416,16 @@ def test_definitions_become_defs_with_their_references() -> None:
             },
             id="tuple",
         ),
-        pytest.param({"properties": {}}, {"type": "object"}, id="no properties"),
+        pytest.param(
+            {"type": "object", "properties": {}, "nullable": True},
+            {"type": "string", "nullable": True, "description": TEXT},
+            id="no properties",
+        ),
+        pytest.param(
+            {"type": "array", "items": {"type": "object", "description": "A row."}},
+            {"type": "array", "items": {"type": "string", "description": f"A row. {TEXT}"}},
+            id="no properties in items",
+        ),
         pytest.param({}, {"type": "string"}, id="anything"),
         pytest.param(True, {"type": "string"}, id="true"),
         pytest.param({"type": "any"}, {"type": "string"}, id="a type nobody knows"),
@@ -435,7 +445,7 @@ def test_definitions_become_defs_with_their_references() -> None:
         ),
         pytest.param(
             {"type": "object", "additionalProperties": {"type": "integer"}},
-            {"type": "object", "description": "Write it as an object with keys of your choice."},
+            {"type": "string", "description": TEXT},
             id="G-061 free keys",
         ),
         pytest.param(
@@ -594,11 +604,94 @@ def test_a_recursive_schema_ends() -> None:
             "value": {"type": "string"},
             "children": {
                 "type": "array",
-                "items": {"type": "object", "description": "The same structure again."},
+                "items": {"type": "string", "description": f"The same structure again. {TEXT}"},
             },
         },
     }
     assert json_schema(TREE) == TREE
+
+
+NODE = {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("definitions", "expected"),
+    [
+        pytest.param(
+            {"Node": {"type": "object", "properties": {"a": A, "next": NODE}, "required": ["a", "next"]}},
+            {"Node": {"type": "object", "properties": {"a": A, "next": NODE}, "required": ["a"]}},
+            id="itself, or null",
+        ),
+        pytest.param(
+            {
+                "Node": {
+                    "properties": {"b": {"type": "array", "items": {"$ref": "#/$defs/B"}}},
+                    "required": ["b"],
+                },
+                "B": {
+                    "properties": {"n": {"$ref": "#/$defs/Node"}, "c": {"$ref": "#/$defs/C"}},
+                    "required": ["n", "c"],
+                },
+                "C": {"properties": {"a": A}, "required": ["a"]},
+            },
+            {
+                "Node": {"properties": {"b": {"type": "array", "items": {"$ref": "#/$defs/B"}}}},
+                "B": {
+                    "properties": {"n": {"$ref": "#/$defs/Node"}, "c": {"$ref": "#/$defs/C"}},
+                    "required": ["c"],
+                },
+                "C": {"properties": {"a": A}, "required": ["a"]},
+            },
+            id="each other",
+        ),
+        pytest.param(
+            {
+                "Node": {
+                    "properties": {"deep": {"properties": {"next": NODE}, "required": ["next"]}},
+                    "required": ["deep"],
+                }
+            },
+            {"Node": {"properties": {"deep": {"properties": {"next": NODE}}}, "required": ["deep"]}},
+            id="the nearest property",
+        ),
+        pytest.param(
+            {"Node": {"properties": {"next": {"properties": {"n": NODE}, "required": ["n"]}}}},
+            {"Node": {"properties": {"next": {"properties": {"n": NODE}, "required": ["n"]}}}},
+            id="not required further up",
+        ),
+        pytest.param(
+            {"Node": {"anyOf": [A, {"type": "array", "items": {"$ref": "#/$defs/Node"}}]}},
+            {
+                "Node": {
+                    "anyOf": [A, {"type": "array", "items": {"description": "The same structure again."}}]
+                }
+            },
+            id="no property",
+        ),
+    ],
+)
+def test_what_leads_back_to_itself_is_not_required(definitions: Json, expected: Json) -> None:
+    """Google takes cycles in properties that are not required, and nowhere else."""
+    root = {"type": "object", "properties": {"n": {"$ref": "#/$defs/Node"}}, "required": ["n"]}
+    before = copy.deepcopy(definitions)
+    assert json_schema({**root, "$defs": definitions}) == {**root, "$defs": expected}
+    assert definitions == before
+
+
+def test_many_definitions_in_one_circle_take_a_moment() -> None:
+    names = [f"d{number}" for number in range(2000)]
+    definitions = {
+        name: {"type": "object", "properties": {"n": {"$ref": f"#/$defs/{following}"}}, "required": ["n"]}
+        for name, following in zip(names, [*names[1:], names[0]], strict=True)
+    }
+    found = json_schema({"$ref": "#/$defs/d0", "$defs": definitions})
+    assert not any("required" in one for one in found["$defs"].values())
+
+
+def test_keywords_in_the_spelling_of_googles_sdk_are_understood() -> None:
+    schema = {"any_of": [{"type": "ARRAY", "items": A, "max_items": 3}, {"type": "NULL"}]}
+    assert light(schema) == {"anyOf": [{"type": "array", "items": A, "maxItems": 3}, {"type": "null"}]}
+    assert prop(schema) == {"type": "array", "items": A, "maxItems": 3, "nullable": True}
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["referenced", "merged"])
@@ -693,7 +786,7 @@ def test_references_in_a_circle_and_merges_in_a_circle_end() -> None:
     circle = {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}}}
     assert OpenApi().parameters(circle) == {"type": "object"}
     inner = OpenApi().parameters({"properties": {"p": {"$ref": "#/$defs/A"}}, "$defs": circle["$defs"]})
-    assert inner["properties"]["p"] == {"type": "object", "description": "The same structure again."}
+    assert inner["properties"]["p"] == {"type": "string", "description": f"The same structure again. {TEXT}"}
     merging = {"$defs": {"A": {"allOf": [{"$ref": "#/$defs/A"}, {"type": "object"}]}}, "$ref": "#/$defs/A"}
     assert OpenApi().parameters(merging) == {"type": "object"}
 
@@ -837,7 +930,8 @@ def test_any_schema_becomes_one_that_the_proto_accepts(schema: Json, newer: bool
             assert len(node["anyOf"]) > 1
         assert all(isinstance(value, str) and value for value in node.get("enum", ()))
         assert node.get("enum") != []
-        assert node.get("properties") != {}
+        if node.get("type") == "object" and node is not answer and node is not converted:
+            assert node["properties"]
         assert set(node.get("required", ())) <= set(node.get("properties", ()))
         assert (node.get("type") == "array") == ("items" in node)
     json.dumps(converted)
@@ -875,6 +969,24 @@ def refused(node: Any, defined: set[str], place: str = "schema") -> Iterator[str
     for name, child in children.items():
         if not isinstance(child, bool):
             yield from refused(child, defined, f"{place}.{name}")
+    known = node.get("$defs", {})
+    for name, target in known.items():
+        if (circle := demanded(target, known, [])) is not None:
+            yield f"{place}.$defs.{name}: demands itself by {circle}"
+
+
+def demanded(node: Any, known: Json, by: list[str]) -> list[str] | None:
+    """The references that lead from a schema to itself through nothing that may be left out."""
+    if isinstance(node, bool):
+        return None
+    if "$ref" in node:
+        if node["$ref"] in by:
+            return by
+        return demanded(known[node["$ref"].removeprefix("#/$defs/")], known, [*by, node["$ref"]])
+    must = [one for name, one in node.get("properties", {}).items() if name in node.get("required", ())]
+    must += [*node.get("anyOf", ()), *node.get("prefixItems", ())]
+    must += [node[key] for key in ("items", "additionalProperties") if key in node]
+    return next((found for one in must if (found := demanded(one, known, by)) is not None), None)
 
 
 @settings(max_examples=400)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import RequestError
-from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
+from proxy.types import AnswerFormat, BuiltinTool, FunctionTool, Json, ToolChoice
 from proxy.wires.gemini.names import Names
 from tests.gemini_build import assistant, body, call, calls, tool, user
 
@@ -404,19 +404,106 @@ def test_file_search_does_not_exist_on_vertex() -> None:
     assert built.dropped == ("tools.file_search",)
 
 
-def test_tools_in_geminis_own_words_pass_as_they_are() -> None:
+def test_tools_in_geminis_own_words_join_ours() -> None:
     """G-129: the client's search replaces ours, its functions join the list."""
+    properties = {"snake_case": {"type": "string"}}
     theirs = [
         {"google_search": {"time_range_filter": {"start_time": "x"}}},
-        {"function_declarations": [{"name": "f", "parameters": {"properties": {"snake_case": {}}}}]},
+        {"function_declarations": [{"name": "f", "parameters": {"properties": properties}, "behavior": "B"}]},
     ]
     assert sent(G3, TIME, SEARCH, native={"tools": theirs})["tools"] == [
         {
             "functionDeclarations": [
                 {"name": "get_time"},
-                {"name": "f", "parameters": {"properties": {"snake_case": {}}}},
+                {"name": "f", "parameters": {"type": "object", "properties": properties}, "behavior": "B"},
             ]
         },
         {"googleSearch": {"timeRangeFilter": {"startTime": "x"}}},
     ]
     assert sent(G3, native={"tools": {"url_context": {}}})["tools"] == [{"urlContext": {}}]
+
+
+UNTIDY: Json = {
+    "type": "OBJECT",
+    "properties": {"list": {"type": "ARRAY"}, "text": {"type": "str", "properties": {}, "x-note": 1}},
+    "required": ["list", "gone"],
+}
+TIDY: Json = {
+    "type": "object",
+    "properties": {"list": {"type": "array", "items": {}}, "text": {"type": "string", "x-note": 1}},
+    "required": ["list"],
+}
+TIDY_OPEN: Json = {
+    "type": "object",
+    "properties": {"list": {"type": "array", "items": {"type": "string"}}, "text": {"type": "string"}},
+    "required": ["list"],
+}
+
+
+@pytest.mark.parametrize("mode", ["jsonschema", "openapi"])
+def test_what_google_refuses_never_leaves_through_the_escape_hatch(mode: str) -> None:
+    """Whatever the field, and in the form that the client chose for it."""
+    declared = {"name": "f", "parametersJsonSchema": UNTIDY, "response": UNTIDY}
+    theirs = [{"functionDeclarations": [declared, {"name": "g", "parameters": UNTIDY}]}]
+    config = {"responseMimeType": "application/json", "responseSchema": UNTIDY}
+    before = copy.deepcopy((theirs, config))
+    found = body(
+        G3, user("Hi"), native={"tools": theirs, "generationConfig": config}, options={"schema_mode": mode}
+    )
+    assert found["tools"] == [
+        {
+            "functionDeclarations": [
+                {"name": "f", "parametersJsonSchema": TIDY, "response": TIDY_OPEN},
+                {"name": "g", "parameters": TIDY_OPEN},
+            ]
+        }
+    ]
+    assert found["generationConfig"] == {"responseMimeType": "application/json", "responseSchema": TIDY_OPEN}
+    assert (theirs, config) == before
+
+
+def test_of_two_forms_in_the_escape_hatch_one_is_sent() -> None:
+    """G-047."""
+    declared = {"name": "f", "parameters": CITY, "parametersJsonSchema": CITY}
+    found = body(
+        G3,
+        user("Hi"),
+        answer_format=AnswerFormat("json_schema", CITY),
+        native={"tools": {"functionDeclarations": [declared]}, "responseSchema": CITY},
+    )
+    assert found["tools"] == [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": CITY}]}]
+    assert found["generationConfig"] == {"responseMimeType": "application/json", "responseSchema": CITY}
+
+
+def test_a_function_in_both_lists_is_declared_once_and_never_with_two_meanings() -> None:
+    again = {"name": "get_weather", "description": "d", "parametersJsonSchema": CITY}
+    once = sent(G3, WEATHER, native={"tools": [{"functionDeclarations": [again, again]}]})
+    assert once["tools"] == [{"functionDeclarations": [again]}]
+    with pytest.raises(RequestError, match="two functions 'get_weather'") as caught:
+        sent(G3, WEATHER, native={"tools": [{"functionDeclarations": [{"name": "get_weather"}]}]})
+    assert caught.value.attribute == "native.tools[0].functionDeclarations[0].name"
+
+
+@pytest.mark.parametrize(
+    ("native", "where"),
+    [
+        (
+            {"tools": [{"functionDeclarations": [{"name": "f", "parameters": {"type": "string"}}]}]},
+            "native.tools[0].functionDeclarations[0].parameters",
+        ),
+        ({"responseJsonSchema": {"enum": [["x"] * 300_000]}}, "native.generationConfig.responseJsonSchema"),
+    ],
+)
+def test_a_schema_in_the_escape_hatch_that_cannot_be_sent_is_refused_by_its_path(
+    native: Json, where: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        sent(G3, native=native)
+    assert caught.value.attribute == where
+
+
+@pytest.mark.parametrize("value", ["", [], 7])
+def test_what_is_no_schema_is_googles_to_judge(value: Any) -> None:
+    declared = {"name": "f", "parameters": value}
+    found = sent(G3, native={"tools": [{"functionDeclarations": [declared]}]})
+    assert found["tools"] == [{"functionDeclarations": [declared]}]

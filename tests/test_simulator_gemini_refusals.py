@@ -222,6 +222,21 @@ MEANING = [
             ({"type": "STRING"}, "'STRING' is not a type of JSON Schema"),
         )
     ),
+    (
+        "a required circle",
+        declare_json(
+            {
+                "type": "object",
+                "properties": {"a": {"$ref": "#/$defs/X"}},
+                "$defs": {
+                    "X": {"type": "object", "properties": {"y": {"$ref": "#/$defs/Y"}}, "required": ["y"]},
+                    "Y": {"anyOf": [{"$ref": "#/$defs/X"}, {"type": "null"}]},
+                },
+            }
+        ),
+        G3,
+        "a cyclic reference in a required property",
+    ),
     ("root", declare_json({"type": "string"}), G3, "should be of type OBJECT"),
     ("no root", declare_json({"properties": {}}), G3, "should be of type OBJECT"),
     (

@@ -6,6 +6,7 @@ into the other one, ignores what it does not know and refuses what cannot be tur
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from proxy.simulators.gemini.errors import Refused
@@ -85,7 +86,9 @@ _KINDS = ("object", "array", "string", "number", "integer", "boolean", "null")
 
 def check_json_schema(schema: Json, place: str, *, root: Json | None = None) -> None:
     """`root` is the whole schema, None for the root itself."""
-    root = schema if root is None else root
+    if root is None:
+        root = schema
+        _check_circles(schema.get("$defs", {}), place)
     word = schema.get("type", [])
     kinds = [word] if isinstance(word, str) else list(word)
     if unknown := [kind for kind in kinds if kind not in _KINDS]:
@@ -110,6 +113,30 @@ def check_json_parameters(schema: Any, place: str) -> None:
     if schema.get("type") != "object":
         raise Refused(f"{place}: parameters schema should be of type OBJECT.")
     check_json_schema(schema, place)
+
+
+def _check_circles(definitions: Json, place: str) -> None:
+    """Cycles are taken in properties that are not required, and nowhere else."""
+    demands = {name: set(_demanded(one)) for name, one in definitions.items() if isinstance(one, dict)}
+    for name in demands:
+        rest, seen = [name], set()
+        while rest:
+            for reference in demands.get(rest.pop().rpartition("/")[2], ()):
+                if reference.rpartition("/")[2] == name:
+                    raise Refused(f"{place}.$defs[{name}]: a cyclic reference in a required property.")
+                if reference not in seen:
+                    seen.add(reference)
+                    rest.append(reference)
+
+
+def _demanded(schema: Json) -> Iterator[str]:
+    """The references in a schema that no value can leave out."""
+    if "$ref" in schema:
+        yield str(schema["$ref"])
+    required = schema.get("required", ())
+    for name, inner in _inner_schemas({key: value for key, value in schema.items() if key != "$defs"}):
+        if not name.startswith("properties[") or name[len("properties[") : -1] in required:
+            yield from _demanded(inner)
 
 
 def _leads_somewhere(reference: str, root: Json) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy.codec import jsonio
 from proxy.types import Call, ChatRequest, FunctionTool, Json
+from proxy.wires.gemini import free_objects
 from proxy.wires.gemini.lenient import dict_of, dicts_of
 
 _STEP = re.compile(r"""\.([^.\[\]]+)|\[(\d+)\]|\['([^']*)'\]|\["([^"]*)"\]""")
@@ -33,6 +34,22 @@ class FunctionNames:
             for key in _DECLARATIONS:
                 names |= {str(function.get("name")) for function in dicts_of(tool.get(key))}
         return names
+
+    @cached_property
+    def _written(self) -> Mapping[str, Json]:
+        """The schemas, by the upstream's names, in which objects are asked for as text."""
+        return {
+            str(function.get("name")): function["parameters"]
+            for tool in dicts_of(self._body.get("tools"))
+            for function in dicts_of(tool.get("functionDeclarations"))
+            if free_objects.is_asked_for(function.get("parameters"))
+        }
+
+    def arguments(self, name: str, arguments: Any) -> str:
+        """The arguments of a call as compact JSON, whatever of them came as text."""
+        if isinstance(arguments, dict) and (schema := self._written.get(name)) is not None:
+            arguments = free_objects.restored(arguments, schema)
+        return arguments_text(arguments)
 
     @cached_property
     def _hosted(self) -> bool:

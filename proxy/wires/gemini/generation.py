@@ -13,7 +13,7 @@ from proxy.pictures import sizes
 from proxy.types import AnswerFormat, ChatRequest, Json, Thinking
 from proxy.wires.gemini.models import ModelTraits, Thought
 from proxy.wires.gemini.openapi import OpenApi
-from proxy.wires.gemini.schema import json_schema
+from proxy.wires.gemini.schema import is_empty, json_schema
 
 if TYPE_CHECKING:
     from proxy.wires.gemini.bodies import GenerationConfig, ImageConfig, ThinkingConfig
@@ -216,6 +216,8 @@ def answer_form(
     config["responseMimeType"] = _JSON
     if schema:
         config["responseSchema" if openapi else "responseJsonSchema"] = schema
+    elif wish.schema:
+        dropped += (f"answer_format.{name}" for name in ("name", "description") if getattr(wish, name))
     return None
 
 
@@ -228,6 +230,8 @@ def _answer_schema(wish: AnswerFormat, model: ModelTraits, openapi: bool) -> Jso
             schema = json_schema(wish.schema)
     except RequestError as error:
         raise RequestError(error.message, attribute="answer_format.schema") from error
+    if openapi and is_empty(schema):
+        return {}  # an object of no properties is refused, and says no more than JSON mode
     if "$ref" not in schema:
         if wish.name:
             schema["title"] = wish.name

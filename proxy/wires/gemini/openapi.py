@@ -11,6 +11,7 @@ from typing import Any
 
 from proxy.errors import RequestError
 from proxy.types import Json
+from proxy.wires.gemini import cycles, free_objects
 from proxy.wires.gemini.budget import Budget, check_depth
 from proxy.wires.gemini.definitions import PREFIX
 from proxy.wires.gemini.law import describe
@@ -48,8 +49,7 @@ _IMPLIED_TYPES = {
     "minimum": "number",
     "maximum": "number",
 }
-_FREE_KEYS = "Write it as an object with keys of your choice."
-_CUT: Json = {"type": "object", "description": "The same structure again."}
+_CUT: Json = {"type": "object", "description": cycles.AGAIN}
 
 # litellm: so much enum text per request is accepted for integers; larger sums are refused.
 _MAX_INTEGER_ENUM_TEXT = 2_000
@@ -93,7 +93,7 @@ class OpenApi:
         brackets around it."""
         resolved, open_references = self._resolved(node, open_references)
         if resolved is None:
-            return {**_CUT, **({"description": node["description"]} if "description" in node else {})}
+            resolved = {**_CUT, **({"description": node["description"]} if "description" in node else {})}
         return self._convert_resolved(_with_one_type(resolved), open_references, level)
 
     def _convert_resolved(self, node: Json, open_references: tuple[str, ...], level: int) -> Json:
@@ -143,6 +143,8 @@ class OpenApi:
 
     def _single(self, node: Json, open_references: tuple[str, ...], level: int) -> Json:
         kind = _kind(node)
+        if kind == "object" and not node.get("properties") and level > 1:
+            return free_objects.as_text(node)
         converted: Json = {"type": kind}
         if node.get("nullable") is True:
             converted["nullable"] = True
@@ -165,9 +167,6 @@ class OpenApi:
     def _object(self, converted: Json, node: Json, open_references: tuple[str, ...], level: int) -> None:
         properties = node.get("properties")
         if not properties:
-            # such an argument comes back empty unless the model is told that it may have keys
-            if node.get("additionalProperties"):
-                describe(converted, _FREE_KEYS)
             return
         converted["properties"] = {
             name: self._convert(schema, open_references, level + 2) for name, schema in properties.items()

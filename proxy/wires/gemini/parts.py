@@ -20,7 +20,7 @@ from proxy.types import (
     ToolCall,
 )
 from proxy.wires.gemini import finish, grounding
-from proxy.wires.gemini.calls import FunctionNames, OpenCall, arguments_text, call_id
+from proxy.wires.gemini.calls import FunctionNames, OpenCall, call_id
 from proxy.wires.gemini.lenient import dict_of, dicts_of, list_of, string_of
 
 _MAX_TEXT_DATA = 16_384  # characters of base64 that may stand in the text as a data URL
@@ -85,7 +85,8 @@ class CandidateReader:
         call, self.open = self.open, None
         if call is None or finish.ending(self.native).breaks_calls:
             return []
-        return self._call(call.name, call.id, arguments_text(call.arguments), call.signature)
+        arguments = self._names.arguments(call.name, call.arguments)
+        return self._call(call.name, call.id, arguments, call.signature)
 
     def ending(self, model: str | None, *, whole: bool) -> list[Event]:
         """Citations and the vendor's facts. `whole`: part indexes count over the whole reply."""
@@ -134,7 +135,7 @@ class CandidateReader:
         if name:
             events += self.close_call()
             if not call.get("willContinue") and "partialArgs" not in call:
-                text = arguments_text(call.get("args"))
+                text = self._names.arguments(name, call.get("args"))
                 events += self._call(name, call.get("id"), text, _signature(part))
                 return
             self.open = OpenCall(name, call.get("id"), _signature(part))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SERVICE_TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
 _VERTEX_TIER = "X-Vertex-AI-LLM-Shared-Request-Type"
 
+_SCHEMAS = frozenset({"responseSchema", "responseJsonSchema"})
 _LABEL_KEY = re.compile(r"[^a-z0-9_-]")
 
 
@@ -164,8 +165,13 @@ def _others(
 
 def _lay_over(body: Json, hatch: Json, model: ModelTraits, dropped: list[str]) -> None:
     """Lay the client's own fields over the body; its thinking replaces ours, as both at once are refused."""
+    if "generationConfig" in hatch:
+        hatch["generationConfig"] = tools.cleaned_config(hatch["generationConfig"], model)
     theirs = hatch.get("generationConfig", {}).get("thinkingConfig")
     ours = body.get("generationConfig", {}).get("thinkingConfig", {})
+    if not _SCHEMAS.isdisjoint(hatch.get("generationConfig", ())):
+        for name in _SCHEMAS:
+            body.get("generationConfig", {}).pop(name, None)  # both forms at once are refused
     if isinstance(theirs, Mapping) and not theirs.keys().isdisjoint(("thinkingLevel", "thinkingBudget")):
         ours.pop("thinkingLevel", None)
         ours.pop("thinkingBudget", None)

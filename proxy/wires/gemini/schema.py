@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from proxy.errors import RequestError
 from proxy.types import Json
-from proxy.wires.gemini import law
+from proxy.wires.gemini import cycles, law
 from proxy.wires.gemini.budget import Budget, check_depth, levels
 from proxy.wires.gemini.definitions import Definitions
 from proxy.wires.gemini.law import describe, types
@@ -65,6 +65,20 @@ _DROPPED = frozenset(
         "nullable",
     ]
 )
+# Keywords as Google's own SDK for Python spells them.
+_SNAKES = {
+    "any_of": "anyOf",
+    "one_of": "oneOf",
+    "prefix_items": "prefixItems",
+    "additional_properties": "additionalProperties",
+    "property_ordering": "propertyOrdering",
+    "min_items": "minItems",
+    "max_items": "maxItems",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+    "min_properties": "minProperties",
+    "max_properties": "maxProperties",
+}
 _BESIDE_REFERENCE = frozenset({"description", "title", "default", "$defs", "definitions"})
 _STRING_FORMATS = frozenset({"date-time", "date", "time", "enum"})
 
@@ -183,6 +197,8 @@ class _Cleaner:
             known[name] = self.clean(target, 3)
         if known:
             cleaned["$defs"] = known
+        if known and self._obey is not None:
+            cycles.loosen(known)
         return cleaned
 
     def clean(self, node: Any, level: int, merging: frozenset[str] = frozenset()) -> Json:
@@ -191,6 +207,8 @@ class _Cleaner:
             self._budget.spend()
             return {}
         self._budget.pay_for(node)
+        if not _SNAKES.keys().isdisjoint(node):
+            node = {_SNAKES.get(key, key): value for key, value in node.items()}
         while node.get("allOf"):
             node, merging = self._merged(node, merging)
         if isinstance(node.get("$ref"), str):

@@ -16,8 +16,11 @@ from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.names import Names
 from proxy.wires.gemini.native import camelise
 from proxy.wires.gemini.openapi import OpenApi
-from proxy.wires.gemini.schema import is_empty, parameters_schema
+from proxy.wires.gemini.schema import is_empty, json_schema, parameters_schema
 
+# Fields that hold a schema in the OpenAPI form, and those that hold it as JSON Schema instead.
+_OF_FUNCTION = (("parameters", "parametersJsonSchema"), ("response", "responseJsonSchema"))
+_OF_ANSWER = (("responseSchema", "responseJsonSchema"),)
 _NOT_ON_VERTEX = frozenset({"fileSearch"})
 _REMEMBERED_BYTES = 16_384
 
@@ -34,16 +37,18 @@ class Tools:
 def build(
     request: ChatRequest, model: ModelTraits, names: Names, *, native: list[Json], openapi: bool, vertex: bool
 ) -> Tools:
-    """Translate tools and tool choice. `native` are Tools from the escape hatch, sent as they are."""
+    """Translate tools and tool choice. `native` are Tools from the escape hatch: their schemas are cleaned as
+    all are, everything else is sent as it is."""
     built = Tools()
     functions = _functions(request, model, built.dropped)
     config = _calling(request, model, names, functions, built.dropped)
-    declarations = _declarations(request, model, names, functions, openapi)
+    schemas = Schemas(model)
+    declarations = _declarations(request, names, functions, schemas, openapi)
     if request.tool_choice and request.tool_choice.names and not config:
         # AUTO takes no list of names: declaring only those means the same
         allowed = {names.upstream(name) for name in request.tool_choice.names}
         declarations = [one for one in declarations if one["name"] in allowed]
-    declarations += [one for tool in native for one in tool.get("functionDeclarations") or ()]
+    declarations += _laid_beside(declarations, native, schemas)
     verbatim = [tool for tool in native if "functionDeclarations" not in tool]
     theirs = {name for tool in verbatim for name in tool}
     builtins = [tool for tool in _builtins(request, vertex, built) if theirs.isdisjoint(tool)] + verbatim
@@ -76,10 +81,9 @@ def _functions(request: ChatRequest, model: ModelTraits, dropped: list[str]) -> 
 
 
 def _declarations(
-    request: ChatRequest, model: ModelTraits, names: Names, functions: list[FunctionTool], openapi: bool
+    request: ChatRequest, names: Names, functions: list[FunctionTool], schemas: Schemas, openapi: bool
 ) -> list[Json]:
-    budget = Budget()
-    converter = OpenApi(integer_enums=model.integer_enums, budget=budget) if openapi else None
+    key = "parameters" if openapi else "parametersJsonSchema"
     declarations: list[Json] = []
     for function in functions:
         declaration: Json = {"name": names.upstream(function.name)}
@@ -88,10 +92,7 @@ def _declarations(
         parameters = function.parameters
         if parameters is not None and not is_empty(parameters):
             try:
-                if converter:
-                    key, found = "parameters", converter.parameters(parameters)
-                else:
-                    key, found = "parametersJsonSchema", _cleaned(parameters, budget)
+                found = schemas.cleaned(key, parameters)
             except RequestError as error:
                 index = request.tools.index(function)
                 message = f"Function {function.name!r}: {error.message}"
@@ -100,6 +101,68 @@ def _declarations(
                 declaration[key] = found
         declarations.append(declaration)
     return declarations
+
+
+def _laid_beside(declarations: list[Json], native: list[Json], schemas: Schemas) -> list[Json]:
+    """The declarations of the escape hatch. One that stands there twice is one; two of a name are refused."""
+    known = {one["name"]: one for one in declarations}
+    found: list[Json] = []
+    for number, tool in enumerate(native):
+        for place, given in enumerate(tool.get("functionDeclarations") or ()):
+            where = f"native.tools[{number}].functionDeclarations[{place}]"
+            declaration = schemas.cleaned_within(given, _OF_FUNCTION, where)
+            name = declaration.get("name")
+            if not isinstance(name, str):
+                found.append(declaration)  # Google says what is missing
+            elif name not in known:
+                known[name] = declaration
+                found.append(declaration)
+            elif known[name] != declaration:
+                raise RequestError(f"There are two functions {name!r}.", attribute=f"{where}.name")
+    return found
+
+
+Forms = tuple[tuple[str, str], ...]
+
+
+class Schemas:
+    """The one cleaner, for whichever field a schema goes to; the schemas of a request share their steps."""
+
+    def __init__(self, model: ModelTraits) -> None:
+        self._budget = Budget()
+        self._openapi = OpenApi(integer_enums=model.integer_enums, budget=self._budget)
+
+    def cleaned(self, key: str, schema: Json) -> Json:
+        """A schema as this field of Google's takes it. Raises `RequestError` where it cannot be."""
+        if key == "parametersJsonSchema":
+            return _cleaned(schema, self._budget)
+        if key == "parameters":
+            return self._openapi.parameters(schema)
+        if key == "responseJsonSchema":
+            return json_schema(schema, self._budget)
+        return self._openapi.schema(schema)
+
+    def cleaned_within(self, holder: Mapping[str, Any], forms: Forms, where: str) -> Json:
+        """An object of Google's with its schemas cleaned. Of the two forms, which are refused together, the
+        JSON Schema is kept."""
+        found = dict(holder)
+        for pair in forms:
+            if pair[1] in found:
+                found.pop(pair[0], None)
+            for key in pair:
+                if isinstance(schema := found.get(key), Mapping):
+                    try:
+                        found[key] = {} if is_empty(schema) else self.cleaned(key, dict(schema))
+                    except RequestError as error:
+                        raise error.changed(attribute=f"{where}.{key}") from error
+                    if is_empty(found[key]):
+                        del found[key]
+        return found
+
+
+def cleaned_config(config: Mapping[str, Any], model: ModelTraits) -> Json:
+    """The escape hatch's `generationConfig`, whose schemas are Google's to refuse like any other."""
+    return Schemas(model).cleaned_within(config, _OF_ANSWER, "native.generationConfig")
 
 
 def _cleaned(parameters: Json, budget: Budget) -> Json:
