@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.types import Usage
+from proxy.types import Target, Usage
 from proxy.wires.gemini.usage import merged, read_usage
-from tests.gemini_replies import PAINTER, chunk, read, reply
+from tests.gemini_replies import PAINTER, chunk, only, read, reply
 
 
 @pytest.mark.parametrize(
@@ -119,17 +119,26 @@ def test_counts(metadata: dict[str, Any], usage: Usage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "tokens"), [("gemini-2.5-flash-image", 1290), ("gemini-3-pro-image", 1120), ("x", 1120)]
+    ("model", "options", "tokens"),
+    [
+        ("gemini-2.5-flash-image", {}, 1290),
+        ("nano-banana", {}, 1290),  # an alias of it
+        ("gemini-3-pro-image", {}, 1120),
+        ("x-2.5", {}, 1120),  # a name says nothing
+        ("x", {"capabilities": {"image_tokens": 7}}, 7),
+    ],
 )
-def test_picture_tokens_are_estimated_where_the_vendor_does_not_tell(model: str, tokens: int) -> None:
+def test_picture_tokens_are_estimated_where_the_vendor_does_not_tell(
+    model: str, options: Any, tokens: int
+) -> None:
     """G-169: flagged, and never more than the completion."""
+    picture = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
+    target = Target("google", model, options=options)
     counts = {"promptTokenCount": 5, "candidatesTokenCount": 3000, "totalTokenCount": 3005}
-    assert read_usage(counts, images=2, model=model) == Usage(
-        prompt=5, completion=3000, completion_image=2 * tokens, images=2, estimated=True
-    )
-    assert read_usage({}, images=1, model=model) == Usage(
-        completion=tokens, completion_image=tokens, images=1, estimated=True
-    )
+    [counted] = only(read(reply(picture, picture) | {"usageMetadata": counts}, target=target), Usage)
+    assert counted == Usage(prompt=5, completion=3000, completion_image=2 * tokens, images=2, estimated=True)
+    [guessed] = only(read(reply(picture), target=target), Usage)
+    assert guessed == Usage(completion=tokens, completion_image=tokens, images=1, estimated=True)
 
 
 def test_told_picture_tokens_are_not_estimated() -> None:

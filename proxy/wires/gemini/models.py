@@ -54,6 +54,7 @@ class ModelTraits:
     system: bool = True
     media_resolution: Literal["part", "global", "none"] = "none"
     image: SizePolicy | None = None
+    image_tokens: int = 1120
     speech: bool = False
     limits: Mapping[str, int] = field(default_factory=dict)
     price: Mapping[str, Any] = field(default_factory=dict)

@@ -96,7 +96,8 @@ class GeminiReader:
                 events.append(Refusal(text, choice.index))
             events += choice.ending(self._model, whole=not self._streams)
         charge = None if self._charge is None else {"_billing": self._charge}
-        events.append(usage.read_usage(self._usage, images=images, model=self._target.model, vendor=charge))
+        each = models.find(self._target.model, self._target.options).image_tokens if images else 0
+        events.append(usage.read_usage(self._usage, images=images, image_tokens=each, vendor=charge))
         events += finishes or [Finish("content_filter", self._blocked, 0, self._blocked_message)]
         return events if self._started else self._begin(events)
 

@@ -20,8 +20,6 @@ _MODALITIES: dict[Any, str] = {
     5: "text",
 }
 _SERVICE_TIERS = {"standard": "default"}
-_IMAGE_TOKENS = 1120  # Gemini 3, 1K and 2K; from price / rate
-_IMAGE_TOKENS_2_5 = 1290
 
 
 def merged(last: Json, new: Json) -> Json:
@@ -29,8 +27,11 @@ def merged(last: Json, new: Json) -> Json:
     return {**last, **{name: value for name, value in new.items() if value}}
 
 
-def read_usage(metadata: Json, *, images: int = 0, model: str = "", vendor: Json | None = None) -> Usage:
-    """`images` is how many pictures came; their tokens are estimated where the vendor does not tell."""
+def read_usage(
+    metadata: Json, *, images: int = 0, image_tokens: int = 0, vendor: Json | None = None
+) -> Usage:
+    """`images` is how many pictures came; their tokens are estimated where the vendor does not tell, at
+    `image_tokens` each."""
     counts: dict[str, int] = {}  # a number of something: whole and not negative; anything else is none
     for name, value in metadata.items():
         if type(value) is int and value > 0:
@@ -47,7 +48,7 @@ def read_usage(metadata: Json, *, images: int = 0, model: str = "", vendor: Json
     after = _by_modality(metadata, "candidatesTokensDetails")
     estimated = images > 0 and "image" not in after
     if estimated:
-        guess = images * (_IMAGE_TOKENS_2_5 if "2.5" in model else _IMAGE_TOKENS)
+        guess = images * image_tokens
         completion = completion or guess
         after["image"] = min(guess, completion - min(thoughts, completion))
     return Usage(
