@@ -65,6 +65,9 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     check = command("check", "check providers.yaml like a compiler")
     check.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the same as --config FILE")
     check.add_argument("--strict", action="store_true", help="warnings are errors")
+    check.add_argument(
+        "--online", action="store_true", help="ask the vendors too, what is free: address, keys, models"
+    )
     command("models", "list the models and where they go")
 
     explain = command("explain", "show the plan and the exact upstream request; nothing is sent")
@@ -140,7 +143,9 @@ def _serve(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from proxy.config.command import check
 
-    return check(options.file or options.config, as_json=options.json, strict=options.strict)
+    return check(
+        options.file or options.config, as_json=options.json, strict=options.strict, online=options.online
+    )
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -6,11 +6,14 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from proxy.config.loading import Loaded, find, load
 from proxy.config.models import Config, ModelEntry
 from proxy.config.schema import schema as _schema
+
+if TYPE_CHECKING:
+    from proxy.command.online import Found
 
 
 def check(
@@ -18,14 +21,23 @@ def check(
     *,
     as_json: bool = False,
     strict: bool = False,
+    online: bool = False,
     out: TextIO | None = None,
     err: TextIO | None = None,
 ) -> int:
-    """All problems of a file in one run. 1 on errors, with `strict` on warnings too; notes never count."""
+    """All problems of a file in one run. 1 on errors, with `strict` on warnings too; notes never count.
+
+    `online`: ask the vendors too, whatever is free; 3 when one of them is not as the file says."""
     file = find(path)
     loaded = load(file)
     counts = Counter(problem.severity for problem in loaded.problems)
     failed = bool(counts["error"] or (strict and counts["warning"]))
+    found: list[Found] = []
+    if online and loaded.config is not None:
+        from proxy.command.online import COLUMNS, ask
+
+        found = ask(loaded.config, loaded.off)
+    code = 1 if failed else 3 if any(not one.is_well for one in found) else 0
     if as_json:
         result = {
             "file": str(file),
@@ -33,13 +45,16 @@ def check(
             "digest": loaded.digest,
             "off": loaded.off,
             "problems": [problem.json() for problem in loaded.problems],
+            **({"online": [one.json() for one in found]} if online else {}),
         }
         _print(json.dumps(result, indent=2, ensure_ascii=False), out)
-        return int(failed)
+        return code
     for problem in loaded.problems:
         _print(problem.render(), out)
+    if found:
+        _print(_table(COLUMNS, [one.cells() for one in found]), out)
     print(_summary(file, loaded, counts), file=err or sys.stderr)
-    return int(failed)
+    return code
 
 
 def schema(*, out: TextIO | None = None) -> int:
