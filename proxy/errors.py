@@ -210,7 +210,8 @@ class UpstreamError(ProxyError):
     `bought`: the vendor may have done work that is paid for. `by_piece`: what was ordered is sold by the
     piece, so that a repeated order is a second purchase. `forbidden`: the upstream itself asks for no
     repetition. `retry_after_s` is the vendor's own word on when to come back, at most an hour. `native` is
-    the vendor's status or code, `native_status` its HTTP status. `param` is the field as the vendor calls it.
+    the vendor's status or code, `native_status` its HTTP status. `param` is the field as the vendor calls it,
+    or the attribute that it was made from; a front spells it.
     `why` is the cause in words of ours alone, fit for a log; None where the vendor gave it.
     """
 

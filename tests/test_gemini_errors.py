@@ -400,3 +400,19 @@ def test_any_body_gives_a_readable_error(status: int, body: bytes) -> None:
     found = read(status, body)
     assert found.message
     assert 400 <= found.status < 600
+
+
+@pytest.mark.parametrize(
+    ("field", "attribute"),
+    [
+        ("contents[0].parts[1].thought_signature", "messages"),
+        ("generation_config.max_output_tokens", "max_tokens"),
+        ("generationConfig.responseJsonSchema.properties[a]", "answer_format"),
+        ("tools[0].function_declarations[2].name", "tools"),
+        ("labels", "labels"),
+        ("", None),
+    ],
+)
+def test_a_field_of_googles_is_told_by_what_it_was_made_from(field: str, attribute: str | None) -> None:
+    violation = detail("BadRequest", fieldViolations=[{"field": field, "description": "no"}])
+    assert read(400, error(400, "INVALID_ARGUMENT", "no", violation)).param == attribute

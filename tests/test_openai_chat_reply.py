@@ -286,6 +286,14 @@ def test_the_tier_is_told_where_nothing_was_counted() -> None:
     assert complete(started, Text("x"), Usage(service_tier="default"), STOP)["service_tier"] == "default"
 
 
+def test_an_error_in_a_stream_names_the_clients_own_field() -> None:
+    asked = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 5}
+    renderer = StreamRenderer(options(parsed=chat_request.parse(asked)))
+    for param, told in (("max_tokens", "max_completion_tokens"), ("generation.x", None)):
+        frame = renderer.error(UpstreamError(ErrorClass.BAD_REQUEST, "no", param=param))
+        assert orjson.loads(frame.removeprefix(b"data: "))["error"]["param"] == told
+
+
 def test_an_upstreams_fingerprint_is_passed_on() -> None:
     started = replace(STARTED, fingerprint="fp_1")
     assert complete(started, Text("x"), STOP)["system_fingerprint"] == "fp_1"

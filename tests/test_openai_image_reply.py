@@ -16,6 +16,7 @@ from openai.types import ImageGenCompletedEvent, ImagesResponse
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts.openai import error_reply
 from proxy.fronts.openai.images import reply as image_reply
+from proxy.fronts.openai.images import request as image_request
 from proxy.fronts.openai.images.reply import ImageReplyOptions, ImageStreamRenderer
 from proxy.pictures import pixels
 from proxy.types import Event, Extra, Finish, Image, Refusal, Slice, Started, Text, Usage
@@ -274,3 +275,10 @@ def test_a_broken_stream_raises_in_the_sdk() -> None:
 def test_a_picture_is_not_copied() -> None:
     pieces = image_reply.whole([PICTURE, STOP], options()).body
     assert any(piece is SMALL.raw for piece in pieces)
+
+
+def test_an_error_in_a_stream_names_the_clients_own_field() -> None:
+    parsed = image_request.parse({"model": "m", "prompt": "A cat"}, "generation")
+    renderer = ImageStreamRenderer(options(parsed=parsed))
+    frame = renderer.error(UpstreamError(ErrorClass.BAD_REQUEST, "no", param="messages[0].content"))
+    assert orjson.loads(frame.partition(b"data: ")[2])["error"]["param"] == "prompt"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import NotCarriedError, RequestError
+from proxy.errors import ErrorClass, NotCarriedError, RequestError, UpstreamError
 from proxy.fronts.openai import spelling
 from proxy.fronts.openai.chat import request as chat_request
 from proxy.fronts.openai.images import request as image_request
@@ -99,6 +99,59 @@ def test_a_strict_refusal_is_short_however_much_is_not_carried() -> None:
     found = spelling.spelled_error(NotCarriedError(many), None)
     assert isinstance(found, RequestError)
     assert found.message.endswith("messages[19] and 4980 more. Leave it out, or x-proxy-strict.")
+
+
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+
+
+@pytest.mark.parametrize(
+    ("param", "fields", "told"),
+    [
+        ("temperature", {"temperature": 1}, "temperature"),
+        (
+            "response_format.json_schema.schema",
+            {"response_format": {"type": "text"}},
+            "response_format.json_schema.schema",
+        ),
+        ("max_tokens", {"max_completion_tokens": 5}, "max_completion_tokens"),
+        ("max_tokens", {"max_tokens": 5}, "max_tokens"),
+        ("tools[0].function.parameters", {"tools": TOOLS}, "tools"),
+        ("tools[0].function.name", {"functions": [{"name": "f"}]}, "functions"),
+        ("messages[3].content", {}, "messages"),
+        ("prompt", {}, "messages"),
+        ("image", {"image_config": {"aspect_ratio": "1:1"}}, None),
+        ("aspect_ratio", {"ratio": "1:1"}, "ratio"),
+        ("size", {"image_config": {"size": "2K"}}, "image_config.size"),
+        ("reasoning_effort", {"thinking": {"type": "enabled"}}, "thinking"),
+        ("stream_options.include_usage", {}, None),
+        ("generationConfig.foo", {}, None),
+        ("[0]", {}, None),
+    ],
+)
+def test_a_vendors_field_is_told_as_the_clients_own_or_not_at_all(
+    param: str, fields: Any, told: str | None
+) -> None:
+    parsed = chat_request.parse({"model": "m", "messages": HELLO, **fields})
+    failure = UpstreamError(ErrorClass.BAD_REQUEST, "no", param=param)
+    found = spelling.spelled_error(failure, parsed)
+    assert isinstance(found, UpstreamError)
+    assert (found.param, found.message) == (told, "no")
+    unknown = spelling.spelled_error(failure, None)
+    assert isinstance(unknown, UpstreamError)
+    assert unknown.param is None
+
+
+@pytest.mark.parametrize(
+    ("param", "told"),
+    [("messages[0].content", "prompt"), ("prompt", "prompt"), ("image", "images"), ("input.size", None)],
+)
+def test_a_vendors_field_of_a_picture_request(param: str, told: str | None) -> None:
+    body = {"model": "m", "prompt": "A cat", "images": [{"image_url": "https://example.com/a.png"}]}
+    found = spelling.spelled_error(
+        UpstreamError(ErrorClass.BAD_REQUEST, "no", param=param), image_request.parse(body, "edit")
+    )
+    assert isinstance(found, UpstreamError)
+    assert found.param == told
 
 
 def test_an_error_names_the_clients_own_field() -> None:

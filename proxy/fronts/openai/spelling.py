@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.errors import NotCarriedError, RequestError
+from proxy.errors import NotCarriedError, RequestError, UpstreamError
 from proxy.fronts.base import Parsed
 from proxy.types import ImageRequest
 
@@ -57,6 +57,8 @@ IMAGES: Spellings = {
     "messages": ("prompt",),
 }
 
+_REBUILT = ("messages", "tools")  # what an upstream counts in there are not the client's own places
+_FIRST_STEP = re.compile(r"[^.\[]+")
 _LAST_STEP = re.compile(r"(\.\w+|\[\d*\])\Z")
 _OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts|signed)\b")
 _MESSAGE_MEMBERS = {"call_id": "tool_call_id", "parts": "content", "signed": "extra_content"}
@@ -93,9 +95,25 @@ def place_of(error: RequestError) -> str:
 
 
 def spelled_error(error: BaseException, parsed: Parsed[Any, Any] | None) -> BaseException:
-    """The error with the client's own field as its `param`, where it names only an attribute."""
+    """The error with the client's own field as its `param`, where it names an attribute or a vendor's."""
     if isinstance(error, NotCarriedError):
         error = error.changed(message=error.sentence(spelled_all(error.attributes, parsed)))
     if isinstance(error, RequestError) and error.param is None and error.attribute is not None:
         return error.changed(param=spelled(error.attribute, parsed))
+    if isinstance(error, UpstreamError) and error.param is not None:
+        return error.changed(param=_spelled_field(error.param, parsed))
     return error
+
+
+def _spelled_field(param: str, parsed: Parsed[Any, Any] | None) -> str | None:
+    """A vendor's field as the client's own; None where the client wrote nothing of the kind."""
+    if parsed is None:
+        return None
+    head = _FIRST_STEP.match(param)
+    field = head[0] if head is not None else param
+    wrote: tuple[str, ...] = parsed.shape.wrote
+    if field in wrote:
+        return field if field in _REBUILT else param
+    table = IMAGES if isinstance(parsed.request, ImageRequest) else CHAT
+    meant = [field, *(attribute for attribute, words in table.items() if field in words)]
+    return next((word for one in meant for word in table.get(one, ()) if word in wrote), None)

@@ -94,6 +94,35 @@ _RULES = (
     _rule(ErrorClass.INTERNAL, ""),
 )
 
+# Google's fields, in any spelling, and the attributes they are made from.
+_FIELDS = {
+    "contents": "messages",
+    "systeminstruction": "messages",
+    "tools": "tools",
+    "toolconfig": "tool_choice",
+    "safetysettings": "safety_settings",
+    "cachedcontent": "cached_content",
+    "servicetier": "service_tier",
+    "generationconfig.temperature": "temperature",
+    "generationconfig.topp": "top_p",
+    "generationconfig.topk": "top_k",
+    "generationconfig.candidatecount": "n",
+    "generationconfig.maxoutputtokens": "max_tokens",
+    "generationconfig.stopsequences": "stop",
+    "generationconfig.seed": "seed",
+    "generationconfig.presencepenalty": "presence_penalty",
+    "generationconfig.frequencypenalty": "frequency_penalty",
+    "generationconfig.responselogprobs": "logprobs",
+    "generationconfig.logprobs": "top_logprobs",
+    "generationconfig.responsemimetype": "answer_format",
+    "generationconfig.responseschema": "answer_format",
+    "generationconfig.responsejsonschema": "answer_format",
+    "generationconfig.responsemodalities": "modalities",
+    "generationconfig.speechconfig": "audio",
+    "generationconfig.imageconfig": "image",
+    "generationconfig.thinkingconfig": "thinking",
+}
+
 # All patterns of a row must be found.
 _REPAIRS: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...] = (
     (SENTINEL_BASE64, (re.compile(r"thought.?signature", re.I), re.compile(r"base64", re.I))),
@@ -143,7 +172,7 @@ def _judge(report: refusals.ToldRefusal, target: Target) -> UpstreamError:
     status = report.told or report.http or (STATUS_OF_WORD[word] if word else 500)
     said = "\n".join((report.message, code, *report.notes))
     rule = next(rule for rule in _RULES if _fits(rule, status, said, code))
-    return refusals.failure(
+    failure = refusals.failure(
         rule.error_class,
         report,
         target.provider,
@@ -151,6 +180,13 @@ def _judge(report: refusals.ToldRefusal, target: Target) -> UpstreamError:
         code=rule.told,
         native=word or code or None,
     )
+    return failure if failure.param is None else failure.changed(param=_attribute(failure.param))
+
+
+def _attribute(field: str) -> str:
+    """What a field of Google's was made from, as it is where we made it from nothing of the kind."""
+    steps = [step.partition("[")[0].replace("_", "").lower() for step in field.split(".")[:2]]
+    return _FIELDS.get(steps[0]) or _FIELDS.get(".".join(steps)) or field
 
 
 def _fits(rule: _Rule, status: int, said: str, code: str) -> bool:

@@ -73,6 +73,7 @@ class ChatFront(Commons):
                 legacy_functions=shape.legacy_functions,
                 link=facts.link,
                 audio_format=shape.audio_format,
+                parsed=parsed,
             )
         )
 

@@ -6,11 +6,12 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts.base import Parsed
 from proxy.fronts.openai.chat.modes import Mode
 from proxy.types import Audio, Citation, Extra, Finish, Image, Joined, Json, Slice, Started, ToolCall, Usage
 
@@ -32,7 +33,8 @@ class ReplyOptions:
 
     `id` is used when the upstream gives none (empty: random). `link` gives a stored picture's address;
     where it is or returns None a data URL is written. `vendor` names the object in `extra_content` that
-    holds signatures. `audio_format` is what the client wants raw PCM wrapped in.
+    holds signatures. `audio_format` is what the client wants raw PCM wrapped in. `parsed` is the request, for
+    errors to speak of as the client wrote it.
     """
 
     model: str
@@ -44,6 +46,7 @@ class ReplyOptions:
     link: Link | None = None
     vendor: str = "google"
     audio_format: str | None = None
+    parsed: Parsed[Any, Any] | None = None
 
 
 @dataclass(slots=True)

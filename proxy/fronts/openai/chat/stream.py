@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from proxy.codec import jsonio
-from proxy.fronts.openai import error_reply
+from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.chat.reply_parts import Ending, Piece, ReplyOptions
 from proxy.types import (
@@ -113,7 +113,7 @@ class StreamRenderer:
 
     def error(self, error: BaseException, request_id: str = "") -> bytes:
         """The last frame of a reply that broke: no finish and no [DONE] follow."""
-        return error_reply.event(error, request_id)
+        return error_reply.event(spelling.spelled_error(error, self._reply.parsed), request_id)
 
     # --- one event each
 

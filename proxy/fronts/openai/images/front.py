@@ -51,6 +51,7 @@ class ImagesFront(Commons):
             response_format=shape.response_format,
             link=facts.link,
             safety_identifier=shape.safety_identifier,
+            parsed=parsed,
         )
         return ImageRenderer(options, shape.prefix)
 

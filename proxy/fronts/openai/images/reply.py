@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.fronts.openai import error_reply
+from proxy.fronts.base import Parsed
+from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.chat.reply_parts import Link, Piece
 from proxy.pictures import media_types, pixels
@@ -26,13 +27,15 @@ _DATA_URL_KIND = ((b"x-proxy-url-kind", b"data"),)
 class ImageReplyOptions:
     """What the client asked of the reply's shape.
 
-    `link` gives a stored picture's address; without it a data URL is the last resort.
+    `link` gives a stored picture's address; without it a data URL is the last resort. `parsed` is the
+    request, for errors to speak of as the client wrote it.
     """
 
     created: int
     response_format: str | None = None
     link: Link | None = None
     safety_identifier: str | None = None
+    parsed: Parsed[Any, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ class ImageStreamRenderer:
 
     def error(self, error: BaseException, request_id: str = "") -> bytes:
         """The last frame of a reply that broke."""
+        error = spelling.spelled_error(error, self._reply.parsed)
         return b"event: error\n" + error_reply.event(error, request_id, error_reply.IMAGE_WORDS)
 
     def _completed(self, image: Image, counted: Usage) -> list[Piece]:
