@@ -102,6 +102,11 @@ class RawRequest:
         self.socket.close()
         return moment
 
+    def leave(self) -> str:
+        """Hang up as a reader sees it, and wait until the server has let go; returns what it still said."""
+        self.socket.shutdown(socket.SHUT_WR)
+        return self.rest()
+
     def __enter__(self) -> RawRequest:
         return self
 
