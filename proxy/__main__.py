@@ -90,6 +90,12 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         "--out", type=Path, metavar="FILE", help="where to save the picture, others beside it"
     )
     attempt.add_argument("--simulate", action="store_true", help="ask a simulated vendor; costs nothing")
+    attempt.add_argument(
+        "--verbose", action="store_true", help="show the vendor's requests and replies, without secrets"
+    )
+    attempt.add_argument(
+        "--record", type=Path, metavar="FOLDER", help="keep them as files, for a test of a profile"
+    )
 
     simulate = command("simulate", "run the simulated vendors alone")
     simulate.add_argument("vendor", nargs="?", help="print the address of this one only")
@@ -186,6 +192,8 @@ def _try(options: argparse.Namespace) -> int:
         stream=options.stream,
         as_json=options.json,
         simulate=options.simulate,
+        verbose=options.verbose,
+        record=options.record,
     )
 
 

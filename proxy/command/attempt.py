@@ -25,6 +25,7 @@ from proxy.serve.house import House
 from proxy.serve.told import Told
 from proxy.tasks.engine import Job
 from proxy.types import Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
+from proxy.upstream import Upstream
 
 
 def attempt(
@@ -37,14 +38,18 @@ def attempt(
     stream: bool,
     as_json: bool,
     simulate: bool,
+    verbose: bool = False,
+    record: Path | None = None,
 ) -> int:
     """Exit 1 for a wrong file or request, 3 when the upstream failed or gave no picture for `out`.
 
-    Nothing is ordered before it is clear that it can be kept.
+    Nothing is ordered before it is clear that it can be kept. `verbose` shows what is sent and what comes
+    back, `record` keeps it in a folder.
     """
     try:
         body = _body(model, prompt, images, stream=stream)
         place = Destination(out)
+        heard = _heard(verbose, record)
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return 1
@@ -61,10 +66,18 @@ def attempt(
     base_url = simulators.base_url if simulators else None
     try:
         application = app.create(loaded.config, loaded.off, simulated=base_url)
-        return asyncio.run(_run(application, body, place, as_json=as_json))
+        return asyncio.run(_run(application, body, place, heard, as_json=as_json))
     finally:
         if simulators is not None:
             simulators.stop()
+
+
+def _heard(verbose: bool, record: Path | None) -> Upstream | None:
+    if not verbose and record is None:
+        return None
+    from proxy.command.verbose import Loud
+
+    return Loud(shows=verbose, folder=record)
 
 
 def _body(model: str, prompt: str, images: list[Path], *, stream: bool) -> dict[str, Any]:
@@ -75,8 +88,13 @@ def _body(model: str, prompt: str, images: list[Path], *, stream: bool) -> dict[
     return {"model": model, "messages": [{"role": "user", "content": content}], "stream": stream}
 
 
-async def _run(application: app.App, body: dict[str, Any], place: Destination, *, as_json: bool) -> int:
+async def _run(
+    application: app.App, body: dict[str, Any], place: Destination, heard: Upstream | None, *, as_json: bool
+) -> int:
     house = await application.open()
+    if heard is not None:
+        await house.services.upstream.close()
+        house.services.upstream = heard
     if sys.stderr.isatty():  # the progress shows the job's number; lines of the log would break it up
         house.services.log = Log()
         house.services.on_progress = _show_progress

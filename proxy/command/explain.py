@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from proxy import config as configuration
+from proxy.command import showing
 from proxy.config import missing_surface
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.openai.chat import request as chat_request
@@ -20,7 +21,7 @@ from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route, Routes
 from proxy.serve.body import read_json
 from proxy.serve.speakers import Speaker, speaker_of
-from proxy.types import Call, Slice
+from proxy.types import Call
 
 _PURPOSES = {"poll": "ask how it is", "result": "fetch the result", "cancel": "call it off"}
 
@@ -82,9 +83,9 @@ def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, 
                 "weight": target.weight if route.weighted else None,
                 "calls": calls,
                 "method": call.method,
-                "url": _url(account.base_url + call.path, query),
+                "url": showing.url(account.base_url + call.path, query),
                 "headers": headers | dict(call.headers),
-                "body": _elided(call.body),
+                "body": showing.elided(call.body),
                 "then": _later(candidate, call, account.base_url, query),
                 "dropped": [*parsed.dropped, *spelled_all((*call.dropped, *speaker.unread()), parsed)],
                 "deadlines_s": asdict(candidate.deadlines),
@@ -104,7 +105,11 @@ def _later(candidate: Candidate, call: Call, base_url: str, query: str) -> list[
     if candidate.jobs is None:
         return []
     return [
-        {"for": name, "method": method, "url": _url(place if place[:1] == "{" else base_url + place, query)}
+        {
+            "for": name,
+            "method": method,
+            "url": showing.url(place if place[:1] == "{" else base_url + place, query),
+        }
         for name, method, place in candidate.jobs.later(call)
     ]
 
@@ -114,21 +119,6 @@ def _call(speaker: Speaker) -> tuple[Call, int]:
     if (refusal := speaker.unable()) is not None:
         raise refusal
     return speaker.preview(), len(speaker.shares())
-
-
-def _url(url: str, query: str) -> str:
-    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
-
-
-def _elided(value: Any) -> Any:
-    """The body with base64 named instead of printed."""
-    if isinstance(value, Slice):
-        return f"<base64, {len(value)} characters>"
-    if isinstance(value, dict):
-        return {key: _elided(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_elided(item) for item in value]
-    return value
 
 
 def _show(plan: dict[str, Any], *, as_json: bool) -> None:

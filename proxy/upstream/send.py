@@ -28,6 +28,8 @@ _KEEP_ALIVE_TIMEOUT = re.compile(r"timeout=(\d+)")
 class Sender:
     """What `client.Upstream` opens: a session for vendors on the internet, and one for private networks."""
 
+    reply_type: type[Reply] = Reply
+
     def __init__(self, max_reply_bytes: int, connections: int) -> None:
         self._max_reply_bytes = max_reply_bytes
         self._sessions = {
@@ -98,7 +100,7 @@ class Sender:
 
     def _reply(self, response: ClientResponse, progress: Progress, watch: Watch) -> Reply:
         progress.answered = progress.finished = True
-        reply = Reply(response, progress, watch, self._max_reply_bytes)
+        reply = self.reply_type(response, progress, watch, self._max_reply_bytes)
         if 300 <= reply.status < 400:
             reply.drop()
             raise _redirect(progress, reply.status)
