@@ -323,6 +323,55 @@ def test_what_an_upstream_says_of_itself_is_told(stream: bool) -> None:
     assert started == replace(STARTED, fingerprint="fp_1", service_tier="flex")
 
 
+CALLED = {
+    "tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+}
+BROKEN = [
+    {"finish_reason": "malformed_function_call"},
+    {"finish_reason": "function_call_filter: MALFORMED_FUNCTION_CALL"},
+    {"finish_reason": "stop", "native_finish_reason": "UNEXPECTED_TOOL_CALL"},
+    {"finish_reason": "tool_calls", "native_finish_reason": "TOO_MANY_TOOL_CALLS"},
+]
+
+
+@pytest.mark.parametrize("ending", BROKEN, ids=lambda ending: " ".join(ending.values()))
+def test_a_call_that_the_vendor_calls_broken_is_never_handed_out(ending: Json) -> None:
+    """As on Gemini's own wire; relays pass its words on."""
+    reply = whole(content="Well", **CALLED)
+    reply["choices"][0] |= ending
+    found = events(reply, stream=False)
+    assert [event for event in found if isinstance(event, Text | ToolCall)] == [Text("Well")]
+    assert isinstance(found[-1], Finish)
+    assert found[-1].reason == "stop"
+    last = delta(**CALLED)
+    last["choices"][0] |= ending
+    assert not any(isinstance(event, ToolCall) for event in events(delta(content="Well"), last))
+
+
+@pytest.mark.parametrize("ending", BROKEN, ids=lambda ending: " ".join(ending.values()))
+def test_a_call_that_was_streamed_before_it_is_called_broken_ends_in_an_error(ending: Json) -> None:
+    last = delta()
+    last["choices"][0] |= ending
+    with pytest.raises(UpstreamError, match="do not make it") as caught:
+        events(delta(**CALLED), last)
+    assert (caught.value.code, caught.value.bought) == ("upstream_malformed_response", True)
+
+
+def test_a_broken_call_alone_is_no_answer() -> None:
+    with pytest.raises(UpstreamError, match="no usable answer") as caught:
+        events(whole("malformed_function_call", content=None, **CALLED), stream=False)
+    assert (caught.value.error_class, caught.value.code) == (ErrorClass.EMPTY, "upstream_malformed_response")
+
+
+@pytest.mark.parametrize("said", [{"reasoning_content": "hm"}, {}], ids=["thoughts", "nothing"])
+def test_tokens_that_were_all_used_before_the_first_word_are_its_length(said: Json) -> None:
+    reply = whole(None, content=None, **said) | {"usage": COUNTS}
+    found = events(reply, request=replace(HELLO, max_tokens=12), stream=False)
+    assert found[-1] == Finish("length", "length")
+    with pytest.raises(UpstreamError):
+        events(reply, request=replace(HELLO, max_tokens=13), stream=False)
+
+
 @pytest.mark.parametrize("place", ["payload", "choice"])
 def test_an_error_beside_a_piece_of_text_is_raised_behind_it(place: str) -> None:
     reading = reader()

@@ -31,6 +31,14 @@ CASES: dict[str, tuple[Json, Usage]] = {
         },
         Usage(10, 9, cache_write=8, accepted_prediction=4, rejected_prediction=0),
     ),
+    "cache writes by litellm's name": (
+        {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cache_creation_tokens": 3}},
+        Usage(9, 1, cache_write=3),
+    ),
+    "cache writes by anthropic's name": (
+        {"prompt_tokens": 9, "completion_tokens": 1, "cache_creation_input_tokens": 3},
+        Usage(9, 1, cache_write=3),
+    ),
     "xai leaves thoughts out": (
         {
             "prompt_tokens": 12,

@@ -40,6 +40,16 @@ FAILURES: dict[str, ErrorClass] = {
     "insufficient_system_resource": ErrorClass.OVERLOADED,
 }
 
+# Gemini's words for calls that are not to be made, which relays pass on; its own endpoint for OpenAI clients
+# writes "function_call_filter: MALFORMED_FUNCTION_CALL".
+_BROKEN_CALLS = frozenset(
+    ("malformed_function_call", "malformed_response", "unexpected_tool_call", "too_many_tool_calls")
+)
+
+
+def breaks_calls(*words: str | None) -> bool:
+    return any(word is not None and word.lower().rpartition(" ")[2] in _BROKEN_CALLS for word in words)
+
 
 def reason(native: str | None, *, called: bool) -> FinishReason:
     """A call is a call whatever the word beside it; Google's endpoint and others write `stop` there."""

@@ -142,17 +142,18 @@ class ChatReader:
     def _choice_item(self, item: Json, position: int, events: list[Event]) -> None:
         choice = self._choice(item.get("index", position))
         self._count(item.get("usage"))  # Moonshot's place for it
-        for name, whole in (("delta", False), ("message", True)):
-            said = item.get(name)
-            if isinstance(said, dict):
-                events += choice.read(said, whole=whole)
-        if item.get("logprobs"):
-            events += choice.logprobs(item["logprobs"])
         details = item.get("finish_details")  # older GPT-4 vision models and relays of them
         kind = details.get("type") if isinstance(details, dict) else None
         if word := item.get("finish_reason") or kind:
             choice.finish_word = str(word)
             choice.native = _word(item.get("native_finish_reason")) or choice.native
+            choice.broken = choice.broken or finish.breaks_calls(choice.finish_word, choice.native)
+        for name, whole in (("delta", False), ("message", True)):
+            said = item.get(name)
+            if isinstance(said, dict):
+                events += choice.read(_without_calls(said) if choice.broken else said, whole=whole)
+        if item.get("logprobs"):
+            events += choice.logprobs(item["logprobs"])
 
     def _choice(self, index: Any) -> Choice:
         index = index if isinstance(index, int) else 0
@@ -230,6 +231,8 @@ class ChatReader:
                     native=word,
                     bought=self._may_be_sold(),
                 )
+        if (broken := next((one for one in choices if one.broken), None)) is not None:
+            self._check_calls(broken)
         if self._streams and not complete and choices and not words:
             raise UpstreamError(
                 ErrorClass.INTERNAL,
@@ -246,16 +249,42 @@ class ChatReader:
                 bought=self._may_be_sold(),
             )
 
+    def _check_calls(self, broken: Choice) -> None:
+        """Raise when the calls that the server takes back were handed out, or nothing else came."""
+        word = broken.native or broken.finish_word
+        if broken.calls:
+            raise UpstreamError(
+                ErrorClass.INTERNAL,
+                f"The upstream broke off a tool call that had begun ({word}); do not make it.",
+                code="upstream_malformed_response",
+                native=word,
+                bought=True,
+            )
+        if not broken.shows:
+            raise UpstreamError(
+                ErrorClass.EMPTY,
+                f"The upstream gave no usable answer ({word}).",
+                code="upstream_malformed_response",
+                native=word,
+                bought=self._may_be_sold(),
+            )
+
     def _may_be_silent(self, choices: list[Choice], words: list[str]) -> bool:
         if any(choice.shows for choice in choices):
             return True
         if any(finish.reason(word, called=False) != "stop" for word in words):
             return True  # cut off or filtered before the first word
-        if not words or self._draws:
+        if self._draws:
             return False
+        if not words:
+            return self._silent_end(choices[0]) is not None
         counted = usage.read(self._counts)
         # A model may say nothing, which costs it a token; a relay without an answer counts none.
         return not self._counts or counted.completion > 0
+
+
+def _without_calls(said: Json) -> Json:
+    return {name: value for name, value in said.items() if name not in ("tool_calls", "function_call")}
 
 
 def _list(value: Any) -> list[Any]:

@@ -23,6 +23,8 @@ _CHARGES = (
 # Names of the Responses API, which some relays use here too.
 _PROMPT = ("prompt_tokens", "input_tokens")
 _COMPLETION = ("completion_tokens", "output_tokens")
+# OpenAI's name, LiteLLM's and that of Anthropic's relays.
+_CACHE_WRITES = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
 # DeepSeek and Moonshot count cached tokens beside the details.
 _CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
 
@@ -55,7 +57,7 @@ def read(counts: Json, *, images: int = 0, tier: str | None = None, billing: Any
         completion_text=text,
         completion_image=image,
         completion_audio=audio,
-        cache_write=_known(before, "cache_write_tokens"),
+        cache_write=_first(_CACHE_WRITES, before, counts),
         accepted_prediction=_known(after, "accepted_prediction_tokens"),
         rejected_prediction=_known(after, "rejected_prediction_tokens"),
         images=images,
@@ -93,6 +95,11 @@ def _details(counts: Json, *names: str) -> Json:
 
 def _count(counts: Mapping[str, Any], *names: str) -> int:
     return next((found for name in names if (found := _known(counts, name))), 0)
+
+
+def _first(names: tuple[str, ...], *holders: Mapping[str, Any]) -> int | None:
+    found = (_known(holder, name) for holder in holders for name in names)
+    return next((count for count in found if count is not None), None)
 
 
 def _known(counts: Mapping[str, Any], name: str) -> int | None:
