@@ -106,10 +106,24 @@ def test_models_are_a_table(file: Path) -> None:
         "model": "two",
         "state": "off",
         "aliases": [],
+        "catches": [],
         "targets": ["b/2"],
         "fallback": [],
         "description": "Second",
     }
+
+
+def test_models_say_who_answers_to_any_other_name(file: Path) -> None:
+    file.write_text(WARNS + "defaults: {model: uno, image_model: b/9}\n")
+    out = io.StringIO()
+    assert models(file, out=out) == 0
+    assert out.getvalue().splitlines()[3:] == [
+        "any other name for chats: uno",
+        "any other name for pictures: b/9",
+    ]
+    out = io.StringIO()
+    assert models(file, as_json=True, out=out) == 0
+    assert [row["catches"] for row in json.loads(out.getvalue())] == [["chats"], []]
 
 
 def test_models_of_a_file_with_errors_are_its_errors(file: Path) -> None:

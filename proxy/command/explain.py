@@ -13,6 +13,7 @@ from proxy import config as configuration
 from proxy.command import showing
 from proxy.config import missing_surface
 from proxy.errors import ProxyError, RequestError
+from proxy.fronts.base import Kind
 from proxy.fronts.openai.chat import request as chat_request
 from proxy.fronts.openai.images import request as image_request
 from proxy.fronts.openai.spelling import place_of, spelled_all
@@ -54,7 +55,13 @@ def explain(
             body["stream"] = True
         # A provider that is off has a plan too: explaining needs no key.
         routes = Routes.of(loaded.config, {})
-        plan = _plan(routes.resolve(model, ClientKey("explain")), body, loaded.off)
+        kind: Kind = "pictures" if "prompt" in body and "messages" not in body else "chat"
+        route = routes.resolve(model, ClientKey("explain"), kind)
+        plan = {
+            "asked": model,
+            "by": _reason(model, route, routes, kind),
+            **_plan(route, body, kind, loaded.off),
+        }
     except RequestError as error:
         why = missing_surface(model, loaded.config) if error.code == "model_not_found" else None
         print(f"{place_of(error)}: {why or error.message}", file=sys.stderr)
@@ -66,9 +73,22 @@ def explain(
     return 0
 
 
-def _plan(route: Route, body: dict[str, Any], off: dict[str, str]) -> dict[str, Any]:
-    is_picture = "prompt" in body and "messages" not in body
-    parsed = route.defaults.under(image_request.parse(body) if is_picture else chat_request.parse(body))
+def _reason(asked: str, route: Route, routes: Routes, kind: Kind) -> str | None:
+    """What in the file leads from the name to a model that is called otherwise."""
+    name = asked.removeprefix("models/")
+    if name == route.name:
+        return None
+    if name in routes.by_name:
+        return f"alias {name}"
+    if (pattern := routes.patterns.find(name)) is not None:
+        return f"alias {pattern}"
+    return "defaults.model" if kind == "chat" else "defaults.image_model"
+
+
+def _plan(route: Route, body: dict[str, Any], kind: Kind, off: dict[str, str]) -> dict[str, Any]:
+    parsed = route.defaults.under(
+        image_request.parse(body) if kind == "pictures" else chat_request.parse(body)
+    )
     steps = []
     for candidate in (*route.targets, *route.fallback):
         target = candidate.target
@@ -125,6 +145,8 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(orjson.dumps(plan, option=orjson.OPT_INDENT_2).decode())
         return
+    if plan["by"]:
+        print(f"{plan['asked']} is answered by {plan['model']} ({plan['by']})")
     print(f"{plan['model']}: {plan['pick']}, at most {plan['attempts']} attempts")
     if plan["defaults"]:
         print(f"defaults: {orjson.dumps(plan['defaults']).decode()}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from proxy.checking.mistakes import Path, did_you_mean
 from proxy.checking.model_names import draws, only_chats
+from proxy.checking.name_patterns import is_pattern
 from proxy.config.check_accounts import check_options
 from proxy.config.models import MOST_ATTEMPTS, Config, ModelEntry, TargetEntry
 from proxy.config.profiles import ProfileOutline, Profiles
@@ -27,23 +29,32 @@ def check(file: Checked) -> None:
                     _target(path, use, names, file)
         if name in file.config.models:
             _model(name, file.config.models[name], file)
-        _chores(("models", name, "chores"), names, file)
-    _chores(("defaults", "chores"), names, file)
+        _answering(("models", name, "chores"), names, file)
+    for key in ("chores", "model", "image_model"):
+        _answering(("defaults", key), names, file)
+    _drawing(("defaults", "image_model"), names, file)
     if not _loops(names, file):
         for name, model in file.config.models.items():
             _reach(name, model, names, file)
 
 
 def _names(file: Checked) -> None:
-    """A name is a model's or one model's alias, never both and never twice."""
+    """A name is a model's or one model's alias, never both and never twice. So is a pattern, which may fit
+    names that others fit or are: `PatternTable` decides between them."""
     claims: dict[str, tuple[str, Path]] = {}
     for name, model in file.models.items():
         _spelling(name, ("models", name), file)
+        if is_pattern(name):
+            hint = f"give the model a name of its own, and write aliases: [{_quoted(name)}]"
+            message = f'"{name}" is a pattern, and only aliases may be patterns'
+            file.report.add("E103", ("models", name), message, hint, at_key=True)
         for index, alias in enumerate(items(mapping(model).get("aliases"))):
             path: Path = ("models", name, "aliases", index)
             if not isinstance(alias, str):
                 continue
             _spelling(alias, path, file)
+            _wildcards(alias, path, file)
+            alias = re.sub(r"\*+", "*", alias)
             if alias in file.models:
                 line = file.report.line_of(("models", alias))
                 message = f'alias "{alias}" of {name} is the name of a model (line {line})'
@@ -62,12 +73,26 @@ def _spelling(name: str, path: Path, file: Checked) -> None:
         file.report.add("E103", path, f'"{name}" cannot be the name of a model', hint, at_key=True)
 
 
+def _wildcards(alias: str, path: Path, file: Checked) -> None:
+    if alias and not alias.strip("*"):
+        hint = "write defaults.model for chats and defaults.image_model for pictures"
+        file.report.add("E103", path, f'alias "{alias}" stands for every name', hint)
+    elif "?" in alias:
+        hint = f"write {_quoted(alias.replace('?', '*'))}; a star is any text"
+        file.report.add("E103", path, f'alias "{alias}": no name has a ? in it', hint)
+
+
+def _quoted(pattern: str) -> str:
+    """As YAML takes it: a star in front would be one of its own words."""
+    return f'"{pattern}"' if pattern.startswith("*") else pattern
+
+
 def _by_name(file: Checked) -> dict[str, str]:
-    """Names and aliases, each with the model it stands for."""
+    """Names, and aliases that are no patterns, each with the model it stands for."""
     names = {name: name for name in file.models}
     for name, model in file.models.items():
         for alias in items(mapping(model).get("aliases")):
-            if isinstance(alias, str):
+            if isinstance(alias, str) and not is_pattern(alias):
                 names.setdefault(alias, name)
     return names
 
@@ -158,15 +183,28 @@ def _elsewhere(entry: TargetEntry, surfaces: list[str]) -> str:
     return f"write {entry.provider}.{surfaces[0]}/{entry.model}" if surfaces else ""
 
 
-def _chores(path: Path, names: dict[str, str], file: Checked) -> None:
-    """Who answers chores is a model of the file, or a target."""
+def _answering(path: Path, names: dict[str, str], file: Checked) -> None:
+    """Who answers chores, or to names that nobody has, is a model of the file or a target."""
     use = at(file.tree, path)
     if not isinstance(use, str) or not use or use in names:
         return
     if "/" in use:
         _target(path, use, names, file)
     else:
-        file.report.add("E110", path, f'chores: there is no model "{use}"', did_you_mean(use, names))
+        message = f'{path[-1]}: there is no model "{use}"'
+        file.report.add("E110", path, message, did_you_mean(use, names))
+
+
+def _drawing(path: Path, names: dict[str, str], file: Checked) -> None:
+    """Who answers all picture requests can draw, as far as names tell."""
+    use = at(file.tree, path)
+    if not isinstance(use, str):
+        return
+    model = file.config.models.get(names.get(use, ""))
+    targets = model.targets if model is not None else [TargetEntry(use=use or "?")]
+    if targets and all(only_chats(entry.model) for entry in targets):
+        message = f"{path[-1]}: {use} makes text, and this is for pictures"
+        file.report.add("W151", path, message, "choose a model that makes pictures")
 
 
 def _model(name: str, model: ModelEntry, file: Checked) -> None:
@@ -286,7 +324,12 @@ def expand_fallbacks(config: Config) -> Config:
 
     Only for a file without errors: a loop would not end.
     """
-    names = {alias: model for name, model in config.models.items() for alias in (name, *model.aliases)}
+    names = {
+        alias: model
+        for name, model in config.models.items()
+        for alias in (name, *model.aliases)
+        if not is_pattern(alias)
+    }
 
     def expanded(model: ModelEntry) -> list[TargetEntry]:
         found: list[TargetEntry] = []

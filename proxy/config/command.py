@@ -77,12 +77,15 @@ def models(
             if problem.severity == "error":
                 print(problem.render(), file=err or sys.stderr)
         return 1
-    rows = [_row(name, model, loaded) for name, model in loaded.config.models.items()]
+    catching = _catching(loaded.config)
+    rows = [_row(name, model, loaded, catching) for name, model in loaded.config.models.items()]
     if as_json:
         _print(json.dumps(rows, indent=2, ensure_ascii=False), out)
         return 0
     columns = ("model", "state", "aliases", "targets")
     _print(_table(columns, [[_cell(row[column]) for column in columns] for row in rows]), out)
+    for asked, name in catching.items():
+        _print(f"any other name for {asked}: {name}", out)
     return 0
 
 
@@ -100,7 +103,13 @@ def _summary(file: Path, loaded: Loaded, counts: Counter[Any]) -> str:
     return f"{file}: {found or 'no problems'}; {size}"
 
 
-def _row(name: str, model: ModelEntry, loaded: Loaded) -> dict[str, Any]:
+def _catching(config: Config) -> dict[str, str]:
+    """Who answers to names that nobody has, by what is asked."""
+    chosen = {"chats": config.defaults.model, "pictures": config.defaults.image_model}
+    return {asked: name for asked, name in chosen.items() if name is not None}
+
+
+def _row(name: str, model: ModelEntry, loaded: Loaded, catching: dict[str, str]) -> dict[str, Any]:
     targets = [target.use for target in model.targets]
     fallback = [target.use for target in model.fallback]
     on = any(target.provider not in loaded.off for target in (*model.targets, *model.fallback))
@@ -108,6 +117,7 @@ def _row(name: str, model: ModelEntry, loaded: Loaded) -> dict[str, Any]:
         "model": name,
         "state": "on" if on else "off",
         "aliases": model.aliases,
+        "catches": [asked for asked, chosen in catching.items() if chosen in (name, *model.aliases)],
         "targets": targets,
         "fallback": fallback,
         "description": model.description,

@@ -247,10 +247,15 @@ class Images(_Section):
 
 
 class Defaults(_Section):
+    """What holds where nothing nearer says otherwise. `model` and `image_model` answer the names that nobody
+    has; they and `chores` are a model, or `provider/upstream-model`."""
+
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
     heartbeat: Duration = _default(15.0, "15s")
     image_output: ImageOutput = "auto"
+    model: str | None = Field(default=None, min_length=1)
+    image_model: str | None = Field(default=None, min_length=1)
     chores: str | None = Field(default=None, min_length=1)
     images: Images = Images()
 
@@ -377,7 +382,8 @@ class RequestDefaults(_Section):
 
 
 class ModelEntry(_Section):
-    """A name clients send, and the targets that answer. `chores` is a model, or `provider/upstream-model`."""
+    """A name clients send, and the targets that answer. `aliases` may be patterns; `chores` is a model, or
+    `provider/upstream-model`."""
 
     aliases: list[str] = []
     description: str | None = None

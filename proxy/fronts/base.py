@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
@@ -21,6 +21,7 @@ S_co = TypeVar("S_co", covariant=True)
 
 Piece = bytes | memoryview
 Header = tuple[bytes, bytes]
+Kind = Literal["chat", "pictures"]
 
 _PATIENCE_MARGIN_S = 2.0  # our answer must be there before the client's own timeout
 
@@ -137,7 +138,9 @@ class Refusing(Protocol):
 
 
 class Front(Refusing, Protocol):
-    """One endpoint of one dialect."""
+    """One endpoint of one dialect. `kind` is what is asked for there."""
+
+    kind: Kind
 
     def model(self, body: Any, path: Mapping[str, str]) -> str:
         """The model's name as clients of ours write it. Raises `RequestError` if there is none."""

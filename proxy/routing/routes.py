@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
+from proxy.checking.name_patterns import LONGEST_NAME, PatternTable, is_pattern
 from proxy.config.models import Config, ModelEntry, PollChanges, TargetEntry
 from proxy.errors import RequestError
+from proxy.fronts.base import Kind
 from proxy.fronts.openai.defaults import NONE, ModelDefaults, compiled
 from proxy.keys import ClientKey
 from proxy.routing.attempts import Candidate
@@ -53,13 +55,18 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """All routes of a configuration. `off` tells why a provider is off."""
+    """All routes of a configuration. `by_name` has the models and their aliases, `by_pattern` those aliases
+    that are `patterns`; `catch_all` is who answers to names that nobody has. `off` tells why a provider is
+    off."""
 
     by_name: Mapping[str, Route]
     providers: Mapping[str, Provider]
     config: Config
     off: Mapping[str, str]
     simulated: str | None = None
+    patterns: PatternTable = field(default_factory=PatternTable)
+    by_pattern: Mapping[str, Route] = field(default_factory=dict)
+    catch_all: Mapping[Kind, Route] = field(default_factory=dict)
     _direct: dict[str, Route] = field(default_factory=dict)
 
     @classmethod
@@ -76,39 +83,69 @@ class Routes:
         off = {} if simulated else off
         routes = cls({}, opened(config, off, simulated, rests), config, off, simulated)
         by_name: dict[str, Route] = {}
+        by_pattern: dict[str, Route] = {}
         for name, model in config.models.items():
-            route = routes._route(name, model)
-            for alias in (name, *model.aliases):
-                by_name[alias] = route
-        return replace(routes, by_name=by_name)
+            by_name[name] = route = routes._route(name, model)
+            for alias in model.aliases:
+                (by_pattern if is_pattern(alias) else by_name)[alias] = route
+        patterns = PatternTable.of(by_pattern)
+        routes = replace(routes, by_name=by_name, by_pattern=by_pattern, patterns=patterns)
+        return replace(routes, catch_all=routes._catching())
 
-    def resolve(self, name: str, caller: ClientKey) -> Route:
+    def _catching(self) -> dict[Kind, Route]:
+        defaults = self.config.defaults
+        chosen: dict[Kind, str | None] = {"chat": defaults.model, "pictures": defaults.image_model}
+        return {kind: self._named(name) for kind, name in chosen.items() if name is not None}
+
+    def resolve(self, name: str, caller: ClientKey, kind: Kind = "chat") -> Route:
         """The route for the name a client sent. Raises a 404 that lists near names the caller may use."""
         plain = name.removeprefix("models/")
         route = self.by_name.get(plain)
-        if route is not None and (caller.may_use(route.name) or caller.may_use(plain)):
-            if not route.targets and not route.fallback:
-                raise _off(f"The model {plain!r} is configured, but all its providers are off.")
-            return route
-        if route is None and caller.may_use("*"):
-            direct = self._direct.get(plain) or self._made_for(plain)
-            if direct is not None:
+        if route is None:
+            direct = self._direct.get(plain)
+            if direct is not None and caller.may_use("*"):
                 return direct
-        raise self._unknown(name, caller)
+            route = self._unlisted(plain, caller, kind)
+        elif not (caller.may_use(route.name) or caller.may_use(plain)):
+            route = None
+        if route is None:
+            raise self._unknown(name, caller)
+        if not route.targets and not route.fallback:
+            known = "is configured" if plain == route.name else f"stands for {route.name!r}"
+            raise _off(f"The model {plain!r} {known}, but all its providers are off.")
+        return route
+
+    def _unlisted(self, name: str, caller: ClientKey, kind: Kind) -> Route | None:
+        """Who answers to a name without an entry, if the caller may use it: the model with a pattern for the
+        name, else the target that it is, else who catches the rest."""
+        found = self.by_pattern.get(self.patterns.find(name) or "")
+        if found is None and caller.may_use("*"):
+            found = self._made_for(name)
+        if found is None and self.catch_all and self._is_nobodys(name):
+            found = self.catch_all.get(kind)
+        return found if found is not None and caller.may_use(found.name) else None
+
+    def _is_nobodys(self, name: str) -> bool:
+        """It names no provider of the file: who asks for one that is off shall hear so."""
+        place, slash, _ = name.partition("/")
+        return len(name) <= LONGEST_NAME and not (slash and place.partition(".")[0] in self.config.providers)
 
     def for_chores(self, route: Route) -> Route:
         """Who answers the chores of this route, whatever else the caller may use: the operator chose it.
 
         Raises a 503 where all its providers are off, since the route itself would sell a picture.
         """
-        name = route.chores or ""
-        found = self.by_name.get(name) or self._direct.get(name) or self._made_for(name)
-        if found is None or not (found.targets or found.fallback):
+        found = self._named(route.chores or "")
+        if not found.targets and not found.fallback:
             raise _off(
-                f"This asks for a title or the like, which {name!r} answers for {route.name!r}, "
+                f"This asks for a title or the like, which {found.name!r} answers for {route.name!r}, "
                 "but all its providers are off."
             )
         return found
+
+    def _named(self, name: str) -> Route:
+        """The model or the target that the file names; without targets where its provider is off."""
+        return self.by_name.get(name) or self._direct.get(name) or self._made_for(name) or Route(name, ())
 
     def listed(self, caller: ClientKey) -> list[Route]:
         """The routes this caller may use, each once, those without a provider left out."""
@@ -176,13 +213,14 @@ class Routes:
         return Candidate(target, provider.keys, deadlines, spoken.chat, spoken.jobs, poll.every, poll.give_up)
 
     def _made_for(self, name: str) -> Route | None:
-        """The route of a `provider/model` without an entry."""
+        """The route of a `provider/model` without an entry. Kept under a name that a pattern has not."""
         candidate = self._candidate(TargetEntry(use=name)) if name else None
         if candidate is None:
             return None
         defaults = self.config.defaults
         route = Route(name, (candidate,), chores=defaults.chores, attempts=defaults.retry.attempts)
-        if len(self._direct) < _DIRECT_KEPT:
+        is_short = len(name) <= LONGEST_NAME
+        if is_short and len(self._direct) < _DIRECT_KEPT and self.patterns.find(name) is None:
             self._direct[name] = route
         return route
 

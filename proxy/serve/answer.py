@@ -50,8 +50,11 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
     body = await read(exchange, plan.config.server.body_limit)
     exchange.begin()
     path: Mapping[str, str] = exchange.scope.get("path_params") or {}
-    route = plan.routes.resolve(front.model(body, path), caller)
+    name = front.model(body, path)
+    route = plan.routes.resolve(name, caller, front.kind)
     exchange.facts["model"] = route.name
+    if route.name != name:
+        exchange.answered_by = route.name
     headers = exchange.fields
     asked = Asked(
         exchange.request_id,
@@ -70,6 +73,7 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
     if handed is not None:
         route, parsed = handed.route, handed.parsed
         exchange.facts.update(model=route.name, chore=handed.name)
+        exchange.answered_by = route.name
     if route.defaults.written:
         parsed = route.defaults.under(parsed)
     exchange.parsed = parsed

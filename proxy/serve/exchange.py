@@ -39,10 +39,11 @@ class Exchange:
     """A request being answered. `facts` collects what the access log tells (never prompts or secrets).
 
     `fields` are its headers by name, in lower case; the last of those with the same. `parsed` is what a front
-    made of it, for the spelling of errors. `told` gives what the head says of how the reply was made, asked
-    when it really goes. `held` are the bytes that it counts for in `load`, which is None where nothing is
-    counted, and `begun` says that it counts as a request there. `status` is 0 until the head is out. `gone`
-    says that the client hung up: then the request's task is cancelled.
+    made of it, for the spelling of errors. `answered_by` is the model's name where the client wrote another.
+    `told` gives what the head says of how the reply was made, asked when it really goes. `held` are the bytes
+    that it counts for in `load`, which is None where nothing is counted, and `begun` says that it counts as a
+    request there. `status` is 0 until the head is out. `gone` says that the client hung up: then the
+    request's task is cancelled.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Exchange:
         "_receive",
         "_send",
         "_watcher",
+        "answered_by",
         "began",
         "begun",
         "caller",
@@ -77,6 +79,7 @@ class Exchange:
         self.began = perf_counter()
         self.request_id = f"req_{getrandbits(96):024x}"
         self.caller: ClientKey | None = None
+        self.answered_by: str | None = None
         self.held = 0
         self.begun = False
         self.load: Load | None = None
@@ -217,6 +220,8 @@ class Exchange:
             (b"openai-processing-ms", b"%d" % round((perf_counter() - self.began) * 1000)),
             *self.told(),
         ]
+        if self.answered_by is not None:
+            own.append((b"x-proxy-model", self.answered_by.encode("utf-8", "replace")))
         client_id = self.fields.get(b"x-client-request-id")
         if client_id and len(client_id) <= _MAX_CLIENT_REQUEST_ID and head.is_plain(client_id):
             own.append((b"x-client-request-id", client_id))

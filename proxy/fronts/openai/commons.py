@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.fronts.base import Chore, Header, Parsed
+from proxy.fronts.base import Chore, Header, Kind, Parsed
 from proxy.fronts.openai import error_reply, spelling
 
 
@@ -12,6 +12,7 @@ class Commons:
     """`Refusing`, in OpenAI's words."""
 
     words = error_reply.CHAT_WORDS
+    kind: Kind = "chat"
 
     def refusal(
         self, error: BaseException, request_id: str, parsed: Parsed[Any, Any] | None

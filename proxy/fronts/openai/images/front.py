@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from proxy.errors import RequestError
-from proxy.fronts.base import Asked, Facts, Form, Header, Parsed, Piece
+from proxy.fronts.base import Asked, Facts, Form, Header, Kind, Parsed, Piece
 from proxy.fronts.openai import checks, error_reply, spelling
 from proxy.fronts.openai.commons import Commons
 from proxy.fronts.openai.images import reply, request
@@ -32,6 +32,7 @@ class ImagesFront(Commons):
     """A `Front`, one for each operation."""
 
     words = error_reply.IMAGE_WORDS
+    kind: Kind = "pictures"
 
     def __init__(self, operation: Operation) -> None:
         self._operation: Operation = operation
