@@ -147,11 +147,14 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from proxy.config.command import check
+    from proxy.config.command import Ask, check
 
-    return check(
-        options.file or options.config, as_json=options.json, strict=options.strict, online=options.online
-    )
+    ask: Ask | None = None
+    if options.online:
+        from proxy.command import online
+
+        ask = online.ask
+    return check(options.file or options.config, as_json=options.json, strict=options.strict, ask=ask)
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from proxy.command.online import ask
 from proxy.config.command import check
 from proxy.simulators.server import Running, start
 from tests.vendor_socket import vendor
@@ -42,14 +43,14 @@ def asked(folder: Path, text: str) -> tuple[int, dict[str, Any]]:
     """The exit code, and what was found of each provider."""
     (folder / "providers.yaml").write_text(text)
     out = io.StringIO()
-    code = check(folder / "providers.yaml", as_json=True, online=True, out=out, err=io.StringIO())
+    code = check(folder / "providers.yaml", as_json=True, ask=ask, out=out, err=io.StringIO())
     return code, {one["provider"]: one for one in json.loads(out.getvalue())["online"]}
 
 
 def shown(folder: Path, text: str) -> str:
     (folder / "providers.yaml").write_text(text)
     out = io.StringIO()
-    check(folder / "providers.yaml", online=True, out=out, err=io.StringIO())
+    check(folder / "providers.yaml", ask=ask, out=out, err=io.StringIO())
     return out.getvalue()
 
 
@@ -173,5 +174,5 @@ models:
 def test_a_file_with_errors_asks_nobody(tmp_path: Path) -> None:
     (tmp_path / "providers.yaml").write_text("version: 1\nmodels: {m: {targets: [nobody/x]}}\n")
     out = io.StringIO()
-    assert check(tmp_path / "providers.yaml", as_json=True, online=True, out=out, err=io.StringIO()) == 1
+    assert check(tmp_path / "providers.yaml", as_json=True, ask=ask, out=out, err=io.StringIO()) == 1
     assert json.loads(out.getvalue())["online"] == []

@@ -75,9 +75,6 @@ class Found:
         return [self.provider, self.address, f"{self.latency_ms} ms", keys, models]
 
 
-COLUMNS = ("provider", "address", "answers", "keys", "models")
-
-
 def ask(config: Config, off: Mapping[str, str]) -> list[Found]:
     """All providers that are on, side by side."""
     return asyncio.run(_all(config, opened(config, off, None)))

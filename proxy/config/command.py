@@ -5,15 +5,29 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from proxy.config.loading import Loaded, find, load
 from proxy.config.models import Config, ModelEntry
 from proxy.config.schema import schema as _schema
 
-if TYPE_CHECKING:
-    from proxy.command.online import Found
+_ONLINE = ("provider", "address", "answers", "keys", "models")
+
+
+class Answer(Protocol):
+    """What was found out by asking a provider; `cells` are those of a table with the columns `_ONLINE`."""
+
+    @property
+    def is_well(self) -> bool: ...
+
+    def json(self) -> dict[str, Any]: ...
+
+    def cells(self) -> list[str]: ...
+
+
+Ask = Callable[[Config, Mapping[str, str]], Sequence[Answer]]
 
 
 def check(
@@ -21,21 +35,19 @@ def check(
     *,
     as_json: bool = False,
     strict: bool = False,
-    online: bool = False,
+    ask: Ask | None = None,
     out: TextIO | None = None,
     err: TextIO | None = None,
 ) -> int:
     """All problems of a file in one run. 1 on errors, with `strict` on warnings too; notes never count.
 
-    `online`: ask the vendors too, whatever is free; 3 when one of them is not as the file says."""
+    `ask` the vendors too, if it is given; 3 when one of them is not as the file says."""
     file = find(path)
     loaded = load(file)
     counts = Counter(problem.severity for problem in loaded.problems)
     failed = bool(counts["error"] or (strict and counts["warning"]))
-    found: list[Found] = []
-    if online and loaded.config is not None:
-        from proxy.command.online import COLUMNS, ask
-
+    found: Sequence[Answer] = ()
+    if ask is not None and loaded.config is not None:
         found = ask(loaded.config, loaded.off)
     code = 1 if failed else 3 if any(not one.is_well for one in found) else 0
     if as_json:
@@ -45,14 +57,14 @@ def check(
             "digest": loaded.digest,
             "off": loaded.off,
             "problems": [problem.json() for problem in loaded.problems],
-            **({"online": [one.json() for one in found]} if online else {}),
+            **({"online": [one.json() for one in found]} if ask is not None else {}),
         }
         _print(json.dumps(result, indent=2, ensure_ascii=False), out)
         return code
     for problem in loaded.problems:
         _print(problem.render(), out)
     if found:
-        _print(_table(COLUMNS, [one.cells() for one in found]), out)
+        _print(_table(_ONLINE, [one.cells() for one in found]), out)
     print(_summary(file, loaded, counts), file=err or sys.stderr)
     return code
 
