@@ -48,7 +48,6 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
     plan, caller = house.plan, exchange.caller
     assert caller is not None
     body = await read(exchange, plan.config.server.body_limit)
-    exchange.begin()
     path: Mapping[str, str] = exchange.scope.get("path_params") or {}
     name = front.model(body, path)
     route = plan.routes.resolve(name, caller, front.kind)

@@ -25,11 +25,16 @@ def read_json(raw: bytes) -> dict[str, Any]:
 
 
 async def read(exchange: Exchange, limit: int) -> Json | Form:
-    """The body of a request. Raises a 413 above `limit` bytes, a 400 for what is neither JSON nor a form."""
+    """The body of a request, which is work from then on. Raises a 413 above `limit` bytes, a 400 for what is
+    neither JSON nor a form, and what `Exchange.begin` raises."""
     content_type = exchange.fields.get(b"content-type", b"")
     if content_type[:19].lower() == b"multipart/form-data":
-        return Form(*await read_form(exchange.chunks(limit), content_type.decode("latin-1")))
-    return read_json(await exchange.body(limit))
+        form = Form(*await read_form(exchange.chunks(limit), content_type.decode("latin-1")))
+        exchange.begin()
+        return form
+    raw = await exchange.body(limit)
+    exchange.begin()
+    return read_json(raw)
 
 
 async def read_form(
