@@ -22,6 +22,7 @@ from proxy import app
 from proxy import config as configuration
 from proxy.serve.protocol import Protocol
 
+_ON_TIME = {"flush", "take"}  # of the log, ten times a second
 HOUSE = str(Path(proxy.__file__).parent) + "/"
 KEY = "sk-walk"
 YAML = """
@@ -81,7 +82,7 @@ class Walk:
 
     def _note(self, frame: object, event: str, _: object) -> None:
         code = frame.f_code  # type: ignore[attr-defined]
-        if event == "call" and code.co_filename.startswith(HOUSE) and code.co_name != "flush":
+        if event == "call" and code.co_filename.startswith(HOUSE) and code.co_name not in _ON_TIME:
             self.calls.append((code.co_filename.removeprefix(HOUSE), code.co_name))
 
     @property

@@ -101,11 +101,11 @@ async def _run(
     try:
         return await _ask(house, body, place, as_json=as_json)
     except RequestError as error:
-        house.services.log.flush()
+        house.services.log.close()
         print(f"{place_of(error)}: {error.message}", file=sys.stderr)
         return 1
     except ProxyError as error:
-        house.services.log.flush()
+        house.services.log.close()
         print(f"upstream: {error.message}", file=sys.stderr)
         return 3
     finally:

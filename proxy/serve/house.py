@@ -97,7 +97,7 @@ class Services:
         await self.fetcher.close()
         await self.results.close()
         await self.database.close()
-        self.log.flush()
+        self.log.close()
 
 
 def _verdict(one: Try) -> Verdict:
