@@ -97,6 +97,8 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         "--record", type=Path, metavar="FOLDER", help="keep them as files, for a test of a profile"
     )
 
+    _keys_parser(command("keys", "make, list, revoke and rotate client keys in the store"))
+
     simulate = command("simulate", "run the simulated vendors alone")
     simulate.add_argument("vendor", nargs="?", help="print the address of this one only")
     simulate.add_argument("--port", type=int, default=8090, help="where to listen (default: 8090)")
@@ -104,6 +106,36 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     command("version", "print the version")
     command("help", "tell what a command does").add_argument("topic", nargs="?", help="the command")
     return parser, commands.choices
+
+
+def _keys_parser(keys: argparse.ArgumentParser) -> None:
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, does: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, parents=[_common()], help=does, description=f"{does.capitalize()}.")
+
+    create = action("create", "make a key, which is shown this once")
+    create.add_argument("name", help="who it is for; shown in logs and usage")
+    create.add_argument(
+        "--models", metavar="PATTERNS", help='the models it may use, with commas (default: "*")'
+    )
+    create.add_argument("--image-output", metavar="MODE", help="how pictures come in its chats")
+    create.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="requests=600/min, tokens=1000000/hour, images=200/day or concurrent=32; may be repeated",
+    )
+    create.add_argument("--expires", metavar="IN", help="30d, 12h: how long it works")
+    action("list", "list the keys").add_argument(
+        "--all", action="store_true", help="also those that are revoked or expired"
+    )
+    revoke = action("revoke", "end a key at once, for good")
+    rotate = action("rotate", "give a key another secret")
+    rotate.add_argument("--keep", metavar="FOR", help="1h: how long the old secret works yet (default: 0s)")
+    for one in (revoke, rotate):
+        one.add_argument("key", help="its id or name")
 
 
 def _common() -> argparse.ArgumentParser:
@@ -200,6 +232,21 @@ def _try(options: argparse.Namespace) -> int:
     )
 
 
+def _keys(options: argparse.Namespace) -> int:
+    from proxy.command import keys
+
+    def command(stored: keys.Keys) -> int:
+        if options.action == "create":
+            return stored.create(options.name, keys.asked(options))
+        if options.action == "revoke":
+            return stored.revoke(options.key)
+        if options.action == "rotate":
+            return stored.rotate(options.key, options.keep)
+        return stored.show(ended=options.all)
+
+    return keys.run(options.config, command, as_json=options.json)
+
+
 def _simulate(options: argparse.Namespace) -> int:
     from proxy.command.serve import simulate
 
@@ -218,6 +265,7 @@ _COMMANDS = {
     "schema": _schema,
     "explain": _explain,
     "try": _try,
+    "keys": _keys,
     "simulate": _simulate,
     "version": _version,
 }

@@ -24,7 +24,7 @@ from proxy.memory.signatures import SignatureMemory
 from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
-from proxy.serve import files, info, scrape
+from proxy.serve import admin, files, info, scrape
 from proxy.serve.answer import answered
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Receive, Scope, Send
@@ -32,6 +32,7 @@ from proxy.serve.house import HOME, House, Plan, Services
 from proxy.serve.load import Load
 from proxy.serve.metrics import Metrics
 from proxy.serve.paths import Paths, for_pages
+from proxy.store.callers import StoredCallers
 from proxy.store.database import Database
 from proxy.store.files import SWEEP_EVERY_S, FileStore
 from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
@@ -47,6 +48,11 @@ ROWS = (
     Row("GET", "/models", info.models),
     Row("GET", "/models/{name:path}", info.model),
     Row("GET", "/files/{name:path}", files.content, needs="nothing"),  # the signature is the credential
+    Row("GET", "/admin/keys", admin.listed, needs="admin"),
+    Row("POST", "/admin/keys", admin.create, needs="admin"),
+    Row("GET", "/admin/keys/{id}", admin.one, needs="admin"),
+    Row("POST", "/admin/keys/{id}/revoke", admin.revoke, needs="admin"),
+    Row("POST", "/admin/keys/{id}/rotate", admin.rotate, needs="admin"),
     Row("GET", "/livez", info.livez, needs="nothing"),
     Row("GET", "/healthz", info.livez, needs="nothing"),
     Row("GET", "/health", info.livez, needs="nothing"),
@@ -77,7 +83,12 @@ class App:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncGenerator[dict[str, Any], None]:
         await self.open()
-        background = [asyncio.create_task(self._sweep_files()), asyncio.create_task(self._watch_the_loop())]
+        assert self.house is not None
+        background = [
+            asyncio.create_task(self._sweep_files()),
+            asyncio.create_task(self._watch_the_loop()),
+            asyncio.create_task(self.house.services.callers.watch()),
+        ]
         if self._config_file is not None:
             background.append(asyncio.create_task(self._reload_on_change(self._config_file)))
         _spare_the_collector()
@@ -181,7 +192,9 @@ def client_keys(config: Config) -> ClientKeys:
     session = os.environ.get("DRAGOMAN_SESSION_KEY")
     if session:
         keys.append((session, ClientKey("session")))
-    return ClientKeys.of(keys, ClientKey("open") if config.auth.mode == "open" else None)
+    return ClientKeys.of(
+        keys, ClientKey("open") if config.auth.mode == "open" else None, config.taken_names()
+    )
 
 
 def _spare_the_collector() -> None:
@@ -215,7 +228,8 @@ def create(
     async def open_house() -> House:
         upstream = Upstream()
         upstream.open()
-        rests = Rests()
+        rests, log = Rests(), Log.to_stderr()
+        database = Database(config.server.state.reveal())
         services = Services(
             upstream=upstream,
             fetcher=Fetcher(
@@ -226,10 +240,11 @@ def create(
             results=Fetcher(RESULT_RULES),
             signatures=SignatureMemory(shared=SignatureFile(Path(shared)) if shared else None),
             files=FileStore.of(config.server),
-            log=Log.to_stderr(),
+            log=log,
             rests=rests,
             load=Load(config.server.in_flight),
-            database=Database(config.server.state.reveal()),
+            database=database,
+            callers=StoredCallers(database, log),
             metrics=Metrics({"worker": str(os.getpid())} if "DRAGOMAN_WORKERS" in os.environ else None),
             retries=RetryBudget(config.defaults.retry.budget),
         )

@@ -1,4 +1,5 @@
-"""Who is calling: client keys from the file, compared in constant time, and what each may use."""
+"""Who is calling: client keys from the file, compared in constant time, and what each may use. Keys that were
+made at run time are in the store: see `store/callers.py`."""
 
 from __future__ import annotations
 
@@ -31,39 +32,49 @@ class ClientKey:
 
 @dataclass(frozen=True, slots=True)
 class ClientKeys:
-    """All callers. `open_caller` stands for everybody when the server runs in open mode."""
+    """All callers of the file. `open_caller` stands for everybody when the server runs in open mode. `names`
+    are theirs, and those that no other caller may have."""
 
     by_digest: Mapping[bytes, tuple[bytes, ClientKey]] = field(repr=False)
     open_caller: ClientKey | None = None
+    names: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, keys: Iterable[tuple[str, ClientKey]], open_caller: ClientKey | None = None) -> ClientKeys:
+    def of(
+        cls,
+        keys: Iterable[tuple[str, ClientKey]],
+        open_caller: ClientKey | None = None,
+        names: frozenset[str] = frozenset(),
+    ) -> ClientKeys:
         """`keys` are (secret, caller) pairs; only digests of the secrets are kept."""
         by_digest = {}
         for secret, caller in keys:
             digest = hashlib.sha256(secret.encode()).digest()
             by_digest[digest[:8]] = (digest, caller)
-        return cls(by_digest, open_caller)
+        return cls(by_digest, open_caller, names)
 
-    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> ClientKey:
-        """The caller of a request. Raises a 401 without a known key, a 400 with two different ones."""
-        secret = _credential(headers)
+    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> ClientKey | None:
+        """The caller of a request, None without a key of the file. Raises a 400 for two different keys."""
+        secret = credential(headers)
         if secret:
             digest = hashlib.sha256(secret).digest()
             expected, caller = self.by_digest.get(digest[:8], (b"", None))
             if hmac.compare_digest(digest, expected) and caller is not None:
                 return caller
-        if self.open_caller is not None:
-            return self.open_caller
-        raise RequestError(
-            "Incorrect API key provided." if secret else "No API key provided; send it as a bearer token.",
-            status=401,
-            code="invalid_api_key",
-            headers={"www-authenticate": "Bearer"},
-        )
+        return self.open_caller
 
 
-def _credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def unknown(secret: bytes) -> RequestError:
+    return RequestError(
+        "Incorrect API key provided." if secret else "No API key provided; send it as a bearer token.",
+        status=401,
+        code="invalid_api_key",
+        headers={"www-authenticate": "Bearer"},
+    )
+
+
+def credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """What the client sent as its key, empty if nothing. Raises a 400 for two different ones."""
     found = b""
     for name, value in headers:
         if name not in _CREDENTIAL_HEADERS:

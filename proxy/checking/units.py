@@ -36,6 +36,10 @@ class Rate:
     count: int
     per_s: float
 
+    def written(self) -> str:
+        unit = next(unit for unit, seconds in reversed(_PERIODS.items()) if seconds == self.per_s)
+        return f"{self.count}/{unit}"
+
 
 class NoUnitError(ValueError):
     """A bare number where a quantity belongs."""

@@ -190,7 +190,7 @@ def _greet(config: Config, loaded: Loaded, file: Path, listener: socket.socket, 
         _say("  add a provider under `providers:`, or try `dragoman serve --simulate`, which needs no key")
     pasted = _key_to_paste(config, loaded, file)
     if pasted is None:
-        _say(f"  no client key is set, so nobody can call: {_how_to_get_a_key(loaded)}")
+        _say(f"  no client key is in the file: {_how_to_get_a_key(loaded)}")
     elif (model := _first_model(config, off)) is not None:
         print(snippets(base, model, pasted), flush=True)
 
@@ -241,7 +241,8 @@ def _key_to_paste(config: Config, loaded: Loaded, file: Path) -> Pasted | None:
 
 def _how_to_get_a_key(loaded: Loaded) -> str:
     variable = next((place[4:] for place in loaded.callers.values() if place.startswith("env:")), None)
-    return f"export {variable}=..." if variable else "add one under `keys:`"
+    first = f"export {variable}=..." if variable else "add one under `keys:`"
+    return f"{first}, or make one with `dragoman keys create NAME`"
 
 
 def _first_model(config: Config, off: Mapping[str, str]) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from proxy.checking.tables import table
 from proxy.config.loading import Loaded, find, load
 from proxy.config.models import Config, ModelEntry
 from proxy.config.schema import schema as _schema
@@ -64,7 +65,7 @@ def check(
     for problem in loaded.problems:
         _print(problem.render(), out)
     if found:
-        _print(_table(_ONLINE, [one.cells() for one in found]), out)
+        _print(table(_ONLINE, [one.cells() for one in found]), out)
     print(_summary(file, loaded, counts), file=err or sys.stderr)
     return code
 
@@ -95,7 +96,7 @@ def models(
         _print(json.dumps(rows, indent=2, ensure_ascii=False), out)
         return 0
     columns = ("model", "state", "aliases", "targets")
-    _print(_table(columns, [[_cell(row[column]) for column in columns] for row in rows]), out)
+    _print(table(columns, [[_cell(row[column]) for column in columns] for row in rows]), out)
     for asked, name in catching.items():
         _print(f"any other name for {asked}: {name}", out)
     return 0
@@ -138,15 +139,6 @@ def _row(name: str, model: ModelEntry, loaded: Loaded, catching: dict[str, str])
 
 def _cell(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _table(columns: tuple[str, ...], rows: list[list[str]]) -> str:
-    widths = [max(len(row[index]) for row in ([*columns], *rows)) for index in range(len(columns))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in ([*columns], *rows)
-    ]
-    return "\n".join(lines)
 
 
 def _print(text: str, out: TextIO | None) -> None:

@@ -35,6 +35,9 @@ _HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 
 MOST_ATTEMPTS = 20
 
+# Callers of ours: the admin, everybody in open mode, the key of `serve --simulate`, and `dragoman try`.
+_OUR_CALLERS = frozenset({"admin", "open", "session", "try"})
+
 ImageOutput = Literal["auto", "images", "parts", "markdown", "link", "images+link"]
 
 
@@ -194,6 +197,15 @@ class Limits(_Section):
     images: RateOf | None = None
     tokens: RateOf | None = None
     concurrent: int | None = Field(default=None, ge=1)
+
+    def written(self) -> dict[str, Any]:
+        """As the file would have it."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: value.written() if isinstance(value, Rate) else value
+            for name, value in values.items()
+            if value is not None
+        }
 
 
 class SharedLimits(_Section):
@@ -407,6 +419,24 @@ class ModelEntry(_Section):
         return {**value, "pick": "weighted"} if weighted else value
 
 
+class NewKey(_Section):
+    """A client key that shall be made at run time: not of the file, but in its words. `expires_at` is in
+    seconds since 1970."""
+
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\s/](?:[^\r\n\t/]*[^\s/])?$")
+    models: list[str] = Field(default=["*"], min_length=1)
+    image_output: ImageOutput | None = None
+    limits: Limits = Limits()
+    expires_in: Annotated[Duration, Field(gt=0)] | None = None
+    expires_at: float | None = None
+
+
+class Rotation(_Section):
+    """How a key changes its secret: the old one is good for so many seconds yet."""
+
+    keep: Duration = _default(0.0, "0s")
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -419,3 +449,7 @@ class Config(_Section):
     profiles: dict[str, dict[str, Any]] = {}
     models: dict[str, ModelEntry] = {}
     limits: SharedLimits = SharedLimits()
+
+    def taken_names(self) -> frozenset[str]:
+        """What a client key that is made at run time cannot be called."""
+        return _OUR_CALLERS.union(key.name for key in self.keys)

@@ -84,7 +84,7 @@ def _report(error: ErrorDetails, tree: Any, report: Report) -> None:
         report.add(
             "E103",
             path,
-            f"{shown(path)} {_complaint(error)}",
+            f"{shown(path)} {complaint(error)}",
             _hint(error) or hints.of_price(path, error["input"]),
         )
 
@@ -96,7 +96,7 @@ def _likely_unit(path: Path) -> str:
     return _UNITS.get(last, "s")
 
 
-def _complaint(error: ErrorDetails) -> str:
+def complaint(error: ErrorDetails) -> str:
     kind = error["type"]
     if kind not in _MESSAGES:
         return error["msg"].replace("Input should be", "must be")

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from proxy.errors import RequestError, StoppingError
 from proxy.fronts.base import Refusing
 from proxy.fronts.openai.commons import COMMONS
-from proxy.serve import origin
+from proxy.serve import callers, origin
 from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
 
@@ -61,11 +61,12 @@ class Endpoint:
         load = house.services.load
         try:
             if self._needs != "nothing":
-                caller = exchange.caller = house.plan.keys.identify(exchange.headers)
+                caller = house.plan.keys.identify(exchange.headers) or await callers.stored(exchange, house)
+                exchange.caller = caller
                 if caller is house.plan.keys.open_caller:
                     origin.check(exchange, house.plan.config.server.cors)
                 if self._needs == "admin" and not caller.admin:
-                    raise RequestError("This address is for the admin key.", status=403, code="admin_only")
+                    raise _admin_only(house)
             if self._bounded:
                 exchange.held = load.enter(exchange.fields.get(b"content-length"))
                 exchange.load = load
@@ -92,6 +93,11 @@ class Endpoint:
             return  # the server cuts the connection, which is all that can be said now
         status, headers, body = self._front.refusal(error, exchange.request_id, exchange.parsed)
         await exchange.respond(status, [body], headers)
+
+
+def _admin_only(house: House) -> RequestError:
+    advice = "" if house.plan.config.auth.admin else " There is none: set auth.admin in the file."
+    return RequestError(f"This address is for the admin key.{advice}", status=403, code="admin_only")
 
 
 def _log(exchange: Exchange, house: House, path: str) -> None:

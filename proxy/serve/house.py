@@ -18,6 +18,7 @@ from proxy.routing.routes import Routes
 from proxy.serve.load import Load
 from proxy.serve.metrics import Metrics
 from proxy.serve.told import Try
+from proxy.store.callers import StoredCallers
 from proxy.store.database import Database
 from proxy.store.files import FileStore
 from proxy.upstream import Fetcher, Upstream
@@ -43,7 +44,8 @@ class Plan:
 class Services:
     """What lives as long as the process. `fetcher` gets what clients name by address, `results` what was paid
     for: it is more patient. `rests` are the keys that were refused lately, `breakers` the targets that failed
-    lately, `load` is the work in hand. `leaving`: the process was told to end. `on_progress` watches jobs."""
+    lately, `load` is the work in hand, `callers` those whose keys are in the store. `leaving`: the process
+    was told to end. `on_progress` watches jobs."""
 
     upstream: Upstream
     fetcher: Fetcher
@@ -54,6 +56,7 @@ class Services:
     rests: Rests
     load: Load
     database: Database
+    callers: StoredCallers
     metrics: Metrics = field(default_factory=Metrics)
     breakers: Breakers = field(default_factory=Breakers)
     retries: RetryBudget = field(default_factory=RetryBudget)
@@ -96,6 +99,7 @@ class Services:
         await self.upstream.close()
         await self.fetcher.close()
         await self.results.close()
+        self.callers.close()
         await self.database.close()
         self.log.close()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from proxy.codec import jsonio
-from proxy.errors import RequestError
+from proxy.errors import ProxyError
 from proxy.fronts.openai import models_reply
 from proxy.routing.routes import Route
+from proxy.serve import callers
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
 
@@ -52,11 +53,13 @@ async def readyz(exchange: Exchange, house: House) -> None:
     """What is off or rests, and why, is told only to callers with a known key."""
     reply: dict[str, object] = {"status": "ok"}
     try:
-        house.plan.keys.identify(exchange.headers)
-    except RequestError:
+        await callers.anyone(exchange, house)
+    except ProxyError:
         pass
     else:
         reply["providers"] = house.plan.routes.provider_states(house.services.breakers)
+        if house.services.callers.away is not None:
+            reply["keys"] = f"away: {house.services.callers.away}; keys that are known go on"
     if house.services.leaving:
         reply["status"] = "stopping"
     await exchange.respond(503 if house.services.leaving else 200, jsonio.dumps(reply))

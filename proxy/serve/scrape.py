@@ -10,6 +10,7 @@ from proxy.codec.exposition import CONTENT_TYPE, Page
 from proxy.config import is_loopback
 from proxy.errors import RequestError
 from proxy.routing.breakers import State
+from proxy.serve import callers
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
 from proxy.serve.metrics import Metrics, OfTarget
@@ -20,7 +21,7 @@ _STATES: dict[State, int] = {"failing": 0, "probing": 1, "resting": 2}
 
 async def metrics(exchange: Exchange, house: House) -> None:
     if not _is_local(exchange):
-        caller = exchange.caller = house.plan.keys.identify(exchange.headers)
+        caller = exchange.caller = await callers.anyone(exchange, house)
         if not caller.admin:
             raise RequestError("This address is for the admin key.", status=403, code="admin_only")
     await exchange.respond(200, [page(house)], [(b"content-type", CONTENT_TYPE)])

@@ -32,6 +32,8 @@ class Database:
         self.address = address
         self.is_local = address.startswith("sqlite:")
         self._threads = ThreadPoolExecutor(1 if self.is_local else _THREADS, thread_name_prefix="store")
+        # What is in memory has one connection, which is one thread's at a time.
+        self._reader = self._threads if self.is_in_memory else ThreadPoolExecutor(1, "store-reader")
         self._engine: Engine | None = None
         self._opening = Lock()
 
@@ -46,6 +48,23 @@ class Database:
         with self._opened().begin() as connection:
             return work(connection)
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Like `run`, for `work` that changes nothing: it waits for no writer."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._read, work)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._opened().connect() as connection, connection.execution_options(only_reads=True).begin():
+            return work(connection)
+
+    @property
+    def is_in_memory(self) -> bool:
+        return self.is_local and path_of(self.address) is None
+
+    def may_exist(self) -> bool:
+        """False where there is no file yet: then nothing is in it."""
+        path = path_of(self.address)
+        return path is None or path.exists()
+
     async def open(self) -> None:
         """Connect, and bring the tables up to date."""
         await asyncio.get_running_loop().run_in_executor(self._threads, self._opened)
@@ -53,6 +72,7 @@ class Database:
     async def close(self) -> None:
         """Finish what is at work, and let go of all connections."""
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._reader.shutdown)
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None

@@ -16,6 +16,7 @@ from proxy.store.tables import HEAD, metadata
 
 _BUSY_S = 30.0
 _CONNECT_S = 5
+_SILENT_MS = 10_000  # a connection on which nothing is acknowledged for so long is dead
 _OUR_LOCK = 0x647261676F  # of PostgreSQL's advisory locks: one process migrates at a time
 _VERSION = sa.table("alembic_version", sa.column("version_num"))
 
@@ -28,9 +29,9 @@ def connect(address: str) -> Engine:
     return sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
-        pool_size=4,
+        pool_size=5,
         max_overflow=0,
-        connect_args={"connect_timeout": _CONNECT_S},
+        connect_args={"connect_timeout": _CONNECT_S, "tcp_user_timeout": _SILENT_MS},
     )
 
 
@@ -56,8 +57,9 @@ def _prepare(connection: Any, _: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     """The lock of a writer from the first: a transaction that reads and then writes would else meet another
-    that has done so, and fail instead of waiting."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    that has done so, and fail instead of waiting. One that only reads waits for nobody."""
+    only_reads = connection.get_execution_options().get("only_reads")
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
 
 
 def migrate(engine: Engine) -> bool:

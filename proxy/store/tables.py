@@ -29,13 +29,17 @@ class Amount(sa.TypeDecorator[Decimal]):
 
 metadata = MetaData()
 
-# Client keys that were made at run time. Times are seconds since 1970, `digest` is what the secret comes to.
+# Client keys that were made at run time. Times are seconds since 1970. A digest is what a secret comes to;
+# `old_digest` is good until `old_until`. `changed` numbers the changes of all rows, so that a reader asks
+# only for what is new to it. Rows stay, for a name means the same caller for good.
 keys = Table(
     "keys",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("name", Text, nullable=False, unique=True),
     Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("old_digest", LargeBinary),
+    Column("old_until", Float),
     Column("prefix", Text, nullable=False),
     Column("last_four", Text, nullable=False),
     Column("models", Text, nullable=False),  # JSON: patterns of names
@@ -45,6 +49,15 @@ keys = Table(
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float),
     Column("revoked_at", Float),
+    Column("changed", BigInteger, nullable=False, unique=True),
+)
+
+# What all machines of an installation know and nobody else: random bytes by name.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
 )
 
 # What happened to money, a row each time; rows are never changed. A try is known by its request, the number

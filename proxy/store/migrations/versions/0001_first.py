@@ -1,4 +1,4 @@
-"""Keys and the ledger."""
+"""Keys, secrets and the ledger."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,8 +13,10 @@ def upgrade() -> None:
     op.create_table(
         "keys",
         sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False, unique=True),
         sa.Column("digest", sa.LargeBinary, nullable=False, unique=True),
+        sa.Column("old_digest", sa.LargeBinary),
+        sa.Column("old_until", sa.Float),
         sa.Column("prefix", sa.Text, nullable=False),
         sa.Column("last_four", sa.Text, nullable=False),
         sa.Column("models", sa.Text, nullable=False),
@@ -24,6 +26,12 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("expires_at", sa.Float),
         sa.Column("revoked_at", sa.Float),
+        sa.Column("changed", sa.BigInteger, nullable=False, unique=True),
+    )
+    op.create_table(
+        "secrets",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("value", sa.LargeBinary, nullable=False),
     )
     op.create_table(
         "ledger",
@@ -59,4 +67,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("ledger")
+    op.drop_table("secrets")
     op.drop_table("keys")

@@ -1,0 +1,162 @@
+"""`dragoman keys`: client keys in the store, made and ended beside a running server."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+
+from proxy import config as configuration
+from proxy.checking.tables import table
+from proxy.config import Config
+from proxy.config.models import NewKey, Rotation
+from proxy.config.requests import read
+from proxy.errors import ProxyError, RequestError
+from proxy.store import client_keys
+from proxy.store.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+_PAGE = 1000
+_COLUMNS = ("name", "id", "state", "key", "models", "limits", "expires")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The store that a file names. A command returns its exit code, or raises what `run` makes one of."""
+
+    config: Config
+    database: Database
+    as_json: bool
+
+    def create(self, name: str, asked: Mapping[str, Any]) -> int:
+        new = read(NewKey, {"name": name, **asked})
+        row, secret = self._do(
+            partial(client_keys.create, new=new, taken=self.config.taken_names(), now=time.time())
+        )
+        return self._tell_secret(row, secret, "is made")
+
+    def show(self, *, ended: bool) -> int:
+        """`ended`: also keys that are revoked or expired."""
+        rows = self._all(ended=ended)
+        if self.as_json:
+            print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        else:
+            print(table(_COLUMNS, [_cells(row) for row in rows]))
+        return 0
+
+    def revoke(self, named: str) -> int:
+        def work(connection: Connection) -> Any:
+            identity = client_keys.identity_of(connection, named)
+            return client_keys.revoke(connection, identity, time.time())
+
+        shown = client_keys.shown(self._do(work), time.time())
+        if self.as_json:
+            print(orjson.dumps(shown).decode())
+        _say(f"the key {shown['name']!r} ({shown['id']}) is revoked")
+        return 0
+
+    def rotate(self, named: str, keep: str | None) -> int:
+        keep_s = read(Rotation, {} if keep is None else {"keep": keep}).keep
+
+        def work(connection: Connection) -> Any:
+            identity = client_keys.identity_of(connection, named)
+            return client_keys.rotate(connection, identity, keep_s, time.time())
+
+        still = f"; the old one works for {keep} yet" if keep_s else "; the old one has ended"
+        row, secret = self._do(work)
+        return self._tell_secret(row, secret, f"has a new secret{still}")
+
+    def _tell_secret(self, row: Any, secret: str, done: str) -> int:
+        """The secret alone goes to stdout, so that a script may take it from there."""
+        shown = client_keys.shown(row, time.time())
+        print(orjson.dumps({**shown, "key": secret}).decode() if self.as_json else secret)
+        _say(f"the key {shown['name']!r} ({shown['id']}) {done}. It is shown this once: keep it.")
+        return 0
+
+    def _all(self, *, ended: bool) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        after: str | None = None
+        while rows := self._do(partial(client_keys.page, after=after, most=_PAGE)):
+            after = rows[-1]["id"]
+            found += (client_keys.shown(row, time.time()) for row in rows)
+        taken = self.config.taken_names()
+        for row in found:
+            if row["state"] == "active" and row["name"] in taken:
+                row["state"] = "off: the file has a key of this name"
+        return [row for row in found if ended or row["state"] not in ("revoked", "expired")]
+
+    def _do(self, work: Callable[[Connection], T]) -> T:
+        return self.database.do(work)
+
+
+def asked(options: Namespace) -> dict[str, Any]:
+    """What the options of `keys create` say, in the words of the file. Raises a 400."""
+    said: dict[str, Any] = {}
+    if options.models is not None:
+        said["models"] = [name.strip() for name in options.models.split(",") if name.strip()]
+    if options.image_output is not None:
+        said["image_output"] = options.image_output
+    if options.expires is not None:
+        said["expires_in"] = options.expires
+    if options.limit:
+        said["limits"] = dict(map(_limit, options.limit))
+    return said
+
+
+def _limit(said: str) -> tuple[str, str | int]:
+    name, equals, value = said.partition("=")
+    if not equals:
+        raise RequestError(f"--limit {said}: write a name and a value, such as requests=600/min.")
+    return name, int(value) if value.isdecimal() else value
+
+
+def run(file: Path | None, command: Callable[[Keys], int], *, as_json: bool) -> int:
+    """Exit 1 for a wrong file or request, and for a store that cannot be used."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    loaded = configuration.load(configuration.find(file))
+    if loaded.config is None:
+        for problem in loaded.problems:
+            _say(str(problem))
+        return 1
+    database = Database(loaded.config.server.state.reveal())
+    if database.is_in_memory:
+        _say("server.state is in memory, which only the server itself can reach: use POST /admin/keys")
+        return 1
+    try:
+        return command(Keys(loaded.config, database, as_json))
+    except ProxyError as error:
+        _say(error.message)
+    except SQLAlchemyError as error:  # its words may hold what was to be written
+        _say(f"the store that server.state names cannot be used: {type(error).__name__}")
+    except ModuleNotFoundError as error:
+        _say(f"{error.name} is needed for this store: pip install 'dragoman[postgres]'")
+    return 1
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    expires = row["expires_at"]
+    return [
+        row["name"],
+        row["id"],
+        row["state"],
+        f"{row['prefix']}...{row['last_four']}",
+        ", ".join(row["models"]),
+        ", ".join(f"{name} {value}" for name, value in row["limits"].items()) or "-",
+        "-" if expires is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(expires)),
+    ]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

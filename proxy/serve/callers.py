@@ -1,0 +1,21 @@
+"""Who is calling, where the file does not know: keys of the store."""
+
+from __future__ import annotations
+
+from proxy.keys import ClientKey, credential, unknown
+from proxy.serve.exchange import Exchange
+from proxy.serve.house import House
+
+
+async def stored(exchange: Exchange, house: House) -> ClientKey:
+    """Raises a 401 for whoever is not known there. A name that the file has got meanwhile is the file's."""
+    secret = credential(exchange.headers)
+    caller = await house.services.callers.find(secret) if secret else None
+    if caller is None or caller.name in house.plan.keys.names:
+        raise unknown(secret)
+    return caller
+
+
+async def anyone(exchange: Exchange, house: House) -> ClientKey:
+    """The caller of a request, of the file or the store. Raises a 401."""
+    return house.plan.keys.identify(exchange.headers) or await stored(exchange, house)

@@ -1,0 +1,155 @@
+"""The callers whose keys are in the store, as a worker knows them: a copy that follows the store.
+
+While there are such keys the store is asked twice a second for what has changed, so a key that is revoked
+anywhere stops working here; a key that is not known yet has it asked at once. Who has no key of ours cannot
+make it ask more than twenty times a second. A server without such keys never touches the store: SQLite has no
+file then, and PostgreSQL is looked at once. While the store is away, what is known stays good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from proxy.errors import ProxyError
+from proxy.keys import ClientKey
+from proxy.logs import Log
+from proxy.store.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    from proxy.store.client_keys import Changes
+
+PREFIX = "sk-dragoman-"
+
+_EVERY_S = 0.4
+_APART_S = 0.05  # between two looks that strangers can cause
+_OURS = re.compile(rb"sk-dragoman-[A-Za-z0-9_-]{43}\Z")
+
+
+class StoredCallers:
+    """`away` tells why the store cannot be read, None while it can."""
+
+    def __init__(self, database: Database, log: Log, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._log = log
+        self._clock = clock
+        self._callers: dict[bytes, tuple[ClientKey, float | None]] = {}  # by digest; good until
+        self._digests: dict[str, tuple[bytes, ...]] = {}  # of each key by its id
+        self._pepper: bytes | None = None
+        self._newest = 0
+        self._seen = False
+        self._looking = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
+        self._looked_at = 0.0
+        self.away: str | None = None
+
+    async def find(self, secret: bytes) -> ClientKey | None:
+        """Whose secret it is. Raises a 503 when only the store could tell, and it is away."""
+        if _OURS.match(secret) is None:
+            return None
+        caller = self._known(secret)
+        if caller is None and self._database.may_exist():
+            await self.refresh()
+            caller = self._known(secret)
+            if caller is None and self.away is not None:
+                raise ProxyError(
+                    "The store of keys cannot be read just now, so this key cannot be checked.",
+                    status=503,
+                    code="key_store_unavailable",
+                    headers={"retry-after": "1"},
+                )
+        return caller
+
+    async def watch(self) -> None:
+        """Follow the store until cancelled."""
+        while True:
+            if self._callers or self.away or (not self._seen and self._database.may_exist()):
+                await self.refresh()
+            await asyncio.sleep(_EVERY_S)
+
+    async def refresh(self) -> None:
+        """Know what the store knows now: one look, which all share who come before it begins."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._look_in_turn())
+        await asyncio.shield(self._next)
+
+    def close(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+
+    def _known(self, secret: bytes) -> ClientKey | None:
+        if self._pepper is None:
+            return None
+        # Found by a keyed digest: what the time of a look-up tells of it, nobody can aim at.
+        caller, until = self._callers.get(hmac.digest(self._pepper, secret, "sha256"), (None, None))
+        return caller if until is None or self._clock() < until else None
+
+    async def _look_in_turn(self) -> None:
+        try:
+            async with self._looking:
+                wait_s = self._looked_at + _APART_S - time.monotonic()
+                if wait_s > 0:
+                    await asyncio.sleep(wait_s)
+                self._next = None  # who comes from now on may need a newer one
+                await self._look()
+                self._looked_at = time.monotonic()
+        except asyncio.CancelledError:
+            self._next = None
+            raise
+
+    async def _look(self) -> None:
+        try:
+            changed = await self._database.read(self._changes)
+        except Exception as error:  # whatever a driver raises: who is known must not suffer
+            if self.away is None:
+                self._log.write("key_store_away", kind=type(error).__name__)
+            self.away = type(error).__name__
+            return
+        if self.away is not None:
+            self._log.write("key_store_back")
+        self.away = None
+        self._seen = True
+        self._learn(changed)
+
+    def _changes(self, connection: Any) -> Changes:
+        from proxy.store import client_keys
+
+        return client_keys.changes(connection, self._newest)
+
+    def _learn(self, changed: Changes) -> None:
+        if changed.anew:
+            self._callers.clear()
+            self._digests.clear()
+        for row in changed.rows:
+            for digest in self._digests.pop(row["id"], ()):
+                del self._callers[digest]
+            if row["revoked_at"] is None:
+                self._admit(row)
+        self._pepper = changed.pepper or self._pepper
+        self._newest = changed.newest
+
+    def _admit(self, row: RowMapping) -> None:
+        try:
+            caller = _caller(row)
+        except ValueError:
+            self._log.write("key_unreadable", key=row["name"])
+            return
+        expires = row["expires_at"]
+        admitted = {bytes(row["digest"]): (caller, expires)}
+        if row["old_digest"] is not None:
+            until = row["old_until"] if expires is None else min(expires, row["old_until"])
+            admitted[bytes(row["old_digest"])] = (caller, until)
+        self._callers |= admitted
+        self._digests[row["id"]] = tuple(admitted)
+
+
+def _caller(row: RowMapping) -> ClientKey:
+    return ClientKey(row["name"], tuple(orjson.loads(row["models"])), row["image_output"])
