@@ -17,6 +17,7 @@ NAMES = (
     "fal",
     "grsai",
     "jlike",
+    "openai-images",
     "replicate",
     "seedream",
     "xiaotian",

@@ -167,7 +167,8 @@ def test_explain_takes_picture_requests(file: Path, capsys: pytest.CaptureFixtur
     [
         ("j/nano-banana", "has several surfaces; it has text, image, wan; write j.text/nano-banana"),
         ("j.imgae/x", 'provider "j" has no surface "imgae"; it has text, image, wan; did you mean "image"?'),
-        ("lan.image/x", 'provider "lan" has no surfaces, so no "image"; write lan/x'),
+        ("lan.text/x", 'has no surface "text"; it has image; write lan/x, or lan.image/x for pictures alone'),
+        ("google.image/x", 'provider "google" has no surfaces, so no "image"; write google/x'),
         ("nowhere/x", "does not exist"),
     ],
 )  # fmt: skip

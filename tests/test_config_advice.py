@@ -171,6 +171,8 @@ VENDORS = (
          "write j.text/gpt-4o-mini"),
         ("e/claude-opus-5", "claude-opus-5 makes text, and image is a surface for pictures",
          "choose a model that makes pictures"),
+        ("o.image/gpt-4o-mini", "gpt-4o-mini makes text, and image is a surface for pictures",
+         "write o/gpt-4o-mini"),
         ("j.text/nano-banana", "nano-banana makes pictures, and text is a surface for text",
          "write j.image/nano-banana"),
     ],
@@ -188,6 +190,9 @@ def test_a_model_at_a_surface_of_the_other_kind(tmp_path: Path, target: str, mes
         "e/grok-imagine-2",
         "e/some-new-model",
         "o/nano-banana",
+        "o/gpt-image-2",
+        "o.image/gpt-image-2",
+        "o.image/some-new-model",
     ],
 )
 def test_a_model_at_its_surface(tmp_path: Path, target: str) -> None:

@@ -180,7 +180,7 @@ CASES = [
     ("E110", "relay.image/banana", "▸relay.imgae/banana"),
     ("E110", "[lan/banana]", "[▸lann/banana]"),
     ("E110", "[lan/banana]", "[▸relay/banana]"),
-    ("E110", "[lan/banana]", "[▸lan.image/banana]"),
+    ("E110", "[lan/banana]", "[▸lan.text/banana]"),
     ("E110", "[lan/banana]", "[▸flesh]"),
     ("E110", "[google/gemini-3-flash-preview]", "[▸gemini-3-flash-preview]"),
     ("E110", "\ndefaults:\n", "\ndefaults:\n  chores: ▸flahs\n"),

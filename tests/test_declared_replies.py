@@ -36,7 +36,7 @@ def refused(*args, **fields):
         {"images": [PNG]},
         {"images": [{"b64_json": PNG}]},
         {"data": {"images": ["data:image/png;base64," + PNG]}},
-        {"data": [{"b64_json": PNG, "revised_prompt": "x"}]},
+        {"data": [{"b64_json": PNG, "seed": 3}]},
         {"output": {"images": [{"image": PNG}]}},
         {"results": [{"image_url": {"url": "data:image/png;base64," + PNG}}]},
         {"image": PNG, "success": True},
@@ -53,6 +53,12 @@ def test_jlike_pictures_are_found_in_every_shape(payload):
     outcome = judge("jlike", "nano-banana-pro", payload, surface="image")
     assert isinstance(outcome, Done)
     assert outcome.images == (PICTURE,)
+
+
+def test_what_a_vendor_made_of_the_prompt_stands_beside_its_picture():
+    data = [{"b64_json": PNG, "revised_prompt": "a big cat"}, {"b64_json": PNG, "revised_prompt": ""}]
+    outcome = judge("jlike", "nano-banana-pro", {"data": data}, surface="image")
+    assert [image.revised_prompt for image in outcome.images] == ["a big cat", None]
 
 
 def test_drafts_of_a_gemini_body_are_no_pictures():

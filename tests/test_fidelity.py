@@ -85,7 +85,17 @@ def result(**more: Any) -> ResultPart:
 # A result that went to the second of two calls.
 OF_CLOCK = ('"name": "clock", "response": {"output"', '"tool_call_id": "c2"')
 # 16:9 as vendors take it.
-WIDE = ("16:9", "1280x720", "2720*1536", "1360*768", "2730x1536")
+WIDE = (
+    "1280*720",
+    "16:9",
+    "1280x720",
+    "1360x768",
+    "1536x1024",
+    "1792x1024",
+    "2720*1536",
+    "1360*768",
+    "2730x1536",
+)
 WHERE = "messages[0].content[1].image_url.url"
 OF_PART = ("messages.parts", "messages.content.image_url", "references")
 
@@ -293,7 +303,9 @@ CHAT: dict[str, Wish | None] = {
         named=("thinking.summary",),
     ),
     "ImageOptions.size": Wish(
-        {"image": ImageOptions(size="1536x1024")}, ("1536", "3:2", "1440*960", "4:3"), named=("image.size",)
+        {"image": ImageOptions(size="1536x1024")},
+        ("1536", "3:2", "1440*960", "1280*720", "4:3", "1792"),
+        named=("image.size",),
     ),
     "ImageOptions.aspect_ratio": Wish(
         {"image": ImageOptions(aspect_ratio="16:9")},
@@ -306,7 +318,9 @@ CHAT: dict[str, Wish | None] = {
         named=("image.image_size",),
     ),
     "ImageOptions.quality": Wish(
-        {"image": ImageOptions(quality="high")}, ("high", "2K", "4K", "2048"), named=("image.quality",)
+        {"image": ImageOptions(quality="high")},
+        ("high", '"hd"', "2K", "4K", "2048"),
+        named=("image.quality",),
     ),
     "AudioOptions.voice": Wish(
         {"audio": AudioOptions("Kore")}, ("Kore",), {"audio": AudioOptions()}, ("audio.voice",)
@@ -332,7 +346,9 @@ PICTURES: dict[str, Wish | None] = {
     "ImageRequest.model": None,
     "ImageRequest.prompt": Wish({"prompt": "Rosebud"}, ("Rosebud",)),
     "ImageRequest.n": Wish({"n": 3}, ('"n": 3', '"num_images": 3', '"max_images": 3', '"path"')),
-    "ImageRequest.image": Wish({"image": ImageOptions(size="1536x1024")}, ("1536", "3:2", "1440*960", "4:3")),
+    "ImageRequest.image": Wish(
+        {"image": ImageOptions(size="1536x1024")}, ("1536", "3:2", "1440*960", "1280*720", "4:3", "1792")
+    ),
     "ImageRequest.references": Wish(
         {"references": (picture(url="https://example.com/77.png"),)}, ("https://example.com/77.png", PNG)
     ),
@@ -464,7 +480,7 @@ def test_a_picture_asked_of_a_chat_leaves_nothing_behind_that_the_chat_would_car
     targets: dict[str, Candidate],
 ) -> None:
     request = ImageRequest("m", "A cat", seed=4, user="ann", style="vivid", references=(picture(),))
-    gemini, relay = targets["google"], targets["openai-llama"]
+    gemini, relay = targets["google"], targets["openai-gemini-2.5-flash-image"]
     assert speaker_of(gemini, request).unread() == ("style", "user")  # Gemini takes no user
     assert speaker_of(relay, request).unread() == ("style",)
     assert to_chat(request).seed == 4

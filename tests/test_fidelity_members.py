@@ -80,7 +80,17 @@ THINKS_NEVER = (
 )  # fmt: skip
 LOW, HIGH = ('"low"', '"LOW"', "1024"), ('"high"', '"HIGH"', "24576")
 THOUGHT = ('houghts": true', 'include_thoughts": true')
-WIDE = ("16:9", "1280x720", "2720*1536", "1360*768", "2730x1536")
+WIDE = (
+    "1280*720",
+    "16:9",
+    "1280x720",
+    "1360x768",
+    "1536x1024",
+    "1792x1024",
+    "2720*1536",
+    "1360*768",
+    "2730x1536",
+)
 TIER = ("2K", "2k", "2048", "1440*1440")
 JSON_MODE = ("application/json", "json_object", "json_schema", "JSON")
 
@@ -209,14 +219,14 @@ CHAT: dict[str, Member] = {
         ('houghts": false',),
         {"thinking": {"type": "enabled", "budget_tokens": 777}},
     ),
-    "size": Member({"size": "1536x1024"}, ("1536", "3:2", "1440*960", "4:3")),
+    "size": Member({"size": "1536x1024"}, ("1536", "3:2", "1440*960", "1280*720", "4:3", "1792")),
     "aspect_ratio": Member({"aspect_ratio": "16:9"}, WIDE),
     "aspectRatio": Member({"aspectRatio": "16:9"}, WIDE),
     "ratio": Member({"ratio": "16:9"}, WIDE),
     "image_size": Member({"image_size": "2K"}, TIER),
     "imageSize": Member({"imageSize": "2K"}, TIER),
     "resolution": Member({"resolution": "2K"}, TIER),
-    "quality": Member({"quality": "high"}, ("high",)),
+    "quality": Member({"quality": "high"}, ("high", '"hd"')),
     "image_config": Member({"image_config": {"aspect_ratio": "16:9"}}, WIDE),
     "image_config.aspect_ratio": Member({"image_config": {"aspect_ratio": "16:9"}}, WIDE),
     "image_config.image_size": Member({"image_config": {"image_size": "2K"}}, TIER),

@@ -65,6 +65,7 @@ GOOD = {
             }
         ]
     },
+    "images": {"created": 1, "data": [{"b64_json": B64}]},
     "sync": {"id": "1", "status": "succeeded", "results": [{"url": f"data:image/png;base64,{B64}"}]},
 }
 GOOD["task"] = GOOD["sync"]
@@ -73,6 +74,7 @@ TAKEN = {"id": "1", "status": "running"}
 NOTHING = {
     "gemini": {"candidates": []},
     "openai": {"choices": []},
+    "images": {"created": 1, "data": []},
     "sync": {"id": "1", "status": "succeeded", "results": []},
     "task": {"id": "1", "status": "succeeded", "results": []},
 }
@@ -144,13 +146,15 @@ providers:
 """
 MODELS = {
     "gemini": "gemini-3-pro-image",
-    "openai": "gpt-image-1",
+    "openai": "gemini-2.5-flash-image",
+    "images": "gpt-image-1",
     "sync": "nano-banana",
     "task": "nano-banana",
 }
 SPEAKS = {
     "gemini": "wire: gemini",
     "openai": "wire: openai",
+    "images": "wire: openai",
     "sync": "profile: grsai, options: {reply_type: json}",
     "task": "profile: grsai",
 }
@@ -182,7 +186,7 @@ class Vendors:
     polls: Counter[str] = field(default_factory=Counter)
 
     async def answer(self, request: Request) -> None:
-        body = (await request.read_body()).decode()
+        body = (await request.read_body()).decode(errors="replace")  # forms hold pictures
         method, path, _ = request.head.decode().split(" ", 2)
         _, wire, place, _ = path.split("/", 3)
         if method == "GET":

@@ -137,7 +137,7 @@ def test_the_table_of_vendors_says_what_the_profiles_say(page: str) -> None:
     """Pictures taken and made per order, tasks and calling off; those that chat have no such limits."""
     text = (Path(__file__).parent.parent / page).read_text(encoding="utf-8")
     rows = re.findall(
-        r"^\| `([a-z.]+)` \| (generate[^|]*) \| (.*?) \| .*? \| (\d) \| (.*?) \| (.*?) \|", text, re.M
+        r"^\| `([a-z.-]+)` \| (generate[^|]*) \| (.*?) \| .*? \| (\d+) \| (.*?) \| (.*?) \|", text, re.M
     )
     assert {row[0].split(".")[0] for row in rows} == {*NAMES, "google"}
     for name, makes, taken, n, answers, called_off in rows:
@@ -145,7 +145,7 @@ def test_the_table_of_vendors_says_what_the_profiles_say(page: str) -> None:
         if "chat" in makes:
             continue
         variant = shipped(vendor).surface(surface or None).variant("any", False)
-        forms = {"url": "address", "data_uri": "data", "base64": "data"}
+        forms = {"url": "address", "data_uri": "data", "base64": "data", "file": "data"}
         assert {word.split(" ")[0] for word in taken.split(", ")} == {
             forms[form] for form in variant.limits.references
         } or (taken, variant.limits.references) == ("none", ())

@@ -17,6 +17,11 @@ def draws(model: str) -> bool:
     return _is_one(model, "draws")
 
 
+def only_draws(model: str) -> bool:
+    """Whether a model of this name is asked at the Images API and does not chat."""
+    return _is_one(model, "draws_only")
+
+
 def only_chats(model: str) -> bool:
     """Whether a model of this name is of a known family and makes no pictures anywhere."""
     return _is_one(model, "chats") and not _is_one(model, "draws_elsewhere") and not draws(model)

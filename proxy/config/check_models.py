@@ -16,6 +16,9 @@ from proxy.config.tree import Checked, at, items, mapping
 from proxy.errors import RequestError
 from proxy.fronts.openai.defaults import compiled
 
+# What a wire is asked in besides chats: OpenAI's Images API. Without a surface each model has its place.
+_WIRE_SURFACES = {"openai": ("image",)}
+
 _NAME_BREAKERS = set("@ \t")
 
 
@@ -129,18 +132,21 @@ def _surface(path: Path, entry: TargetEntry, file: Checked) -> None:
     profile = file.profiles.get(provider.profile) if provider.profile else None
     if provider.profile and profile is None:
         return
-    if (wrong := _wrong_surface(entry, profile)) is not None:
+    if (wrong := _wrong_surface(entry, provider.wire, profile)) is not None:
         file.report.add("E110", path, *wrong)
     elif profile is not None:
         _kind(path, entry, profile, file)
+    elif entry.surface is not None and only_chats(entry.model):
+        _text_for_pictures(path, entry, entry.surface, f"write {entry.provider}/{entry.model}", file)
 
 
-def _wrong_surface(entry: TargetEntry, profile: ProfileOutline | None) -> tuple[str, str] | None:
+def _wrong_surface(
+    entry: TargetEntry, wire: str | None, profile: ProfileOutline | None
+) -> tuple[str, str] | None:
     """What is wrong with the surface that a target names or does not name, and the cure."""
     said = f'target "{entry.use}": provider "{entry.provider}"'
     if profile is None:
-        hint = f"write {entry.provider}/{entry.model}"
-        return None if entry.surface is None else (f'{said} has no surfaces, so no "{entry.surface}"', hint)
+        return _wrong_surface_of_wire(entry, _WIRE_SURFACES.get(wire or "", ()), said)
     there = f"it has {', '.join(profile.surfaces)}"
     if entry.surface is None and len(profile.surfaces) > 1:
         hint = f"write {entry.provider}.{profile.surfaces[0]}/{entry.model}"
@@ -151,6 +157,16 @@ def _wrong_surface(entry: TargetEntry, profile: ProfileOutline | None) -> tuple[
     return None
 
 
+def _wrong_surface_of_wire(entry: TargetEntry, known: tuple[str, ...], said: str) -> tuple[str, str] | None:
+    if entry.surface is None or entry.surface in known:
+        return None
+    hint = f"write {entry.provider}/{entry.model}"
+    if not known:
+        return f'{said} has no surfaces, so no "{entry.surface}"', hint
+    hint += f", or {entry.provider}.{known[0]}/{entry.model} for pictures alone"
+    return f'{said} has no surface "{entry.surface}"; it has {", ".join(known)}', hint
+
+
 def missing_surface(use: str, config: Config) -> str | None:
     """Why a target that a client may name leads nowhere: its surface. None for other reasons."""
     entry = TargetEntry(use=use or "?")
@@ -158,7 +174,7 @@ def missing_surface(use: str, config: Config) -> str | None:
     if provider is None or not entry.model:
         return None
     profile = Profiles(config.profiles).get(provider.profile) if provider.profile else None
-    wrong = _wrong_surface(entry, profile)
+    wrong = _wrong_surface(entry, provider.wire, profile)
     return None if wrong is None else f"{wrong[0]}; {wrong[1]}"
 
 
@@ -169,14 +185,16 @@ def _kind(path: Path, entry: TargetEntry, profile: ProfileOutline, file: Checked
         if only_chats(entry.model):
             others = [name for name in profile.surfaces if name not in profile.drawing]
             hint = _elsewhere(entry, others) or "choose a model that makes pictures"
-            message = (
-                f'target "{entry.use}": {entry.model} makes text, and {surface} is a surface for pictures'
-            )
-            file.report.add("W151", path, message, hint)
+            _text_for_pictures(path, entry, surface, hint, file)
     elif profile.drawing and draws(entry.model):
         hint = _elsewhere(entry, sorted(profile.drawing))
         message = f'target "{entry.use}": {entry.model} makes pictures, and {surface} is a surface for text'
         file.report.add("W151", path, message, hint)
+
+
+def _text_for_pictures(path: Path, entry: TargetEntry, surface: str, hint: str, file: Checked) -> None:
+    message = f'target "{entry.use}": {entry.model} makes text, and {surface} is a surface for pictures'
+    file.report.add("W151", path, message, hint)
 
 
 def _elsewhere(entry: TargetEntry, surfaces: list[str]) -> str:

@@ -67,8 +67,10 @@ class SizePolicy:
 
     `mode` tier: ratio and tier words; pixels: `W<separator>H`; pixels_or_tier: pixels, or a tier alone.
     `table` is `{ratio: {tier: "WxH"}}` for pixel models. `default_tier` completes a ratio given alone there.
-    `max_tier` caps spend. `strict` refuses a ratio far from every allowed one. `closed` refuses a ratio
-    that was written out and is not in `aspects`, instead of taking the nearest.
+    `sizes` are all there are of a pixel model (`WxH`): the nearest is taken. `max_tier` caps spend. `strict`
+    refuses a ratio far from every allowed one. `closed` refuses a ratio that was written out and is not in
+    `aspects`, instead of taking the nearest. `hd_is_quality`: the word `hd` in the client's `quality` is
+    OpenAI's grade of it and no tier.
     """
 
     aspects: tuple[str, ...] = ()
@@ -80,11 +82,13 @@ class SizePolicy:
     max_pixels: int | None = None
     max_side: int | None = None
     max_ratio: float | None = None
+    sizes: tuple[str, ...] = ()
     table: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     default_tier: str = "1K"
     max_tier: str | None = None
     strict: bool = False
     closed: bool = False
+    hd_is_quality: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +283,8 @@ def _allowed_tier(tier: str | None, policy: SizePolicy) -> str | None:
 
 
 def _choose_pixels(wish: Wish, policy: SizePolicy) -> tuple[int, int]:
+    if policy.sizes:
+        return _nearest_size(wish, policy)
     tier = wish.scale or policy.default_tier
     if policy.max_tier and TIERS.index(tier) > TIERS.index(policy.max_tier):
         tier = policy.max_tier
@@ -298,6 +304,37 @@ def _choose_pixels(wish: Wish, policy: SizePolicy) -> tuple[int, int]:
         math.isqrt(int(area * side)) // policy.multiple * policy.multiple for side in (ratio, 1 / ratio)
     )
     return (width, height) if _is_valid(width, height, policy) else _snap(ratio, area, policy)
+
+
+def _nearest_size(wish: Wish, policy: SizePolicy) -> tuple[int, int]:
+    """Of the sizes there are the one nearest in shape, and among these in area."""
+    ratio = wish.ratio or Fraction(1)
+    area = math.prod(wish.pixels) if wish.pixels else _TIER_SIDE[wish.scale or policy.default_tier] ** 2
+
+    def distance(size: tuple[int, int]) -> tuple[float, float]:
+        width, height = size
+        return round(abs(math.log(ratio * height / width)), 9), abs(math.log(width * height / area))
+
+    return min(_all_sizes(policy), key=distance)
+
+
+def _all_sizes(policy: SizePolicy) -> list[tuple[int, int]]:
+    known = (size.partition("x") for size in policy.sizes)
+    return [(int(width), int(height)) for width, _, height in known]
+
+
+def unmet(wish: Wish, policy: SizePolicy) -> tuple[str, ...]:
+    """The fields of the wish that come to nothing: all sizes have one ratio, or none is of the tier."""
+    known = _all_sizes(policy)
+    if not known:
+        return ()
+    names = []
+    if wish.ratio not in (None, Fraction(*known[0])) and len({Fraction(*size) for size in known}) == 1:
+        names.append(wish.fields["aspect" if wish.aspect else "pixels"])
+    tiers = {implied_tier(*size) for size in known}
+    if wish.tier is not None and wish.tier not in tiers:
+        names.append(wish.fields["tier"])
+    return tuple(names)
 
 
 def _is_valid(width: int, height: int, policy: SizePolicy) -> bool:

@@ -5,7 +5,7 @@ Decides only; `serve/tries.py` does the trying.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,15 @@ SHORT_PAUSE_S = 2.0  # a target that wants more time than this is not waited for
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A target, the keys it can be tried with, how long a try may take, and what it speaks: `chat`, or `jobs`
-    where it only makes pictures. `every_s` and `give_up_s` override the profile's rhythm of polling."""
+    where it only makes pictures. One that chats may have a place of its own for `pictures`, made when it is
+    first asked there. `every_s` and `give_up_s` override the profile's rhythm of polling."""
 
     target: Target
     keys: KeyPool
     deadlines: Deadlines
     chat: Wire | None = None
     jobs: DeclaredWire | None = None
+    pictures: Callable[[], DeclaredWire] | None = None
     every_s: float | None = None
     give_up_s: float | None = None
 

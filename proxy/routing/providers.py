@@ -20,7 +20,7 @@ from proxy.upstream import Account, Authorizer, Static
 from proxy.upstream.authorizer import Pairs
 from proxy.upstream.service_account import SCOPE, ServiceAccountGrant
 from proxy.upstream.tokens import Token
-from proxy.wires import Spoken
+from proxy.wires import Lookup, Spoken
 
 if TYPE_CHECKING:
     from proxy.wires.declared import Profile
@@ -33,12 +33,13 @@ _SIMULATED_KEY = "simulated-key"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """`options` are the profile's defaults under the file's own."""
+    """`options` are the profile's defaults under the file's own. `lookup` gives the data of a profile."""
 
     name: str
     keys: KeyPool
     wire: str
     options: Mapping[str, Any]
+    lookup: Lookup
     profile: Profile | None = None
     _spoken: dict[str | None, Spoken] = field(default_factory=dict)
 
@@ -54,6 +55,8 @@ class Provider:
     def _made(self, surface: str | None) -> Spoken:
         if self.profile is not None:
             return wires.surface_wire(self.profile, surface, self.keys.accounts[0].base_url)
+        if self.wire == "openai":
+            return wires.openai_wire(surface, self.lookup)
         if surface is not None:
             raise KeyError(surface)
         return Spoken(wires.chat_wire(self.wire))
@@ -73,13 +76,14 @@ def opened(
     }
 
 
-def _open(name: str, entry: Entry, lookup: Any, simulated: str | None, rests: Rests) -> Provider:
+def _open(name: str, entry: Entry, lookup: Lookup, simulated: str | None, rests: Rests) -> Provider:
     if entry.wire is not None:
         accounts = _accounts(name, entry, entry.base_url or "", _CARRIERS[entry.wire], simulated)
-        return Provider(name, KeyPool(accounts, rests), entry.wire, entry.options)
+        return Provider(name, KeyPool(accounts, rests), entry.wire, entry.options, lookup)
     found = wires.profile(entry.profile or "", lookup)
     accounts = _accounts(name, entry, entry.base_url or found.base_url or "", found.carrier, simulated)
-    return Provider(name, KeyPool(accounts, rests), found.name, {**found.options, **entry.options}, found)
+    options = {**found.options, **entry.options}
+    return Provider(name, KeyPool(accounts, rests), found.name, options, lookup, found)
 
 
 def _accounts(

@@ -206,11 +206,21 @@ class Routes:
             return None
         options = {**provider.options, **(model.options if model else {})}
         target = Target(entry.provider, entry.model, provider.wire, entry.surface, entry.weight, options)
+        spoken = spoken.for_model(entry.model, options)
         own = self.config.providers[entry.provider].timeouts
         timeouts = self.config.defaults.timeouts.changed(*((own, model.timeouts) if model else (own,)))
         deadlines = Deadlines(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total)
         poll = model.poll if model else PollChanges()
-        return Candidate(target, provider.keys, deadlines, spoken.chat, spoken.jobs, poll.every, poll.give_up)
+        return Candidate(
+            target,
+            provider.keys,
+            deadlines,
+            spoken.chat,
+            spoken.jobs,
+            spoken.pictures,
+            poll.every,
+            poll.give_up,
+        )
 
     def _made_for(self, name: str) -> Route | None:
         """The route of a `provider/model` without an entry. Kept under a name that a pattern has not."""

@@ -90,15 +90,16 @@ def pictures_by_talk(wire: Wire, request: ImageRequest, target: Target) -> Bridg
 
 def drawn(candidate: Candidate, request: ChatRequest | ImageRequest) -> Draw | Bridge:
     """By a target that only makes pictures; a chat has to be asked for as one."""
-    assert candidate.jobs is not None
+    wire = candidate.jobs or (candidate.pictures and candidate.pictures())
+    assert wire is not None
     wanted = request if isinstance(request, ImageRequest) else to_image(request)
-    draw = Draw(candidate.jobs, wanted, candidate.target, candidate.every_s, candidate.give_up_s)
+    draw = Draw(wire, wanted, candidate.target, candidate.every_s, candidate.give_up_s)
     if isinstance(request, ImageRequest):
         return draw
     refusal = None
     if not wanted.prompt:
         refusal = RequestError("There is no text to make a picture from.", attribute="messages")
-    left = (*left_out(request, _carried(candidate.jobs.carries, by_talk=False)), *_unsaid(request))
+    left = (*left_out(request, _carried(wire.carries, by_talk=False)), *_unsaid(request))
     return Bridge(draw, request.n, left, refusal)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.serve import media
@@ -50,15 +53,16 @@ class Draw:
         return self._wire.submit(self._request, self._target)
 
     def repair(self, error: UpstreamError) -> str | None:
-        return None
+        return self._wire.repair(error, self._request, self._target)
 
     async def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
-        """Yield one batch, when the pictures are here."""
+        """Yield one batch when the pictures are here, and before it what shows them on their way."""
         wire, account, target = self._wire, one.attempt.account, self._target
         request = await media.inline_references(house, self._request, one.asked, wire, target)
-        call = wire.submit(request, target)
+        call = wire.submit(request, target, one.attempt.repairs)
         one.told.note(call.dropped, call.size, one.asked)
         services = house.services
+        coming: asyncio.Queue[Sequence[Event]] = asyncio.Queue(maxsize=1)  # pictures are big
         engine = Engine(
             services.upstream,
             wire,
@@ -67,6 +71,7 @@ class Draw:
             every_s=self._every_s,
             give_up_s=self._give_up_s,
             on_progress=services.on_progress,
+            on_partials=coming.put if request.partial_images else None,
         )
 
         async def delivered(done: Done) -> list[Event]:
@@ -76,7 +81,41 @@ class Draw:
             arriving.close()
             return events
 
-        yield await services.runner.run(runner.Order(target.name, engine, call, one.deadline, delivered))
+        running = services.runner.run(runner.Order(target.name, engine, call, one.deadline, delivered))
+        if not (call.stream and request.partial_images):
+            yield await running
+            return
+        async with aclosing(_with_partials(coming, running)) as batches:
+            async for batch in batches:
+                yield batch
+
+
+async def _with_partials(
+    coming: asyncio.Queue[Sequence[Event]], running: Coroutine[Any, Any, list[Event]]
+) -> AsyncGenerator[list[Event], None]:
+    """What comes through the queue while the job runs, then its result. Whoever leaves ends the watch."""
+    job = asyncio.create_task(running)
+    job.add_done_callback(_seen)
+    try:
+        while not job.done() or not coming.empty():
+            taken = asyncio.create_task(coming.get())
+            try:
+                await asyncio.wait((job, taken), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not taken.done():
+                    taken.cancel()  # what it was about to take stays in the queue
+            if taken.done():
+                yield [*taken.result()]
+        yield await job
+    finally:
+        job.cancel()
+        del job  # it knows its error, whose traceback knows this frame
+
+
+def _seen(job: asyncio.Task[Any]) -> None:
+    """Whoever left does not ask how it ended."""
+    if not job.cancelled():
+        job.exception()
 
 
 def _events(done: Done) -> list[Event]:

@@ -68,12 +68,13 @@ async def inline_references(
 ) -> ImageRequest:
     """The same for a picture request; its vendors judge types themselves."""
     is_ours = house.services.files.is_stored if wire.takes_data(target) else _is_nobodys
-    wanted = await _fetch(
-        house, request.references, asked, lambda url: wire.keeps_url(url, target) and not is_ours(url)
-    )
+    parts = request.references if request.mask is None else (*request.references, request.mask)
+    wanted = await _fetch(house, parts, asked, lambda url: wire.keeps_url(url, target) and not is_ours(url))
     if not wanted:
         return request
-    return replace(request, references=tuple(_filled(part, wanted, asked) for part in request.references))
+    references = tuple(_filled(part, wanted, asked) for part in request.references)
+    mask = request.mask and _filled(request.mask, wanted, asked)
+    return replace(request, references=references, mask=mask)
 
 
 def _is_nobodys(url: str) -> bool:

@@ -57,7 +57,7 @@ def speaker_of(candidate: Candidate, request: Request) -> Speaker:
         return Talk(candidate.chat, request, candidate.target)
     from proxy.serve import bridge  # most servers of chats never need it
 
-    if candidate.chat is not None:
+    if candidate.chat is not None and candidate.pictures is None:
         assert isinstance(request, ImageRequest)
         return bridge.pictures_by_talk(candidate.chat, request, candidate.target)
     return bridge.drawn(candidate, request)

@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from proxy.simulators import gemini, openai_chat, vendors
+from proxy.simulators import gemini, openai_server, vendors
 from proxy.simulators.exchange import Exchange, Log, Reply, json_reply
 from proxy.simulators.serving import Handler, Receive, Scope, Send, Vendor, control
 
@@ -41,8 +41,8 @@ class Entry:
 # Add a vendor here: a function that takes the log and returns `handle(exchange) -> Reply`.
 VENDORS: dict[str, Entry] = {
     "google": Entry("gemini", "/v1beta", gemini.make),
-    "openai": Entry("openai", "/v1", openai_chat.make),
-    "openai-strict": Entry("openai-strict", "/v1", openai_chat.make_strict),
+    "openai": Entry("openai", "/v1", openai_server.make),
+    "openai-strict": Entry("openai-strict", "/v1", openai_server.make_strict),
     **{name: Entry(name, base, make) for name, (base, make) in vendors.MAKERS.items()},
 }
 

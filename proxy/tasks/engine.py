@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Call
+from proxy.types import Call, PartialImage
 from proxy.upstream import Account, Deadlines, Upstream
 from proxy.upstream.reply import Reply
 from proxy.wires.declared import DeclaredWire, Done, Outcome, Pending, PollPlan
@@ -42,7 +42,8 @@ class Job:
 
 
 class Engine:
-    """One vendor account's jobs on one surface. `plan` overrides the profile's rhythm."""
+    """One vendor account's jobs on one surface. `every_s` and `give_up_s` override the profile's rhythm.
+    `on_partials` is given what shows a picture on its way; the vendor's next words wait until it is done."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Engine:
         sleep: Sleep = asyncio.sleep,
         clock: Callable[[], float] | None = None,
         on_progress: Callable[[Job], None] | None = None,
+        on_partials: Callable[[Sequence[PartialImage]], Awaitable[None]] | None = None,
     ) -> None:
         self._upstream = upstream
         self._wire = wire
@@ -66,6 +68,7 @@ class Engine:
         self._sleep = sleep
         self._clock = clock or asyncio.get_running_loop().time
         self._on_progress = on_progress
+        self._on_partials = on_partials
 
     async def submit(self, call: Call) -> Job | Done:
         """Order the pictures, once. Raises `UpstreamError`; `bought` tells whether they may be coming."""
@@ -173,6 +176,8 @@ class Engine:
                     outcome = reader.feed(payload)
                     if outcome is not None and not isinstance(outcome, Pending):
                         return outcome
+                    if outcome is not None and outcome.partials and self._on_partials is not None:
+                        await self._on_partials(outcome.partials)
             return reader.close()
         finally:
             await reply.close()

@@ -39,13 +39,25 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A finished picture: base64 in `data`, or an address the vendor gave in `url`."""
+    """A finished picture: base64 in `data`, or an address the vendor gave in `url`. `revised_prompt` is what
+    the vendor made of the client's prompt."""
 
     mime: str
     data: Slice | None = None
     url: str | None = None
     choice: int = 0
     signature: str | None = None
+    revised_prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartialImage:
+    """An unfinished picture, to be looked at while the rest comes. `index` counts from 0 for each picture."""
+
+    mime: str
+    data: Slice
+    index: int = 0
+    choice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +175,7 @@ Event = (
     | Text
     | Reasoning
     | Image
+    | PartialImage
     | Audio
     | ToolCall
     | Refusal

@@ -1,10 +1,17 @@
-"""OpenAI's own Images API: generations, edits as JSON and as a form, events (openai-images.md 1 and 2)."""
+"""OpenAI's Images API: generations, edits as JSON and as a form, events (openai-images.md 1 and 2).
+
+At OpenAI each family of models takes its own fields and sizes. `Kin` is another company's server: any model,
+but few fields, and addresses where nothing else is asked for.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Any
 
 from proxy.simulators.exchange import Exchange, Log, Reply
 from proxy.simulators.serving import Handler
@@ -26,15 +33,60 @@ _SHARED: dict[str, fields.Rule] = {
     "user": fields.text(),
     "safety_identifier": fields.text(),
 }
-_GENERATION = {**_SHARED, "moderation": fields.one_of("auto", "low")}
+_EDIT = {**_SHARED, "input_fidelity": fields.one_of("high", "low")}
 _PICTURE_OBJECT = fields.record
-_JSON_EDIT = {
-    **_SHARED,
-    "images": fields.list_of(_PICTURE_OBJECT, 16, 1),
-    "mask": _PICTURE_OBJECT,
-    "input_fidelity": fields.one_of("high", "low"),
+_OF_JSON_EDIT = {"images": fields.list_of(_PICTURE_OBJECT, 16, 1), "mask": _PICTURE_OBJECT}
+_DALL_E = {
+    **{name: _SHARED[name] for name in ("model", "n", "size", "user")},
+    "response_format": fields.one_of("url", "b64_json"),
 }
-_FORM_EDIT = {**_SHARED, "input_fidelity": fields.one_of("high", "low")}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The fields that models of a family take and the sizes they make; without `sizes` any under the rules.
+    `edit` None: they take no pictures. `linked`: an address, unless base64 is asked for."""
+
+    generation: Mapping[str, fields.Rule]
+    edit: Mapping[str, fields.Rule] | None
+    sizes: tuple[str, ...] = ()
+    references: int = 16
+    linked: bool = False
+
+
+_GPT = Family({**_SHARED, "moderation": fields.one_of("auto", "low")}, _EDIT)
+_FAMILIES = {
+    "gpt-image-1*": Family(_GPT.generation, _EDIT, ("1024x1024", "1536x1024", "1024x1536")),
+    "chatgpt-image-latest": Family(_GPT.generation, _EDIT, ("1024x1024", "1536x1024", "1024x1536")),
+    "gpt-image-*": _GPT,
+    "dall-e-3": Family(
+        {
+            **_DALL_E,
+            "prompt": fields.text(4000),
+            "n": fields.whole(1, 1),
+            "quality": fields.one_of("standard", "hd"),
+            "style": fields.one_of("vivid", "natural"),
+        },
+        None,
+        ("1024x1024", "1792x1024", "1024x1792"),
+        linked=True,
+    ),
+    "dall-e-2": Family(
+        {**_DALL_E, "prompt": fields.text(1000)},
+        {**_DALL_E, "prompt": fields.text(1000)},
+        ("256x256", "512x512", "1024x1024"),
+        references=1,
+        linked=True,
+    ),
+}
+_KIN_FIELDS = {
+    **_DALL_E,
+    "prompt": fields.text(),
+    "negative_prompt": fields.text(),
+    "seed": fields.whole(0, 2**63 - 1),
+}
+_KIN = Family(_KIN_FIELDS, _KIN_FIELDS, linked=True)
+_STRICT_KIN = {name: rule for name, rule in _KIN_FIELDS.items() if name != "response_format"}
 _MOST_BYTES = 50 << 20
 _TYPES = {401: "invalid_request_error", 429: "requests", 500: "server_error", 503: "server_error"}
 _CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
@@ -63,27 +115,45 @@ class OpenAIImages(House):
         return {"error": error}
 
     def _generate(self, exchange: Exchange, _: re.Match[str]) -> Reply:
-        body = self.body(exchange, _GENERATION, ("prompt", "model"))
-        return self._answer(exchange, body, [], "image_generation")
+        family = self.family(self.body(exchange, _Anything(), ("prompt", "model"))["model"])
+        body = self.body(exchange, family.generation)
+        return self._answer(exchange, body, [], "image_generation", family)
+
+    def family(self, model: Any) -> Family:
+        """Raises for a model that is not there."""
+        found = (family for name, family in _FAMILIES.items() if fnmatchcase(str(model), name))
+        family = next(found, None)
+        if family is None:
+            raise Refused(404, f"The model '{model}' does not exist.", "model_not_found", param="model")
+        return family
+
+    def _edited(self, model: Any) -> tuple[Family, Mapping[str, fields.Rule]]:
+        family = self.family(model)
+        if family.edit is None:
+            raise Refused(400, f"Invalid value: '{model}'.", "invalid", param="model")
+        return family, family.edit
 
     def _edit(self, exchange: Exchange, _: re.Match[str]) -> Reply:
         given: list[Json]
         if exchange.headers.get("content-type", "").startswith("multipart/form-data"):
             try:
                 values, files = forms.read(exchange.raw, exchange.headers["content-type"])
-                body = forms.typed(values, _FORM_EDIT)
-                given = _received(files)
+                family, rules = self._edited(values.get("model"))
+                body = forms.typed(values, rules)
+                given = _received(files, family)
             except ValueError as error:
                 raise Refused(400, str(error), "invalid", param="image") from error
-            self.check(body, _FORM_EDIT, ("prompt", "model"))
+            self.check(body, rules, ("prompt", "model"))
         else:
-            body = self.body(exchange, _JSON_EDIT, ("prompt", "model", "images"))
+            body = self.body(exchange, _Anything(), ("prompt", "model", "images"))
+            family, rules = self._edited(body["model"])
+            self.check(body, {**rules, **_OF_JSON_EDIT})
             given = [_linked(each) for each in (*body["images"], *([body["mask"]] if "mask" in body else ()))]
-        return self._answer(exchange, body, given, "image_edit")
+        return self._answer(exchange, body, given, "image_edit", family)
 
-    def _answer(self, exchange: Exchange, body: Json, given: list[Json], event: str) -> Reply:
+    def _answer(self, exchange: Exchange, body: Json, given: list[Json], event: str, family: Family) -> Reply:
         orders = self.orders(body["prompt"])
-        size = _pixels(body.get("size", "auto"))
+        size = _pixels(body.get("size", "auto"), family)
         kind = body.get("output_format", "png")
         drawings = draw(orders.said, orders, size, body.get("n", 1), kind)
         job = self.submit(exchange, body["prompt"], orders, drawings, model=body["model"])
@@ -104,28 +174,73 @@ class OpenAIImages(House):
         if body.get("stream"):
             partials = body.get("partial_images", 0)
             return events(_events(job, event, head, partials, len(given)), orders)
-        data = [{"b64_json": each.base64()} for each in job.good]
-        usage = _usage(job, len(given))
-        return spoken({"created": CREATED, **head, "data": data, "usage": usage}, orders)
+        if not family.linked:
+            data = [{"b64_json": each.base64()} for each in job.good]
+            usage = _usage(job, len(given))
+            return spoken({"created": CREATED, **head, "data": data, "usage": usage}, orders)
+        if body.get("response_format") == "b64_json":
+            data = [{"b64_json": each.base64()} for each in job.good]
+        else:
+            data = [{"url": url} for url in self.urls(job)]
+        if body["model"] == "dall-e-3":
+            data = [{**each, "revised_prompt": f"{orders.said}, in detail"} for each in data]
+        return spoken({"created": CREATED, "data": data}, orders)
+
+
+class Kin(OpenAIImages):
+    """`strict`: what it does not know is refused, `response_format` too."""
+
+    def __init__(self, log: Log, *, strict: bool) -> None:
+        super().__init__(log)
+        self._family = Family(_STRICT_KIN, _STRICT_KIN, linked=True) if strict else _KIN
+        self._strict = strict
+
+    def family(self, model: Any) -> Family:
+        return self._family
+
+    def check(
+        self, value: Any, rules: Mapping[str, fields.Rule], required: Collection[str] = (), at: str = ""
+    ) -> None:
+        if not self._strict and isinstance(value, dict):
+            value = {name: each for name, each in value.items() if name in rules or name in required}
+        super().check(value, rules, required, at)
+
+
+class _Anything(dict[str, fields.Rule]):
+    """Rules that take every field, before it is known which model is asked for."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> fields.Rule:
+        return fields.anything
 
 
 def make(log: Log) -> Handler:
     return OpenAIImages(log).handle
 
 
-def _pixels(size: str) -> tuple[int, int]:
-    """Multiples of 16, 1:3 to 3:1, at most 3840 along a side."""
+def _pixels(size: str, family: Family) -> tuple[int, int]:
+    """One of the family's; else multiples of 16, 1:3 to 3:1, at most 3840 along a side and 0.66 to 8.3
+    megapixels; of another company's server any multiples of 8."""
     if size == "auto":
         return 1024, 1024
+    if family.sizes and size not in family.sizes:
+        raise Refused(400, f"Invalid value: '{size}'.", "invalid", param="size")
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
     width, height = (int(found[1]), int(found[2])) if found else (0, 0)
     sides = sorted((width, height))
-    if not sides[0] or width % 16 or height % 16 or sides[1] > 3840 or sides[1] > 3 * sides[0]:
+    if family.linked:
+        good = sides[0] > 0 and not width % 8 and not height % 8
+    else:
+        good = sides[0] > 0 and not width % 16 and not height % 16 and sides[1] <= min(3840, 3 * sides[0])
+        good = good and (family.sizes != () or 655_360 <= width * height <= 8_294_400)
+    if not good:
         raise Refused(400, f"Invalid value: '{size}'.", "invalid", param="size")
     return width, height
 
 
-def _received(files: list[tuple[str, bytes]]) -> list[Json]:
+def _received(files: list[tuple[str, bytes]], family: Family) -> list[Json]:
     """The uploaded pictures. Raises `ValueError` for one that is none, and for fields it does not know."""
     seen = []
     for name, data in files:
@@ -135,8 +250,8 @@ def _received(files: list[tuple[str, bytes]]) -> list[Json]:
         seen.append({"field": name, **references.describe_bytes(data, mimes, _MOST_BYTES)})
     if not any(name != "mask" for name, _ in files):
         raise ValueError("Missing required parameter: 'image'.")
-    if len(files) > 17:
-        raise ValueError("at most 16 images")
+    if sum(name != "mask" for name, _ in files) > family.references:
+        raise ValueError(f"at most {family.references} images")
     return seen
 
 

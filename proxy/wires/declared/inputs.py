@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from proxy.errors import RequestError
@@ -19,12 +20,17 @@ _FIELDS = (
 )  # fmt: skip
 _SAYS_NOTHING = (None, "auto")
 
-# What a template may insert, or is named in `dropped`; a stream is made of the job's one reply.
+# What a template may insert, or is named in `dropped`. A stream may be made of the job's one reply.
 CARRIES = frozenset({*_FIELDS, "model", "prompt", "n", "image", "references", "mask", "stream"})
 
 
 def inputs_of(
-    request: ImageRequest, target: Target, variant: Variant, options: Mapping[str, Any], size: sizes.Size
+    request: ImageRequest,
+    target: Target,
+    variant: Variant,
+    options: Mapping[str, Any],
+    wish: sizes.Wish,
+    size: sizes.Size,
 ) -> dict[str, Any]:
     """The names of `template.INPUTS` with their values. Raises `RequestError` naming the field."""
     if (
@@ -47,11 +53,12 @@ def inputs_of(
         "aspect": size.aspect,
         "tier": size.tier,
         "pixels": size.pixels,
-        "quality": request.image.quality,
+        "quality": None if _is_size(wish, variant) else request.image.quality,
         "references": [
             _reference(part, forms, f"references[{at}]") for at, part in enumerate(request.references)
         ],
         "mask": _reference(request.mask, forms, "mask")["ref"] if request.mask else None,
+        "stream": request.stream or None,
         "options": {**options, **target.options},
     }
 
@@ -60,13 +67,44 @@ def size_of(request: ImageRequest, variant: Variant) -> tuple[sizes.Wish, sizes.
     """What the client asked for, and what the model makes of it. Raises `RequestError`."""
     if variant.size is None:
         return sizes.parse(request.image, lenient=True), sizes.Size()
-    wish = sizes.parse(request.image)
+    image = request.image
+    if variant.size.hd_is_quality and (image.quality or "").strip().lower() == "hd":
+        image = replace(image, quality=None)
+    wish = sizes.parse(image)
     return wish, sizes.choose(wish, variant.size)
 
 
-def dropped(request: ImageRequest, variant: Variant, wish: sizes.Wish, size: sizes.Size) -> tuple[str, ...]:
-    """The client's fields that this surface has no place for."""
-    used = variant.submit.used
+def _is_size(wish: sizes.Wish, variant: Variant) -> bool:
+    """Whether the client's `quality` was a word for the size."""
+    return variant.size is not None and wish.fields.get("tier") == "quality"
+
+
+def foreign_of(request: ImageRequest, variant: Variant, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the client wrote in the vendor's own dialect and goes on as it is."""
+    foreign, rule = request.foreign, variant.foreign
+    if foreign is None or rule is None or foreign.dialect != rule.dialect:
+        return {}
+    unknown = rule.unknown.render(values)
+    everything = unknown is not ABSENT and bool(unknown)
+    return {name: value for name, value in foreign.fields.items() if everything or name in rule.known}
+
+
+def left_foreign(request: ImageRequest, sent: Mapping[str, Any]) -> tuple[str, ...]:
+    """The client's fields in a dialect's own words that do not go on."""
+    paths = request.foreign.paths() if request.foreign is not None else []
+    return tuple(path for path in paths if path.removeprefix("foreign.") not in sent)
+
+
+def asks_for(request: ImageRequest, inputs: frozenset[str]) -> bool:
+    """Whether a field is sent that is made of these inputs: of the client's wishes, or of none."""
+    wishes = inputs - {"options"}
+    return not wishes or any(getattr(request, name, None) not in (None, False) for name in wishes)
+
+
+def dropped(
+    request: ImageRequest, variant: Variant, wish: sizes.Wish, size: sizes.Size, used: frozenset[str]
+) -> tuple[str, ...]:
+    """The client's fields that no template used, but those of its dialect."""
     names = [name for name in _FIELDS if name not in used and getattr(request, name) not in _SAYS_NOTHING]
     if request.partial_images == 0 and "partial_images" in names:
         names.remove("partial_images")
@@ -74,8 +112,10 @@ def dropped(request: ImageRequest, variant: Variant, wish: sizes.Wish, size: siz
         names += (f"image.{name}" for name in sorted({*wish.fields.values(), *wish.ignored} - {"quality"}))
     elif wish.tier and not (size.tier or size.pixels):
         names.append(f"image.{wish.fields['tier']}")
-    is_size = variant.size is not None and wish.fields.get("tier") == "quality"
-    if request.image.quality not in _SAYS_NOTHING and "quality" not in used and not is_size:
+    else:
+        names += (f"image.{name}" for name in sizes.unmet(wish, variant.size))
+    quality = request.image.quality
+    if quality not in _SAYS_NOTHING and "quality" not in used and not _is_size(wish, variant):
         names.append("image.quality")
     return tuple(names)
 

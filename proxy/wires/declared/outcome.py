@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from proxy.errors import UpstreamError
-from proxy.types import Image, Usage
+from proxy.types import Image, PartialImage, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Pending:
 
     `state` is the vendor's word. `unknown_state` is set the first time a word shows up that the profile does
     not know, to be logged. `fault` is why this poll failed in passing; too many in a row end the job with it.
+    `partials` show the picture on its way, in a reply that comes in pieces.
     """
 
     task: Mapping[str, Any]
@@ -26,6 +27,7 @@ class Pending:
     estimate_s: float | None = None
     unknown_state: str | None = None
     fault: UpstreamError | None = None
+    partials: tuple[PartialImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from proxy.codec import base64_text
 from proxy.pictures import media_types
-from proxy.types import Image, Slice
+from proxy.types import Image, PartialImage, Slice
 
 # Where an object holds its picture, in the order of trust; Gemini's inlineData and OpenAI's image_url nest.
 _KEYS = ("url", "b64_json", "image_url", "image", "inlineData", "inline_data", "data", "base64", "b64")
+# What the vendor made of the prompt: OpenAI's word, Alibaba's.
+_REVISED_KEYS = ("revised_prompt", "actual_prompt")
 _MIME_KEYS = ("mimeType", "mime_type", "content_type")
 _DEEPEST = 4
 
@@ -18,6 +21,16 @@ _DEEPEST = 4
 def coerce_all(values: Iterable[Any]) -> list[Image]:
     """The pictures among findings of a path; lists are flattened, what is no picture is left out."""
     return [image for value in values for image in _flat(value, _DEEPEST)]
+
+
+def partials(values: Iterable[Any], begin: int) -> tuple[PartialImage, ...]:
+    """The unfinished pictures among them, counted from `begin`. One by address is none: it would be gone."""
+    found = (image for image in coerce_all(values) if image.data is not None)
+    return tuple(
+        PartialImage(image.mime, image.data, index)
+        for index, image in enumerate(found, begin)
+        if image.data is not None
+    )
 
 
 def _flat(value: Any, depth: int) -> Iterator[Image]:
@@ -34,7 +47,9 @@ def coerce(value: Any, declared: str | None = None, depth: int = _DEEPEST) -> Im
         declared = next((str(value[key]) for key in _MIME_KEYS if value.get(key)), declared)
         candidates = (value.get(key) for key in _KEYS) if depth else ()
         found = (coerce(one, declared, depth - 1) for one in candidates if one)
-        return next((image for image in found if image is not None), None)
+        image = next((image for image in found if image is not None), None)
+        said = next((text for key in _REVISED_KEYS if isinstance(text := value.get(key), str) and text), None)
+        return replace(image, revised_prompt=said) if image is not None and said is not None else image
     if isinstance(value, Slice):
         raw = base64_text.raw(value)
     elif isinstance(value, str):

@@ -9,13 +9,13 @@ from math import isfinite
 from typing import Any, Literal
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Image, Usage
+from proxy.types import Image, PartialImage, Usage
 from proxy.wires import refusals
 from proxy.wires.declared import failures
 from proxy.wires.declared.failures import Complaint
 from proxy.wires.declared.outcome import Billing, Done, Outcome, Pending, Ready
 from proxy.wires.declared.paths import Paths, every, first, first_text
-from proxy.wires.declared.pictures import coerce_all
+from proxy.wires.declared.pictures import coerce_all, partials
 from proxy.wires.declared.variants import Variant
 
 Phase = Literal["submit", "poll", "result", "stream"]
@@ -245,6 +245,10 @@ class VendorReply:
             ]
             images = kept
         return images, item_errors
+
+    def partials(self, begin: int) -> tuple[PartialImage, ...]:
+        """What shows a picture on its way; the first is number `begin`."""
+        return partials(every(self.variant.result.partial, self.payload), begin)
 
     def text(self) -> str:
         found = first(self.variant.result.text, self.payload)

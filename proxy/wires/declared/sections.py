@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,21 +30,22 @@ KEYS: dict[str, tuple[str, ...]] = {
     "profile": ("name", "extends", "base_url", "auth", "options", "errors", "billing", "surfaces"),
     "auth": ("header", "prefix", "query"),
     "surface": (
-        "submit", "stream", "task", "poll", "cancel", "state", "fail", "result", "errors", "billing", "usage",
-        "size", "limits", "models", "with_references",
+        "submit", "foreign", "stream", "task", "poll", "cancel", "state", "fail", "result", "errors",
+        "billing", "usage", "size", "limits", "models", "with_references",
     ),
     "chat surface": (
         "speaks", "path", "model_in_body", "streams", "unwrap", "extra", "drops", "fail", "errors", "billing",
         "models",
     ),
-    "submit": ("request", "headers", "body", "files"),
+    "submit": ("request", "headers", "body", "files", "optional"),
+    "foreign": ("dialect", "known", "unknown"),
     "stream": ("when",),
     "task": (*TASK_FIELDS, "hosts", "estimate"),
     "poll": ("request", "first", "every", "max_every", "give_up"),
     "cancel": ("request", "only_when"),
     "state": ("path", *BUCKETS, "progress"),
     "fail": ("when",),
-    "result": ("request", "images", "text", "item_errors", "moderated", "url_ttl"),
+    "result": ("request", "images", "partial", "text", "item_errors", "moderated", "url_ttl"),
     "errors": ("message", "code", "rules", "retryable"),
     "rule": ("class", "http", "code", "code_has", "message_has", "state", "when"),
     "retryable": ("header", "values"),
@@ -58,11 +60,29 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Submit:
+    """`optional` are fields of the body without which the order is given again where they are refused, each
+    with the inputs that it would have carried."""
+
     request: RequestLine
     headers: Mapping[str, Node]
     body: Node
     files: Mapping[str, Node]
     used: frozenset[str]
+    optional: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def used_without(self, refused: frozenset[str]) -> frozenset[str]:
+        """The inputs that are still carried when these fields are left out."""
+        return self.used.difference(*(self.optional[name] for name in refused if name in self.optional))
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """What a client wrote in the vendor's own `dialect` and we have no word for goes on in the body: the
+    fields that the vendor documents, and others where `unknown` is present and not false."""
+
+    dialect: str
+    known: tuple[str, ...]
+    unknown: Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +139,7 @@ class State:
 class Result:
     request: RequestLine | None = None
     images: Paths = ()
+    partial: Paths = ()
     text: Paths = ()
     item_errors: Paths = ()
     moderated: Paths = ()
@@ -185,7 +206,18 @@ def read_submit(data: Any, where: Where, problems: Problems, options: Mapping[st
     headers = _templates(section, "headers", scope)
     files = _templates(section, "files", scope)
     body = parse(section.data.get("body", {}), (*where, "body"), scope, problems)
-    return Submit(request, headers, body, files, frozenset(scope.used)) if request else None
+    written = section.data.get("body")
+    fields = written if isinstance(written, Mapping) else {}
+    names = section.take("optional", read.texts, ())
+    optional = {name: _used(fields[name], options) for name in names if name in fields}
+    return Submit(request, headers, body, files, frozenset(scope.used), optional) if request else None
+
+
+def _used(template: Any, options: Mapping[str, Any]) -> frozenset[str]:
+    """The inputs of a template that is complained of elsewhere."""
+    scope = Scope(options)
+    parse(template, (), scope, Problems())
+    return frozenset(scope.used)
 
 
 def _templates(section: Mapped, key: str, scope: Scope) -> dict[str, Node]:
@@ -196,10 +228,20 @@ def _templates(section: Mapped, key: str, scope: Scope) -> dict[str, Node]:
     return {str(name): parse(value, (*where, name), scope, section.problems) for name, value in data.items()}
 
 
+def read_foreign(data: Any, where: Where, problems: Problems, options: Mapping[str, Any]) -> Foreign:
+    section = Mapped(data, where, KEYS["foreign"], problems)
+    scope = Scope(options, ("options",))
+    return Foreign(
+        section.take("dialect", read.text, ""),
+        section.take("known", read.texts, ()),
+        parse(section.data.get("unknown", False), (*where, "unknown"), scope, problems),
+    )
+
+
 def read_stream(data: Any, where: Where, problems: Problems, options: Mapping[str, Any]) -> Stream:
     section = Mapped(data, where, KEYS["stream"], problems)
-    when = parse(section.data.get("when", True), (*where, "when"), Scope(options, ("options",)), problems)
-    return Stream(when)
+    scope = Scope(options, ("options", "stream", "partial_images"))
+    return Stream(parse(section.data.get("when", True), (*where, "when"), scope, problems))
 
 
 def read_task(data: Any, where: Where, problems: Problems) -> TaskPaths:
@@ -250,6 +292,7 @@ def read_result(data: Any, where: Where, problems: Problems) -> Result:
     return Result(
         request=section.take("request", read_request_line, None),
         images=section.take("images", read_paths, ()),
+        partial=section.take("partial", read_paths, ()),
         text=section.take("text", read_paths, ()),
         item_errors=section.take("item_errors", read_paths, ()),
         moderated=section.take("moderated", read_paths, ()),
@@ -332,11 +375,13 @@ def read_size(data: Any, where: Where, problems: Problems) -> SizePolicy:
         "max_pixels": section.take("max_pixels", read.count, None),
         "max_side": section.take("max_side", read.count, None),
         "max_ratio": section.take("max_ratio", read.number, None),
+        "sizes": section.take("sizes", _read_sizes, ()),
         "table": section.take("table", _read_table, {}),
         "default_tier": section.take("default_tier", read.one_of(*TIERS), "1K"),
         "max_tier": section.take("max_tier", read.one_of(*TIERS), None),
         "strict": section.take("strict", read.flag, False),
         "closed": section.take("closed", read.flag, False),
+        "hd_is_quality": section.take("hd_is_quality", read.flag, False),
     }
     return SizePolicy(**given)
 
@@ -346,6 +391,14 @@ def _read_tiers(value: Any, where: Where, problems: Problems) -> tuple[str, ...]
         return ()
     tiers = read.texts(value, where, problems)
     return tuple(read.one_of(*TIERS)(tier, where, problems) for tier in tiers)
+
+
+def _read_sizes(value: Any, where: Where, problems: Problems) -> tuple[str, ...]:
+    found = read.texts(value, where, problems)
+    if wrong := [size for size in found if not re.fullmatch(r"[1-9]\d{1,4}x[1-9]\d{1,4}", size)]:
+        problems.add("E103", where, f"{shown(where)}: {wrong[0]!r} is no size", "write it like 1536x1024")
+        return ()
+    return found
 
 
 def _read_table(value: Any, where: Where, problems: Problems) -> dict[str, dict[str, str]]:

@@ -22,6 +22,7 @@ class StreamReader:
         self._usage: Usage | None = None
         self._billing: Billing | None = None
         self._pending: Pending | None = None
+        self._partials = 0  # of the picture that is on its way
         self._last: VendorReply | None = None
 
     def feed(self, payload: Mapping[str, Any]) -> Outcome | None:
@@ -29,11 +30,16 @@ class StreamReader:
         reply = self._last = self._reply(payload)
         self._usage = reply.usage() or self._usage
         self._billing = _fuller(reply.billing(), self._billing)
+        if shown := reply.partials(self._partials):
+            self._partials += len(shown)
+            return Pending(reply.task, partials=shown)
         images, item_errors = reply.pictures()
         self._item_errors += item_errors
         if reply.is_final():
             return reply.judge()
         self._images += images
+        if images:
+            self._partials = 0
         if images or item_errors:
             return None
         try:

@@ -25,7 +25,7 @@ ABSENT: Any = object()
 INPUTS = (
     "model", "prompt", "negative_prompt", "n", "aspect", "tier", "pixels", "quality", "references", "mask",
     "seed", "background", "output_format", "output_compression", "moderation", "style", "partial_images",
-    "user", "options",
+    "user", "stream", "options",
 )  # fmt: skip
 _EACH_INPUTS = ("ref", "mime")
 TASK_FIELDS = ("id", "poll_url", "result_url", "cancel_url")

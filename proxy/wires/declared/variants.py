@@ -21,6 +21,7 @@ class Variant:
     """A picture surface as one model, with or without references, has it."""
 
     submit: sections.Submit
+    foreign: sections.Foreign | None
     stream: sections.Stream | None
     task: sections.TaskPaths
     poll: sections.Poll | None
@@ -61,6 +62,9 @@ def compile_surface(
     submit = read_section(data, where, "submit", problems, sections.read_submit, options)
     variant = Variant(
         submit=submit,
+        foreign=read_section(data, where, "foreign", problems, sections.read_foreign, options)
+        if data.get("foreign") is not None
+        else None,
         stream=read_section(data, where, "stream", problems, sections.read_stream, options)
         if data.get("stream") is not None
         else None,

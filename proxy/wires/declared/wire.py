@@ -8,8 +8,9 @@ if Ready: call = wire.result(outcome.task); outcome = wire.judge(call, ...)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call, ImageRequest, Json, Target
@@ -26,14 +27,16 @@ from proxy.wires.declared.variants import Variant
 
 class DeclaredWire:
     """One surface at one account. `base_url` is the account's: the vendor may send us to addresses there.
-    `carries`: see `types.Wire`.
+    `carries`: see `types.Wire`; what is foreign only where the surface speaks a dialect of clients.
     """
 
-    carries: Final = of_request.CARRIES
+    carries: frozenset[str] = of_request.CARRIES
 
     def __init__(self, surface: Surface, base_url: str = "") -> None:
         self._surface = surface
         self._base_url = base_url
+        if surface.data.get("foreign"):
+            self.carries = of_request.CARRIES | {"foreign"}
 
     def reference_forms(self, target: Target) -> tuple[str, ...]:
         """How the model takes pictures, best first: url, data_uri, base64, file. Empty: not at all."""
@@ -49,7 +52,7 @@ class DeclaredWire:
 
     def shares(self, n: int, target: Target) -> tuple[int, ...]:
         """How `n` pictures are spread over calls: `n` of each."""
-        most = self._variant(target.model, False).limits.n
+        most = 1 if target.options.get("n") == "one" else self._variant(target.model, False).limits.n
         whole, rest = divmod(n, most)
         return (most,) * whole + ((rest,) if rest else ())
 
@@ -68,13 +71,17 @@ class DeclaredWire:
 
     # --- calls -------------------------------------------------------------------------------------
 
-    def submit(self, request: ImageRequest, target: Target) -> Call:
-        """Raises `RequestError` where the request breaks a limit of the profile."""
+    def submit(self, request: ImageRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
+        """`repairs` are names that `repair` gave for earlier refusals. Raises `RequestError` where the
+        request breaks a limit of the profile."""
         variant = self._variant(target.model, bool(request.references))
         wish, size = of_request.size_of(request, variant)
-        values = of_request.inputs_of(request, target, variant, self._surface.options, size)
+        values = of_request.inputs_of(request, target, variant, self._surface.options, wish, size)
         submit = variant.submit
+        foreign = of_request.foreign_of(request, variant, values)
         body = submit.body.render(values)
+        if foreign or repairs:
+            body = {name: value for name, value in {**foreign, **body}.items() if name not in repairs}
         headers = ((name, node.render(values)) for name, node in submit.headers.items())
         is_stream = variant.stream is not None and variant.stream.when.render(values)
         task = {
@@ -86,13 +93,25 @@ class DeclaredWire:
             path=submit.request.path({"model": target.model}),
             body={} if body is ABSENT else body,
             method=submit.request.method,
-            stream=is_stream is not ABSENT and bool(is_stream),
+            stream=is_stream is not ABSENT and bool(is_stream) and "stream" not in repairs,
             headers={name: str(value) for name, value in headers if value is not ABSENT},
-            dropped=of_request.dropped(request, variant, wish, size),
+            dropped=(
+                *of_request.dropped(request, variant, wish, size, submit.used_without(repairs)),
+                *(of_request.left_foreign(request, foreign) if "foreign" in self.carries else ()),
+            ),
             size=size.report(wish) if variant.size else "",
             context={"phase": "submit", "task": task},
             files=of_request.files_of(submit.files, values),
         )
+
+    def repair(self, error: UpstreamError, request: ImageRequest, target: Target) -> str | None:
+        """The optional field that the vendor refuses, None if it is about something else."""
+        if error.error_class is not ErrorClass.BAD_REQUEST:
+            return None
+        optional = self._variant(target.model, bool(request.references)).submit.optional
+        said = set(re.findall(r"\w+", f"{error.message} {error.param or ''}"))
+        sent = (name for name, inputs in optional.items() if of_request.asks_for(request, inputs))
+        return next((name for name in sent if name in said), None)
 
     def poll(self, task: Mapping[str, Any]) -> Call:
         """Ask how the job is. Raises `UpstreamError` when the vendor gave an address that is not its own."""

@@ -1,12 +1,12 @@
-"""Whether an answer is expected to hold pictures."""
+"""Whether an answer is expected to hold pictures, and where a model is asked for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from proxy.checking.model_names import draws
+from proxy.checking.model_names import draws, only_draws
 from proxy.types import ChatRequest, Target
 
 
@@ -19,3 +19,14 @@ def makes_pictures(
         return True
     said = target.options.get("makes_images")
     return draws(target.model) if said is None else bool(said)
+
+
+def place_of_drawing(model: str, options: Mapping[str, Any]) -> Literal["chat", "images"] | None:
+    """Where a model is known to draw: in its answers, or at the Images API alone; None where it is not known,
+    so that it is asked there for pictures and chats otherwise."""
+    said = options.get("makes_images")
+    if said or "image" in (options.get("modalities") or ()):
+        return "chat"
+    if only_draws(model):
+        return "images"
+    return "chat" if said is None and draws(model) else None

@@ -40,16 +40,18 @@ class Images(Facts):
     usage: NotRequired[Usage]
 
 
-class Completed(TypedDict):
-    """The event of a picture that is done."""
+class Shown(TypedDict):
+    """The event of a picture: of one on its way `partial_image_index`, of one that is done `usage`."""
 
     type: str
     b64_json: Slice | str
-    url: NotRequired[str]
     background: str
     created_at: int
     output_format: str
     quality: str
     size: str
-    usage: Usage
+    partial_image_index: NotRequired[int]
+    url: NotRequired[str]
+    revised_prompt: NotRequired[str]
+    usage: NotRequired[Usage]
     safety_identifier: NotRequired[str]

@@ -1,4 +1,5 @@
-"""Renders events as replies of the Images API: one `ImagesResponse`, or a stream of `completed` events."""
+"""Renders events as replies of the Images API: one `ImagesResponse`, or a stream of `partial_image` and
+`completed` events."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.chat.reply_parts import Link, Piece
 from proxy.pictures import media_types, pixels
-from proxy.types import Event, Extra, Finish, Image, Refusal, Text, Usage
+from proxy.types import Event, Extra, Finish, Image, PartialImage, Refusal, Slice, Text, Usage
 
 if TYPE_CHECKING:
     from proxy.fronts.openai.images import bodies
@@ -103,18 +104,17 @@ def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
         reading.add(event)
     if not reading.images:
         raise reading.no_image()
-    revised = reading.revised
     data: list[bodies.Item] = []
     headers: tuple[tuple[bytes, bytes], ...] = ()
     for image in reading.images:
         item, is_data_url = _item(image, reply)
         if is_data_url:
             headers = _DATA_URL_KIND
-        if revised:
+        if (revised := image.revised_prompt or reading.revised) is not None:
             item["revised_prompt"] = revised
         data.append(item)
     body: bodies.Images = {"created": reply.created, "data": data}
-    facts = _facts(reading.images[0])
+    facts = _facts(reading.images[0].mime, reading.images[0].data)
     if "size" in facts:
         body["size"] = facts["size"]
     if "output_format" in facts:
@@ -134,14 +134,17 @@ class ImageStreamRenderer:
 
     def __init__(self, reply: ImageReplyOptions, prefix: Prefix = "image_generation") -> None:
         self._reply = reply
-        self._type = f"{prefix}.completed"
+        self._prefix = prefix
         self._reading = _Reading()
         self._sent = 0
 
     def feed(self, events: Iterable[Event]) -> list[Piece]:
-        for event in events:
-            self._reading.add(event)
         out: list[Piece] = []
+        for event in events:
+            if type(event) is PartialImage:
+                out += self._partial(event)
+            else:
+                self._reading.add(event)
         for image in self._reading.images[self._sent : -1]:
             out += self._completed(image, Usage())
         return out
@@ -159,24 +162,38 @@ class ImageStreamRenderer:
 
     def _completed(self, image: Image, counted: Usage) -> list[Piece]:
         self._sent += 1
-        facts = _facts(image)
-        body: bodies.Completed = {
-            "type": self._type,
-            "b64_json": image.data if image.data is not None else "",
-            "background": "auto",
-            "created_at": self._reply.created,
-            "output_format": facts.get("output_format", "png"),
-            "quality": "auto",
-            "size": facts.get("size", "auto"),
-            "usage": usage(counted),
-        }
+        body = self._shown("completed", image.mime, image.data)
+        body["usage"] = usage(counted)
+        if image.revised_prompt is not None:
+            body["revised_prompt"] = image.revised_prompt
         # The event's type demands bytes; an address stands beside them.
         wanted = _url(image, self._reply) if self._reply.response_format == "url" else None
         if (address := wanted or (image.url if image.data is None else None)) is not None:
             body["url"] = address
         if self._reply.safety_identifier is not None:
             body["safety_identifier"] = self._reply.safety_identifier
-        return [b"event: ", self._type.encode(), b"\ndata: ", *jsonio.dumps(body), b"\n\n"]
+        return _frame(body)
+
+    def _partial(self, image: PartialImage) -> list[Piece]:
+        body = self._shown("partial_image", image.mime, image.data)
+        body["partial_image_index"] = image.index
+        return _frame(body)
+
+    def _shown(self, kind: str, mime: str, data: Slice | None) -> bodies.Shown:
+        facts = _facts(mime, data)
+        return {
+            "type": f"{self._prefix}.{kind}",
+            "b64_json": data if data is not None else "",
+            "background": "auto",
+            "created_at": self._reply.created,
+            "output_format": facts.get("output_format", "png"),
+            "quality": "auto",
+            "size": facts.get("size", "auto"),
+        }
+
+
+def _frame(body: bodies.Shown) -> list[Piece]:
+    return [b"event: ", body["type"].encode(), b"\ndata: ", *jsonio.dumps(body), b"\n\n"]
 
 
 def usage(counted: Usage) -> bodies.Usage:
@@ -218,14 +235,14 @@ def _url(image: Image, reply: ImageReplyOptions) -> str | None:
     return reply.link(image) if reply.link is not None else None
 
 
-def _facts(image: Image) -> bodies.Facts:
+def _facts(mime: str, data: Slice | None) -> bodies.Facts:
     """True size and format, from the picture itself and never from the request."""
-    if image.data is None:
+    if data is None:
         return {}
     facts: bodies.Facts = {}
-    if (size := pixels.of(image.data)) is not None:
+    if (size := pixels.of(data)) is not None:
         facts["size"] = f"{size[0]}x{size[1]}"
-    mime = media_types.sniff(image.data.head()) or image.mime
+    mime = media_types.sniff(data.head()) or mime
     if (word := _FORMATS.get(mime)) is not None:
         facts["output_format"] = word
     return facts
