@@ -88,6 +88,7 @@ VENDORS = (
     Vendor("xiaotian", "xiaotian/gemini-3-pro-image-preview", chats=True),
     Vendor("dashscope", "dashscope/wan2.7-image", "1792x1024", (1792, 1024)),
     Vendor("dashscope-older", "dashscope/wan2.2-t2i-flash", references=""),
+    Vendor("dashscope-oldest", "dashscope/wanx-v1", "1792x1024", (1280, 720), references=""),
     Vendor("fal", "fal/fal-ai/nano-banana-pro", "1024x1024"),
     Vendor("replicate", "replicate/google/nano-banana", "1024x1024"),
     Vendor("bfl", "bfl/flux-kontext-pro", "1024x1024"),

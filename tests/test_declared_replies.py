@@ -381,6 +381,12 @@ def test_one_picture_of_two_is_a_partial_success():
     ]
 
 
+def test_what_an_older_wan_made_of_the_prompt_is_handed_on():
+    results = [{"orig_prompt": "cat", "actual_prompt": "a big cat", "url": "https://oss.example/1.png"}]
+    outcome = judge("dashscope", "wanx-v1", dashscope_task("SUCCEEDED", results=results), phase="poll")
+    assert outcome.images == (Image("", url="https://oss.example/1.png", revised_prompt="a big cat"),)
+
+
 def test_a_success_of_which_every_picture_failed_is_a_failure():
     results = [{"code": "DataInspectionFailed", "message": "no"}]
     error = refused(

@@ -251,6 +251,52 @@ def test_older_wan_models_have_another_path_and_body():
     )
 
 
+SYNTHESIS = "/api/v1/services/aigc/text2image/image-synthesis"
+GENERATION = "/api/v1/services/aigc/image-generation/generation"
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "parameters"),
+    [
+        ("wanx-v1", SYNTHESIS, {"size": "1280*720", "n": 1}),
+        ("wanx2.0-t2i-turbo", SYNTHESIS, {"size": "1360*768", "n": 1, "watermark": False}),
+        ("wanx2.1-t2i-plus", SYNTHESIS, {"size": "1360*768", "n": 1, "watermark": False}),
+        ("wan2.2-t2i-plus", SYNTHESIS, {"size": "1360*768", "n": 1, "watermark": False}),
+        ("wan2.5-t2i-preview", SYNTHESIS, {"size": "1712*960", "n": 1, "watermark": False}),
+        ("wan2.6-t2i", GENERATION, {"size": "1712*960", "n": 1, "watermark": False}),
+        ("wan2.7-image", GENERATION, {"size": "2720*1536", "n": 1, "watermark": False}),
+        ("qwen-image", SYNTHESIS, {"size": "1664*928", "n": 1, "watermark": False}),
+        ("qwen-image-plus", SYNTHESIS, {"size": "1664*928", "n": 1, "watermark": False}),
+        ("qwen-image-2.0", GENERATION, {"size": "2720*1536", "n": 1, "watermark": False}),
+        ("flux-schnell", SYNTHESIS, {"size": "1024*576"}),
+        ("stable-diffusion-xl", SYNTHESIS, {"size": "1024*576", "n": 1}),
+    ],
+)
+def test_each_model_of_dashscope_has_its_endpoint_and_its_sizes(model, path, parameters):
+    call = submit("dashscope", model, asked(aspect_ratio="16:9"))
+    assert (call.path, call.body["parameters"]) == (path, parameters)
+    assert call.headers == {"X-DashScope-Async": "enable"}
+
+
+def test_the_oldest_wan_has_a_body_of_its_own():
+    call = submit("dashscope", "wanx-v1", asked(n=2, seed=5, negative_prompt="blur"))
+    assert call.body == {
+        "model": "wanx-v1",
+        "input": {"prompt": "a cat", "negative_prompt": "blur"},
+        "parameters": {"n": 2, "seed": 5},
+    }
+
+
+def test_an_older_edit_of_one_picture_says_what_it_is():
+    call = submit("dashscope", "wanx2.1-imageedit", asked("red", references=(by_url(),)))
+    assert call.path == "/api/v1/services/aigc/image2image/image-synthesis"
+    assert call.body["input"] == {
+        "function": "description_edit",
+        "prompt": "red",
+        "base_image_url": "https://example.com/cat.png",
+    }
+
+
 def test_older_wan_edits_have_a_third_path():
     call = submit("dashscope", "wan2.5-i2i-preview", asked(references=(by_url(),)))
     assert call.path == "/api/v1/services/aigc/image2image/image-synthesis"

@@ -26,7 +26,8 @@ _REFERENCE = fields.picture(
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Areas as sides of squares; `tiers` are size words; `sequence` is n with `enable_sequential`."""
+    """Areas as sides of squares; `tiers` are size words; `sizes` are all there are, if not empty; `sequence`
+    is n with `enable_sequential`."""
 
     path: str
     least: int
@@ -38,13 +39,20 @@ class Model:
     tiers: tuple[str, ...] = ()
     references: tuple[int, int] = (0, 0)
     sequence: int = 4
+    sizes: tuple[str, ...] = ()
 
 
 _OLD = Model("text2image", 512, 1440, 100, "1024*1024", side=(512, 1440))
 _WAN_25 = Model("text2image", 1280, 1440, 4, "1280*1280", prompt=2000)
 _EDIT_25 = Model("image2image", 768, 1280, 4, "1280*1280", prompt=2000, references=(1, 3))
 _WAN_27 = Model("new", 768, 2048, 8, "2K", 5000, tiers=("1K", "2K"), references=(0, 9), sequence=12)
+_FIRST = Model(
+    "text2image", 512, 1440, 100, "1024*1024", 500,
+    sizes=("1024*1024", "720*1280", "768*1152", "1280*720"),
+)  # fmt: skip
 MODELS = {
+    "wanx-v1": _FIRST,
+    "wanx2.0-t2i-turbo": _OLD,
     "wanx2.1-t2i-turbo": _OLD,
     "wanx2.1-t2i-plus": _OLD,
     "wan2.2-t2i-flash": _OLD,
@@ -73,6 +81,7 @@ _PARAMETERS = {
     "watermark": fields.flag,
 }
 _OLD_PARAMETERS = {**_PARAMETERS, "prompt_extend": fields.flag}
+_PARAMETERS_OF = {"wanx-v1": {name: _PARAMETERS[name] for name in ("size", "n", "seed")}}
 _NEW_PARAMETERS = {
     **_PARAMETERS,
     "prompt_extend": fields.flag,
@@ -124,7 +133,7 @@ class Dashscope(House):
         model = _model(body["model"], {found["kind"]})
         self.check(body["input"], _OLD_INPUT, ("prompt",), "input")
         parameters = body.get("parameters", {})
-        self.check(parameters, _OLD_PARAMETERS, at="parameters")
+        self.check(parameters, _PARAMETERS_OF.get(body["model"], _OLD_PARAMETERS), at="parameters")
         prompt, given = body["input"]["prompt"], body["input"].get("images", [])
         job = self._accept(exchange, body["model"], model, prompt, given, parameters)
         return self._accepted(job)
@@ -251,6 +260,8 @@ def make(log: Log) -> Handler:
 def pixels(size: str, model: Model, restricted: bool = False) -> tuple[int, int]:
     """The size drawn. `restricted`: with references or in sequence the large sizes are not to be had."""
     most = min(model.most, 2048) if restricted else model.most
+    if model.sizes and size not in model.sizes:
+        raise Refused(400, f"size {size} is not one of {', '.join(model.sizes)}")
     if size in model.tiers and _TIERS[size] <= most:
         return _TIERS[size], _TIERS[size]
     found = re.fullmatch(r"(\d{1,5})\*(\d{1,5})", size)
