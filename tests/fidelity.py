@@ -37,7 +37,8 @@ _MODELS = {
     "vertex": ("gemini-3-flash-preview",),
     "jlike.text": ("gemini-3-flash-preview",),
     **dict.fromkeys(_OPENAI, ("llama", "gemini-2.5-flash-image")),
-    "openai": ("llama", "gemini-2.5-flash-image", "gpt-image-1", "gpt-image-2", "dall-e-2", "dall-e-3"),
+    "openai": ("llama", "gemini-2.5-flash-image", "gpt-image-1", "gpt-image-2", "dall-e-2", "dall-e-3",
+               "grok-2-image", "grok-imagine-image"),
     "openai.image": ("llama",),
 }  # fmt: skip
 FILE = picture_vendors.FILE.replace(

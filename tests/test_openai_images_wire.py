@@ -207,6 +207,32 @@ def test_the_form_of_an_edit_holds_no_field_that_edits_do_not_take() -> None:
     ]
 
 
+def test_a_server_that_edits_by_json_gets_json() -> None:
+    request = asked("Red", size="1792x1024", image_size="2K", references=(by_data(PNG),))
+    call = submit("openai-images", "grok-imagine-image", request)
+    assert (call.path, call.files) == ("/images/edits", ())
+    assert call.body == {
+        "model": "grok-imagine-image",
+        "prompt": "Red",
+        "n": 1,
+        "aspect_ratio": "16:9",
+        "resolution": "2k",
+        "image": {"url": Slice(PNG.encode(), prefix=b"data:image/png;base64,")},
+        "response_format": "b64_json",
+    }
+
+
+def test_a_model_without_sizes_is_sent_none_and_the_client_is_told() -> None:
+    call = submit("openai-images", "grok-2-image", asked(size="1024x1024", quality="high"))
+    assert call.body == {
+        "model": "grok-2-image",
+        "prompt": "a cat",
+        "n": 1,
+        "response_format": "b64_json",
+    }
+    assert call.dropped == ("image.size", "image.quality")
+
+
 def test_an_edit_as_json_becomes_a_form_too(gateway: Gateway) -> None:
     _, (sent,) = drawn(
         gateway,
