@@ -56,6 +56,14 @@ CLASSES: dict[str, tuple[int, Any, ErrorClass]] = {
     ),
     "one-api sensitive words": (400, complaint(code="sensitive_words_detected"), ErrorClass.BLOCKED),
     "V-050 key": (401, complaint(type="invalid_request_error", code="invalid_api_key"), ErrorClass.AUTH),
+    "key, revoked": (400, {"error": "Your API key has been revoked."}, ErrorClass.AUTH),
+    "key, unauthorized": (400, {"error": {"message": "Unauthorized: token expired"}}, ErrorClass.AUTH),
+    "key, token": (400, {"message": "The access token is expired"}, ErrorClass.AUTH),
+    "a client's own words": (
+        400,
+        {"error": {"message": "messages[3].content: the tool told us of a request that was unauthorized"}},
+        ErrorClass.BAD_REQUEST,
+    ),
     "key, no words": (401, {"error": {"message": "No auth credentials found", "code": 401}}, ErrorClass.AUTH),
     "google's key": (
         400,

@@ -8,6 +8,7 @@ from typing import Any
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call, ChatRequest, Event, Finish, Json, Refusal, ResultPart, Started, Target, Text
 from proxy.wires.gemini import error, finish, models, usage
+from proxy.wires.gemini.fence import Fences
 from proxy.wires.gemini.lenient import dict_of, list_of, string_of
 from proxy.wires.gemini.parts import CandidateReader
 
@@ -29,6 +30,7 @@ class GeminiReader:
         self._target = target
         self._call = call
         self._streams = call.stream
+        self._fences = Fences() if "asked_in_words" in call.context else None
         self._started = False
         self._id: str | None = None
         self._model: str | None = None
@@ -41,6 +43,8 @@ class GeminiReader:
         self._failure: UpstreamError | None = None  # raised when what came with it has been handed on
 
     def feed(self, payload: Any) -> list[Event]:
+        if self._fences is not None:
+            return self._fences.held_back(self._read(payload))
         # The hot path: one unsigned text part of a known choice, and nothing else but the cumulative counts:
         # an error, a verdict on the prompt or a charge may stand beside a text.
         try:
@@ -68,8 +72,8 @@ class GeminiReader:
         return [Text(text, choice.index)]
 
     def flush(self) -> list[Event]:
-        """Nothing is held back but calls whose arguments are not complete."""
-        return []
+        """Calls whose arguments are not complete are not given."""
+        return [] if self._fences is None else self._fences.released()
 
     def close(self, complete: bool = True) -> list[Event]:
         """A stream of Gemini's has no terminator, so `complete` says nothing: the finish reasons do."""
@@ -99,6 +103,8 @@ class GeminiReader:
         each = models.find(self._target.model, self._target.options).image_tokens if images else 0
         events.append(usage.read_usage(self._usage, images=images, image_tokens=each, vendor=charge))
         events += finishes or [Finish("content_filter", self._blocked, 0, self._blocked_message)]
+        if self._fences is not None:
+            events = [*self._fences.released(), *events]
         return events if self._started else self._begin(events)
 
     # --- payloads ----------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         )
         if asked:
             conversation.system.append({"text": asked})
+            context["asked_in_words"] = True
     if conversation.media_resolution:
         config["mediaResolution"] = conversation.media_resolution
     if request.image is not None:

@@ -59,8 +59,10 @@ QUOTA = re.compile(
 # What a vendor says of our key stands at the head; further on it may be a client's own words quoted back.
 KEY = re.compile(
     r".{0,40}(?:(?:incorrect|invalid) api[ _-]?key|api_key_invalid"
-    r"|api[ _-]?key (?:provided )?(?:is )?"
-    r"(?:not valid|not found|invalid|incorrect|expired|revoked|disabled))",
+    r"|api[ _-]?key (?:provided )?(?:is |was |has |has been )?"
+    r"(?:not valid|not found|invalid|incorrect|expired|revoked|disabled|deleted)"
+    r"|\bunauthori[sz]ed\b|authentication (?:failed|fails)"
+    r"|(?:access|auth|bearer) token (?:is |has |has been )?(?:not valid|invalid|expired|revoked))",
     re.I | re.S,
 )
 
