@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.middleware.cors import CORSMiddleware
 
@@ -36,6 +36,9 @@ from proxy.store.callers import StoredCallers
 from proxy.store.database import Database
 from proxy.store.files import SWEEP_EVERY_S, FileStore
 from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
+
+if TYPE_CHECKING:
+    from proxy.serve.traces import Traces
 
 _RELOAD_LOOK_S = 1.0
 _LOOP_LOOK_S = 1.0
@@ -247,10 +250,20 @@ def create(
             callers=StoredCallers(database, log),
             metrics=Metrics({"worker": str(os.getpid())} if "DRAGOMAN_WORKERS" in os.environ else None),
             retries=RetryBudget(config.defaults.retry.budget),
+            traces=_traces(log),
         )
         return House(_plan(config, off, simulated, rests), services)
 
     return App(open_house, file, rows)
+
+
+def _traces(log: Log) -> Traces | None:
+    """Most servers need not even load what would look for them."""
+    if not any(name.startswith("OTEL_") for name in os.environ):
+        return None
+    from proxy.serve import traces
+
+    return traces.configured(os.environ, log)
 
 
 def from_environment() -> App:

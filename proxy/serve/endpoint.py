@@ -67,6 +67,8 @@ class Endpoint:
                     origin.check(exchange, house.plan.config.server.cors)
                 if self._needs == "admin" and not caller.admin:
                     raise _admin_only(house)
+                if house.services.traces is not None:
+                    house.services.traces.begin(exchange, self._path)
             if self._bounded:
                 exchange.held = load.enter(exchange.fields.get(b"content-length"))
                 exchange.load = load
@@ -103,10 +105,13 @@ def _admin_only(house: House) -> RequestError:
 def _log(exchange: Exchange, house: House, path: str) -> None:
     took_s = perf_counter() - exchange.began
     status = exchange.status or (499 if exchange.gone else 0)
-    house.services.metrics.request(path, status, took_s)
+    services = house.services
+    services.metrics.request(path, status, took_s)
+    if services.traces is not None:
+        services.traces.end(exchange, status)
     if path in _WATCHED and status not in (401, 403):
         return
-    house.services.log.write(
+    services.log.write(
         "request",
         id=exchange.request_id,
         method=exchange.scope["method"],

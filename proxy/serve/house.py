@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from proxy.upstream import Fetcher, Upstream
 
 if TYPE_CHECKING:
     from proxy.serve.exchange import Exchange
+    from proxy.serve.traces import Traces
     from proxy.tasks.engine import Job
     from proxy.tasks.runner import Runner
 
@@ -44,8 +46,8 @@ class Plan:
 class Services:
     """What lives as long as the process. `fetcher` gets what clients name by address, `results` what was paid
     for: it is more patient. `rests` are the keys that were refused lately, `breakers` the targets that failed
-    lately, `load` is the work in hand, `callers` those whose keys are in the store. `leaving`: the process
-    was told to end. `on_progress` watches jobs."""
+    lately, `load` is the work in hand, `callers` those whose keys are in the store. `traces` are None unless
+    the environment asks for them. `leaving`: the process was told to end. `on_progress` watches jobs."""
 
     upstream: Upstream
     fetcher: Fetcher
@@ -60,6 +62,7 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     breakers: Breakers = field(default_factory=Breakers)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    traces: Traces | None = None
     leaving: bool = False
     on_progress: Callable[[Job], None] | None = None
     _runner: Runner | None = None
@@ -77,6 +80,8 @@ class Services:
         """An attempt has ended. The vendor's words may quote the prompt, so only class, code and
         a reason of ours are kept."""
         self.metrics.attempt(one)
+        if self.traces is not None:
+            self.traces.attempt(one)
         failure = one.failure
         if failure is not None or self.breakers.known:
             self.breakers.told(one.attempt.target.name, _verdict(one), one.took_s)
@@ -101,6 +106,8 @@ class Services:
         await self.results.close()
         self.callers.close()
         await self.database.close()
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.close)
         self.log.close()
 
 
