@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -18,8 +19,9 @@ from typing import Any
 import httpx
 import pytest
 
+from proxy.serve.protocol import Protocol
 from proxy.simulators.server import Running, start
-from tests.gateway import FILE, KEY
+from tests.gateway import FILE, KEY, Gateway, open_gateway
 from tests.raw_http import RawRequest, chat
 from tests.served import ROOT, Served, run, serving, waited
 
@@ -153,12 +155,45 @@ def _listens(served: Served) -> bool:
         return one.connect_ex((address.host, address.port or 0)) == 0
 
 
+def test_a_request_that_nobody_has_read_yet_is_answered(gateway: Gateway) -> None:
+    """It came on a kept connection while the loop was busy, and then its turn was to close that."""
+    kept, idle = RawRequest(gateway, chat("Hi"), headers=KEPT), RawRequest(gateway, chat("Hi"), headers=KEPT)
+    with kept, idle:
+        for one in (kept, idle):
+            one.send().until('"total_tokens"')
+            one.received = b""
+        ports = {one.socket.getsockname()[1] for one in (kept, idle)}
+        found = [one for one in gc.get_objects() if type(one) is Protocol and one.client[1] in ports]
+        assert len(found) == 2
+        done = threading.Event()
+
+        def in_the_loop() -> None:
+            kept.send()
+            for connection in found:
+                connection.shutdown()
+            done.set()
+
+        found[0].loop.call_soon_threadsafe(in_the_loop)
+        assert done.wait(10)
+        assert kept.until('"total_tokens"').startswith("HTTP/1.1 200 ")
+        assert idle.rest() == ""
+
+
+KEPT = {"connection": "keep-alive", "content-type": "application/json"}
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with open_gateway(tmp_path) as opened:
+        yield opened
+
+
 # --- the next one
 
 
 def test_restarts_on_one_port_lose_no_request(tmp_path: Path, file: str, vendors: Running) -> None:
-    """Half of the clients keep their connections, half of them stream. The next process is not even ready
-    when the one before is told to end: who connects to it waits."""
+    """Half of the clients keep their connections; some stream, some want pictures. The next process is not
+    even ready when the one before is told to end: who connects to it waits."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (tmp_path / "providers.yaml").write_text(with_server(file, "lead: 200ms"))
@@ -168,22 +203,24 @@ def test_restarts_on_one_port_lose_no_request(tmp_path: Path, file: str, vendors
     done = threading.Event()
 
     def load(number: int) -> None:
-        body = chat("Hi sim:chunks:5 sim:gap:20 sim:text:a b c d e", stream=number > 1)
+        path, body = CHAT, chat("Hi sim:chunks:5 sim:gap:20 sim:text:a b c d e", stream=number in (2, 3))
+        if number > 3:
+            path, body = GENERATION, {"model": "nano-banana-pro", "prompt": "A cat sim:slow:0.3"}
         with ExitStack() as stack:
             client: httpx.Client | None = None
             while not done.wait(0.05):
                 if client is None or number % 2:
                     client = stack.enter_context(httpx.Client(headers=HEADERS, timeout=20))
                 try:
-                    reply = client.post(f"{base_url}{CHAT}", json=body)
-                    if reply.status_code != 200 or (number > 1 and "[DONE]" not in reply.text):
+                    reply = client.post(f"{base_url}{path}", json=body)
+                    if reply.status_code != 200 or (number in (2, 3) and "[DONE]" not in reply.text):
                         failed.append(reply.text)
                 except httpx.HTTPError as error:
                     failed.append(repr(error))
                 counted.append(number)
 
     processes = [_process(tmp_path, port)]
-    loads = [threading.Thread(target=load, args=(number,)) for number in range(4)]
+    loads = [threading.Thread(target=load, args=(number,)) for number in range(6)]
     try:
         _until_greeted(tmp_path, 1)
         for thread in loads:

@@ -11,6 +11,7 @@ Private members of uvicorn are used here, so its version is bounded; tests/test_
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
@@ -123,9 +124,18 @@ class Protocol(HttpToolsProtocol):
                 _hang_up(cycle)
 
     def shutdown(self) -> None:
-        """No request is begun after this; one whose head is on its way still is."""
-        if self._reading != _HEAD:
+        """No request is begun after this; one whose head is on its way still is, also when the loop has not
+        come to read it yet: to close now would reset it."""
+        if self._reading != _HEAD and not self._is_called():
             super().shutdown()
+
+    def _is_called(self) -> bool:
+        """An idle connection on which something waits to be read."""
+        if (self.cycle is not None and not self.cycle.response_complete) or not hasattr(select, "poll"):
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
+        return bool(poll.poll(0))
 
     # --- what comes in
 
