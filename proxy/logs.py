@@ -17,8 +17,6 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from proxy.errors import ProxyError
-
 _FLUSH_S = 0.1  # under load a system call for each line would cost more than making it
 _HELD_BYTES = 1 << 20  # of lines that nobody takes from us
 _LAST_WORDS_S = 1.0
@@ -140,10 +138,6 @@ class Log:
         self.flush()
         if self._pen is not None:
             self._pen.rest(_LAST_WORDS_S)
-
-    def attempt_failed(self, target: str, error: ProxyError) -> None:
-        """The vendor's words may quote the prompt, so only the class and code are kept."""
-        self.write("attempt_failed", target=target, status=error.status, code=error.code)
 
     def crash(self, request_id: str, error: Exception) -> None:
         """A fault of ours: where it happened, without the values that were in play."""

@@ -130,6 +130,14 @@ def test_a_probe_that_learns_nothing_leaves_the_place_to_the_next(told: bool, wa
     assert [breakers.admits("a/m"), breakers.admits("a/m")] == [True, False]
 
 
+def test_a_rest_that_is_over_is_none_to_wait_for() -> None:
+    clock = Clock()
+    breakers = opened(clock)
+    clock.now += 6
+    assert breakers.wait_s("a/m") == 0.0
+    assert list(breakers.states()) == [("a/m", "resting", 0.0)]
+
+
 def test_never_all_targets_are_out() -> None:
     clock = Clock()
     breakers = opened(clock)
@@ -152,9 +160,24 @@ def test_a_target_whose_keys_all_rest_does_not_use_up_its_probe() -> None:
 
 def test_names_without_end_are_not_kept() -> None:
     breakers = Breakers(Clock())
+    most = 0
     for number in range(25_000):
         breakers.told(f"a/{number}", "ill", 0.1)
-    assert len(breakers.known) <= 10_000
+        most = max(most, len(breakers.known))
+    assert most == 10_000
+
+
+def test_room_for_new_names_is_made_by_those_that_failed_long_ago() -> None:
+    clock = Clock()
+    breakers = Breakers(clock)
+    for number in range(9_999):
+        breakers.told(f"a/{number}", "ill", 0.1)
+    clock.now += 121
+    for _ in range(5):
+        breakers.told("b/m", "ill", 0.1)
+    breakers.told("c/m", "ill", 0.1)
+    assert list(breakers.known) == ["b/m", "c/m"]
+    assert not breakers.admits("b/m")
 
 
 # --- the budget
@@ -188,6 +211,16 @@ def test_the_budget_is_that_of_ten_seconds(passed: float, retries: int) -> None:
     assert spent(budget) == retries
 
 
+def test_the_requests_of_each_second_count_for_ten() -> None:
+    clock = Clock()
+    budget = RetryBudget(0.5, clock)
+    for second in range(12):
+        clock.now = 1000.0 + second
+        for _ in range(100 if second < 2 else 20):
+            budget.asked()
+    assert spent(budget) == 100
+
+
 def tries_of(error: ErrorClass, budget: RetryBudget) -> int:
     attempts = Attempts(candidates(Clock(), "a", "b"), 10, budget=budget)
     attempt, count = attempts.first(), 1
@@ -202,6 +235,12 @@ def test_a_spent_budget_ends_a_request_with_its_first_try() -> None:
     spent(budget)
     assert tries_of(ErrorClass.OVERLOADED, budget) == 1
     assert budget.refused == 2
+
+
+def test_each_try_after_the_first_takes_its_part_of_the_budget() -> None:
+    budget = RetryBudget(0.2, Clock())
+    assert tries_of(ErrorClass.OVERLOADED, budget) == 4
+    assert spent(budget) == 27
 
 
 def test_a_model_that_is_not_there_costs_no_budget() -> None:

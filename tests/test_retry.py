@@ -160,6 +160,15 @@ def test_keys_are_used_in_turn() -> None:
     assert [both.pick("m") for _ in range(4)] == [0, 1, 0, 1]
 
 
+def test_after_a_refused_key_it_is_the_turn_of_the_one_behind_it() -> None:
+    attempts = Attempts([Candidate(Target("a", "m"), pool("a", 3, Clock()), Deadlines())], 10)
+    first = attempts.first()
+    second = attempts.failed(first, UpstreamError(ErrorClass.RATE_LIMITED, "slow down"))
+    assert second is not None
+    third = attempts.failed(second, UpstreamError(ErrorClass.RATE_LIMITED, "slow down"))
+    assert [place(attempt) for attempt in (first, second, third)] == ["a0", "a1", "a2"]
+
+
 def test_a_refused_key_rests_for_the_vendors_time_and_only_for_that_model() -> None:
     clock = Clock()
     targets = candidates(clock)[:1]

@@ -141,7 +141,7 @@ class Attempts:
 
     def _pick(self, *, stay: bool = False) -> Attempt | None:
         known = self._breakers.known
-        while self._left > 0 and self._position < len(self._candidates):
+        while self._position < len(self._candidates):
             candidate = self._candidates[self._position]
             key = candidate.keys.pick(candidate.target.model, self._tried)
             # The breakers are asked last: whom they let in may be the one that finds out how the target is.

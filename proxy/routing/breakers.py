@@ -104,7 +104,7 @@ class Breakers:
             self.known = {name: one for name, one in self.known.items() if max(one.until, one.last) > lately}
             if len(self.known) >= _MOST_KNOWN:
                 self.known = {}
-        return _Health(last=now)
+        return _Health()
 
 
 def _rest(health: _Health, now: float) -> None:

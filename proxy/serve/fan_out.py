@@ -48,7 +48,6 @@ class SideBySide:
         self._queue: asyncio.Queue[tuple[int, list[Event] | None]] = asyncio.Queue(maxsize=count * 2)
         self._failures: list[Exception] = []
         self._refused = False
-        self.failed = 0
 
     async def batches(self) -> Batches:
         pumps = [asyncio.create_task(self._pump(choice)) for choice in range(self._count)]
@@ -75,7 +74,6 @@ class SideBySide:
                 if mine:
                     made = True
                     yield mine
-            self.failed = len(self._failures)
             if self._failures and not made:
                 raise self._telling()
             if usages:
