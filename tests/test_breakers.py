@@ -170,13 +170,14 @@ def test_names_without_end_are_not_kept() -> None:
 def test_room_for_new_names_is_made_by_those_that_failed_long_ago() -> None:
     clock = Clock()
     breakers = Breakers(clock)
-    for number in range(9_999):
+    for number in range(9_998):
         breakers.told(f"a/{number}", "ill", 0.1)
     clock.now += 121
     for _ in range(5):
         breakers.told("b/m", "ill", 0.1)
-    breakers.told("c/m", "ill", 0.1)
-    assert list(breakers.known) == ["b/m", "c/m"]
+    for newcomer in ("c/m", "d/m"):
+        breakers.told(newcomer, "ill", 0.1)
+    assert list(breakers.known) == ["b/m", "c/m", "d/m"]
     assert not breakers.admits("b/m")
 
 
@@ -237,6 +238,13 @@ def test_a_spent_budget_ends_a_request_with_its_first_try() -> None:
     assert budget.refused == 2
 
 
+def test_each_request_adds_to_the_budget() -> None:
+    budget = RetryBudget(0.2, Clock())
+    for _ in range(200):
+        Attempts(candidates(Clock(), "a"), 3, budget=budget).first()
+    assert spent(budget) == 40
+
+
 def test_each_try_after_the_first_takes_its_part_of_the_budget() -> None:
     budget = RetryBudget(0.2, Clock())
     assert tries_of(ErrorClass.OVERLOADED, budget) == 4
@@ -295,6 +303,27 @@ def test_a_vendor_that_is_down_is_left_alone_and_readyz_says_so(tmp_path: Path) 
         resting = states(own)
     assert resting["google"].startswith("resting: gemini-2.5-flash for ")
     assert resting["lan"] == "on"
+
+
+def test_readyz_says_for_which_model_all_keys_of_a_vendor_rest(tmp_path: Path) -> None:
+    keys = {"FIRST_KEY": "spent-1", "LAN_KEY": "spent-2"}
+    with open_gateway(tmp_path, FILE.replace("BUDGET", "20%"), keys) as own:
+        assert asked(own, "alone") == (429, ["google"])
+        first = states(own)
+        assert asked(own, "both") == (429, ["openai"])
+        second = states(own)
+    assert first["google"].startswith("resting: gemini-2.5-flash for 3")
+    assert first["lan"] == "on"
+    assert second["lan"].startswith("resting: llama for ")
+
+
+def test_a_vendor_with_a_key_that_does_not_rest_is_on() -> None:
+    rests = Rests(Clock())
+    pool = KeyPool([Account("a", "http://a", identity=name) for name in ("first", "second")], rests)
+    pool.rest(0, "m", 30.0)
+    assert pool.resting() == {}
+    pool.rest(1, "m", 20.0)
+    assert pool.resting() == {"m": 20.0}
 
 
 def test_without_a_budget_nothing_is_tried_again(tmp_path: Path) -> None:

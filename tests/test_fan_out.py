@@ -70,6 +70,11 @@ async def test_the_events_of_a_call_become_its_choice_and_usage_comes_last_and_o
     assert events[-1] == Usage(prompt=2, completion=5)
 
 
+async def test_calls_that_only_count_are_no_failure() -> None:
+    calls = Calls([[Usage(prompt=1)]], [[Usage(prompt=2)]])
+    assert await calls.all(tolerant=True) == [Usage(prompt=3)]
+
+
 async def test_no_more_calls_run_than_may() -> None:
     calls = Calls(*[words("x") for _ in range(7)])
     await calls.all(at_once=3)

@@ -160,13 +160,10 @@ def test_keys_are_used_in_turn() -> None:
     assert [both.pick("m") for _ in range(4)] == [0, 1, 0, 1]
 
 
-def test_after_a_refused_key_it_is_the_turn_of_the_one_behind_it() -> None:
-    attempts = Attempts([Candidate(Target("a", "m"), pool("a", 3, Clock()), Deadlines())], 10)
-    first = attempts.first()
-    second = attempts.failed(first, UpstreamError(ErrorClass.RATE_LIMITED, "slow down"))
-    assert second is not None
-    third = attempts.failed(second, UpstreamError(ErrorClass.RATE_LIMITED, "slow down"))
-    assert [place(attempt) for attempt in (first, second, third)] == ["a0", "a1", "a2"]
+def test_the_turn_of_a_key_that_rests_goes_to_the_one_behind_it() -> None:
+    three = pool("a", 3, Clock())
+    three.rest(1, "m", 30.0)
+    assert [three.pick("m") for _ in range(4)] == [0, 2, 0, 2]
 
 
 def test_a_refused_key_rests_for_the_vendors_time_and_only_for_that_model() -> None:
@@ -177,6 +174,8 @@ def test_a_refused_key_rests_for_the_vendors_time_and_only_for_that_model() -> N
     keys = targets[0].keys
     assert [keys.pick("m") for _ in range(2)] == [1, 1]
     assert [keys.pick("other") for _ in range(2)] == [0, 1]
+    clock.now = 29.5
+    assert [keys.pick("m") for _ in range(2)] == [1, 1]
     clock.now = 31
     assert [keys.pick("m") for _ in range(2)] == [0, 1]
 

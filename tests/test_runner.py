@@ -257,9 +257,25 @@ async def test_a_delivery_that_ends_although_its_watcher_left_is_done() -> None:
             await never.wait()
         return "stored"
 
+    before = asyncio.all_tasks()
     await own.leave(own.order(delivered))
-    await own.runner.close()
+    await asyncio.wait(asyncio.all_tasks() - before, timeout=5)
     assert own.told[-2:] == [POLL, "done stored"]
+
+
+async def test_a_job_that_fails_although_its_watcher_left_has_failed() -> None:
+    own, never = scene(TAKEN, MADE), asyncio.Event()
+
+    async def delivered(done: Done) -> str:
+        own.vendor.reached.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await never.wait()
+        raise ZeroDivisionError("no room")
+
+    before = asyncio.all_tasks()
+    await own.leave(own.order(delivered))
+    await asyncio.wait(asyncio.all_tasks() - before, timeout=5)
+    assert own.told[-2:] == [POLL, "failed no room"]
 
 
 async def test_calling_off_that_fails_is_told_as_not_asked() -> None:

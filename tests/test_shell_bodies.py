@@ -261,6 +261,15 @@ def test_the_connection_of_a_refused_announcement_is_closed(gateway: Gateway) ->
     assert b"\r\nconnection: close\r\n" in reply
 
 
+def test_the_connection_of_an_announcement_that_was_followed_stays(gateway: Gateway) -> None:
+    named = {"connection": "keep-alive"}
+    with announced(gateway, chat("Hi"), headers=named) as request:
+        request.until("100 Continue\r\n\r\n")
+        request.received = b""
+        request.socket.sendall(request.payload)
+        assert "\r\nconnection:" not in request.until("\r\n\r\n").lower()
+
+
 def test_without_an_announcement_the_connection_stays(gateway: Gateway) -> None:
     assert "connection" not in post(gateway, HELLO).headers
     assert "connection" not in httpx.get(f"{gateway.base_url}/v1/models").headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from proxy.serve.exchange import Exchange
 from proxy.simulators import pictures
 from proxy.simulators.server import Running, start
 from tests.gateway import FILE, KEY
@@ -189,3 +191,60 @@ def test_a_client_that_only_stops_sending_and_waits_is_gone_too(watched: Watched
         opened.socket.shutdown(socket.SHUT_WR)
         hung_up(watched, before, 0)
     assert watched.line(CHAT, after)["client"] == "gone"
+
+
+# --- on another server than ours, which tells of it only to whoever waits for the next message
+
+
+async def _ignored(message: Any) -> None:
+    raise AssertionError("nothing is sent here")
+
+
+async def _until_it_ends(opened: Exchange) -> None:
+    opened.watch()
+    opened.watch()
+    await asyncio.Event().wait()
+
+
+@pytest.mark.anyio
+async def test_another_servers_word_of_a_hang_up_ends_the_request() -> None:
+    asked = 0
+
+    async def receive() -> Any:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.disconnect"}
+
+    opened = Exchange({"type": "http", "headers": []}, receive, _ignored)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(asyncio.create_task(_until_it_ends(opened)), 5)
+    assert (opened.gone, asked) == (True, 1)
+
+
+@pytest.mark.anyio
+async def test_a_request_that_is_over_waits_for_no_hang_up() -> None:
+    never = asyncio.Event()
+
+    async def receive() -> Any:
+        await never.wait()
+
+    before = asyncio.all_tasks()
+    opened = Exchange({"type": "http", "headers": []}, receive, _ignored)
+    opened.watch()
+    (watcher,) = asyncio.all_tasks() - before
+    opened.close()
+    await asyncio.wait((watcher,), timeout=5)
+    assert (watcher.cancelled(), opened.gone) == (True, False)
+
+
+@pytest.mark.anyio
+async def test_a_servers_fault_is_no_hang_up() -> None:
+    async def receive() -> Any:
+        raise OSError("broken")
+
+    before = asyncio.all_tasks()
+    opened = Exchange({"type": "http", "headers": []}, receive, _ignored)
+    opened.watch()
+    (watcher,) = asyncio.all_tasks() - before
+    await asyncio.wait((watcher,), timeout=5)
+    assert not opened.gone

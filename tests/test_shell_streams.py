@@ -68,6 +68,17 @@ async def test_a_ping_that_falls_due_within_a_frame_waits_for_its_end() -> None:
     assert [frame for frame in frames(reader.text) if frame != PING] == [FRAME, FRAME[:700_000] + b"\n\n"] * 3
 
 
+@pytest.mark.anyio
+async def test_pings_go_on_behind_a_frame() -> None:
+    reader = Reader()
+    stream = EventStream(exchange(reader), 0.01)
+    await stream.write(FRAME)
+    reader.pinged.clear()
+    await asyncio.wait_for(reader.pinged.wait(), 5)
+    stream.stop()
+    assert set(frames(reader.text)) == {FRAME, PING}
+
+
 async def _with_a_held_ping(reader: Reader, go: asyncio.Event) -> EventStream:
     """A stream whose first ping is on its way, and arrives when it may go."""
     asked = asyncio.Event()
@@ -108,6 +119,16 @@ async def test_a_stream_that_ends_while_a_ping_is_held_has_one_head() -> None:
     await asyncio.wait_for(stream.end(), 5)
     assert len(reader.heads) == 1
     assert reader.text in (b"", PING)
+
+
+@pytest.mark.anyio
+async def test_a_ping_that_is_held_when_all_is_over_is_not_sent() -> None:
+    reader, go, before = Reader(), asyncio.Event(), asyncio.all_tasks()
+    stream = await _with_a_held_ping(reader, go)
+    stream.stop()
+    go.set()
+    await asyncio.wait(asyncio.all_tasks() - before, timeout=5)
+    assert (reader.heads, reader.said) == ([], [])
 
 
 @pytest.mark.anyio
