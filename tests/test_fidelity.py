@@ -476,6 +476,29 @@ def test_a_picture_made_of_a_conversation_names_the_turns_it_is_not_made_of(
     assert (drawn.prompt, len(drawn.references)) == ("Be brief\n\nMake it red", 1)
 
 
+@pytest.mark.parametrize(
+    ("modalities", "unread"),
+    [
+        ((), ()),
+        (("image",), ()),
+        (("text", "image"), ()),
+        (("text",), ("modalities",)),
+        (("image", "audio"), ("modalities",)),
+    ],
+)
+def test_a_wish_for_another_answer_than_a_picture_is_named(
+    targets: dict[str, Candidate], modalities: tuple[str, ...], unread: tuple[str, ...]
+) -> None:
+    asked = ChatRequest("m", (Message("user", (TextPart("A cat"),), 0),), modalities=modalities)
+    assert speaker_of(targets["fal"], asked).unread() == unread
+
+
+def test_a_turn_without_words_adds_nothing_to_the_prompt() -> None:
+    empty = Message("system", (TextPart(""),), 0)
+    said = Message("user", (TextPart("A cat"), TextPart(""), TextPart("at night")), 1)
+    assert to_image(ChatRequest("m", (empty, said))).prompt == "A cat\nat night"
+
+
 def test_a_picture_asked_of_a_chat_leaves_nothing_behind_that_the_chat_would_carry(
     targets: dict[str, Candidate],
 ) -> None:

@@ -117,19 +117,22 @@ def test_a_target_that_rests_is_told(tmp_path: Path) -> None:
         assert scraped(own.base_url)['dragoman_breaker_state{target="google/gemini-3-flash-preview"}'] == 2
 
 
-def test_who_hangs_up_is_counted_and_blames_nobody(gateway: Gateway) -> None:
+@pytest.mark.parametrize(("stream", "status"), [(False, 499), (True, 200)], ids=["whole", "streamed"])
+def test_who_hangs_up_is_counted_and_blames_nobody(gateway: Gateway, stream: bool, status: int) -> None:
     before = scraped(gateway.base_url)
-    request = RawRequest(gateway, chat("Hi sim:slow:30", "gemini-flash"))
+    request = RawRequest(gateway, chat("Hi sim:slow:30", "gemini-flash", stream=stream))
     request.socket.sendall(request.head + request.payload)
     flying = waited(
         lambda: scraped(gateway.base_url)["dragoman_requests_in_flight"] == 1 and scraped(gateway.base_url)
     )
     assert flying["dragoman_bytes_in_flight"] == len(request.payload)
+    if stream:
+        request.until("keep-alive")
     request.socket.close()
     name = f'dragoman_attempts_total{{{FLASH},outcome="abandoned"}}'
     waited(lambda: added(before, scraped(gateway.base_url)).get(name) == 1)
     after = scraped(gateway.base_url)
-    ended = f'http_server_request_duration_seconds_count{{{ROUTE},http_response_status_code="499"}}'
+    ended = f'http_server_request_duration_seconds_count{{{ROUTE},http_response_status_code="{status}"}}'
     assert added(before, after)[ended] == 1
     assert after["dragoman_requests_in_flight"] == after["dragoman_bytes_in_flight"] == 0
     assert not [name for name in after if name.startswith("dragoman_breaker_state")]

@@ -106,6 +106,17 @@ async def test_a_frame_waits_for_a_ping_that_opens_the_stream() -> None:
     assert frames(reader.text) == [PING, b"data: 1\n\n"]
 
 
+@pytest.mark.anyio
+async def test_no_other_ping_begins_while_one_is_held() -> None:
+    """For ten intervals."""
+    reader, go = Reader(), asyncio.Event()
+    stream = await _with_a_held_ping(reader, go)
+    asyncio.get_running_loop().call_later(0.1, go.set)
+    await asyncio.wait_for(stream.write(b"data: 1\n\n"), 5)
+    stream.stop()
+    assert (len(reader.heads), frames(reader.text)) == (1, [PING, b"data: 1\n\n"])
+
+
 async def _after(writing: asyncio.Task[None], stream: EventStream) -> None:
     await writing
     await stream.end()

@@ -88,6 +88,14 @@ def test_a_target_that_takes_no_pictures_is_passed_over(tmp_path: Path) -> None:
     assert "x-proxy-dropped" not in reply.headers
 
 
+def test_a_chat_with_a_picture_passes_over_a_target_that_takes_none(tmp_path: Path) -> None:
+    shown: Any = [{"type": "text", "text": "Redder"}, {"type": "image_url", "image_url": {"url": PNG}}]
+    with opened(tmp_path) as own:
+        reply = post(own, {"model": "picky", "messages": [{"role": "user", "content": shown}]})
+        assert reply.status_code == 200
+        assert [exchange.vendor for exchange in own.sent()] == ["google"]
+
+
 def test_the_first_refusal_is_told_when_no_target_can(tmp_path: Path) -> None:
     with opened(tmp_path) as own:
         body = {"model": "picky", "prompt": "Redder", "image": PNG, "mask": PNG}
@@ -95,6 +103,7 @@ def test_the_first_refusal_is_told_when_no_target_can(tmp_path: Path) -> None:
         assert own.sent() == []
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "mask_not_supported")
     assert reply.json()["error"]["param"] == "mask"
+    assert reply.json()["error"]["message"].startswith("This model does not take a mask.")
 
 
 def test_a_later_target_that_sells_ends_before_the_client_gives_up(tmp_path: Path) -> None:
