@@ -133,6 +133,12 @@ class Size:
         return f"{wish.requested} -> {sent or 'default'}"
 
 
+def offered(policy: SizePolicy) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The sizes (words, or pixels where there are no others) and the ratios that a client can ask for."""
+    tiers = policy.tiers or tuple(dict.fromkeys(tier for row in policy.table.values() for tier in row))
+    return tiers or policy.sizes, policy.aspects or tuple(policy.table)
+
+
 def resolve(image: ImageOptions, policy: SizePolicy) -> Size:
     """Parse and choose in one step."""
     return choose(parse(image), policy)

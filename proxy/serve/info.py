@@ -25,8 +25,11 @@ async def model(exchange: Exchange, house: House) -> None:
 
 
 def _card(route: Route) -> models_reply.ListedModel:
-    first = route.order()[0].target
-    return models_reply.ListedModel(route.name, first.provider, extra=route.card)
+    first = route.order()[0]
+    speaks = first.chat or first.jobs
+    assert speaks is not None
+    able = speaks.abilities(first.target)
+    return models_reply.ListedModel(route.name, first.target.provider, abilities=able, extra=route.card)
 
 
 async def index(exchange: Exchange, house: House) -> None:

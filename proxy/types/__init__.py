@@ -51,6 +51,7 @@ from proxy.types.values import (
     Slice,
 )
 from proxy.types.wire import (
+    Abilities,
     Call,
     Carrier,
     FormFile,
@@ -60,6 +61,7 @@ from proxy.types.wire import (
 )
 
 __all__ = [
+    "Abilities",
     "AnswerFormat",
     "Audio",
     "AudioOptions",

@@ -33,6 +33,17 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a model takes and gives, as far as it is known: `inputs` and `outputs` are words of text, image,
+    audio, video and file; `sizes` (words like 2K, or pixels) and `ratios` those of the pictures it makes."""
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
+    ratios: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Carrier:
     """How a vendor's key travels: in a header, after `prefix`, or as a query parameter; one of the two."""
 
@@ -133,6 +144,10 @@ class Wire(Protocol):
 
     def keeps_url(self, url: str, target: Target) -> bool:
         """True for an address the upstream must read itself; others are fetched and inlined."""
+        ...
+
+    def abilities(self, target: Target) -> Abilities:
+        """For lists of models."""
         ...
 
     def reads(self, mime: str, target: Target) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.errors import RequestError, UpstreamError
-from proxy.types import Call, ChatRequest, Event, Json, Reader, Target, Usage, Wire
+from proxy.types import Abilities, Call, ChatRequest, Event, Json, Reader, Target, Usage, Wire
 from proxy.wires import refusals
 from proxy.wires.declared import failures
 from proxy.wires.declared.profile import ChatSurface
@@ -74,6 +74,9 @@ class ChatDelegate:
 
     def calls_needed(self, request: ChatRequest, target: Target) -> int:
         return self._inner.calls_needed(request, target)
+
+    def abilities(self, target: Target) -> Abilities:
+        return self._inner.abilities(target)
 
     def keeps_url(self, url: str, target: Target) -> bool:
         return self._inner.keeps_url(url, target)

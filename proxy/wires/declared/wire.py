@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
-from proxy.types import Call, ImageRequest, Json, Target
+from proxy.pictures.sizes import offered
+from proxy.types import Abilities, Call, ImageRequest, Json, Target
 from proxy.wires.declared import inputs as of_request
 from proxy.wires.declared.addresses import is_allowed
 from proxy.wires.declared.outcome import Outcome
@@ -45,6 +46,12 @@ class DeclaredWire:
     def keeps_url(self, url: str, target: Target) -> bool:
         """True where the vendor reads addresses itself; elsewhere pictures are fetched before `submit`."""
         return "url" in self.reference_forms(target)
+
+    def abilities(self, target: Target) -> Abilities:
+        """For lists of models."""
+        policy = self._variant(target.model, False).size
+        inputs = ("text", "image") if self.reference_forms(target) else ("text",)
+        return Abilities(inputs, ("image",), *(offered(policy) if policy is not None else ()))
 
     def takes_data(self, target: Target) -> bool:
         """False where the vendor reads nothing but addresses."""

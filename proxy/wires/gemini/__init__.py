@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.types import Target
+from proxy.wires.gemini import models
 from proxy.wires.gemini import request as _request
 from proxy.wires.gemini.error import read_error, repair
 from proxy.wires.gemini.media import IMAGES
@@ -32,6 +33,7 @@ class GeminiWire:
         }
     )  # fmt: skip
 
+    abilities = staticmethod(models.abilities)
     build = staticmethod(_request.build)
     unable = staticmethod(_request.unable)
     by_piece = staticmethod(_request.by_piece)

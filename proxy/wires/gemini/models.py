@@ -12,8 +12,8 @@ from typing import Any, Literal
 import orjson
 import yaml
 
-from proxy.pictures.sizes import SizePolicy
-from proxy.types import Json
+from proxy.pictures.sizes import SizePolicy, offered
+from proxy.types import Abilities, Json, Target
 
 _FILE = "gemini-models.yaml"
 _NOT_CAPABILITIES = ("match", "family", "source", "aliases", "sunset", "price")
@@ -71,6 +71,16 @@ def find(name: str, options: Mapping[str, Any]) -> ModelTraits:
     if aliases is None and not capabilities:
         return _known(name)
     return _special(name, orjson.dumps([aliases, capabilities], option=orjson.OPT_SORT_KEYS))
+
+
+def abilities(target: Target) -> Abilities:
+    """Models that speak read text, those that draw read pictures beside it, all others read everything."""
+    model = find(target.model, target.options)
+    if model.speech:
+        return Abilities(("text",), ("audio",))
+    if model.image is not None:
+        return Abilities(("text", "image"), ("text", "image"), *offered(model.image))
+    return Abilities(("text", "image", "audio", "video", "file"), ("text",))
 
 
 @lru_cache(maxsize=1024)

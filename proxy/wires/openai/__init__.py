@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from proxy.errors import RequestError, UpstreamError
-from proxy.types import Call, ChatRequest, Reader, Target
+from proxy.types import Abilities, Call, ChatRequest, Reader, Target
 from proxy.wires.openai import error as failures
-from proxy.wires.openai.models import makes_pictures
+from proxy.wires.openai.models import makes_pictures, place_of_drawing
 from proxy.wires.openai.reader import ChatReader
 from proxy.wires.openai.request import build
 
@@ -59,6 +59,11 @@ class OpenAIChatWire:
 
     def repair(self, error: Exception) -> str | None:
         return failures.repair(error)
+
+    def abilities(self, target: Target) -> Abilities:
+        """What such a server reads is not known."""
+        draws = place_of_drawing(target.model, target.options) == "chat"
+        return Abilities(outputs=("text", "image") if draws else ("text",))
 
     def calls_needed(self, request: ChatRequest, target: Target) -> int:
         return request.n if target.options.get("n") == "one" else 1
