@@ -13,7 +13,7 @@ from proxy.errors import ErrorClass, UpstreamError
 from proxy.serve.draw import _with_partials
 from proxy.simulators import pictures
 from proxy.types import Event, Foreign, PartialImage, Slice, Started, Usage
-from proxy.wires.declared import Done, Pending
+from proxy.wires.declared import DeclaredWire, Done, Pending, check_profile, load_profile
 from proxy.wires.openai.models import place_of_drawing
 from tests.declared import JPEG, PNG, asked, by_data, submit, target, wire
 from tests.gateway import Gateway, open_gateway
@@ -330,6 +330,22 @@ def test_documented_fields_go_on_where_unknown_ones_do_not() -> None:
     assert (call.body["input_fidelity"], call.dropped) == ("low", ("foreign.steps",))
     other = asked(foreign=Foreign("anthropic", {"container": "c"}))
     assert submit("openai-images", "gpt-image-2", other).dropped == ("foreign.container",)
+
+
+def test_what_is_foreign_goes_on_also_where_the_profile_has_nothing_to_say() -> None:
+    profile = {
+        "surfaces": {
+            "image": {
+                "submit": {"request": "POST /draw", "body": {"seed": "$seed"}},
+                "foreign": {"dialect": "openai", "unknown": True},
+                "result": {"images": "image"},
+            }
+        }
+    }
+    assert check_profile("x", profile) == []
+    one = DeclaredWire(load_profile("x", profile).surface())
+    call = one.submit(asked(foreign=Foreign("openai", {"steps": 5})), target("x", "m"))
+    assert (call.body, call.dropped) == ({"steps": 5}, ())
 
 
 # --- what a server does not know

@@ -87,8 +87,9 @@ class DeclaredWire:
         submit = variant.submit
         foreign = of_request.foreign_of(request, variant, values)
         body = submit.body.render(values)
-        if foreign or repairs:
-            body = {name: value for name, value in {**foreign, **body}.items() if name not in repairs}
+        body = {} if body is ABSENT else body
+        if foreign or repairs:  # the template's words come before the client's
+            body = {name: value for name, value in (foreign | body).items() if name not in repairs}
         headers = ((name, node.render(values)) for name, node in submit.headers.items())
         is_stream = variant.stream is not None and variant.stream.when.render(values)
         task = {
@@ -98,7 +99,7 @@ class DeclaredWire:
         }
         return Call(
             path=submit.request.path({"model": target.model}),
-            body={} if body is ABSENT else body,
+            body=body,
             method=submit.request.method,
             stream=is_stream is not ABSENT and bool(is_stream) and "stream" not in repairs,
             headers={name: str(value) for name, value in headers if value is not ABSENT},
