@@ -79,6 +79,7 @@ class App:
         self._paths = Paths(rows, self, self._lifespan)
         self._for_pages: CORSMiddleware | None = None
         self.house: House | None = None
+        self.has_process = False  # nothing but this application lives in it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await (self._for_pages or self._paths)(scope, receive, send)
@@ -94,7 +95,8 @@ class App:
         ]
         if self._config_file is not None:
             background.append(asyncio.create_task(self._reload_on_change(self._config_file)))
-        _spare_the_collector()
+        if self.has_process:
+            _spare_the_collector()
         yield {HOME: self}
         for task in background:
             task.cancel()
@@ -275,7 +277,9 @@ def from_environment() -> App:
     if loaded.config is None:
         raise SystemExit("\n".join(str(problem) for problem in loaded.problems))
     _keep(loaded)
-    return create(loaded.config, loaded.off, file=file, simulated=os.environ.get("DRAGOMAN_SIMULATED"))
+    made = create(loaded.config, loaded.off, file=file, simulated=os.environ.get("DRAGOMAN_SIMULATED"))
+    made.has_process = True
+    return made
 
 
 def _keep(loaded: Loaded) -> None:
