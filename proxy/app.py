@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.middleware.cors import CORSMiddleware
 
 from proxy import config as configuration
-from proxy.config import Config, Loaded
+from proxy.config import Config, Key, Limits, Loaded
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.images.front import ImagesFront
 from proxy.keys import ClientKey, ClientKeys
+from proxy.limits.counting import LocalCounters
+from proxy.limits.limiter import Limiter
+from proxy.limits.memory import MemoryCounters
 from proxy.logs import Log
 from proxy.memory.signature_file import SignatureFile
 from proxy.memory.signatures import SignatureMemory
@@ -167,6 +170,7 @@ class App:
             return
         services.retries.share = new.config.defaults.retry.budget
         services.load.bounds = new.config.server.in_flight
+        services.callers.everyone = new.config.limits.everyone
         self._move_into(House(new, services))
         self.house.services.log.write("reloaded", digest=loaded.digest)
 
@@ -187,19 +191,21 @@ def _plan(config: Config, off: dict[str, str], simulated: str | None, rests: Res
 
 def client_keys(config: Config) -> ClientKeys:
     """The callers of the file, its admin, and the key that `serve --simulate` made for this session."""
-    keys = [
-        (key.key.reveal(), ClientKey(key.name, tuple(key.models), key.image_output))
-        for key in config.keys
-        if key.key is not None
-    ]
+    keys = [(key.key.reveal(), _caller(key.name, config, key)) for key in config.keys if key.key is not None]
     if config.auth.admin is not None:
         keys.append((config.auth.admin.reveal(), ClientKey("admin", models=(), admin=True)))
     session = os.environ.get("DRAGOMAN_SESSION_KEY")
     if session:
-        keys.append((session, ClientKey("session")))
-    return ClientKeys.of(
-        keys, ClientKey("open") if config.auth.mode == "open" else None, config.taken_names()
-    )
+        keys.append((session, _caller("session", config)))
+    everybody = _caller("open", config) if config.auth.mode == "open" else None
+    return ClientKeys.of(keys, everybody, config.taken_names())
+
+
+def _caller(name: str, config: Config, key: Key | None = None) -> ClientKey:
+    everyone = config.limits.everyone
+    if key is None:
+        return ClientKey(name, limits=Limits().of_caller(everyone))
+    return ClientKey(name, tuple(key.models), key.image_output, limits=key.limits.of_caller(everyone))
 
 
 def _spare_the_collector() -> None:
@@ -249,7 +255,8 @@ def create(
             rests=rests,
             load=Load(config.server.in_flight),
             database=database,
-            callers=StoredCallers(database, log),
+            callers=StoredCallers(database, log, config.limits.everyone),
+            limiter=_limiter(config, log),
             metrics=Metrics({"worker": str(os.getpid())} if "DRAGOMAN_WORKERS" in os.environ else None),
             retries=RetryBudget(config.defaults.retry.budget),
             traces=_traces(log),
@@ -266,6 +273,18 @@ def _traces(log: Log) -> Traces | None:
     from proxy.serve import traces
 
     return traces.configured(os.environ, log)
+
+
+def _limiter(config: Config, log: Log) -> Limiter:
+    shared = config.server.shared.reveal() if config.server.shared else None
+    file = os.environ.get("DRAGOMAN_LIMITS_FILE")
+    return Limiter(_shared_by_workers(Path(file)) if file else MemoryCounters(), log, shared)
+
+
+def _shared_by_workers(file: Path) -> LocalCounters:
+    from proxy.limits.file import FileCounters
+
+    return FileCounters(file)
 
 
 def from_environment() -> App:

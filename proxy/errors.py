@@ -2,6 +2,7 @@
 
     ProxyError                 knows its HTTP status and `code`
     ├── StoppingError          the server ends before the request did
+    ├── LimitError             the caller has had what it may have for now
     ├── RequestError           the client's request is wrong (4xx), and names the field
     │   └── NotCarriedError        it is right, but nobody can carry all of it, and the client is strict
     └── UpstreamError          the vendor refused, failed or fell silent; has an `ErrorClass`
@@ -123,6 +124,28 @@ class StoppingError(ProxyError):
     @property
     def may_repeat(self) -> bool | None:
         return False if self.bought else None
+
+
+class LimitError(ProxyError):
+    """The caller has had as many `kind` (requests, tokens, images, concurrent) as it may have for now. There
+    is room again after `retry_after_s`, and never for this request where that is None."""
+
+    kind: str
+    retry_after_s: float | None
+
+    def __init__(
+        self,
+        message: str,
+        kind: str,
+        retry_after_s: float | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, status=429, code="rate_limit_exceeded", headers=headers)
+        self._set(kind=kind, retry_after_s=retry_after_s)
+
+    @property
+    def may_repeat(self) -> bool | None:
+        return False if self.retry_after_s is None else None
 
 
 class ErrorClass(Enum):

@@ -8,20 +8,43 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from proxy.errors import RequestError
 
 _CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 
 
+class Window(NamedTuple):
+    """At most so many in so many seconds."""
+
+    most: int
+    per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a caller may have; None where nobody says."""
+
+    requests: Window | None = None
+    tokens: Window | None = None
+    images: Window | None = None
+    concurrent: int | None = None
+
+    def windows(self) -> tuple[Window | None, Window | None, Window | None]:
+        return self.requests, self.tokens, self.images
+
+
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A caller. `models` are patterns of the names it may use; `image_output` its default picture mode."""
+    """A caller. `models` are patterns of the names it may use; `image_output` its default picture mode.
+    `limits` is None where nothing needs to be counted."""
 
     name: str
     models: tuple[str, ...] = ("*",)
     image_output: str | None = None
     admin: bool = False
+    limits: Limits | None = None
 
     def may_use(self, model: str) -> bool:
         for pattern in self.models:  # noqa: SIM110 - a generator is entered for every pattern

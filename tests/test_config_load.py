@@ -81,7 +81,7 @@ def test_a_model_and_a_provider_change_single_timeouts(tmp_path: Path) -> None:
 
 CANARY = "canary-4f9a-secret"
 SECRETIVE = """
-server: {state: "postgresql://u:canary-4f9a-secret@db.example/x", shared: env:CANARY}
+server: {state: "postgresql://u:canary-4f9a-secret@db.example/x", shared: env:SHARED}
 auth: {admin: env:CANARY}
 keys: [{name: app, key: env:CANARY}]
 providers:
@@ -90,7 +90,7 @@ providers:
 
 
 def test_a_secret_never_prints(tmp_path: Path) -> None:
-    found = loaded(SECRETIVE, tmp_path, {"CANARY": CANARY})
+    found = loaded(SECRETIVE, tmp_path, {"CANARY": CANARY, "SHARED": f"redis://:{CANARY}@r.example/0"})
     config = found.config
     assert config is not None
     secret = config.keys[0].key
@@ -389,7 +389,7 @@ def test_a_file_with_shipped_profiles_is_right(tmp_path: Path) -> None:
     found = loaded(DESIGN, tmp_path, dict.fromkeys(("DRAGOMAN_KEY", "GEMINI_API_KEY", "LAN_KEY"), "k"))
     assert found.config is not None, [str(problem) for problem in found.problems]
     assert set(found.off) == {"jlike", "grsai"}
-    assert codes(found) == ["N160", "N107", "N107", "W124"]
+    assert codes(found) == ["N107", "N107", "W124"]
 
 
 def test_options_are_those_of_the_profile_and_of_the_wires_it_speaks(tmp_path: Path) -> None:
@@ -451,16 +451,16 @@ def test_the_environment_of_the_process_is_the_default(
     assert os.environ["DRAGOMAN_TEST_KEY"] == "k"
 
 
-def test_a_limit_that_is_not_enforced_says_so(tmp_path: Path) -> None:
-    text = """
-keys:
-  - {name: app, key: env:APP, limits: {requests: 60/min}}
-limits: {everyone: {images: 5/day}}
-"""
-    found = loaded(text, tmp_path, {"APP": "k"}).problems
-    assert [problem.render().rpartition("providers.yaml:")[2] for problem in found] == [
-        "3:31: note N160 keys[0].limits is read, but this version does not enforce it",
-        "4:1: note N160 limits is read, but this version does not enforce it",
+@pytest.mark.parametrize("address", ["redis://h:6379/0", "rediss://u:p@h/1", "unix:///run/redis.sock?db=2"])
+def test_the_address_of_redis(tmp_path: Path, address: str) -> None:
+    assert loaded(f'server: {{shared: "{address}"}}', tmp_path, {}).config is not None
+
+
+@pytest.mark.parametrize("address", ["localhost:6379", "http://h/", "sqlite:./x.db"])
+def test_what_is_no_address_of_redis(tmp_path: Path, address: str) -> None:
+    found = loaded(f'server: {{shared: "{address}"}}', tmp_path, {}).problems
+    assert [problem.render().splitlines()[0].rpartition("providers.yaml:")[2] for problem in found] == [
+        "1:18: error E103 server.shared must be an address like redis://host:6379/0"
     ]
 
 

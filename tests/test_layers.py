@@ -19,7 +19,7 @@ FLOORS: list[set[str]] = [
     {"pictures"},
     {"fronts", "upstream", "wires", "simulators"},
     {"config", "tasks"},
-    {"routing", "store"},
+    {"limits", "routing", "store"},
     {"serve"},
     {"app"},
     {"command"},

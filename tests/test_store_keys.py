@@ -38,7 +38,7 @@ async def made(database: Database, name: str = "app", **fields: object) -> tuple
 @asynccontextmanager
 async def opened(address: str, clock: Callable[[], float] = lambda: NOW) -> AsyncIterator[StoredCallers]:
     database = Database(address)
-    callers = StoredCallers(database, Log(), clock)
+    callers = StoredCallers(database, Log(), clock=clock)
     yield callers
     callers.close()
     await database.close()
@@ -241,7 +241,7 @@ class Counted(Database):
 async def test_strangers_share_their_looks(tmp_path: Path) -> None:
     database = Counted(f"sqlite:{tmp_path}/dragoman.db")
     await made(database)
-    callers = StoredCallers(database, Log(), lambda: NOW)
+    callers = StoredCallers(database, Log(), clock=lambda: NOW)
     began = time.monotonic()
     for _ in range(10):
         await asyncio.gather(*(callers.find(STRANGER) for _ in range(100)))

@@ -108,6 +108,7 @@ def _run(listener: socket.socket, workers: int) -> int:
         os.environ["DRAGOMAN_WORKERS"] = str(workers)
         with tempfile.TemporaryDirectory(prefix="dragoman-") as folder:
             os.environ["DRAGOMAN_SIGNATURE_FILE"] = f"{folder}/signatures.db"
+            os.environ["DRAGOMAN_LIMITS_FILE"] = f"{folder}/limits"
             os.environ["DRAGOMAN_LAST_GOOD_FILE"] = f"{folder}/providers.yaml"
             Workers(settings, sockets=[listener]).run()
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from proxy.config.secrets import Fault, literals
 from proxy.config.tree import Checked, at, items
 
 _PRIVATE_ENDINGS = ("localhost", "local", "internal", "lan", "home")
+_REDIS = ("redis", "rediss", "unix")
 _NAME_BREAKERS = set("./@ \t")
 
 
@@ -47,23 +49,11 @@ def check(file: Checked) -> dict[str, str]:
             message = f"{shown(path)} is a literal secret ({len(text)} characters)"
             hint = "write env:NAME or file:PATH, so that this file can be shared"
             file.report.add("W142", path, message, hint)
-    _not_enforced(file)
     _server(file)
     for name, provider in file.config.providers.items():
         _provider(name, provider, file)
     _client_keys(file)
     return off
-
-
-def _not_enforced(file: Checked) -> None:
-    """What looks like a protection and is none yet must say so itself."""
-    keys = at(file.written, ("keys",))
-    paths: list[Path] = [("limits",)]
-    paths += [("keys", number, "limits") for number in range(len(keys) if isinstance(keys, list) else 0)]
-    for path in paths:
-        if at(file.written, path) is not None:
-            message = f"{shown(path)} is read, but this version does not enforce it"
-            file.report.add("N160", path, message, at_key=True)
 
 
 def _providers_off(file: Checked) -> dict[str, str]:
@@ -110,6 +100,18 @@ def _server(file: Checked) -> None:
         message = f"auth.mode open with server.host {host} lets everybody who can reach it spend your money"
         hint = "bind a loopback address or set auth.mode: keys"
         file.report.add("E140", ("auth", "mode"), message, hint)
+    _shared(file)
+
+
+def _shared(file: Checked) -> None:
+    path: Path = ("server", "shared")
+    if file.config.server.shared is None:
+        return
+    if urlsplit(file.config.server.shared.reveal()).scheme not in _REDIS:
+        file.report.add("E103", path, "server.shared must be an address like redis://host:6379/0")
+    elif find_spec("redis") is None:
+        message = "server.shared is not used: the driver of Redis is not installed"
+        file.report.add("W160", path, message, "pip install 'dragoman[redis]'")
 
 
 def _provider(name: str, provider: ProviderEntry, file: Checked) -> None:

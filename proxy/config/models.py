@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from proxy import keys
 from proxy.checking import units
 from proxy.checking.names import is_header_name
 from proxy.checking.units import Rate
@@ -206,6 +207,20 @@ class Limits(_Section):
             for name, value in values.items()
             if value is not None
         }
+
+    def of_caller(self, everyone: Limits) -> keys.Limits | None:
+        """Of a key with these; `everyone` says what they leave open."""
+        found = keys.Limits(
+            _window(self.requests or everyone.requests),
+            _window(self.tokens or everyone.tokens),
+            _window(self.images or everyone.images),
+            self.concurrent or everyone.concurrent,
+        )
+        return None if found == keys.Limits() else found
+
+
+def _window(rate: Rate | None) -> keys.Window | None:
+    return None if rate is None else keys.Window(rate.count, rate.per_s)
 
 
 class SharedLimits(_Section):

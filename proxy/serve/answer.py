@@ -18,7 +18,7 @@ from proxy.errors import RequestError, StoppingError
 from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
-from proxy.serve import chores, fan_out, output, tries
+from proxy.serve import allowed, chores, fan_out, output, tries
 from proxy.serve.body import read
 from proxy.serve.chores import Handed
 from proxy.serve.endpoint import Row
@@ -82,6 +82,8 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
             param=parsed.dropped[0],
             code="unsupported_parameter",
         )
+    if caller.limits is not None:
+        exchange.allowed = await allowed.admit(house, caller, caller.limits, route, parsed.request)
     answering = _Answering(exchange, house, front, asked, route, parsed, handed)
     try:
         await (answering.streamed() if parsed.request.stream else answering.whole())
@@ -249,6 +251,8 @@ class _Answering:
         told = self._tolds[0] if len(self._tolds) == 1 else merged(self._tolds)
         total_s = perf_counter() - self._exchange.began
         headers: list[Header] = [(b"server-timing", _TIMING % (told.upstream_s * 1000, total_s * 1000))]
+        if self._exchange.allowed is not None:
+            headers += self._exchange.allowed.headers
         if (handed := self._handed) is not None:
             headers.append((b"x-proxy-chore", f"{handed.name}; model={handed.route.name}".encode()))
         dropped = self._parsed.dropped
@@ -278,6 +282,8 @@ class _Answering:
         told = self._tolds[0] if len(self._tolds) == 1 else merged(self._tolds)
         facts = self._exchange.facts
         facts.update(target=told.target, attempts=told.attempts)
+        if self._exchange.allowed is not None:
+            self._exchange.allowed.told = told
         if told.usage is not None:
             facts.update(prompt_tokens=told.usage.prompt, completion_tokens=told.usage.completion)
         if told.images:

@@ -87,6 +87,8 @@ class Endpoint:
             exchange.close()
             if exchange.load is not None:
                 load.leave(exchange.held, begun=exchange.begun)
+            if exchange.allowed is not None:
+                exchange.allowed.close(gone=exchange.gone)
             _log(exchange, house, self._path)
 
     async def _refuse(self, exchange: Exchange, house: House, error: Exception) -> None:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
 from random import getrandbits
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.codec.gunzip import Gunzip, GunzipError
 from proxy.codec.spool import forget
@@ -19,6 +19,9 @@ from proxy.fronts.base import Parsed
 from proxy.keys import ClientKey
 from proxy.serve import head
 from proxy.serve.load import Load
+
+if TYPE_CHECKING:
+    from proxy.serve.allowed import Allowed
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -40,10 +43,10 @@ class Exchange:
 
     `fields` are its headers by name, in lower case; the last of those with the same. `parsed` is what a front
     made of it, for the spelling of errors. `answered_by` is the model's name where the client wrote another.
-    `told` gives what the head says of how the reply was made, asked when it really goes. `held` are the bytes
-    that it counts for in `load`, which is None where nothing is counted, and `begun` says that it counts as a
-    request there. `status` is 0 until the head is out. `gone` says that the client hung up: then the
-    request's task is cancelled.
+    `told` gives what the head says of how the reply was made, asked when it really goes. `allowed` is what
+    was counted of a caller's limits, None without any. `held` are the bytes that it counts for in `load`,
+    which is None where nothing is counted, and `begun` says that it counts as a request there. `status` is 0
+    until the head is out. `gone` says that the client hung up: then the request's task is cancelled.
     """
 
     __slots__ = (
@@ -51,6 +54,7 @@ class Exchange:
         "_receive",
         "_send",
         "_watcher",
+        "allowed",
         "answered_by",
         "began",
         "begun",
@@ -79,6 +83,7 @@ class Exchange:
         self.began = perf_counter()
         self.request_id = f"req_{getrandbits(96):024x}"
         self.caller: ClientKey | None = None
+        self.allowed: Allowed | None = None
         self.answered_by: str | None = None
         self.held = 0
         self.begun = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.config import Config
 from proxy.errors import ProxyError
 from proxy.keys import ClientKeys
+from proxy.limits.limiter import Limiter
 from proxy.logs import Log
 from proxy.memory.signatures import SignatureMemory
 from proxy.routing.breakers import Breakers, Verdict
@@ -46,8 +47,9 @@ class Plan:
 class Services:
     """What lives as long as the process. `fetcher` gets what clients name by address, `results` what was paid
     for: it is more patient. `rests` are the keys that were refused lately, `breakers` the targets that failed
-    lately, `load` is the work in hand, `callers` those whose keys are in the store. `traces` are None unless
-    the environment asks for them. `leaving`: the process was told to end. `on_progress` watches jobs."""
+    lately, `load` is the work in hand, `callers` those whose keys are in the store, `limiter` counts what
+    each has had. `traces` are None unless the environment asks for them. `leaving`: the process was told to
+    end. `on_progress` watches jobs."""
 
     upstream: Upstream
     fetcher: Fetcher
@@ -59,6 +61,7 @@ class Services:
     load: Load
     database: Database
     callers: StoredCallers
+    limiter: Limiter
     metrics: Metrics = field(default_factory=Metrics)
     breakers: Breakers = field(default_factory=Breakers)
     retries: RetryBudget = field(default_factory=RetryBudget)
@@ -105,6 +108,7 @@ class Services:
         await self.fetcher.close()
         await self.results.close()
         self.callers.close()
+        await self.limiter.close()
         await self.database.close()
         if self.traces is not None:
             await asyncio.to_thread(self.traces.close)
@@ -126,6 +130,8 @@ class House:
     def note_failure(self, exchange: Exchange, error: Exception) -> None:
         """For the access log; of a fault of ours also where it happened."""
         exchange.facts["error"] = getattr(error, "code", None) or type(error).__name__
+        if exchange.allowed is not None:
+            exchange.allowed.failed(error)
         if not isinstance(error, ProxyError):
             self.services.log.crash(exchange.request_id, error)
 

@@ -63,6 +63,8 @@ async def readyz(exchange: Exchange, house: House) -> None:
         reply["providers"] = house.plan.routes.provider_states(house.services.breakers)
         if house.services.callers.away is not None:
             reply["keys"] = f"away: {house.services.callers.away}; keys that are known go on"
+        if house.services.limiter.away is not None:
+            reply["limits"] = f"away: {house.services.limiter.away}; each machine counts by itself"
     if house.services.leaving:
         reply["status"] = "stopping"
     await exchange.respond(503 if house.services.leaving else 200, jsonio.dumps(reply))

@@ -13,22 +13,27 @@ import hmac
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import orjson
 
+from proxy.config.models import Limits
 from proxy.errors import ProxyError
 from proxy.keys import ClientKey
 from proxy.logs import Log
 from proxy.store.database import Database
 
 if TYPE_CHECKING:
-    from sqlalchemy import RowMapping
+    from sqlalchemy import Connection, RowMapping
 
     from proxy.store.client_keys import Changes
 
 PREFIX = "sk-dragoman-"
 
+_NO_LIMITS = Limits()
+_ANEW = -1  # before the first change: the next look reads all keys again
 _EVERY_S = 0.4
 _APART_S = 0.05  # between two looks that strangers can cause
 _OURS = re.compile(rb"sk-dragoman-[A-Za-z0-9_-]{43}\Z")
@@ -37,9 +42,16 @@ _OURS = re.compile(rb"sk-dragoman-[A-Za-z0-9_-]{43}\Z")
 class StoredCallers:
     """`away` tells why the store cannot be read, None while it can."""
 
-    def __init__(self, database: Database, log: Log, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        log: Log,
+        everyone: Limits = _NO_LIMITS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._database = database
         self._log = log
+        self._everyone = everyone
         self._clock = clock
         self._callers: dict[bytes, tuple[ClientKey, float | None]] = {}  # by digest; good until
         self._digests: dict[str, tuple[bytes, ...]] = {}  # of each key by its id
@@ -50,6 +62,17 @@ class StoredCallers:
         self._next: asyncio.Task[None] | None = None
         self._looked_at = 0.0
         self.away: str | None = None
+
+    @property
+    def everyone(self) -> Limits:
+        """What holds for each key that has no limit of its own."""
+        return self._everyone
+
+    @everyone.setter
+    def everyone(self, limits: Limits) -> None:
+        if limits != self._everyone:
+            self._everyone = limits
+            self._newest = _ANEW
 
     async def find(self, secret: bytes) -> ClientKey | None:
         """Whose secret it is. Raises a 503 when only the store could tell, and it is away."""
@@ -106,8 +129,9 @@ class StoredCallers:
             raise
 
     async def _look(self) -> None:
+        everyone = self._everyone
         try:
-            changed = await self._database.read(self._changes)
+            changed, keys = await self._database.read(partial(self._changes, everyone))
         except Exception as error:  # whatever a driver raises: who is known must not suffer
             if self.away is None:
                 self._log.write("key_store_away", kind=type(error).__name__)
@@ -117,39 +141,58 @@ class StoredCallers:
             self._log.write("key_store_back")
         self.away = None
         self._seen = True
-        self._learn(changed)
+        self._learn(changed, keys)
+        if everyone is not self._everyone:
+            self._newest = _ANEW
 
-    def _changes(self, connection: Any) -> Changes:
+    def _changes(self, everyone: Limits, connection: Connection) -> tuple[Changes, list[_Key]]:
+        """In the reader's thread, where many keys hold up nobody."""
         from proxy.store import client_keys
 
-        return client_keys.changes(connection, self._newest)
+        changed = client_keys.changes(connection, self._newest)
+        return changed, [_Key.of(row, everyone) for row in changed.rows]
 
-    def _learn(self, changed: Changes) -> None:
+    def _learn(self, changed: Changes, keys: list[_Key]) -> None:
         if changed.anew:
             self._callers.clear()
             self._digests.clear()
-        for row in changed.rows:
-            for digest in self._digests.pop(row["id"], ()):
+        for key in keys:
+            for digest in self._digests.pop(key.id, ()):
                 del self._callers[digest]
-            if row["revoked_at"] is None:
-                self._admit(row)
+            self._callers |= key.secrets
+            self._digests[key.id] = tuple(key.secrets)
+            if not key.readable:
+                self._log.write("key_unreadable", key=key.name)
         self._pepper = changed.pepper or self._pepper
         self._newest = changed.newest
 
-    def _admit(self, row: RowMapping) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A row, read. `secrets` are the digests that are good, with their caller and until when."""
+
+    id: str
+    name: str
+    secrets: dict[bytes, tuple[ClientKey, float | None]]
+    readable: bool = True
+
+    @classmethod
+    def of(cls, row: RowMapping, everyone: Limits) -> _Key:
+        if row["revoked_at"] is not None:
+            return cls(row["id"], row["name"], {})
         try:
-            caller = _caller(row)
+            caller = _caller(row, everyone)
         except ValueError:
-            self._log.write("key_unreadable", key=row["name"])
-            return
+            return cls(row["id"], row["name"], {}, readable=False)
         expires = row["expires_at"]
-        admitted = {bytes(row["digest"]): (caller, expires)}
+        secrets = {bytes(row["digest"]): (caller, expires)}
         if row["old_digest"] is not None:
             until = row["old_until"] if expires is None else min(expires, row["old_until"])
-            admitted[bytes(row["old_digest"])] = (caller, until)
-        self._callers |= admitted
-        self._digests[row["id"]] = tuple(admitted)
+            secrets[bytes(row["old_digest"])] = (caller, until)
+        return cls(row["id"], row["name"], secrets)
 
 
-def _caller(row: RowMapping) -> ClientKey:
-    return ClientKey(row["name"], tuple(orjson.loads(row["models"])), row["image_output"])
+def _caller(row: RowMapping, everyone: Limits) -> ClientKey:
+    own = Limits.model_validate(orjson.loads(row["limits"]))
+    models = tuple(orjson.loads(row["models"]))
+    return ClientKey(row["name"], models, row["image_output"], limits=own.of_caller(everyone))

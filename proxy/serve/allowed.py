@@ -1,0 +1,156 @@
+"""What a caller may still have: counted before anything is bought, and put right when the request is over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import orjson
+
+from proxy.errors import LimitError
+from proxy.keys import ClientKey, Limits
+from proxy.limits.counting import KINDS, Taken, Wanted
+from proxy.routing.routes import Route
+from proxy.serve.head import Header
+from proxy.serve.house import House
+from proxy.serve.speakers import Request, speaker_of
+from proxy.serve.told import Told
+from proxy.types import CallPart, FunctionTool, ImageRequest, Part, ResultPart, TextPart, ThoughtPart
+
+_CHARS_PER_TOKEN = 4
+_TOKENS_OF_MEDIA = 258  # what Gemini counts for a small picture; the vendor's own count comes afterwards
+_CONCURRENT_WAIT_S = 1.0  # nobody knows when one ends
+_PERIODS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
+
+
+async def admit(house: House, caller: ClientKey, limits: Limits, route: Route, request: Request) -> Allowed:
+    """Raises `LimitError`."""
+    wanted = Wanted(
+        tokens=0 if limits.tokens is None else min(_tokens(request), limits.tokens.most),
+        images=0 if limits.images is None else _images(route, request),
+    )
+    taken = await house.services.limiter.take(caller.name, limits, wanted)
+    if taken.refused is not None:
+        raise _refusal(taken)
+    return Allowed(taken)
+
+
+class Allowed:
+    """What was counted for one request. `headers` tell what is left; `told` is what came of it."""
+
+    __slots__ = ("_bought", "_failed", "_taken", "headers", "told")
+
+    def __init__(self, taken: Taken) -> None:
+        self._taken = taken
+        self._failed = self._bought = False
+        self.headers = list(_headers(taken))
+        self.told: Told | None = None
+
+    def failed(self, error: Exception) -> None:
+        self._failed = True
+        self._bought = getattr(error, "bought", False)
+
+    def close(self, *, gone: bool) -> None:
+        """The request is over. Of one that failed counts what came of it; where nobody knows what that was,
+        because the client left or the vendor fell silent, it counts as it was wanted."""
+        told, wanted = self.told, self._taken.wanted
+        usage, images = (None, 0) if told is None else (told.usage, told.images)
+        uncertain = gone or self._bought
+        if usage is not None:
+            tokens = usage.prompt + usage.completion
+        else:
+            tokens = 0 if self._failed and not uncertain else wanted.tokens
+        if uncertain:
+            images = max(images, wanted.images)
+        self._taken.by.give_back(self._taken, tokens, images)
+
+
+def _tokens(request: Request) -> int:
+    """What the request will come to, by a rule of thumb: four characters a token, and all it may answer."""
+    if isinstance(request, ImageRequest):
+        return len(request.prompt) // _CHARS_PER_TOKEN + _TOKENS_OF_MEDIA * len(request.references) + 1
+    chars = sum(_chars(part) for message in request.messages for part in message.parts)
+    chars += sum(
+        len(tool.description or "") + len(orjson.dumps(tool.parameters, default=str))
+        for tool in request.tools
+        if isinstance(tool, FunctionTool)
+    )
+    return chars // _CHARS_PER_TOKEN + (request.max_tokens or 0) * request.n + 1
+
+
+def _chars(part: Part) -> int:
+    if isinstance(part, TextPart | ThoughtPart):
+        return len(part.text)
+    if isinstance(part, CallPart):
+        return len(orjson.dumps(part.arguments, default=str))
+    if isinstance(part, ResultPart):
+        return sum(map(_chars, part.parts))
+    return _TOKENS_OF_MEDIA * _CHARS_PER_TOKEN
+
+
+def _images(route: Route, request: Request) -> int:
+    """Of a chat the pictures are counted that it makes; one that is sold by the picture wants one."""
+    if isinstance(request, ImageRequest):
+        return request.n
+    drawn = any(speaker_of(one, request).by_piece() for one in route.targets + route.fallback)
+    return request.n if drawn else 0
+
+
+def _refusal(taken: Taken) -> LimitError:
+    kind = taken.refused
+    assert kind is not None
+    if kind == "concurrent":
+        return LimitError(
+            f"This key may have {taken.limits.concurrent} requests at the same time, and has. "
+            "Try again when one is done.",
+            kind,
+            _CONCURRENT_WAIT_S,
+            _text(_headers(taken)),
+        )
+    place = KINDS.index(kind)
+    window = taken.limits.windows()[place]
+    assert window is not None
+    allowed = f"{window.most} {kind} per {_PERIODS.get(window.per_s, f'{window.per_s:g} seconds')}"
+    wanted = taken.wanted[place]
+    if math.isinf(taken.wait_s):
+        message = f"This key may have {allowed}, and this request wants {wanted}."
+        return LimitError(message, kind, None, _text(_headers(taken)))
+    had = f"{_left(taken, place)} are left, and this request wants {wanted}"
+    message = f"Rate limit reached: this key may have {allowed}; {had}. Try again in {_span(taken.wait_s)}."
+    return LimitError(message, kind, taken.wait_s, _text(_headers(taken)))
+
+
+def _headers(taken: Taken) -> Iterator[Header]:
+    """As OpenAI spells them: how many there may be, are left, and when there are all again."""
+    for place, (kind, window) in enumerate(zip(KINDS, taken.limits.windows(), strict=True)):
+        if window is None:
+            continue
+        name = kind.encode()
+        yield b"x-ratelimit-limit-" + name, b"%d" % window.most
+        yield b"x-ratelimit-remaining-" + name, b"%d" % _left(taken, place)
+        reset_s = max(0.0, taken.counts[2 * place] + window.per_s - taken.at)
+        yield b"x-ratelimit-reset-" + name, _span(reset_s).encode()
+
+
+def _left(taken: Taken, place: int) -> int:
+    window = taken.limits.windows()[place]
+    assert window is not None
+    begin, count = taken.counts[2 * place : 2 * place + 2]
+    is_open = begin and begin <= taken.at < begin + window.per_s
+    return max(0, window.most - int(count)) if is_open else window.most
+
+
+def _text(headers: Iterator[Header]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in headers}
+
+
+def _span(seconds: float) -> str:
+    """`850ms`, `12s`, `6m0s`, `23h59m1s`; rounded up, so that who waits so long has waited enough."""
+    milliseconds = math.ceil(round(seconds * 1000, 3))  # a difference of times may be a hair above
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(math.ceil(milliseconds / 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
