@@ -252,6 +252,20 @@ async def test_strangers_share_their_looks(tmp_path: Path) -> None:
     assert took_s >= 9 * 0.05
 
 
+@pytest.mark.anyio
+async def test_a_store_in_memory_is_looked_into_when_there_is_something(tmp_path: Path) -> None:
+    database = Counted("sqlite::memory:")
+    callers = StoredCallers(database, Log(), clock=lambda: NOW)
+    watching = asyncio.create_task(callers.watch())
+    assert await callers.find(STRANGER) is None
+    assert database.looks == 0
+    _, secret = await made(database)
+    assert await callers.find(secret) == ClientKey("app")
+    watching.cancel()
+    callers.close()
+    await database.close()
+
+
 # --- a store that is away
 
 

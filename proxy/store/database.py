@@ -61,7 +61,9 @@ class Database:
         return self.is_local and path_of(self.address) is None
 
     def may_exist(self) -> bool:
-        """False where there is no file yet: then nothing is in it."""
+        """False where there is no file yet, or nothing was done in memory: then nothing is in it."""
+        if self.is_in_memory:
+            return self._engine is not None
         path = path_of(self.address)
         return path is None or path.exists()
 
