@@ -6,11 +6,12 @@ import asyncio
 import math
 import multiprocessing
 import os
+import random
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -159,6 +160,36 @@ async def test_a_slot_is_given_back(kind: str, tmp_path: Path, redis: str) -> No
         assert (await kept.take(limits)).refused == "concurrent"
         await kept.give_back(one)
         assert [(await kept.take(limits)).refused for _ in range(2)] == [None, "concurrent"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("seed", range(5))
+async def test_all_counts_judge_alike(seed: int, tmp_path: Path, redis_server: stores.RedisServer) -> None:
+    """The rules are written twice, in Python and for Redis."""
+    limits = Limits(Window(20, 3600.0), Window(500, 3600.0), Window(12, 86400.0), 2)
+    async with AsyncExitStack() as stack:
+        told: list[list[tuple[str | None, list[float]]]] = []
+        for kind in ("memory", "file", "redis"):
+            kept = await stack.enter_async_context(opened(kind, tmp_path, redis_server.address))
+            told.append([one async for one in _verdicts(kept, limits, random.Random(seed))])
+    assert told[0] == told[1] == told[2]
+    assert len({refused for refused, _ in told[0]}) > 1
+
+
+async def _verdicts(
+    kept: Kept, limits: Limits, chance: random.Random
+) -> AsyncIterator[tuple[str | None, list[float]]]:
+    running: list[Taken] = []
+    for _ in range(60):
+        if running and chance.random() < 0.45:
+            one = running.pop(chance.randrange(len(running)))
+            await kept.give_back(one, chance.choice((0, 3, 70)), chance.choice((0, 1, 2)))
+            continue
+        caller, tokens, images = chance.choice("ab"), chance.randrange(60), chance.choice((0, 1, 2, 13))
+        taken = await kept.take(limits, caller=caller, tokens=tokens, images=images)
+        if taken.refused is None:
+            running.append(taken)
+        yield taken.refused, list(taken.counts[1::2])
 
 
 # --- the file of a machine
