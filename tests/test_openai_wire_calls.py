@@ -143,6 +143,20 @@ def test_a_call_that_is_not_in_a_list() -> None:
     assert calls(events(delta(tool_calls=piece(0, "a", "f", "{}")))) == [("a", "f", "{}")]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"q": "cut \ud83d"}, r'{"q": "cut \ud83d"}'),
+        ({"q": 2**80}, '{"q": 1208925819614629174706176}'),
+        ({"q": json.loads("[" * 300 + "]" * 300)}, '{"q": ' + "[" * 300 + "]" * 300 + "}"),
+    ],
+    ids=["half", "large", "deep"],
+)
+def test_arguments_as_an_odd_object_are_text_too(arguments: Json, told: str) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    assert calls(events(whole(content=None, tool_calls=[call]))) == [("a", "f", told)]
+
+
 def test_a_call_without_a_name_is_not_lost() -> None:
     assert calls(events(delta(tool_calls=[piece(0, "a", arguments='{"x":1}')]))) == [("a", "", '{"x":1}')]
 

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -271,6 +272,26 @@ def test_choices_are_told_apart_by_their_index() -> None:
     two = whole(content="a")
     two["choices"] = [{"message": {"content": word}} for word in "ab"]
     assert [event for event in events(two) if isinstance(event, Text)] == [Text("a", 0), Text("b", 1)]
+
+
+DEEP = orjson.loads(b"[" * 300 + b"]" * 300)
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        pytest.param(
+            {"token": "cut \ud83d", "logprob": -1}, {"token": "cut \ufffd", "logprob": -1.0}, id="half"
+        ),
+        pytest.param({"token": "x", "logprob": 2**80}, {"token": "x", "logprob": float(2**80)}, id="large"),
+        pytest.param({"token": DEEP, "logprob": None}, {"token": "", "logprob": 0.0}, id="deep"),
+    ],
+)
+def test_logprobs_that_no_json_has_a_form_for_are_told_as_far_as_they_have(odd: Any, told: Any) -> None:
+    reply = whole(content="a")
+    reply["choices"][0]["logprobs"] = {"content": [odd]}
+    [found] = [event for event in events(reply) if isinstance(event, Logprobs)]
+    assert found.content == [{**told, "bytes": None, "top_logprobs": []}]
 
 
 def test_refusals_audio_and_logprobs() -> None:

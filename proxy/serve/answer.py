@@ -14,7 +14,8 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from proxy.errors import RequestError, StoppingError
+from proxy.codec.jsonio import JSONEncodeError
+from proxy.errors import ErrorClass, RequestError, StoppingError, UpstreamError
 from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
@@ -152,7 +153,10 @@ class _Answering:
         else:
             async with aclosing(self._side_by_side(calls)) as batches:
                 events = [event async for batch in batches for event in batch]
-        pieces = self._renderer.whole(events)
+        try:
+            pieces = self._renderer.whole(events)
+        except JSONEncodeError as error:  # what a vendor sent goes into it, and may nest hundreds deep
+            raise self._unwritable(error) from None
         del events
         self._complete = True
         await self._exchange.respond(200, pieces, (_JSON, *self._renderer.headers))
@@ -183,6 +187,15 @@ class _Answering:
         finally:
             stream.stop()
         await stream.end()
+
+    def _unwritable(self, error: JSONEncodeError) -> UpstreamError:
+        call = self._parsed.request
+        return UpstreamError(
+            ErrorClass.INTERNAL,
+            f"The answer of the upstream cannot be handed on: {error}.",
+            code="upstream_malformed_response",
+            bought=any(speaker_of(one, call).by_piece() for one in self._candidates),
+        )
 
     def stopped(self) -> StoppingError:
         """What the client is told when the server ends first: whether its SDK may send the request again."""

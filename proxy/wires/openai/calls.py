@@ -7,12 +7,14 @@ send arguments as an object, or a call a second time.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from secrets import token_hex
 from typing import Any
 
 import orjson
 
+from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Json, Slice, ToolCall
 
 
@@ -183,7 +185,20 @@ def _arguments(value: Any) -> str:
         return ""
     if isinstance(value, str | Slice):
         return str(value)
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except (
+        TypeError
+    ):  # half characters and numbers of 80 bits have a form in JSON, a thousand lists have none
+        pass
+    try:
+        return json.dumps(value, default=str)
+    except RecursionError:
+        raise UpstreamError(
+            ErrorClass.INTERNAL,
+            "The arguments of a call are nested too deeply.",
+            code="upstream_malformed_response",
+        ) from None
 
 
 def _signature(fragment: Json, function: Json) -> str | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
+from proxy.codec import jsonio
 from proxy.pictures import markdown_images
 from proxy.pictures.markdown_images import Found, MarkdownImages
 from proxy.types import (
@@ -313,7 +316,23 @@ def _flat(value: Any) -> str:
 
 
 def _entries(value: Any) -> list[Json]:
-    return value if isinstance(value, list) else []
+    return [_entry(entry) for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _entry(entry: Json) -> Json:
+    """A token's as it came or, where that has no form in JSON (half a character, a number of 80 bits, a
+    thousand lists in each other), as much of it as has."""
+    try:
+        orjson.dumps(entry)
+    except TypeError:
+        token, logprob = entry.get("token"), entry.get("logprob")
+        return {
+            "token": jsonio.whole_characters(token) if isinstance(token, str) else "",
+            "logprob": float(logprob) if isinstance(logprob, int | float) else 0.0,
+            "bytes": None,
+            "top_logprobs": [],
+        }
+    return entry
 
 
 def _offset(value: Any) -> int:

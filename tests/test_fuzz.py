@@ -1,0 +1,275 @@
+"""Whatever clients send and vendors answer, the reply is no fault of ours: seeded, through the front
+door. Some seconds by default; FUZZ_TIMES=100000 and FUZZ_SEED=7 make it a hunt."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway import FILE, KEY, Gateway, open_gateway
+
+TIMES = int(os.environ.get("FUZZ_TIMES", "400"))
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+HEADERS = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "find",
+        "description": "Finds.",
+        "parameters": {
+            "type": "object",
+            "properties": {"q": {"type": "string", "enum": ["a"]}},
+            "required": ["q"],
+        },
+    },
+}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"q":"a"}'}}
+REQUESTS: list[tuple[str, dict[str, Any]]] = [
+    (
+        "chat/completions",
+        {
+            "model": "gemini-flash",
+            "messages": [
+                {"role": "system", "content": "Be kind."},
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": "Hi"},
+                        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
+                    ],
+                },
+                {"role": "assistant", "content": None, "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "call_1", "content": "found"},
+            ],
+            "tools": [TOOL],
+            "tool_choice": {"type": "function", "function": {"name": "find"}},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "x", "schema": {"type": "object", "properties": {}}},
+            },
+            "temperature": 0.5,
+            "max_tokens": 50,
+            "stop": ["a"],
+            "n": 1,
+            "metadata": {"a": "b"},
+            "extra_body": {"google": {"thinking_config": {"thinking_budget": 100}}},
+        },
+    ),
+    (
+        "chat/completions",
+        {
+            "model": "lan-chat",
+            "messages": [{"role": "user", "content": "Hi"}],
+            "stream": True,
+            "logprobs": True,
+            "stream_options": {"include_usage": True},
+        },
+    ),
+    (
+        "images/generations",
+        {
+            "model": "nano-banana-pro",
+            "prompt": "A fox",
+            "n": 1,
+            "size": "1024x1024",
+            "quality": "high",
+            "output_format": "png",
+            "response_format": "b64_json",
+            "stream": False,
+        },
+    ),
+]
+ODD: list[Any] = [
+    None, True, False, 0, -1, 1, 2**31, 2**70, 1e300, 0.5, "", "x", "\x00", "a\nb", "\ud83d",
+    "é" * 300, "A" * 20_000,
+    [], {}, [[]], [None], {"": None}, [{}], {"type": "text"}, {"type": 1}, "16:9\n2K",
+    "data:image/png;base64,!!!",
+    {"$ref": "#"}, {"anyOf": [{}, {"type": ["a", None]}]}, [1, "a", None], "auto", "none", "required",
+]  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    if len(path) > 12:  # of what was nested on purpose
+        return
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in items:
+        yield from places(inner, (*path, name))
+
+
+def mutated(value: Any, random: Random) -> Any:
+    """One to three members of it are gone, odd, nested deep or somebody else's."""
+    changed = copy.deepcopy(value)
+    for _ in range(random.randint(1, 3)):
+        known = list(places(changed))
+        if not known:
+            break
+        *way, last = random.choice(known)
+        holder = changed
+        for name in way:
+            holder = holder[name]
+        kind = random.random()
+        if kind < 0.15:
+            del holder[last]
+        elif kind < 0.2:
+            holder[last] = nested(random.choice((100, 300)))
+        elif kind < 0.3 and isinstance(holder, dict):
+            holder[random.choice(("unknown", "a\nb", "google", "x" * 300, ""))] = random.choice(ODD)
+        elif kind < 0.4:
+            *other, tail = random.choice(known)
+            found: Any = changed
+            for name in (*other, tail):
+                found = found[name] if isinstance(found, (dict, list)) else None
+            holder[last] = copy.deepcopy(found)
+        else:
+            holder[last] = random.choice(ODD)
+    return changed
+
+
+def nested(depth: int) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def judged(reply: httpx.Response, sent: object) -> None:
+    """It is JSON, or events of JSON, with a status that is no fault of ours."""
+    shown = json.dumps(sent)[:2000]
+    if reply.headers.get("content-type", "").startswith("text/event-stream"):
+        lines = [line[6:] for line in reply.text.split("\n") if line.startswith("data: ")]
+        payloads = [json.loads(line) for line in lines if line != "[DONE]"]
+        assert payloads, shown
+    else:
+        payloads = [reply.json()]
+    codes = [one["error"].get("code") for one in payloads if isinstance(one.get("error"), dict)]
+    assert "internal_error" not in codes, shown
+    assert reply.status_code != 500, (reply.text[:300], shown)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_whatever_a_client_sends_is_answered(tmp_path: Path, part: int) -> None:
+    random = Random(f"{SEED} requests {part}")
+    with open_gateway(tmp_path) as gateway:
+        for _ in range(TIMES // 4):
+            path, body = random.choice(REQUESTS)
+            changed = mutated(body, random)
+            content = json.dumps(changed).encode()
+            if random.random() < 0.05:  # and what is no JSON
+                at = random.randrange(len(content))
+                content = content[:at] + bytes([random.randrange(256)]) + content[at + random.randint(0, 3) :]
+            reply = gateway.http.post(f"{gateway.base_url}/v1/{path}", content=content, headers=HEADERS)
+            judged(reply, changed)
+        healthy(gateway)
+
+
+def healthy(gateway: Gateway) -> None:
+    body = {"model": "gemini-flash", "messages": [{"role": "user", "content": "Hi"}]}
+    reply = gateway.http.post(f"{gateway.base_url}/v1/chat/completions", json=body, headers=HEADERS)
+    assert reply.status_code == 200
+    assert gateway.application.house is not None
+    load = gateway.application.house.services.load
+    assert (load.requests, load.bytes) == (0, 0)
+
+
+# --- what vendors answer
+
+GEMINI = {
+    "candidates": [
+        {
+            "content": {
+                "role": "model",
+                "parts": [
+                    {"text": "Hi", "thoughtSignature": "QUJD"},
+                    {"functionCall": {"name": "find", "args": {"q": "a"}, "id": "c1"}},
+                    {"inlineData": {"mimeType": "image/png", "data": PNG}},
+                ],
+            },
+            "finishReason": "STOP",
+            "index": 0,
+            "groundingMetadata": {"groundingChunks": [{"web": {"uri": "https://a.example", "title": "A"}}]},
+        }
+    ],
+    "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 2, "totalTokenCount": 3},
+    "modelVersion": "m",
+    "responseId": "r",
+}
+OPENAI = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Hi", "tool_calls": [CALL], "reasoning_content": "x"},
+            "delta": {"role": "assistant", "content": "Hi", "tool_calls": [{**CALL, "index": 0}]},
+            "logprobs": {"content": [{"token": "Hi", "logprob": -0.1, "bytes": [1], "top_logprobs": []}]},
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+}
+ERROR = {"error": {"code": 400, "message": 'Unknown name "x"', "status": "INVALID_ARGUMENT", "details": [{}]}}
+
+
+@contextmanager
+def vendor(random: Random) -> Iterator[str]:
+    """Answers with a mutation of what is right, as JSON or as events, now and then cut or as an error."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            right = GEMINI if "models/" in self.path else OPENAI
+            payloads = [mutated(random.choice((right, right, right, ERROR)), random) for _ in range(2)]
+            texts = [json.dumps(payload).encode() for payload in payloads]
+            events = "stream" in self.path or random.random() < 0.4
+            body = b"".join(b"data: %b\n\n" % text for text in texts) if events else texts[0]
+            if random.random() < 0.1:
+                body = body[: random.randrange(len(body) + 1)]
+            self.send_response(random.choice((200, 200, 200, 200, 200, 400, 404, 409, 451)))
+            self.send_header("content-type", "text/event-stream" if events else "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            return None
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_whatever_a_vendor_answers_is_told(tmp_path: Path, part: int) -> None:
+    random = Random(f"{SEED} answers {part}")
+    with vendor(random) as address:
+        file = FILE.replace("http://SIMULATORS", address).replace(
+            "heartbeat: 300ms", "heartbeat: 0s\n  retry: {attempts: 1}"
+        )
+        with open_gateway(tmp_path, file) as gateway:
+            for _ in range(TIMES // 4):
+                path, body = random.choice(REQUESTS)
+                sent = {**body, "stream": random.random() < 0.5}
+                reply = gateway.http.post(f"{gateway.base_url}/v1/{path}", json=sent, headers=HEADERS)
+                judged(reply, sent)
