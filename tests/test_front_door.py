@@ -398,3 +398,48 @@ def test_a_drawn_picture_comes_as_parts_whole_and_as_images_streamed(gateway: Ga
     images = [image for chunk in chunks for image in getattr(chunk.choices[0].delta, "images", None) or []]
     assert [image["image_url"]["url"][:22] for image in images] == ["data:image/png;base64,"]
     assert all(not isinstance(chunk.choices[0].delta.content, list) for chunk in chunks)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_client_that_gives_calls_ids_of_its_own_loses_no_signature(gateway: Gateway, stream: bool) -> None:
+    """G-091: it is found by what was called, after these turns"""
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tools: Any = [{"type": "function", "function": {"name": "get_weather", "parameters": parameters}}]
+    prompt = f"Weather in Paris, {stream}? sim:call:get_weather"
+    messages: Any = [{"role": "user", "content": prompt}]
+    completions = gateway.client().chat.completions
+    made: Any = completions.create(model="gemini-flash", messages=messages, tools=tools, stream=stream)
+    choices = (
+        [chunk.choices[0].delta for chunk in made if chunk.choices] if stream else [made.choices[0].message]
+    )
+    [call] = [call for said in choices for call in said.tool_calls or ()]
+    function = {"name": call.function.name, "arguments": call.function.arguments}
+    messages += [
+        {"role": "assistant", "tool_calls": [{"id": "mine_1", "type": "function", "function": function}]},
+        {"role": "tool", "tool_call_id": "mine_1", "content": "18 C"},
+    ]
+    completions.create(model="gemini-flash", messages=messages, tools=tools)
+    second = [one.body["contents"] for one in gateway.sent() if prompt in str(one.body)][1]
+    assert second[1]["parts"][0]["thoughtSignature"] == call.extra_content["google"]["thought_signature"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_client_that_keeps_only_words_loses_no_signature(gateway: Gateway, stream: bool) -> None:
+    """G-091: it is found by what was said, after these turns"""
+    prompt = f"Who wrote Faust, {stream}?"
+    messages: Any = [{"role": "user", "content": prompt}]
+    completions = gateway.client().chat.completions
+    made: Any = completions.create(model="gemini-flash", messages=messages, stream=stream)
+    choices = (
+        [chunk.choices[0].delta for chunk in made if chunk.choices] if stream else [made.choices[0].message]
+    )
+    words = "".join(said.content or "" for said in choices)
+    [signature] = [
+        extra["google"]["thought_signature"]
+        for said in choices
+        if "thought_signature" in (extra := getattr(said, "extra_content", None) or {}).get("google", {})
+    ]
+    messages += [{"role": "assistant", "content": words}, {"role": "user", "content": "When?"}]
+    completions.create(model="gemini-flash", messages=messages)
+    second = [one.body["contents"] for one in gateway.sent() if prompt in str(one.body)][1]
+    assert second[1]["parts"][0] == {"text": words, "thoughtSignature": signature}
