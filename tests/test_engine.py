@@ -319,10 +319,11 @@ async def test_a_result_that_is_answered_oddly_is_asked_for_again(odd: Answer) -
 
 async def test_a_result_is_asked_for_when_the_vendor_said_and_not_beyond_the_deadline() -> None:
     busy = Answer({}, 503, {"retry-after": "30"})
-    own, job, _, clock = await fal(Answer({"status": "COMPLETED"}), busy)
+    own, job, line, clock = await fal(Answer({"status": "COMPLETED"}), busy)
     with pytest.raises(UpstreamError):
         await own.wait(job, clock.now + 100)
     assert clock.slept[1:] == [30.0, 30.0, 30.0]
+    assert [call.url for call in line.calls[2:]] == [FAL["response_url"]] * 4
 
 
 @pytest.mark.parametrize("answer", [{"images": []}, {"description": "I cannot draw that."}], ids=str)

@@ -117,6 +117,12 @@ async def test_of_several_failures_the_client_reads_the_one_that_helps(telling: 
     assert caught.value.error_class is telling
 
 
+async def test_a_fault_of_ours_among_the_failures_is_raised_as_it_is() -> None:
+    calls = Calls([ZeroDivisionError("ours")], [ZeroDivisionError("ours")])
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        await asyncio.wait_for(calls.all(tolerant=True), 5)
+
+
 async def test_a_reader_that_leaves_ends_all_calls() -> None:
     calls = Calls(*[[[Text("x")] for _ in range(1000)] for _ in range(3)])
     batches = SideBySide(3, calls.start, at_once=3, tolerant=True).batches()

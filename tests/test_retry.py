@@ -180,6 +180,18 @@ def test_a_refused_key_rests_for_the_vendors_time_and_only_for_that_model() -> N
     assert [keys.pick("m") for _ in range(2)] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("error_class", "rest_s"),
+    [(ErrorClass.AUTH, 300.0), (ErrorClass.QUOTA, 600.0), (ErrorClass.RATE_LIMITED, 2.0)],
+)
+def test_where_the_vendor_names_no_time_a_key_rests_as_its_refusal_asks(
+    error_class: ErrorClass, rest_s: float
+) -> None:
+    one = pool("a", 1, Clock())
+    one.refused(0, "m", UpstreamError(error_class, "no"))
+    assert one.rests_s(0, "m") == rest_s
+
+
 def test_a_shorter_rest_never_shortens_a_longer_one() -> None:
     clock = Clock()
     one = pool("a", 1, clock)
