@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from proxy.config.models import Defaults
+from proxy.config.models import Defaults, Images
 from proxy.errors import RequestError
 from proxy.fronts.base import Asked
 from proxy.keys import ClientKey
@@ -80,7 +80,7 @@ async def twice(request: ImageRequest) -> tuple[list[Any], list[str]]:
     files = SimpleNamespace(is_stored=lambda url: False, identify=lambda url: None)
     house: Any = SimpleNamespace(
         services=SimpleNamespace(files=files, fetcher=fetcher),
-        plan=SimpleNamespace(config=SimpleNamespace(defaults=Defaults())),
+        plan=SimpleNamespace(config=SimpleNamespace(defaults=Defaults(images=Images(max_count=2)))),
     )
     asked, got = Asked("req_1", ClientKey("app")), []
     for provider in ("first", "second"):
@@ -92,7 +92,7 @@ async def twice(request: ImageRequest) -> tuple[list[Any], list[str]]:
 
 
 @pytest.mark.anyio
-async def test_a_picture_is_fetched_once_for_all_targets_of_a_request() -> None:
+async def test_as_many_as_may_be_are_fetched_once_for_all_targets_of_a_request() -> None:
     got, fetched = await twice(request_of("1", "2", "1"))
     assert [[part.url for part in request.references] for request in got] == [[None] * 3] * 2
     assert fetched == ["https://x.example/1", "https://x.example/2"]
