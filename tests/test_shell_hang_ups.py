@@ -201,8 +201,7 @@ async def _ignored(message: Any) -> None:
 
 
 async def _until_it_ends(opened: Exchange) -> None:
-    opened.watch()
-    opened.watch()
+    opened.begin()
     await asyncio.Event().wait()
 
 
@@ -230,7 +229,7 @@ async def test_a_request_that_is_over_waits_for_no_hang_up() -> None:
 
     before = asyncio.all_tasks()
     opened = Exchange({"type": "http", "headers": []}, receive, _ignored)
-    opened.watch()
+    opened.begin()
     (watcher,) = asyncio.all_tasks() - before
     opened.close()
     await asyncio.wait((watcher,), timeout=5)
@@ -244,7 +243,7 @@ async def test_a_servers_fault_is_no_hang_up() -> None:
 
     before = asyncio.all_tasks()
     opened = Exchange({"type": "http", "headers": []}, receive, _ignored)
-    opened.watch()
+    opened.begin()
     (watcher,) = asyncio.all_tasks() - before
     await asyncio.wait((watcher,), timeout=5)
     assert not opened.gone
