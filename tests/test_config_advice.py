@@ -178,7 +178,7 @@ VENDORS = (
     ],
 )  # fmt: skip
 def test_a_model_at_a_surface_of_the_other_kind(tmp_path: Path, target: str, message: str, hint: str) -> None:
-    found = told(problems(tmp_path, f"{VENDORS}  m: {{targets: [{target}]}}\n"))
+    found = told(problems(tmp_path, f"{VENDORS}  m: {{targets: [{target}], price: unpriced}}\n"))
     assert found == [("W151", 6, 17, f'target "{target}": {message}', hint)]
 
 
@@ -196,7 +196,7 @@ def test_a_model_at_a_surface_of_the_other_kind(tmp_path: Path, target: str, mes
     ],
 )
 def test_a_model_at_its_surface(tmp_path: Path, target: str) -> None:
-    assert problems(tmp_path, f"{VENDORS}  m: {{targets: [{target}]}}\n") == []
+    assert problems(tmp_path, f"{VENDORS}  m: {{targets: [{target}], price: unpriced}}\n") == []
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ models:
       - google/gemini-3-pro-image
       - {use: relay.image/banana, weight: 3}
     fallback: [lan/banana]
+    price: {image: 0.04}
     poll: {every: 4s, give_up: 9m}
 """
 ENVIRON = {"APP_KEY": "app-1", "GOOGLE_A": "a", "GOOGLE_B": "b", "LAN_KEY": "l"}
@@ -211,6 +212,17 @@ CASES = [
         "limits: {requests: 600/min, concurrent: 32}\n",
         "limits: {}\n  - {name: ▸app, key: env:LAN_KEY}\n",
     ),
+    ("W130", "    price: {image: 0.04}\n", "    ▸price: {input: 1, output: 2}\n"),
+    ("W130", "  banana:\n", "  ▸banana:\n", "    price: {image: 0.04}\n", ""),
+    ("W130", "weight: 3}", "weight: 3, price: {output: 1}}", "    price: {image", "    ▸price: {image"),
+    ("W131", "16:9}\n", "16:9}\n    ▸price: {input: 1}\n"),
+    ("E130", "price: {image: 0.04}", "price: [{image: 1}, ▸{image: 2}]"),
+    ("E103", "price: {image: 0.04}", "price: [{image: 1}, {image: 2, from: ▸31.12.2026}]"),
+    ("E103", "price: {image: 0.04}", "price: {image: ▸{8K: 1}}"),
+    ("E103", "price: {image: 0.04}", "price: {image: {1K: ▸0.04€}}"),
+    ("E101", "price: {image: 0.04}", "price: {image: 1, ▸form: 2027-01-01}"),
+    ("E106", "price: {image: 0.04}", "price: {image: 1, ▸above: {input: 2}}"),
+    ("E103", "weight: 3}", "weight: 3, price: ▸free}"),
     ("E112", "fallback: [lan/banana]", "fallback: [▸paint]"),
     (
         "E113",

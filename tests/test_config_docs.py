@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from proxy.config import schema
-from proxy.config.models import Config
+from proxy.config.models import Config, Price
 from proxy.config.options import BY_WIRE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,10 +21,12 @@ ROWS = {path: (kind, default, text) for path, kind, default, text in _ROW.findal
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Dotted paths of all keys: `providers.<name>.wire`, `keys[].name`."""
     for name, field in model.model_fields.items():
-        path = f"{prefix}{name}"
+        path = f"{prefix}{field.alias or name}"
         inner, suffix = _inner(field.annotation)
         yield path
-        if inner is not None:
+        if inner is Price:  # one, or a list of them; described once
+            suffix = ""
+        if inner is not None and not (inner is Price and "[]" in path):
             yield from keys(inner, f"{path}{suffix}.")
 
 

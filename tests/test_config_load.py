@@ -389,7 +389,7 @@ def test_a_file_with_shipped_profiles_is_right(tmp_path: Path) -> None:
     found = loaded(DESIGN, tmp_path, dict.fromkeys(("DRAGOMAN_KEY", "GEMINI_API_KEY", "LAN_KEY"), "k"))
     assert found.config is not None, [str(problem) for problem in found.problems]
     assert set(found.off) == {"jlike", "grsai"}
-    assert codes(found) == ["N107", "N107", "W124"]
+    assert codes(found) == ["N107", "N107", "W130", "W124"]
 
 
 def test_options_are_those_of_the_profile_and_of_the_wires_it_speaks(tmp_path: Path) -> None:

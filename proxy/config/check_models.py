@@ -9,6 +9,7 @@ from typing import Any
 from proxy.checking.mistakes import Path, did_you_mean
 from proxy.checking.model_names import draws, only_chats
 from proxy.checking.name_patterns import is_pattern
+from proxy.config import check_prices
 from proxy.config.check_accounts import check_options
 from proxy.config.models import MOST_ATTEMPTS, Config, ModelEntry, TargetEntry
 from proxy.config.profiles import ProfileOutline, Profiles
@@ -245,6 +246,7 @@ def _model(name: str, model: ModelEntry, file: Checked) -> None:
             file.report.add("W150", (*path, "fallback", index), message)
     _defaults(path, model, file)
     _patience(path, model, file)
+    check_prices.check(name, file)
 
 
 def _reach(name: str, model: ModelEntry, names: dict[str, str], file: Checked) -> None:
@@ -337,6 +339,18 @@ def _loop_from(start: str, names: dict[str, str], file: Checked) -> list[str]:
     return []
 
 
+def _priced(model: ModelEntry, config: Config) -> list[TargetEntry]:
+    """Its targets, each with what it costs there: in another model's fallback they cost the same."""
+    if model.price is None:
+        return model.targets
+    currency = config.currency_of(model)
+    prices = [price.model_copy(update={"currency": price.currency or currency}) for price in model.price]
+    return [
+        target if target.price is not None else target.model_copy(update={"price": prices})
+        for target in model.targets
+    ]
+
+
 def expand_fallbacks(config: Config) -> Config:
     """Replace each model that a fallback names by that model's targets and what follows them.
 
@@ -353,7 +367,7 @@ def expand_fallbacks(config: Config) -> Config:
         found: list[TargetEntry] = []
         for entry in model.fallback:
             named = names.get(entry.use)
-            found += [entry] if named is None else [*named.targets, *expanded(named)]
+            found += [entry] if named is None else [*_priced(named, config), *expanded(named)]
         return list({entry.use: entry for entry in found}.values())
 
     if not any(entry.use in names for model in config.models.values() for entry in model.fallback):

@@ -53,7 +53,7 @@ def of_word(kind: str, value: Any) -> str:
 
 def of_price(path: Path, value: Any) -> str:
     """An amount of money with a sign, a unit or a comma."""
-    is_amount = path[-2:-1] == ("price",) and path[-1] not in ("per", "currency")
+    is_amount = "price" in path[:-1] and path[-1] not in ("per", "currency", "from", "tokens")
     if not is_amount or not isinstance(value, str) or (amount := _AMOUNT.search(value)) is None:
         return ""
     hint = f"write {amount[0].replace(',', '.')}: no sign of a currency, no unit, and a point"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    TypeAdapter,
     WithJsonSchema,
     model_validator,
 )
@@ -35,6 +37,8 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d
 _HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 
 MOST_ATTEMPTS = 20
+PICTURE_SIZES = ("512", "1K", "2K", "4K")  # that have prices of their own, the smallest first
+ANY_SIZE = "any"  # what a price holds for that knows no sizes
 
 # Callers of ours: the admin, everybody in open mode, the key of `serve --simulate`, and `dragoman try`.
 _OUR_CALLERS = frozenset({"admin", "open", "session", "try"})
@@ -80,6 +84,47 @@ def _money(value: object) -> object:
 Money = Annotated[
     Decimal, BeforeValidator(_money), Field(ge=0), WithJsonSchema({"type": "number", "minimum": 0})
 ]
+_MONEY: TypeAdapter[Decimal] = TypeAdapter(Money)
+
+
+def _by_size(value: object) -> object:
+    """One amount is that of a picture of any size."""
+    if not isinstance(value, dict):
+        return {ANY_SIZE: _MONEY.validate_python(value)}
+    for name in value:
+        if name not in PICTURE_SIZES:
+            said = {"size": name, "known": ", ".join(PICTURE_SIZES)}
+            raise PydanticCustomError("E103", 'has a size "{size}"; sizes are {known}', said)
+    return value
+
+
+def _day(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError("E103", "must be a day such as 2027-01-01") from None
+
+
+PerPicture = Annotated[
+    dict[str, Money],
+    Field(min_length=1),
+    BeforeValidator(_by_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {
+                    "type": "object",
+                    "propertyNames": {"enum": list(PICTURE_SIZES)},
+                    "additionalProperties": {"type": "number", "minimum": 0},
+                },
+            ]
+        }
+    ),
+]
+Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 
 
 def _address(value: str) -> str:
@@ -323,11 +368,58 @@ class ProviderEntry(_Section):
     currency: str = Field(default="USD", min_length=1)
 
 
+class _TokenPrices(_Section):
+    input: Money | None = None
+    output: Money | None = None
+    cached: Money | None = None
+    input_image: Money | None = None
+    input_audio: Money | None = None
+    output_image: Money | None = None
+    output_audio: Money | None = None
+
+
+class LongContext(_TokenPrices):
+    """What all tokens of a request cost that has more than `tokens` in its prompt."""
+
+    tokens: int = Field(ge=1)
+
+
+class Price(_TokenPrices):
+    """Tokens by direction and kind per `per`, and pictures each, in all sizes alike or from a size up. It
+    holds `from` a day on, at midnight UTC, until the next one does."""
+
+    image: PerPicture | None = None
+    above: LongContext | None = None
+    per: Literal["1K", "1M"] = "1M"
+    currency: str | None = Field(default=None, min_length=1)
+    since: Day | None = Field(default=None, alias="from")
+
+
+def _prices(value: object) -> object:
+    """One price is a list of one; `unpriced` is none at all, and meant."""
+    if value == "unpriced":
+        return []
+    if value == []:
+        raise PydanticCustomError("E103", "is empty; write unpriced where that is meant")
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict):
+        return [Price.model_validate(value)]
+    raise PydanticCustomError("E103", "must be a mapping, a list of them with `from`, or unpriced")
+
+
+Prices = Annotated[
+    list[Price],
+    BeforeValidator(_prices, json_schema_input_type=Price | list[Price] | Literal["unpriced"]),
+]
+
+
 class TargetEntry(_Section):
     """`use` is `provider/upstream-model`, `provider.surface/upstream-model` or, in a fallback, a model."""
 
     use: str = Field(min_length=1)
     weight: int = Field(default=1, ge=0)
+    price: Prices | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -363,20 +455,6 @@ class PollChanges(_Section):
 
     every: Annotated[Duration, Field(gt=0)] | None = None
     give_up: Annotated[Duration, Field(gt=0)] | None = None
-
-
-class Price(_Section):
-    """What the vendor takes: tokens by direction and kind per `per`, and pictures each."""
-
-    input: Money | None = None
-    output: Money | None = None
-    cached: Money | None = None
-    input_image: Money | None = None
-    input_audio: Money | None = None
-    output_image: Money | None = None
-    image: Money | None = None
-    per: Literal["1K", "1M"] = "1M"
-    currency: str | None = None
 
 
 class RequestDefaults(_Section):
@@ -423,7 +501,7 @@ class ModelEntry(_Section):
     chores: str | None = Field(default=None, min_length=1)
     poll: PollChanges = PollChanges()
     timeouts: TimeoutChanges = TimeoutChanges()
-    price: Price | None = None
+    price: Prices | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -468,3 +546,7 @@ class Config(_Section):
     def taken_names(self) -> frozenset[str]:
         """What a client key that is made at run time cannot be called."""
         return _OUR_CALLERS.union(key.name for key in self.keys)
+
+    def currency_of(self, model: ModelEntry) -> str:
+        """That of the model's prices which name none: its first target's, wherever it is answered."""
+        return self.providers[model.targets[0].provider].currency

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Set
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from proxy.checking.mistakes import Path, did_you_mean, shown
 from proxy.config import hints
-from proxy.config.models import Config
+from proxy.config.models import Config, Price
 from proxy.config.problems import Report
 from proxy.config.tree import at
 
@@ -132,18 +133,28 @@ def _keys_at(path: Path) -> list[str]:
     """The keys that the models know at a path."""
     model: Any = Config
     for step in path:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[str(step)].annotation
-        else:
-            model = get_args(model)[-1]
-        model = _inner(model)
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+        if model == list[Price] and not isinstance(step, int):
+            model = Price  # a price may stand there without a list around it
+        model = _inner(_fields(model)[str(step)].annotation if _is_section(model) else get_args(model)[-1])
+    model = Price if model == list[Price] else model
+    return list(_fields(model)) if _is_section(model) else []
+
+
+def _is_section(model: Any) -> bool:
+    return isinstance(model, type) and issubclass(model, BaseModel)
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """By the names that they have in the file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _inner(annotation: Any) -> Any:
-    """Without `| None`."""
+    """Without `| None`, and without what is said of a type beside it."""
+    if get_origin(annotation) is Annotated:
+        return _inner(get_args(annotation)[0])
     options = [option for option in get_args(annotation) if option is not type(None)]
-    return options[0] if type(None) in get_args(annotation) and len(options) == 1 else annotation
+    return _inner(options[0]) if type(None) in get_args(annotation) and len(options) == 1 else annotation
 
 
 def _culprit(error: ErrorDetails) -> Path:

@@ -17,6 +17,7 @@ from proxy.types import Target, Wire
 from proxy.upstream import Account, Deadlines
 
 if TYPE_CHECKING:
+    from proxy.ledger.prices import Prices
     from proxy.wires.declared import DeclaredWire
 
 SHORT_PAUSE_S = 2.0  # a target that wants more time than this is not waited for
@@ -26,7 +27,9 @@ SHORT_PAUSE_S = 2.0  # a target that wants more time than this is not waited for
 class Candidate:
     """A target, the keys it can be tried with, how long a try may take, and what it speaks: `chat`, or `jobs`
     where it only makes pictures. One that chats may have a place of its own for `pictures`, made when it is
-    first asked there. `every_s` and `give_up_s` override the profile's rhythm of polling."""
+    first asked there. `every_s` and `give_up_s` override the profile's rhythm of polling.
+    `sold_as` is the model of the file that it stands for, else its own name; `prices` are what it costs, None
+    where nobody knows, and `currency` is the account's."""
 
     target: Target
     keys: KeyPool
@@ -36,6 +39,9 @@ class Candidate:
     pictures: Callable[[], DeclaredWire] | None = None
     every_s: float | None = None
     give_up_s: float | None = None
+    sold_as: str = ""
+    prices: Prices | None = None
+    currency: str = "USD"
 
 
 @dataclass(frozen=True, slots=True)

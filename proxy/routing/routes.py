@@ -15,6 +15,7 @@ from proxy.errors import RequestError
 from proxy.fronts.base import Kind
 from proxy.fronts.openai.defaults import NONE, ModelDefaults, compiled
 from proxy.keys import ClientKey
+from proxy.ledger.prices import Prices
 from proxy.routing.attempts import Candidate
 from proxy.routing.breakers import Breakers
 from proxy.routing.keys import Rests
@@ -184,8 +185,8 @@ class Routes:
     def _route(self, name: str, model: ModelEntry) -> Route:
         return Route(
             name,
-            targets=self._candidates(model.targets, model),
-            fallback=self._candidates(model.fallback, model),
+            targets=self._candidates(name, model.targets, model),
+            fallback=self._candidates(name, model.fallback, model),
             weighted=model.pick == "weighted",
             defaults=compiled(dict(model.defaults)),
             image_output=model.image_output,
@@ -194,11 +195,11 @@ class Routes:
             card={"description": model.description} if model.description else {},
         )
 
-    def _candidates(self, entries: list[TargetEntry], model: ModelEntry) -> tuple[Candidate, ...]:
-        found = (self._candidate(entry, model) for entry in entries)
+    def _candidates(self, name: str, entries: list[TargetEntry], model: ModelEntry) -> tuple[Candidate, ...]:
+        found = (self._candidate(name, entry, model) for entry in entries)
         return tuple(candidate for candidate in found if candidate is not None)
 
-    def _candidate(self, entry: TargetEntry, model: ModelEntry | None = None) -> Candidate | None:
+    def _candidate(self, name: str, entry: TargetEntry, model: ModelEntry | None = None) -> Candidate | None:
         """A target as written, None when its provider is unknown or off, or has no such surface."""
         provider = self.providers.get(entry.provider)
         spoken = provider.spoken(entry.surface) if provider and entry.model else None
@@ -220,11 +221,26 @@ class Routes:
             spoken.pictures,
             poll.every,
             poll.give_up,
+            sold_as=name,
+            prices=self._prices(entry, model),
+            currency=self.config.providers[entry.provider].currency,
         )
+
+    def _prices(self, entry: TargetEntry, model: ModelEntry | None) -> Prices | None:
+        """The target's own, else the model's; of a target without an entry those where one names it."""
+        if model is None:
+            return self._prices_where_named(entry)
+        if entry.price is not None or model.price is None:
+            return Prices.of(entry.price, self.config.providers[entry.provider].currency)
+        return Prices.of(model.price, self.config.currency_of(model))
+
+    def _prices_where_named(self, entry: TargetEntry) -> Prices | None:
+        candidates = (one for route in self.by_name.values() for one in route.targets + route.fallback)
+        return next((one.prices for one in candidates if one.target.name == entry.use and one.prices), None)
 
     def _made_for(self, name: str) -> Route | None:
         """The route of a `provider/model` without an entry. Kept under a name that a pattern has not."""
-        candidate = self._candidate(TargetEntry(use=name)) if name else None
+        candidate = self._candidate(name, TargetEntry(use=name)) if name else None
         if candidate is None:
             return None
         defaults = self.config.defaults

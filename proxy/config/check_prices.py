@@ -1,0 +1,76 @@
+"""Checks of prices, as they are written: what a picture costs is said, and a day has one price."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from proxy.checking.mistakes import Path
+from proxy.checking.model_names import draws
+from proxy.config.models import TargetEntry
+from proxy.config.tree import Checked, at, items
+
+_OF_PICTURES = frozenset({"image", "output_image"})
+_OF_ANSWERS = _OF_PICTURES | {"output", "output_audio"}
+
+
+def check(name: str, file: Checked) -> None:
+    path: Path = ("models", name)
+    _price((*path, "price"), file)
+    for part in ("targets", "fallback"):
+        for index, _ in enumerate(items(at(file.tree, (*path, part)))):
+            _price((*path, part, index, "price"), file)
+    _pictures(path, file)
+
+
+def _price(path: Path, file: Checked) -> None:
+    written = at(file.tree, path)
+    seen = set()
+    for index, price in enumerate(_each(written)):
+        here = (*path, index) if isinstance(written, list) else path
+        day = price.get("from")
+        if str(day) in seen:
+            message = f"two prices hold from {day or 'the beginning'} on"
+            file.report.add("E130", here, message, "give each a day of its own: from")
+        seen.add(str(day))
+        if not _OF_ANSWERS & set(price):
+            message = "the price says nothing of what comes back, so that costs nothing"
+            file.report.add("W131", here, message, "add output, image or output_image", at_key=True)
+
+
+def _pictures(path: Path, file: Checked) -> None:
+    """A picture without a price would be given away: its tokens are told by few."""
+    price = at(file.tree, (*path, "price"))
+    for part in ("targets", "fallback"):
+        for entry in items(at(file.tree, (*path, part))):
+            own = at(entry, ("price",)) or price
+            use = entry if isinstance(entry, str) else at(entry, ("use",))
+            if isinstance(use, str) and not _says(own, _OF_PICTURES) and _draws(use, file):
+                place = (*path, "price") if price else path
+                hint = "add image: 0.04 to its price, or write price: unpriced"
+                message = f"{use} makes pictures and has no price for one"
+                file.report.add("W130", place, message, hint, at_key=True)
+                return
+
+
+def _each(written: Any) -> list[Mapping[str, Any]]:
+    """The prices; what is none has been reported."""
+    return [
+        price for price in (written if isinstance(written, list) else [written]) if isinstance(price, Mapping)
+    ]
+
+
+def _says(written: Any, kinds: Collection[str]) -> bool:
+    """Whether each of the prices has one of these amounts, or the word is that there is none."""
+    prices = _each(written)
+    return all(set(kinds) & set(price) for price in prices) if prices else written is not None
+
+
+def _draws(use: str, file: Checked) -> bool:
+    entry = TargetEntry(use=use or "?")
+    provider = file.config.providers.get(entry.provider)
+    if provider is None or not entry.model:
+        return False  # it has errors of its own, or is a model of the file, which is looked at by itself
+    profile = file.profiles.get(provider.profile) if provider.profile else None
+    surface = entry.surface or (profile.surfaces[0] if profile and profile.surfaces else "")
+    return draws(entry.model) or (profile is not None and surface in profile.drawing)

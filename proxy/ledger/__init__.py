@@ -1,0 +1,1 @@
+"""Money: what a try costs, the rows that tell of it, and who may read them."""
