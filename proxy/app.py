@@ -15,9 +15,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from proxy import config as configuration
 from proxy.config import Config, Key, Limits, Loaded
+from proxy.config.models import Server
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.images.front import ImagesFront
 from proxy.keys import ClientKey, ClientKeys
+from proxy.ledger.recorder import Ledger
 from proxy.limits.counting import LocalCounters
 from proxy.limits.limiter import Limiter
 from proxy.limits.memory import MemoryCounters
@@ -36,8 +38,8 @@ from proxy.serve.load import Load
 from proxy.serve.metrics import Metrics
 from proxy.serve.paths import Paths, for_pages
 from proxy.store.callers import StoredCallers
-from proxy.store.database import Database
-from proxy.store.files import SWEEP_EVERY_S, FileStore
+from proxy.store.database import Database, path_of
+from proxy.store.files import SWEEP_EVERY_S, FileStore, folder_of
 from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
 
 if TYPE_CHECKING:
@@ -216,6 +218,16 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+def _waiting_room(server: Server) -> Path | None:
+    """Where rows wait for a store that is away: beside its file, or beside the pictures. A database in memory
+    is never away."""
+    address = server.state.reveal()
+    database = path_of(address)
+    if database is not None:
+        return database.parent
+    return None if address.startswith("sqlite:") else folder_of(server) / ".ledger"
+
+
 def _fingerprint(file: Path) -> tuple[int, int]:
     try:
         stat = os.stat(file)
@@ -257,10 +269,12 @@ def create(
             database=database,
             callers=StoredCallers(database, log, config.limits.everyone),
             limiter=_limiter(config, log),
+            ledger=Ledger(database, _waiting_room(config.server), log),
             metrics=Metrics({"worker": str(os.getpid())} if "DRAGOMAN_WORKERS" in os.environ else None),
             retries=RetryBudget(config.defaults.retry.budget),
             traces=_traces(log),
         )
+        services.ledger.find()
         return House(_plan(config, off, simulated, rests), services)
 
     return App(open_house, file, rows)

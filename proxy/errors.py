@@ -232,7 +232,8 @@ class UpstreamError(ProxyError):
 
     `bought`: the vendor may have done work that is paid for. `by_piece`: what was ordered is sold by the
     piece, so that a repeated order is a second purchase. `forbidden`: the upstream itself asks for no
-    repetition. `retry_after_s` is the vendor's own word on when to come back, at most an hour. `native` is
+    repetition. `final`: it is the vendor's own word on how the order ended, so nothing more can come of it.
+    `retry_after_s` is the vendor's own word on when to come back, at most an hour. `native` is
     the vendor's status or code, `native_status` its HTTP status. `param` is the field as the vendor calls it,
     or the attribute that it was made from; a front spells it.
     `why` is the cause in words of ours alone, fit for a log; None where the vendor gave it.
@@ -248,6 +249,7 @@ class UpstreamError(ProxyError):
     bought: bool
     by_piece: bool
     forbidden: bool
+    final: bool
 
     def __init__(
         self,
@@ -265,6 +267,7 @@ class UpstreamError(ProxyError):
         bought: bool | None = None,
         by_piece: bool = False,
         forbidden: bool = False,
+        final: bool = False,
     ) -> None:
         policy = POLICIES[error_class]
         super().__init__(message, status=status or policy.status, code=code or policy.code)
@@ -279,6 +282,7 @@ class UpstreamError(ProxyError):
             bought=policy.bought if bought is None else bought,
             by_piece=by_piece,
             forbidden=forbidden,
+            final=final,
         )
 
     @property

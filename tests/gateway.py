@@ -36,7 +36,7 @@ providers:
 models:
   gemini-flash: {aliases: [gpt-4o-mini], targets: [google/gemini-3-flash-preview]}
   gemini-2.5-flash: {targets: [google/gemini-2.5-flash]}
-  nano-banana-pro: {targets: [google/gemini-3-pro-image]}
+  nano-banana-pro: {targets: [google/gemini-3-pro-image], price: unpriced}
   lan-chat: {targets: [lan/llama]}
 """
 
@@ -69,7 +69,7 @@ def open_gateway(
     vendors = start()
     path = folder / "providers.yaml"
     if "\nserver:" not in file:  # nothing is left behind in the folder where the tests run
-        file += f'server: {{state: "sqlite:{folder}/state/dragoman.db"}}\n'
+        file += f'server: {{state: "sqlite::memory:", files: {{folder: "{folder}/state/files"}}}}\n'
     path.write_text(file.replace("http://SIMULATORS", vendors.base_url))
     loaded = configuration.load(path, {**os.environ, **_ENVIRONMENT, **(environment or {})})
     assert loaded.config is not None, [str(problem) for problem in loaded.problems]

@@ -20,6 +20,7 @@ from proxy.store.tables import HEAD, keys, ledger, metadata
 
 ROW = {
     "at": 1.5,
+    "day": 0,
     "request_id": "req_1",
     "call": 0,
     "attempt": 1,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
+from decimal import Decimal
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from proxy.errors import RequestError
@@ -22,6 +23,7 @@ S_co = TypeVar("S_co", covariant=True)
 Piece = bytes | memoryview
 Header = tuple[bytes, bytes]
 Kind = Literal["chat", "pictures"]
+TellCost = Callable[[], tuple[Decimal, str] | None]
 
 _PATIENCE_MARGIN_S = 2.0  # our answer must be there before the client's own timeout
 
@@ -69,10 +71,12 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a renderer cannot know from the events: `created` in seconds, and `link`, which gives the address
-    of a picture that was stored, None for one that was not."""
+    of a picture that was stored, None for one that was not. `cost` tells, once all events are here, what the
+    reply costs: amount and currency, None where that is not one known sum."""
 
     created: int
     link: Callable[[Image], str | None] | None = None
+    cost: TellCost | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
 
 from proxy.config.models import ANY_SIZE, PICTURE_SIZES, Price
 from proxy.types import Usage
@@ -65,7 +66,7 @@ class Tokens:
 class Tariff:
     """One price of the file. `since` is in seconds since 1970. `above` holds where a prompt has more tokens
     than `above_tokens`. `pictures` are amounts by size, None where pictures are sold by their tokens alone;
-    `image_tokens`: those of pictures have a price of their own."""
+    `image_tokens`: those of pictures have a price of their own. `card` is the price as clients read it."""
 
     since: float
     currency: str
@@ -75,6 +76,7 @@ class Tariff:
     pictures: Mapping[str, Decimal] | None
     by_size: bool
     image_tokens: bool
+    card: Mapping[str, Any]
 
     @classmethod
     def of(cls, price: Price, currency: str) -> Tariff:
@@ -88,6 +90,7 @@ class Tariff:
             pictures=_from_each_size_up(price.image) if price.image else None,
             by_size=price.image is not None and len(price.image) > 1,
             image_tokens="output_image" in said,
+            card=_card(price, price.currency or currency),
         )
 
     def cost(self, usage: Usage | None, images: int = 0, sizes: Sequence[str | None] = ()) -> Decimal:
@@ -137,6 +140,21 @@ _FREE = Tokens.of({}, 0)
 
 def _said(price: object) -> dict[str, Decimal]:
     return {name: amount for name in _TOKENS if (amount := getattr(price, name)) is not None}
+
+
+def _card(price: Price, currency: str) -> dict[str, Any]:
+    """Amounts are in words, so that nobody rounds them."""
+    card: dict[str, Any] = {"currency": currency, "per": price.per, **_in_words(_said(price))}
+    if price.image is not None:
+        by_size = _in_words(price.image)
+        card["image"] = by_size.get(ANY_SIZE, by_size)
+    if price.above is not None:
+        card["above"] = {"tokens": price.above.tokens, **_in_words(_said(price.above))}
+    return card
+
+
+def _in_words(amounts: Mapping[str, Decimal]) -> dict[str, str]:
+    return {name: plain(amount) for name, amount in amounts.items()}
 
 
 def _less(count: int, taken: int) -> tuple[int, int]:

@@ -30,7 +30,7 @@ _RESTING_TOLD = 20  # models of a provider
 @dataclass(frozen=True, slots=True)
 class Route:
     """A name clients send, with the targets it can go to. `chores` is the name of who answers what chat UIs
-    ask around a conversation."""
+    ask around a conversation. `priced`: something is known of what its targets cost."""
 
     name: str
     targets: tuple[Candidate, ...]
@@ -41,6 +41,7 @@ class Route:
     chores: str | None = None
     attempts: int = 3
     card: Mapping[str, Any] = field(default_factory=dict)
+    priced: bool = False
 
     def order(self) -> tuple[Candidate, ...]:
         """One request's targets: as written, or drawn by weight without replacement; then the fallback."""
@@ -183,16 +184,19 @@ class Routes:
         return f"resting: {', '.join(told)}"
 
     def _route(self, name: str, model: ModelEntry) -> Route:
+        targets = self._candidates(name, model.targets, model)
+        fallback = self._candidates(name, model.fallback, model)
         return Route(
             name,
-            targets=self._candidates(name, model.targets, model),
-            fallback=self._candidates(name, model.fallback, model),
+            targets=targets,
+            fallback=fallback,
             weighted=model.pick == "weighted",
             defaults=compiled(dict(model.defaults)),
             image_output=model.image_output,
             chores=model.chores or self.config.defaults.chores,
             attempts=self.config.defaults.retry.attempts,
             card={"description": model.description} if model.description else {},
+            priced=any(one.prices is not None for one in targets + fallback),
         )
 
     def _candidates(self, name: str, entries: list[TargetEntry], model: ModelEntry) -> tuple[Candidate, ...]:
@@ -244,7 +248,13 @@ class Routes:
         if candidate is None:
             return None
         defaults = self.config.defaults
-        route = Route(name, (candidate,), chores=defaults.chores, attempts=defaults.retry.attempts)
+        route = Route(
+            name,
+            (candidate,),
+            chores=defaults.chores,
+            attempts=defaults.retry.attempts,
+            priced=candidate.prices is not None,
+        )
         is_short = len(name) <= LONGEST_NAME
         if is_short and len(self._direct) < _DIRECT_KEPT and self.patterns.find(name) is None:
             self._direct[name] = route

@@ -19,7 +19,7 @@ from proxy.errors import ErrorClass, RequestError, StoppingError, UpstreamError
 from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
-from proxy.serve import allowed, chores, fan_out, output, tries
+from proxy.serve import allowed, bill, chores, fan_out, output, tries
 from proxy.serve.body import read
 from proxy.serve.chores import Handed
 from proxy.serve.endpoint import Row
@@ -30,7 +30,7 @@ from proxy.serve.house import House
 from proxy.serve.links import Links
 from proxy.serve.speakers import Request, speaker_of
 from proxy.serve.stream import EventStream
-from proxy.serve.told import Told, merged
+from proxy.serve.told import Charge, Told, merged
 from proxy.types import Event, Image, ImageRequest
 
 # Calls side by side for one request: of what is sold by the piece, and of chats.
@@ -138,7 +138,8 @@ class _Answering:
         self._tolds: list[Told] = []
         self._complete = False
         link = self._link if parsed.links else None
-        self._renderer: Renderer = front.renderer(parsed, Facts(int(time.time()), link))
+        cost = self._cost if route.priced else None
+        self._renderer: Renderer = front.renderer(parsed, Facts(int(time.time()), link, cost))
         exchange.told = self.head
 
     async def whole(self) -> None:
@@ -238,6 +239,7 @@ class _Answering:
 
     def _new_told(self, call: Request) -> Told:
         told = Told(output.ours(call) if isinstance(call, ImageRequest) else frozenset())
+        told.number = len(self._tolds)
         self._tolds.append(told)
         return told
 
@@ -254,6 +256,11 @@ class _Answering:
     def _link(self, image: Image) -> str | None:
         """For the renderer."""
         return None if self._links is None else self._links.of(image)
+
+    def _cost(self) -> Charge | None:
+        """For the renderer: one sum, where there is one."""
+        costs = bill.total(self._tolds)
+        return costs[0] if len(costs) == 1 else None
 
     # --- what is told ------------------------------------------------------------------------------
 
@@ -273,6 +280,8 @@ class _Answering:
             dropped = (*dropped, *self._front.spelled(told.dropped, self._parsed))
         if dropped:
             headers.append((b"x-proxy-dropped", listed(dict.fromkeys(dropped))))
+        if self._complete and self._route.priced and (costs := bill.total(self._tolds)):
+            headers.append((b"x-proxy-cost", bill.header(costs)))
         if told.size:
             headers.append((b"x-proxy-size", told.size.encode("utf-8", "replace")))
         if (told.lost or isinstance(self._parsed.request, ImageRequest)) and (

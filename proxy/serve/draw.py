@@ -77,10 +77,12 @@ class Draw:
         async def delivered(done: Done) -> list[Event]:
             arriving = media.Arriving(house, account, one.told)
             arriving.lost(len(done.item_errors))
-            events = await arriving.fetched(_events(done))
+            one.usage = _counted(done)  # what it took is known, also where the pictures cannot be had
+            events = await arriving.fetched(_events(done, one.usage))
             arriving.close()
             return events
 
+        one.sent = True
         running = services.runner.run(runner.Order(target.name, engine, call, one.deadline, delivered))
         if not (call.stream and request.partial_images):
             yield await running
@@ -118,11 +120,14 @@ def _seen(job: asyncio.Task[Any]) -> None:
         job.exception()
 
 
-def _events(done: Done) -> list[Event]:
+def _events(done: Done, counted: Usage) -> list[Event]:
+    text = [Text(done.text)] if done.text else []
+    return [Started(), *text, *done.images, counted, Finish("stop")]
+
+
+def _counted(done: Done) -> Usage:
     usage = done.usage or Usage()
     vendor = usage.vendor
     if done.billing.cost is not None:
         vendor = {**(vendor or {}), "cost": str(done.billing.cost), "unit": done.billing.unit}
-    text = [Text(done.text)] if done.text else []
-    counted = replace(usage, images=usage.images or len(done.images), vendor=vendor)
-    return [Started(), *text, *done.images, counted, Finish("stop")]
+    return replace(usage, images=usage.images or len(done.images), vendor=vendor)

@@ -11,12 +11,14 @@ from proxy.config import Config
 from proxy.errors import ProxyError
 from proxy.keys import ClientKeys
 from proxy.limits.limiter import Limiter
+from proxy.ledger.recorder import Ledger
 from proxy.logs import Log
 from proxy.memory.signatures import SignatureMemory
 from proxy.routing.breakers import Breakers, Verdict
 from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
+from proxy.serve import bill
 from proxy.serve.load import Load
 from proxy.serve.metrics import Metrics
 from proxy.serve.told import Try
@@ -62,6 +64,7 @@ class Services:
     database: Database
     callers: StoredCallers
     limiter: Limiter
+    ledger: Ledger
     metrics: Metrics = field(default_factory=Metrics)
     breakers: Breakers = field(default_factory=Breakers)
     retries: RetryBudget = field(default_factory=RetryBudget)
@@ -79,12 +82,17 @@ class Services:
             self._runner = Runner(_Journal(self.log))
         return self._runner
 
+    async def ordered(self, one: Try, request: bill.Request) -> None:
+        """A piece is about to be ordered: its hold is in the ledger first, unless that is away."""
+        await self.ledger.put(bill.hold(one, request))
+
     def closed(self, one: Try) -> None:
         """An attempt has ended. The vendor's words may quote the prompt, so only class, code and
         a reason of ours are kept."""
         self.metrics.attempt(one)
         if self.traces is not None:
             self.traces.attempt(one)
+        self.ledger.add(bill.closing(one), at_once=one.by_piece)
         failure = one.failure
         if failure is not None or self.breakers.known:
             self.breakers.told(one.attempt.target.name, _verdict(one), one.took_s)
@@ -109,6 +117,7 @@ class Services:
         await self.results.close()
         self.callers.close()
         await self.limiter.close()
+        await self.ledger.close()
         await self.database.close()
         if self.traces is not None:
             await asyncio.to_thread(self.traces.close)

@@ -236,4 +236,5 @@ class Arriving:
             code="upstream_result_unavailable",
             bought=True,
             by_piece=True,
+            final=True,
         )

@@ -57,6 +57,7 @@ class Talk:
         as_it_comes = call.stream or request.stream  # else all of it is one batch
         batch: list[Event] = []
         begun = False
+        one.sent = True
         reply = await house.services.upstream.send(call, account, one.deadlines())
         try:
             if reply.status >= 400:

@@ -6,21 +6,37 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.errors import NotCarriedError, RequestError, UpstreamError
 from proxy.fronts.base import Asked
 from proxy.routing.attempts import Attempt
-from proxy.types import Event, Image, Usage
+from proxy.types import Event, Image, Reasoning, Text, Usage
 from proxy.upstream import Deadlines
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from proxy.ledger.prices import Tariff
+
+_WORDS = (Text, Reasoning)
+
+
+class Charge(NamedTuple):
+    """What a key pays."""
+
+    amount: Decimal
+    currency: str
 
 
 @dataclass(slots=True)
 class Told:
-    """One call's. `dropped` are attributes that its last attempt could not carry, `unread` those among them
-    that do not even reach its wire. `ours` are attributes that we see to ourselves where
-    the upstream cannot, of which the last attempt left us `left_to_us`. `size` is how a picture's size was
-    understood. `lost` counts pictures that were ordered and did not come. `upstream_s` is how long the last
-    attempt took up to its first event or, once it has ended, to its end.
+    """One call's, which is the `number`th of its request, from 0. `dropped` are attributes that its last
+    attempt could not carry, `unread` those among them that do not even reach its wire. `ours` are attributes
+    that we see to ourselves where the upstream cannot, of which the last attempt left us `left_to_us`. `size`
+    is how a picture's size was understood. `lost` counts pictures that were ordered and did not come.
+    `upstream_s` is how long the last attempt took up to its first event or, once it has ended, to its end.
+    `charge` is what the last attempt costs, None where no price is known.
     """
 
     ours: frozenset[str] = frozenset()
@@ -34,6 +50,8 @@ class Told:
     images: int = 0
     lost: int = 0
     upstream_s: float = 0.0
+    number: int = 0
+    charge: Charge | None = None
 
     def note(self, dropped: Sequence[str], size: str, asked: Asked) -> None:
         """Remember what the upstream is not told. In strict mode that is a 400, before anything is sent."""
@@ -50,7 +68,8 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The facts of an error, without its traceback and all that hangs on it. `counts`: against the target."""
+    """The facts of an error, without its traceback and all that hangs on it. `counts`: against the target.
+    `final`: it is the vendor's own word on how the order ended."""
 
     error_class: str
     status: int
@@ -58,12 +77,13 @@ class Failure:
     bought: bool
     why: str | None = None
     counts: bool = False
+    final: bool = False
 
     @classmethod
     def of(cls, error: UpstreamError | RequestError) -> Failure:
         if isinstance(error, UpstreamError):
             kind, counts = error.error_class.value, error.policy.counts
-            return cls(kind, error.status, error.code, error.bought, error.why, counts)
+            return cls(kind, error.status, error.code, error.bought, error.why, counts, error.final)
         return cls("refused", error.status, error.code, False)
 
 
@@ -74,6 +94,10 @@ class Try:
     `deadline` is the loop's time at which the client's part of it ends. `by_piece`: what it makes is sold by
     the piece. `operation` is what is asked of the target, in OpenTelemetry's words. `first_event_s` and
     `took_s` count from its begin. `failure` is how it ended, None if well or `left`: nobody waited for it.
+
+    `tariff` is what holds for it, `held` the money that its order keeps, `charge` what it costs in the end.
+    `sent`: the order may have reached the vendor. `handed_on`: the client has some of it. `text_bytes` are
+    counted until the vendor tells a usage, `sizes` of pictures where their price asks for it.
     """
 
     number: int
@@ -91,6 +115,13 @@ class Try:
     images: int = 0
     failure: Failure | None = None
     left: bool = False
+    tariff: Tariff | None = None
+    held: Decimal | None = None
+    charge: Charge | None = None
+    sent: bool = False
+    handed_on: bool = False
+    text_bytes: int = 0
+    sizes: list[str | None] | None = None
 
     def deadlines(self) -> Deadlines:
         """Its target's, cut to what is left of the request's time."""
@@ -109,6 +140,18 @@ class Try:
                 self.usage = event  # type: ignore[assignment]
             elif kind is Image:
                 self.images += 1
+                if self.sizes is not None:
+                    self.sizes.append(_size_of(event))  # type: ignore[arg-type]
+            elif self.usage is None and kind in _WORDS:
+                self.text_bytes += len(event.text.encode("utf-8", "surrogatepass"))  # type: ignore[union-attr]
+
+
+def _size_of(image: Image) -> str | None:
+    """In the words of prices, from its own bytes."""
+    from proxy.pictures import pixels, sizes
+
+    size = pixels.of(image.data) if image.data is not None else None
+    return None if size is None else sizes.implied_tier(*size)
 
 
 def merged(tolds: Sequence[Told]) -> Told:

@@ -14,6 +14,7 @@ from proxy.errors import RequestError, UpstreamError
 from proxy.fronts.base import Asked
 from proxy.routing.attempts import SHORT_PAUSE_S, Attempt, Attempts, Candidate
 from proxy.routing.routes import Route
+from proxy.serve import bill
 from proxy.serve.house import House
 from proxy.serve.speakers import Request, Speaker, speaker_of
 from proxy.serve.told import Failure, Told, Try
@@ -80,7 +81,15 @@ class Tries:
         self.on = Try(
             told.attempts, attempt, self._asked, told, deadline, by_piece, operation, request.stream
         )
+        if (prices := attempt.candidate.prices) is not None:
+            self.on.tariff = prices.at()
+            if self.on.tariff is not None and self.on.tariff.by_size:
+                self.on.sizes = []
         return True
+
+    async def hold(self) -> None:
+        """Write down that a piece will be ordered, and its money held, before it is."""
+        await self._house.services.ordered(self.on, self._request)
 
     def close(self, error: UpstreamError | RequestError | None = None, *, left: bool = False) -> None:
         """The attempt that is on has ended, well or badly: whoever counts is told here. `left`: by us."""
@@ -89,6 +98,9 @@ class Tries:
         one.left = left
         if error is not None:
             one.failure = Failure.of(error)
+        if one.tariff is not None or left or one.handed_on:
+            bill.close(one, self._request)
+            self._told.charge = one.charge
         self._told.usage, self._told.images, self._told.upstream_s = one.usage, one.images, one.took_s
         self._house.services.closed(one)
 
@@ -96,6 +108,7 @@ class Tries:
         """Open the next attempt; False when there is none, and the client shall read the `verdict`."""
         if isinstance(error, UpstreamError):
             error = self._judged(error)
+        self.on.handed_on = handed_on
         self.close(error)
         following = None if handed_on else self._following(error)
         if not isinstance(error, RequestError) or self._failed is None:
@@ -137,6 +150,8 @@ async def whole(tries: Tries, house: House) -> list[Event]:
     while True:
         try:
             seen: list[Event] = []
+            if tries.on.by_piece:
+                await tries.hold()
             async for batch in tries.speaker.events(tries.on, house):
                 tries.on.note(batch)
                 seen += batch
@@ -156,6 +171,8 @@ async def batches(tries: Tries, house: House) -> AsyncGenerator[list[Event], Non
     while True:
         handed_on = False
         try:
+            if tries.on.by_piece:
+                await tries.hold()
             async with aclosing(tries.speaker.events(tries.on, house)) as events:
                 async for batch in events:
                     tries.on.note(batch)

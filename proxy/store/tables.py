@@ -60,24 +60,26 @@ secrets = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
-# What happened to money, a row each time; rows are never changed. A try is known by its request, the number
-# of the call in it and its own number. `amount` is ours, `vendor_amount` what the vendor said.
+# What happened to money, a row each time; rows are never changed. See `proxy/ledger/entries.py`. `day` counts
+# from 1970, in UTC.
 ledger = Table(
     "ledger",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("at", Float, nullable=False),
+    Column("day", Integer, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("call", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column("kind", Text, nullable=False),  # hold, settle or refund
+    Column("kind", Text, nullable=False),  # hold, settle, refund or uncertain
     Column("key", Text, nullable=False),
     Column("model", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("operation", Text, nullable=False),
-    Column("outcome", Text, nullable=False),  # ok, abandoned, uncertain, or the class of an error
+    Column("outcome", Text, nullable=False),  # ordered, ok, abandoned, or the class of an error
     Column("currency", Text, nullable=False),
     Column("amount", Amount),  # None where no price is known
+    Column("released", Amount),
     Column("vendor_amount", Amount),
     Column("vendor_unit", Text),
     Column("images", Integer, nullable=False),
@@ -85,6 +87,6 @@ ledger = Table(
     Column("completion_tokens", BigInteger, nullable=False),
     Column("estimated", Boolean, nullable=False),
     sa.UniqueConstraint("request_id", "call", "attempt", "kind", name="ledger_once"),
-    Index("ledger_by_key", "key", "at"),
-    Index("ledger_by_time", "at"),
+    Index("ledger_by_key", "key", "day"),
+    Index("ledger_by_day", "day"),
 )

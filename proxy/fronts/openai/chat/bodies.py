@@ -102,6 +102,8 @@ class Usage(TypedDict):
     images: NotRequired[int]
     estimated: NotRequired[bool]
     vendor: NotRequired[Json]
+    cost: NotRequired[float]
+    cost_currency: NotRequired[str]
 
 
 class Common(TypedDict):

@@ -72,6 +72,7 @@ class ChatFront(Commons):
                 image_mode=shape.image_mode,
                 legacy_functions=shape.legacy_functions,
                 link=facts.link,
+                cost=facts.cost,
                 audio_format=shape.audio_format,
                 parsed=parsed,
             )

@@ -90,7 +90,7 @@ def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
         "created": created,
         "model": reply.model,
         "choices": rendered,
-        "usage": reply_parts.usage(counted),
+        "usage": reply_parts.usage(counted, reply.cost),
         "system_fingerprint": None,
     }
     tier = counted.service_tier

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.fronts.base import Parsed
+from proxy.fronts.base import Parsed, TellCost
 from proxy.fronts.openai.chat.modes import Mode
 from proxy.types import Audio, Citation, Extra, Finish, Image, Joined, Json, Slice, Started, ToolCall, Usage
 
@@ -32,9 +32,9 @@ class ReplyOptions:
     """What the client asked of the reply's shape.
 
     `id` is used when the upstream gives none (empty: random). `link` gives a stored picture's address;
-    where it is or returns None a data URL is written. `vendor` names the object in `extra_content` that
-    holds signatures. `audio_format` is what the client wants raw PCM wrapped in. `parsed` is the request, for
-    errors to speak of as the client wrote it.
+    where it is or returns None a data URL is written. `cost` tells at the end what the reply costs. `vendor`
+    names the object in `extra_content` that holds signatures. `audio_format` is what the client wants raw PCM
+    wrapped in. `parsed` is the request, for errors to speak of as the client wrote it.
     """
 
     model: str
@@ -44,6 +44,7 @@ class ReplyOptions:
     image_mode: Mode = "images"
     legacy_functions: bool = False
     link: Link | None = None
+    cost: TellCost | None = None
     vendor: str = "google"
     audio_format: str | None = None
     parsed: Parsed[Any, Any] | None = None
@@ -168,7 +169,14 @@ def logprobs(content: Sequence[Json], refusal: Sequence[Json]) -> bodies.Logprob
     return {"content": list(content) or None, "refusal": list(refusal) or None}
 
 
-def usage(counted: Usage) -> bodies.Usage:
+def money(cost: TellCost | None) -> tuple[float, str] | None:
+    """What stands in `usage`: a number, as OpenRouter has it there, for SDKs and the AI SDK's providers read
+    that. The exact words are in the header."""
+    found = cost() if cost is not None else None
+    return None if found is None else (float(found[0]), found[1])
+
+
+def usage(counted: Usage, cost: TellCost | None = None) -> bodies.Usage:
     """Totals always add up, and `cached_tokens` and `reasoning_tokens` are always numbers: the OpenRouter
     provider of the AI SDK refuses a whole reply otherwise."""
     prompt = {
@@ -203,6 +211,8 @@ def usage(counted: Usage) -> bodies.Usage:
         found["estimated"] = True
     if counted.vendor is not None:
         found["vendor"] = counted.vendor
+    if (told := money(cost)) is not None:
+        found["cost"], found["cost_currency"] = told
     return found
 
 

@@ -103,7 +103,7 @@ class StreamRenderer:
         for index in sorted(self._choices):
             self._end(self._choices[index])
         if self._reply.include_usage:
-            counted = reply_parts.usage(self._usage)
+            counted = reply_parts.usage(self._usage, self._reply.cost)
             body: bodies.LastChunk = {**self._common(), "choices": [], "usage": counted}
             if self._tier is not None:
                 body["service_tier"] = self._tier

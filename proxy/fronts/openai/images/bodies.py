@@ -31,6 +31,8 @@ class Usage(TypedDict):
     input_tokens_details: InputDetails
     output_tokens_details: InputDetails
     vendor: NotRequired[Json]
+    cost: NotRequired[float]
+    cost_currency: NotRequired[str]
 
 
 class Images(Facts):

@@ -51,6 +51,7 @@ class ImagesFront(Commons):
             created=facts.created,
             response_format=shape.response_format,
             link=facts.link,
+            cost=facts.cost,
             safety_identifier=shape.safety_identifier,
             parsed=parsed,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.fronts.base import Parsed
+from proxy.fronts.base import Parsed, TellCost
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.chat.reply_parts import Link, Piece
@@ -28,13 +28,14 @@ _DATA_URL_KIND = ((b"x-proxy-url-kind", b"data"),)
 class ImageReplyOptions:
     """What the client asked of the reply's shape.
 
-    `link` gives a stored picture's address; without it a data URL is the last resort. `parsed` is the
-    request, for errors to speak of as the client wrote it.
+    `link` gives a stored picture's address; without it a data URL is the last resort. `cost` tells at the end
+    what the reply costs. `parsed` is the request, for errors to speak of as the client wrote it.
     """
 
     created: int
     response_format: str | None = None
     link: Link | None = None
+    cost: TellCost | None = None
     safety_identifier: str | None = None
     parsed: Parsed[Any, Any] | None = None
 
@@ -121,8 +122,9 @@ def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
         body["output_format"] = facts["output_format"]
     if reply.safety_identifier is not None:
         body["safety_identifier"] = reply.safety_identifier
-    if reading.usage.prompt or reading.usage.completion or reading.usage.vendor:
-        body["usage"] = usage(reading.usage)
+    counted = usage(reading.usage, reply.cost)
+    if reading.usage.prompt or reading.usage.completion or reading.usage.vendor or "cost" in counted:
+        body["usage"] = counted
     return Rendered(jsonio.dumps(body), headers)
 
 
@@ -146,24 +148,25 @@ class ImageStreamRenderer:
             else:
                 self._reading.add(event)
         for image in self._reading.images[self._sent : -1]:
-            out += self._completed(image, Usage())
+            out += self._completed(image, usage(Usage()))
         return out
 
     def finish(self) -> list[Piece]:
         """End a complete reply. Raises `UpstreamError` when no picture came."""
         if not self._reading.images:
             raise self._reading.no_image()
-        return self._completed(self._reading.images[-1], self._reading.usage)
+        counted = usage(self._reading.usage, self._reply.cost)
+        return self._completed(self._reading.images[-1], counted)
 
     def error(self, error: BaseException, request_id: str = "") -> bytes:
         """The last frame of a reply that broke."""
         error = spelling.spelled_error(error, self._reply.parsed)
         return b"event: error\n" + error_reply.event(error, request_id, error_reply.IMAGE_WORDS)
 
-    def _completed(self, image: Image, counted: Usage) -> list[Piece]:
+    def _completed(self, image: Image, counted: bodies.Usage) -> list[Piece]:
         self._sent += 1
         body = self._shown("completed", image.mime, image.data)
-        body["usage"] = usage(counted)
+        body["usage"] = counted
         if image.revised_prompt is not None:
             body["revised_prompt"] = image.revised_prompt
         # The event's type demands bytes; an address stands beside them.
@@ -196,7 +199,7 @@ def _frame(body: bodies.Shown) -> list[Piece]:
     return [b"event: ", body["type"].encode(), b"\ndata: ", *jsonio.dumps(body), b"\n\n"]
 
 
-def usage(counted: Usage) -> bodies.Usage:
+def usage(counted: Usage, cost: TellCost | None = None) -> bodies.Usage:
     """Tokens in the Images API's words; what is not known to be of pictures is text. The vendor's own charge
     stands beside them."""
     images_in, images_out = counted.prompt_image or 0, counted.completion_image or 0
@@ -215,6 +218,8 @@ def usage(counted: Usage) -> bodies.Usage:
     }
     if counted.vendor is not None:
         found["vendor"] = counted.vendor
+    if (told := reply_parts.money(cost)) is not None:
+        found["cost"], found["cost_currency"] = told
     return found
 
 

@@ -42,6 +42,7 @@ def upgrade() -> None:
             autoincrement=True,
         ),
         sa.Column("at", sa.Float, nullable=False),
+        sa.Column("day", sa.Integer, nullable=False),
         sa.Column("request_id", sa.Text, nullable=False),
         sa.Column("call", sa.Integer, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
@@ -53,6 +54,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text, nullable=False),
         sa.Column("currency", sa.Text, nullable=False),
         sa.Column("amount", sa.BigInteger),
+        sa.Column("released", sa.BigInteger),
         sa.Column("vendor_amount", sa.BigInteger),
         sa.Column("vendor_unit", sa.Text),
         sa.Column("images", sa.Integer, nullable=False),
@@ -61,8 +63,8 @@ def upgrade() -> None:
         sa.Column("estimated", sa.Boolean, nullable=False),
         sa.UniqueConstraint("request_id", "call", "attempt", "kind", name="ledger_once"),
     )
-    op.create_index("ledger_by_key", "ledger", ["key", "at"])
-    op.create_index("ledger_by_time", "ledger", ["at"])
+    op.create_index("ledger_by_key", "ledger", ["key", "day"])
+    op.create_index("ledger_by_day", "ledger", ["day"])
 
 
 def downgrade() -> None:

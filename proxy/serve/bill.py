@@ -1,0 +1,157 @@
+"""What a try comes to in money: its hold before it is ordered, its verdict, its cost, its rows.
+
+Settled by what came back, never by what was asked. A failure costs nothing; what nobody knows stays held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal
+
+from proxy.ledger import charges
+from proxy.ledger.entries import LONGEST, Entry, Kind
+from proxy.ledger.prices import ZERO, Tariff, exact, plain
+from proxy.serve.told import Charge, Told, Try
+from proxy.types import ChatRequest, ImageOptions, ImageRequest, TextPart, ThoughtPart, Usage, iter_media
+
+Request = ChatRequest | ImageRequest
+
+_BYTES_PER_TOKEN = 4
+_TOKENS_PER_MEDIUM = 258  # of a small picture at Google
+_TOKENS_PER_PICTURE = 1290  # made; the most that Google's first took for one
+_USUAL_SIZE = "1K"
+
+# Classes that are the vendor's own word on the order: nothing more can come of it.
+_VERDICTS = frozenset({"bad_request", "blocked", "canceled", "empty"})
+
+
+# --- before the order
+
+
+def hold(one: Try, request: Request) -> Entry:
+    """The row that stands before what is sold by the piece is ordered; the try remembers what it holds."""
+    if one.tariff is not None:
+        one.held = expected(one.tariff, request)
+    return closing(one)._replace(kind="hold", outcome="ordered", amount=one.held, released=None)
+
+
+def expected(tariff: Tariff, request: Request) -> Decimal:
+    """What the pictures will cost that the request orders."""
+    if tariff.pictures is None:
+        return exact(tariff.below.output_image * _TOKENS_PER_PICTURE * request.n)
+    return tariff.of_pictures(request.n, [_size(request.image or ImageOptions(), tariff)] * request.n)
+
+
+def _size(wanted: ImageOptions, tariff: Tariff) -> str:
+    """As far as the client said it, in the sizes that prices know."""
+    from proxy.pictures import sizes
+
+    wish = sizes.parse(wanted, lenient=True)
+    tier = wish.tier or (sizes.implied_tier(*wish.pixels) if wish.pixels else _USUAL_SIZE)
+    known = [size for size in sizes.TIERS[: sizes.TIERS.index(tier) + 1] if size in (tariff.pictures or ())]
+    return known[-1]
+
+
+# --- at its end
+
+
+def close(one: Try, request: Request) -> None:
+    """Meter what was seen of a reply that broke off, and find out what the try costs."""
+    if one.left or (one.failure is not None and one.handed_on):
+        if one.usage is not None:
+            one.usage = replace(one.usage, estimated=True)
+        elif one.text_bytes:
+            one.usage = metered(request, one.text_bytes)
+    if one.tariff is not None:
+        amount = one.tariff.cost(one.usage, one.images, one.sizes or ()) if _is_served(one) else ZERO
+        one.charge = Charge(amount, one.tariff.currency)
+
+
+def verdict(one: Try) -> Kind:
+    """How the ledger closes it."""
+    if not one.by_piece or _is_served(one):
+        return "settle"
+    if not one.sent:
+        return "refund"
+    failure = one.failure
+    if failure is None:
+        return "uncertain"
+    is_known = failure.final or not failure.bought or failure.error_class in _VERDICTS
+    return "refund" if is_known else "uncertain"
+
+
+def _is_served(one: Try) -> bool:
+    """Whether somebody got something of it: all, or what had come when it broke off."""
+    if one.failure is None and not one.left:
+        return True
+    if one.by_piece:
+        return one.images > 0 and (one.left or one.handed_on)
+    return one.left or one.handed_on
+
+
+def closing(one: Try) -> Entry:
+    """The row of its end."""
+    asked, candidate, usage, failure = one.asked, one.attempt.candidate, one.usage, one.failure
+    kind: Kind = verdict(one) if one.by_piece else "settle"
+    amount = one.held if kind == "refund" else None
+    counted = None
+    if kind == "settle":
+        amount = one.charge and one.charge.amount
+        counted = usage if failure is None or one.handed_on else None
+    vendor = charges.told(usage.vendor, candidate.currency) if usage is not None and usage.vendor else None
+    return Entry(
+        time.time(),
+        asked.request_id,
+        one.told.number,
+        one.number,
+        kind,
+        asked.caller.name[:LONGEST],
+        candidate.sold_as[:LONGEST],
+        candidate.target.name[:LONGEST],
+        one.operation,
+        failure.error_class if failure is not None else "abandoned" if one.left else "ok",
+        candidate.currency if one.tariff is None else one.tariff.currency,
+        amount,
+        None if kind == "uncertain" else one.held,
+        None if vendor is None else vendor[0],
+        None if vendor is None else vendor[1],
+        one.images if kind == "settle" else 0,
+        0 if counted is None else counted.prompt,
+        0 if counted is None else counted.completion,
+        one.left or (counted is not None and counted.estimated),
+    )
+
+
+def metered(request: Request, text_bytes: int) -> Usage:
+    """About what a vendor would count that counts at the end, and did not get there."""
+    if isinstance(request, ImageRequest):
+        told, media = len(request.prompt.encode("utf-8", "surrogatepass")), len(request.references)
+    else:
+        told = sum(
+            len(part.text.encode("utf-8", "surrogatepass"))
+            for message in request.messages
+            for part in message.parts
+            if isinstance(part, TextPart | ThoughtPart)
+        )
+        media = sum(1 for _ in iter_media(request))
+    prompt = -(-told // _BYTES_PER_TOKEN) + media * _TOKENS_PER_MEDIUM
+    return Usage(prompt=prompt, completion=-(-text_bytes // _BYTES_PER_TOKEN), estimated=True)
+
+
+# --- what the client is told
+
+
+def total(tolds: Iterable[Told]) -> list[Charge]:
+    """Of a request's calls, by currency; nothing where one of them has no price."""
+    sums: dict[str, Decimal] = {}
+    for told in tolds:
+        if told.charge is None:
+            return []
+        sums[told.charge.currency] = sums.get(told.charge.currency, ZERO) + told.charge.amount
+    return [Charge(amount, currency) for currency, amount in sums.items()]
+
+
+def header(costs: Iterable[Charge]) -> bytes:
+    return ", ".join(f"{plain(cost.amount)} {cost.currency}" for cost in costs).encode("utf-8", "replace")
