@@ -102,6 +102,19 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     simulate = command("simulate", "run the simulated vendors alone")
     simulate.add_argument("vendor", nargs="?", help="print the address of this one only")
     simulate.add_argument("--port", type=int, default=8090, help="where to listen (default: 8090)")
+    usage = command("usage", "tell what was used and charged")
+    usage.add_argument(
+        "--by",
+        default="key,model,currency",
+        metavar="GROUPS",
+        help="day, key, model, target, operation, currency, with commas (default: key,model,currency)",
+    )
+    usage.add_argument(
+        "--since", default="30d", metavar="DAY", help="2026-11-01, or how long ago: 7d (default: 30d)"
+    )
+    usage.add_argument("--until", metavar="DAY", help="the last day (default: today)")
+    usage.add_argument("--key", metavar="NAME", help="of this client key only")
+    usage.add_argument("--csv", action="store_true", help="print CSV")
     command("schema", "print the JSON Schema of providers.yaml")
     command("version", "print the version")
     command("help", "tell what a command does").add_argument("topic", nargs="?", help="the command")
@@ -247,6 +260,20 @@ def _keys(options: argparse.Namespace) -> int:
     return keys.run(options.config, command, as_json=options.json)
 
 
+def _usage(options: argparse.Namespace) -> int:
+    from proxy.command.usage import usage
+
+    return usage(
+        options.config,
+        options.by,
+        options.since,
+        options.until,
+        options.key,
+        as_json=options.json,
+        as_csv=options.csv,
+    )
+
+
 def _simulate(options: argparse.Namespace) -> int:
     from proxy.command.serve import simulate
 
@@ -267,6 +294,7 @@ _COMMANDS = {
     "try": _try,
     "keys": _keys,
     "simulate": _simulate,
+    "usage": _usage,
     "version": _version,
 }
 

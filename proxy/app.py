@@ -29,7 +29,7 @@ from proxy.memory.signatures import SignatureMemory
 from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
-from proxy.serve import admin, files, info, scrape
+from proxy.serve import admin, files, info, scrape, usage
 from proxy.serve.answer import answered
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Receive, Scope, Send
@@ -55,6 +55,7 @@ ROWS = (
     answered("/images/variations", ImagesFront("variation")),
     Row("GET", "/models", info.models),
     Row("GET", "/models/{name:path}", info.model),
+    *usage.ROWS,
     Row("GET", "/files/{name:path}", files.content, needs="nothing"),  # the signature is the credential
     Row("GET", "/admin/keys", admin.listed, needs="admin"),
     Row("POST", "/admin/keys", admin.create, needs="admin"),

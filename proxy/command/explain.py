@@ -18,10 +18,12 @@ from proxy.fronts.openai.chat import request as chat_request
 from proxy.fronts.openai.images import request as image_request
 from proxy.fronts.openai.spelling import place_of, spelled_all
 from proxy.keys import ClientKey
+from proxy.ledger.prices import Tariff, plain
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route, Routes
+from proxy.serve import bill
 from proxy.serve.body import read_json
-from proxy.serve.speakers import Speaker, speaker_of
+from proxy.serve.speakers import Request, Speaker, speaker_of
 from proxy.types import Call
 
 _PURPOSES = {"poll": "ask how it is", "result": "fetch the result", "cancel": "call it off"}
@@ -95,6 +97,7 @@ def _plan(route: Route, body: dict[str, Any], kind: Kind, off: dict[str, str]) -
         account = candidate.keys.accounts[0]
         speaker = speaker_of(candidate, parsed.request)
         call, calls = _call(speaker)
+        tariff = candidate.prices.at() if candidate.prices is not None else None
         headers, query = account.auth.shown
         steps.append(
             {
@@ -107,6 +110,8 @@ def _plan(route: Route, body: dict[str, Any], kind: Kind, off: dict[str, str]) -
                 "headers": headers | dict(call.headers),
                 "body": showing.elided(call.body),
                 "then": _later(candidate, call, account.base_url, query),
+                "price": None if tariff is None else tariff.card,
+                "estimate": None if tariff is None else _estimate(tariff, parsed.request, speaker),
                 "dropped": [*parsed.dropped, *spelled_all((*call.dropped, *speaker.unread()), parsed)],
                 "deadlines_s": asdict(candidate.deadlines),
             }
@@ -118,6 +123,15 @@ def _plan(route: Route, body: dict[str, Any], kind: Kind, off: dict[str, str]) -
         "attempts": route.attempts,
         "steps": steps,
     }
+
+
+def _estimate(tariff: Tariff, request: Request, speaker: Speaker) -> dict[str, Any]:
+    """What is known beforehand: the pictures that are ordered, and about how long the prompt is."""
+    usage = bill.metered(request, 0)
+    if speaker.by_piece():
+        return {"pictures": plain(bill.expected(tariff, request)), "currency": tariff.currency}
+    prompt = plain(tariff.cost(usage))
+    return {"prompt_tokens": usage.prompt, "prompt": prompt, "currency": tariff.currency}
 
 
 def _later(candidate: Candidate, call: Call, base_url: str, query: str) -> list[dict[str, str]]:
@@ -162,5 +176,16 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
         print(orjson.dumps(step["body"], option=orjson.OPT_INDENT_2).decode())
         for then in step["then"]:
             print(f"then, to {_PURPOSES[then['for']]}: {then['method']} {then['url']}")
+        print(f"cost: {_priced(step)}")
         if step["dropped"]:
             print(f"not carried: {', '.join(step['dropped'])}")
+
+
+def _priced(step: dict[str, Any]) -> str:
+    estimate, price = step["estimate"], step["price"]
+    if estimate is None:
+        return "unpriced"
+    if "pictures" in estimate:
+        return f"about {estimate['pictures']} {estimate['currency']} for the pictures"
+    prompt = f"about {estimate['prompt']} {estimate['currency']} for {estimate['prompt_tokens']} tokens"
+    return f"{prompt} of the prompt, and {price.get('output', '0')} per {price['per']} tokens of the answer"

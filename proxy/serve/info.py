@@ -25,11 +25,14 @@ async def model(exchange: Exchange, house: House) -> None:
 
 
 def _card(route: Route) -> models_reply.ListedModel:
+    """The price is that of the first target, as it holds now."""
     first = route.order()[0]
+    tariff = first.prices.at() if first.prices is not None else None
+    extra = route.card if tariff is None else {**route.card, "price": tariff.card}
     speaks = first.chat or first.jobs
     assert speaks is not None
     able = speaks.abilities(first.target)
-    return models_reply.ListedModel(route.name, first.target.provider, abilities=able, extra=route.card)
+    return models_reply.ListedModel(route.name, first.target.provider, abilities=able, extra=extra)
 
 
 async def index(exchange: Exchange, house: House) -> None:

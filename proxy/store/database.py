@@ -75,6 +75,10 @@ class Database:
         """Finish what is at work, and let go of all connections."""
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._reader.shutdown)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of all connections; the next work opens others."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None

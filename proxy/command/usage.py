@@ -1,0 +1,106 @@
+"""`dragoman usage`: what was used and charged, read from the store of the file."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from proxy import config as configuration
+from proxy.checking import units
+from proxy.ledger import views
+from proxy.store.database import Database
+
+_MOST_GROUPS = 100_000
+_COLUMNS = (
+    "currency", "requests", "images", "prompt_tokens", "completion_tokens", "charged", "held", "refunded",
+    "unpriced", "vendor_charged",
+)  # fmt: skip
+
+
+def usage(
+    file: Path | None,
+    by: str,
+    since: str,
+    until: str | None,
+    key: str | None,
+    *,
+    as_json: bool,
+    as_csv: bool,
+) -> int:
+    """Print a row for each group. Exit 1 when the file or the store cannot be read, 2 for a wrong word."""
+    loaded = configuration.load(configuration.find(file))
+    if loaded.config is None:
+        for problem in loaded.problems:
+            print(problem, file=sys.stderr)
+        return 1
+    groups = tuple(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
+    if strangers := [name for name in groups if name not in views.GROUPS]:
+        print(
+            f"--by: {strangers[0]} is nothing to group by; there are {', '.join(views.GROUPS)}",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        wanted = views.Wanted(_day(since), _day(until), key, groups, limit=_MOST_GROUPS)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        rows = _read(loaded.config.server.state.reveal(), wanted)
+    except Exception as error:  # of whatever driver
+        print(f"server.state: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 1
+    names = [name for name in groups if name != "currency"]
+    _show(rows, [*names, *_COLUMNS], as_json=as_json, as_csv=as_csv)
+    return 0
+
+
+def _read(address: str, wanted: views.Wanted) -> list[dict[str, Any]]:
+    """Nothing where there is no database yet: looking makes none."""
+    database = Database(address)
+    if not database.may_exist():
+        return []
+    try:
+        return database.do(lambda connection: views.sums(connection, wanted))
+    finally:
+        database.release()
+
+
+def _day(said: str | None) -> int:
+    """A day as `2026-11-26`, or how long ago as `7d` or `24h`; today without. Raises `ValueError`."""
+    if said is None:
+        return views.day_of(datetime.now(UTC).date())
+    try:
+        return views.day_of(date.fromisoformat(said))
+    except ValueError:
+        pass
+    try:
+        ago = timedelta(seconds=units.duration(said))
+    except ValueError:
+        raise ValueError(f"{said!r} is neither a day such as 2026-11-26 nor a time such as 7d") from None
+    return views.day_of((datetime.now(UTC) - ago).date())
+
+
+def _show(rows: list[dict[str, Any]], columns: list[str], *, as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        return
+    table = [[_cell(row[column]) for column in columns] for row in rows]
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerows([columns, *table])
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *table, strict=True)]
+    for line in (columns, *table):
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{amount} {unit}" for unit, amount in value.items())
+    return "" if value is None else str(value)
