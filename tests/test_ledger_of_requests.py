@@ -26,6 +26,7 @@ models:
   lan-chat: {targets: [lan/llama], price: {input: 1, output: 2, currency: EUR}}
   free: {targets: [google/gemini-2.5-flash]}
   two: {targets: [lan/llama, google/gemini-3-flash-preview], price: {input: 1, output: 1}}
+  mixed: {targets: [{use: dead/llama, price: {output: 1}}, {use: lan/llama, price: unpriced}]}
   banana: {targets: [jlike.image/nano-banana-2], price: {image: 0.2}}
   sized: {targets: [jlike.image/nano-banana-2], price: {image: {1K: 0.2, 4K: 0.5}}}
   wan: {targets: [jlike.wan/wan2.7-t2i-plus], price: {image: 0.2}, poll: {every: 30ms}}
@@ -40,6 +41,7 @@ FILE = (
     HEAD
     + "  lan: {wire: openai, base_url: 'http://SIMULATORS/openai/v1', "
     + "keys: [env:VENDOR_KEY], private: true}\n"
+    + "  dead: {wire: openai, base_url: 'http://127.0.0.1:9/v1', keys: [env:VENDOR_KEY], private: true}\n"
     + providers("jlike", extra="private: true, currency: CNY")
     + providers("dashscope", extra="private: true, currency: CNY")
     + providers("grsai", extra="private: true, currency: points")
@@ -139,6 +141,18 @@ def test_a_try_that_another_made_good_is_a_row_that_costs_nothing(house: Gateway
     ]  # fmt: skip
     assert (found[0]["amount"], found[0]["prompt_tokens"]) == (Decimal(0), 0)
     assert found[1]["amount"] > 0
+
+
+def test_what_an_unpriced_target_answered_is_not_told_to_cost_nothing(house: Gateway) -> None:
+    reply = chat(house, "mixed")
+    found = rows_of(house, reply.headers["x-request-id"], 3)
+    assert shown(found, "target", "outcome", "amount") == [
+        ("dead/llama", "connect", "0"),
+        ("dead/llama", "connect", "0"),
+        ("lan/llama", "ok", None),
+    ]
+    assert "x-proxy-cost" not in reply.headers
+    assert "cost" not in reply.json()["usage"]
 
 
 def test_a_picture_is_held_before_it_is_ordered_and_settled_after(house: Gateway) -> None:

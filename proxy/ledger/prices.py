@@ -51,6 +51,8 @@ class Tokens:
 
     def prompt(self, usage: Usage) -> Decimal:
         """What was cached is taken from the text first: nobody tells of what kind it was."""
+        if not (usage.cached or usage.prompt_image or usage.prompt_audio):
+            return self.input * usage.prompt  # most are this
         cached = min(usage.cached, usage.prompt)
         images = min(usage.prompt_image or 0, usage.prompt)
         sounds = min(usage.prompt_audio or 0, usage.prompt - images)
@@ -166,6 +168,8 @@ def _completion(usage: Usage, images: int) -> tuple[int, int, int]:
     """Tokens of text and thoughts, of pictures and of sounds, which come to all of them. Where pictures came
     and nobody tells which tokens are theirs, all are that are no thoughts."""
     whole = usage.completion
+    if not (images or usage.completion_image or usage.completion_audio):
+        return whole, 0, 0
     if usage.completion_image is None and images and usage.completion_text is None:
         drawn = whole - min(usage.reasoning, whole)
     elif usage.completion_image is None and images:

@@ -100,7 +100,7 @@ class Tries:
             one.failure = Failure.of(error)
         if one.tariff is not None or left or one.handed_on:
             bill.close(one, self._request)
-            self._told.charge = one.charge
+        self._told.charge = one.charge
         self._told.usage, self._told.images, self._told.upstream_s = one.usage, one.images, one.took_s
         self._house.services.closed(one)
 
