@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from proxy.config import Config
 from proxy.errors import ProxyError
 from proxy.keys import ClientKeys
-from proxy.limits.limiter import Limiter
 from proxy.ledger.recorder import Ledger
+from proxy.limits.limiter import Limiter
 from proxy.logs import Log
 from proxy.memory.signatures import SignatureMemory
 from proxy.routing.breakers import Breakers, Verdict
