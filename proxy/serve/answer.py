@@ -174,20 +174,26 @@ class _Answering:
                     if frames := renderer.feed(batch):
                         await stream.write(frames)
             await stream.write(renderer.finish())
-        except Exception as error:  # what has begun as a stream must end as one, also when the fault is ours
-            if not exchange.started:
+        except Exception as fault:  # what has begun as a stream must end as one, also when the fault is ours
+            if exchange.started:
+                await self._broken_off(stream, fault)
+            elif isinstance(fault, JSONEncodeError):
+                raise self._unwritable(fault) from None
+            else:
                 raise
-            self._house.note_failure(exchange, error)
-            await stream.write(renderer.error(error, exchange.request_id))
         except asyncio.CancelledError:  # by the server that stops, or because the client is gone
             if exchange.gone or not exchange.started:
                 raise
-            stopped = self.stopped()
-            self._house.note_failure(exchange, stopped)
-            await stream.write(renderer.error(stopped, exchange.request_id))
+            await self._broken_off(stream, self.stopped())
         finally:
             stream.stop()
         await stream.end()
+
+    async def _broken_off(self, stream: EventStream, error: Exception) -> None:
+        if isinstance(error, JSONEncodeError):
+            error = self._unwritable(error)
+        self._house.note_failure(self._exchange, error)
+        await stream.write(self._renderer.error(error, self._exchange.request_id))
 
     def _unwritable(self, error: JSONEncodeError) -> UpstreamError:
         call = self._parsed.request
