@@ -186,7 +186,11 @@ def test_overlays_and_surface_are_checked_together():
     ("surface", "expected"),
     [
         ("{submit: {body: {}}}", 'surfaces.image has no "submit.request"; '),
-        ("{submit: {request: POST /x}}", 'surfaces.image has no "result.images"; '),
+        (
+            "{submit: {request: POST /x}}",
+            'surfaces.image has no "result.images"; '
+            "say where the pictures are, or picture: true where the reply is one itself",
+        ),
         ("{speaks: klingon}", "surfaces.image.speaks is 'klingon'; it must be one of gemini, openai; "),
         ("{speaks: openai, path: chat}", "surfaces.image.path must be a path that starts with /; "),
         ("[]", "surfaces.image must be a mapping of keys; "),

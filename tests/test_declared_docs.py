@@ -15,6 +15,13 @@ PAGE = (Path(__file__).parent.parent / "docs" / "vendors.md").read_text(encoding
 SECTIONS = {
     title.strip().lower(): body for title, body in re.findall(r"^#{1,4} (.+)\n((?:(?!#).*\n)*)", PAGE, re.M)
 }
+TITLES = {
+    "rule": "errors.rules",
+    "retryable": "errors.retryable",
+    "jwt": "auth.jwt",
+    "token": "auth.token",
+    "signature": "auth.signature",
+}
 SHARED = {"fail", "errors", "billing", "models"}
 
 
@@ -26,7 +33,7 @@ def described(title):
 
 @pytest.mark.parametrize(
     ("grammar", "title"),
-    [(name, {"rule": "errors.rules", "retryable": "errors.retryable"}.get(name, name)) for name in KEYS],
+    [(name, TITLES.get(name, name)) for name in KEYS],
 )
 def test_every_key_is_described_and_no_other(grammar, title):
     expected = set(KEYS[grammar]) - (SHARED if grammar == "chat surface" else set())

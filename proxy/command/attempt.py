@@ -107,6 +107,8 @@ async def _run(
     except ProxyError as error:
         house.services.log.close()
         print(f"upstream: {error.message}", file=sys.stderr)
+        if why := getattr(error, "why", None):
+            print(f"why: {why}", file=sys.stderr)
         return 3
     finally:
         await application.close()

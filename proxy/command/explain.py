@@ -109,6 +109,7 @@ def _plan(route: Route, body: dict[str, Any], kind: Kind, off: dict[str, str]) -
                 "url": showing.url(account.base_url + call.path, query),
                 "headers": headers | dict(call.headers),
                 "body": showing.elided(call.body),
+                "first": _first(candidate, call, account.base_url, query),
                 "then": _later(candidate, call, account.base_url, query),
                 "price": None if tariff is None else tariff.card,
                 "estimate": None if tariff is None else _estimate(tariff, parsed.request, speaker),
@@ -132,6 +133,12 @@ def _estimate(tariff: Tariff, request: Request, speaker: Speaker) -> dict[str, A
         return {"pictures": plain(bill.expected(tariff, request)), "currency": tariff.currency}
     prompt = plain(tariff.cost(usage))
     return {"prompt_tokens": usage.prompt, "prompt": prompt, "currency": tariff.currency}
+
+
+def _first(candidate: Candidate, call: Call, base_url: str, query: str) -> dict[str, str] | None:
+    """The request that goes ahead with each picture, where a vendor wants them so."""
+    found = candidate.jobs.first(call) if candidate.jobs is not None else None
+    return found and {"method": found[0], "url": showing.url(base_url + found[1], query)}
 
 
 def _later(candidate: Candidate, call: Call, base_url: str, query: str) -> list[dict[str, str]]:
@@ -170,6 +177,8 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
         print(
             "deadlines: " + ", ".join(f"{key[:-2]} {value:g} s" for key, value in step["deadlines_s"].items())
         )
+        if step["first"]:
+            print(f"first, with each picture: {step['first']['method']} {step['first']['url']}")
         print(f"{step['method']} {step['url']}")
         for name, shown in step["headers"].items():
             print(f"{name}: {shown}")

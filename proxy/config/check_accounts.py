@@ -121,6 +121,7 @@ def _provider(name: str, provider: ProviderEntry, file: Checked) -> None:
         file.report.add("E103", path, f'"{name}" cannot stand in a target', hint, at_key=True)
     _dialect(provider, path, file)
     _auth(provider, path, file)
+    _parts(provider, path, file)
     check_options(provider.options, file.known_options(name), (*path, "options"), file)
     _address(provider, path, file)
     address = urlsplit(provider.base_url or "")
@@ -174,6 +175,18 @@ def _auth(provider: ProviderEntry, path: Path, file: Checked) -> None:
             file.report.add("E101", (*here, name), f"{name} is for {shown((*here, way))} only", at_key=True)
     if provider.auth.grant is not None:
         _service_accounts(path, file)
+
+
+def _parts(provider: ProviderEntry, path: Path, file: Checked) -> None:
+    """Keys of two parts, where the profile makes something of them."""
+    profile = file.profiles.get(provider.profile) if provider.profile else None
+    if profile is None or not profile.in_parts or provider.auth is not None:
+        return
+    for index, key in enumerate(items(at(file.tree, (*path, "keys")))):
+        here = (*path, "keys", index)
+        if isinstance(key, str) and not all(key.partition(":")):
+            hint = "write the vendor's id and secret as one value, with a colon between"
+            file.report.add("E103", here, f"{shown(here)} must be id:secret", hint)
 
 
 def _service_accounts(path: Path, file: Checked) -> None:

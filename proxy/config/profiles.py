@@ -20,13 +20,14 @@ SHIPPED = FilePath(__file__).parent.parent / "profiles"
 @dataclass(frozen=True, slots=True)
 class ProfileOutline:
     """`options` are those it declares, with the values they may have; `base_url` is its own, if any.
-    `drawing` are the surfaces that make pictures and do not chat."""
+    `drawing` are the surfaces that make pictures and do not chat. `in_parts`: its keys are `id:secret`."""
 
     name: str
     surfaces: tuple[str, ...]
     options: Mapping[str, options.Values]
     base_url: str | None = None
     drawing: frozenset[str] = frozenset()
+    in_parts: bool = False
 
 
 class Profiles(Mapping[str, ProfileOutline]):
@@ -50,6 +51,7 @@ class Profiles(Mapping[str, ProfileOutline]):
         surfaces: dict[str, None] = {}
         declared: dict[str, options.Values] = {}
         base_url = None
+        auth: Mapping[str, Any] = {}
         speaking: set[str] = set()
         for layer in self._layers(name):
             surfaces |= dict.fromkeys(_mapping(layer.get("surfaces")))
@@ -61,10 +63,12 @@ class Profiles(Mapping[str, ProfileOutline]):
                     speaking.add(surface)
                     declared |= options.BY_WIRE.get(str(spoken), {})
             base_url = base_url or layer.get("base_url")
+            auth = auth or _mapping(layer.get("auth"))
         if not surfaces:  # there is none of this name, or it is a table of models
             raise KeyError(name)
         own_url = base_url if isinstance(base_url, str) else None
-        return ProfileOutline(name, tuple(surfaces), declared, own_url, frozenset(surfaces) - speaking)
+        drawing = frozenset(surfaces) - speaking
+        return ProfileOutline(name, tuple(surfaces), declared, own_url, drawing, _in_parts(auth))
 
     def __iter__(self) -> Iterator[str]:
         names = {*self._own, *(file.stem for file in SHIPPED.glob("*.yaml"))}
@@ -96,6 +100,12 @@ def _read(file: FilePath) -> Any:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _in_parts(auth: Mapping[str, Any]) -> bool:
+    token = _mapping(auth.get("token"))
+    texts = [str(text) for part in ("query", "form", "body") for text in _mapping(token.get(part)).values()]
+    return "jwt" in auth or "signature" in auth or any("{secret}" in text for text in texts)
 
 
 def _values(given: Any) -> options.Values:

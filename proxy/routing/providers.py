@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from proxy.config.models import ProviderEntry as Entry
 from proxy.config.profiles import Profiles
 from proxy.routing.keys import KeyPool, Rests
 from proxy.types import Carrier
+from proxy.types.auth import Exchange, Jwt, Signature
 from proxy.upstream import Account, Authorizer, Static
 from proxy.upstream.authorizer import Pairs
 from proxy.upstream.service_account import SCOPE, ServiceAccountGrant
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 # How the vendor's key travels where the file does not say.
 _CARRIERS = {"gemini": Carrier("x-goog-api-key"), "openai": Carrier("authorization", "Bearer ")}
 _SIMULATED_PATHS = {"gemini": "/gemini/v1beta", "openai": "/openai/v1"}
-_SIMULATED_KEY = "simulated-key"
+_SIMULATED_KEY = "simulated-key:simulated-secret"  # vendors with keys of one part take it as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,14 @@ def _accounts(
         path = (
             _SIMULATED_PATHS.get(entry.wire or "") or f"/{entry.profile}{urlsplit(base_url).path.rstrip('/')}"
         )
-        return [Account(name, simulated + path, _static(carrier, _SIMULATED_KEY), private=True)]
+        auth = _opening(name, _at_home(carrier), _SIMULATED_KEY, (), simulated + path, private=True)
+        return [Account(name, simulated + path, auth, private=True)]
     private = entry.private or is_loopback(urlsplit(base_url).hostname or "")
     return [
         Account(
             name,
             base_url.rstrip("/"),
-            _authorizer(name, entry, carrier, secret),
+            _authorizer(name, entry, carrier, secret, base_url, private=private),
             private,
             blake2b("\0".join((name, base_url, secret)).encode(), digest_size=12).hexdigest(),
         )
@@ -107,16 +109,44 @@ def _accounts(
     ]
 
 
-def _authorizer(name: str, entry: Entry, carrier: Carrier, secret: str) -> Authorizer:
+def _authorizer(
+    name: str, entry: Entry, carrier: Carrier, secret: str, base_url: str, *, private: bool
+) -> Authorizer:
     """What opens the door with one of a provider's keys: the file's word on it comes before the dialect's."""
     more = tuple((header.lower(), value.reveal()) for header, value in entry.headers.items())
     auth = entry.auth
     if auth is None or not secret:
-        return _static(carrier, secret, more)
+        return _opening(name, carrier, secret, more, base_url, private=private)
     if auth.grant is not None:
         grant = ServiceAccountGrant(service_accounts.read(secret), auth.scope or SCOPE)
         return Token(name, grant, more)
     return _static(Carrier(auth.header, auth.prefix, auth.query), secret, more)
+
+
+def _opening(
+    name: str, carrier: Carrier, secret: str, more: Pairs, base_url: str, *, private: bool
+) -> Authorizer:
+    """The key as it is, or what the dialect makes of it."""
+    scheme = carrier.scheme
+    if scheme is None or not secret:
+        return _static(carrier, secret, more)
+    # Few vendors want more than their key.
+    from proxy.upstream.grants import ExchangeGrant, JwtGrant
+    from proxy.upstream.signing import Signed
+
+    if isinstance(scheme, Signature):
+        return Signed(scheme, secret, more)
+    if isinstance(scheme, Jwt):
+        return Token(name, JwtGrant(scheme, secret), more, carrier=carrier)
+    return Token(name, ExchangeGrant(scheme, secret, base_url, private=private), more, carrier=carrier)
+
+
+def _at_home(carrier: Carrier) -> Carrier:
+    """For a simulated vendor, whose token server is simulated beside it wherever the real one is."""
+    scheme = carrier.scheme
+    if not isinstance(scheme, Exchange):
+        return carrier
+    return replace(carrier, scheme=replace(scheme, address=urlsplit(scheme.address).path))
 
 
 def _static(carrier: Carrier, secret: str, more: Pairs = ()) -> Static:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.serve import media
@@ -59,23 +60,24 @@ class Draw:
         """Yield one batch when the pictures are here, and before it what shows them on their way."""
         wire, account, target = self._wire, one.attempt.account, self._target
         request = await media.inline_references(house, self._request, one.asked, wire, target)
-        call = wire.submit(request, target, one.attempt.repairs)
-        one.told.note(call.dropped, call.size, one.asked)
         services = house.services
         coming: asyncio.Queue[Sequence[Event]] = asyncio.Queue(maxsize=1)  # pictures are big
+        deadlines = one.deadlines()
         engine = Engine(
             services.upstream,
             wire,
             account,
-            one.deadlines(),
+            deadlines,
             every_s=self._every_s,
             give_up_s=self._give_up_s,
             on_progress=services.on_progress,
             on_partials=coming.put if request.partial_images else None,
         )
+        call = self._order(request, one, await engine.uploaded(wire.uploads(request, target)))
+        one.told.note(call.dropped, call.size, one.asked)
 
         async def delivered(done: Done) -> list[Event]:
-            arriving = media.Arriving(house, account, one.told)
+            arriving = media.Arriving(house, account, one.told, done.keyed, deadlines)
             arriving.lost(len(done.item_errors))
             one.usage = _counted(done)  # what it took is known, also where the pictures cannot be had
             events = await arriving.fetched(_events(done, one.usage))
@@ -90,6 +92,12 @@ class Draw:
         async with aclosing(_with_partials(coming, running)) as batches:
             async for batch in batches:
                 yield batch
+
+    def _order(self, request: ImageRequest, one: Try, uploaded: Sequence[str]) -> Call:
+        """The call that buys. Its id stays the same when the same order has to be given again."""
+        told, target = one.told, self._target
+        told.order = told.order or str(uuid4())
+        return self._wire.submit(request, target, one.attempt.repairs, uploaded=uploaded, order=told.order)
 
 
 async def _with_partials(

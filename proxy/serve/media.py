@@ -15,6 +15,7 @@ from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.serve.house import House
 from proxy.serve.told import Told
 from proxy.types import (
+    Call,
     ChatRequest,
     Event,
     Image,
@@ -28,7 +29,7 @@ from proxy.types import (
     Wire,
     iter_media,
 )
-from proxy.upstream import Account, UnreachableError
+from proxy.upstream import Account, Credentials, Deadlines, UnreachableError
 
 _PAUSES_S = (0.5, 2.0)  # between the tries to fetch a result
 _RESULT_BYTES = 64 << 20
@@ -177,9 +178,19 @@ class Arriving:
     One that cannot be had does not take the others with it: they were paid for as well.
     """
 
-    __slots__ = ("_account", "_came", "_house", "_last", "_told")
+    __slots__ = ("_account", "_came", "_deadlines", "_house", "_keyed", "_last", "_told")
 
-    def __init__(self, house: House, account: Account, told: Told) -> None:
+    def __init__(
+        self,
+        house: House,
+        account: Account,
+        told: Told,
+        keyed: frozenset[str] = frozenset(),
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        """`keyed` are addresses at the vendor's own hosts that want our key."""
+        self._keyed = keyed
+        self._deadlines = deadlines or Deadlines()
         self._house = house
         self._account = account
         self._told = told
@@ -217,7 +228,12 @@ class Arriving:
         results = self._house.services.results
         for pause_s in (*_PAUSES_S, None):
             try:
-                got = await results.fetch(url, private=self._account.private, limit=_RESULT_BYTES)
+                got = await results.fetch(
+                    url,
+                    private=self._account.private,
+                    limit=_RESULT_BYTES,
+                    credentials=await self._credentials(url),
+                )
             except UnreachableError as error:  # the file host may stumble for a moment
                 if pause_s is None:
                     raise self._unavailable() from error
@@ -227,6 +243,13 @@ class Arriving:
             else:
                 return replace(image, mime=got.mime, data=got.data)
         raise AssertionError("unreachable")
+
+    async def _credentials(self, url: str) -> Credentials | None:
+        if url not in self._keyed:
+            return None
+        upstream = self._house.services.upstream
+        auth = await upstream.authorized(Call("", {}, "GET", url=url), self._account, self._deadlines)
+        return Credentials(auth.headers, auth.query)
 
     def _unavailable(self) -> UpstreamError:
         return UpstreamError(

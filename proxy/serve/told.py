@@ -34,9 +34,10 @@ class Told:
     """One call's, which is the `number`th of its request, from 0. `dropped` are attributes that its last
     attempt could not carry, `unread` those among them that do not even reach its wire. `ours` are attributes
     that we see to ourselves where the upstream cannot, of which the last attempt left us `left_to_us`. `size`
-    is how a picture's size was understood. `lost` counts pictures that were ordered and did not come.
-    `upstream_s` is how long the last attempt took up to its first event or, once it has ended, to its end.
-    `charge` is what the last attempt costs, None where no price is known.
+    is how a picture's size was understood. `order` is our own id of what is ordered, for vendors that want
+    one. `lost` counts pictures that were ordered and did not come. `upstream_s` is how long the last attempt
+    took up to its first event or, once it has ended, to its end. `charge` is what the last attempt costs,
+    None where no price is known.
     """
 
     ours: frozenset[str] = frozenset()
@@ -46,6 +47,7 @@ class Told:
     dropped: tuple[str, ...] = ()
     left_to_us: frozenset[str] = frozenset()
     size: str = ""
+    order: str = ""
     usage: Usage | None = None
     images: int = 0
     lost: int = 0

@@ -70,6 +70,17 @@ class Engine:
         self._on_progress = on_progress
         self._on_partials = on_partials
 
+    async def uploaded(self, calls: Sequence[Call]) -> list[str]:
+        """Send the pictures that the vendor wants to have before the order; what it calls them. Raises
+        `UpstreamError`: nothing was ordered yet."""
+        return [await self._uploaded(call) for call in calls]
+
+    async def _uploaded(self, call: Call) -> str:
+        try:
+            return self._wire.uploaded(call, *await self._answer(call))
+        except UpstreamError as error:
+            raise error.changed(bought=False) from error.__cause__
+
     async def submit(self, call: Call) -> Job | Done:
         """Order the pictures, once. Raises `UpstreamError`; `bought` tells whether they may be coming."""
         return self._accepted(await (self._streamed(call) if call.stream else self._asked(call)))

@@ -4,6 +4,7 @@ A client's request is parsed into `ChatRequest`; a wire builds a `Call` from it;
 payloads become events; the client's dialect renders events. All of it is plain values.
 """
 
+from proxy.types.auth import Carrier
 from proxy.types.events import (
     Audio,
     Citation,
@@ -53,7 +54,7 @@ from proxy.types.values import (
 from proxy.types.wire import (
     Abilities,
     Call,
-    Carrier,
+    Encoding,
     FormFile,
     Reader,
     Target,
@@ -71,6 +72,7 @@ __all__ = [
     "Carrier",
     "ChatRequest",
     "Citation",
+    "Encoding",
     "Event",
     "Extra",
     "Finish",

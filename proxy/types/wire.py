@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.types.events import Event
 from proxy.types.request import ChatRequest
 from proxy.types.values import Json, Slice, dataclass
+
+Encoding = Literal["json", "form", "multipart", "raw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +46,6 @@ class Abilities:
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
-    """How a vendor's key travels: in a header, after `prefix`, or as a query parameter; one of the two."""
-
-    header: str | None = None
-    prefix: str = ""
-    query: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class FormFile:
     """One file of a multipart call."""
 
@@ -70,7 +63,8 @@ class Call:
     answer, whatever the client asked. `dropped` names the attributes that are not carried; `size` tells how
     a picture's size was understood, empty where none was asked for;
     `context` is the wire's own note to its reader (renamed functions and the like).
-    With `files` the call is multipart/form-data and `body` holds its text fields. `url` is an address the
+    With `files`, and with the encoding `multipart`, the call is multipart/form-data and `body` holds its text
+    fields; with `form` they are URL-encoded, and with `raw` the one file is the body. `url` is an address the
     vendor gave, checked by the wire, to be called with the key instead of base URL and path; no redirects.
     A GET sends no body.
     """
@@ -85,6 +79,7 @@ class Call:
     context: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[FormFile, ...] = ()
     url: str | None = None
+    encoding: Encoding = "json"
 
 
 class Reader(Protocol):

@@ -6,7 +6,7 @@ something that expires (`tokens.Token`) is asked to be `ready` before each call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 from urllib.parse import quote, quote_plus, urlencode
@@ -14,6 +14,8 @@ from urllib.parse import quote, quote_plus, urlencode
 from proxy.errors import ErrorClass
 
 if TYPE_CHECKING:
+    from proxy.types import Call
+    from proxy.upstream.account import Account
     from proxy.upstream.deadlines import Deadlines
 
 Pairs = tuple[tuple[str, str], ...]
@@ -24,8 +26,8 @@ _SHORTEST_SECRET = 8
 class TokenLine(Protocol):
     """The way to a token server."""
 
-    async def post_form(
-        self, url: str, fields: Mapping[str, str], provider: str, *, private: bool
+    async def post(
+        self, url: str, data: bytes, content_type: str, provider: str, *, private: bool
     ) -> tuple[int, bytes]:
         """Status and the begin of the body. Raises `UpstreamError`."""
         ...
@@ -61,6 +63,10 @@ class Renewal(Protocol):
 
     async def ready(self, line: TokenLine, deadlines: Deadlines) -> None:
         """Return when `headers` can be used. Raises `UpstreamError` when they cannot be had."""
+        ...
+
+    def opened(self, call: Call, account: Account) -> Account:
+        """The account with what opens the door for this call."""
         ...
 
     def refused(self, headers: Pairs) -> bool:

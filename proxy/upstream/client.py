@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.types import Call
 from proxy.upstream import tokens
 from proxy.upstream.account import Account
+from proxy.upstream.authorizer import Authorizer
 from proxy.upstream.deadlines import Deadlines
 
 if TYPE_CHECKING:
@@ -45,9 +46,16 @@ class Upstream:
         when the call cannot be written.
         """
         sender = self._sender or self.open()
-        if (renewal := account.auth.renewal) is None:
+        if account.auth.renewal is None:
             return sender.send(call, account, deadlines)
-        return tokens.send(sender, call, account, renewal, deadlines)
+        return tokens.send(sender, call, account, deadlines)
+
+    async def authorized(self, call: Call, account: Account, deadlines: Deadlines) -> Authorizer:
+        """What opens the door for this call now, where another sends it. Raises `UpstreamError`."""
+        if account.auth.renewal is None:
+            return account.auth
+        ready, _ = await tokens.ready(self._sender or self.open(), call, account, deadlines)
+        return ready.auth
 
     async def close(self) -> None:
         """Close all connections."""

@@ -16,9 +16,9 @@ from proxy.codec import base64_text
 from proxy.errors import RequestError
 from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.types import Slice
-from proxy.upstream.fetch_rules import Fetched, FetchRules, UnreachableError
+from proxy.upstream.fetch_rules import Credentials, Fetched, FetchRules, UnreachableError
 from proxy.upstream.guard import PrivateAddressError
-from proxy.upstream.transport import FAULTS, drop_frames, os_error
+from proxy.upstream.transport import FAULTS, drop_frames, os_error, with_query
 
 _MAX_URL = 2048
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -55,12 +55,20 @@ class Downloader:
             await session.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def download(self, url: str, *, private: bool, limit: int, left: list[int] | None) -> Fetched:
+    async def download(
+        self,
+        url: str,
+        *,
+        private: bool,
+        limit: int,
+        left: list[int] | None,
+        credentials: Credentials | None = None,
+    ) -> Fetched:
         """Download one file. `left` is what may still come for the whole request, and is counted down."""
         place = self._checked(_parse(url), private)
         try:
             async with asyncio.timeout(self._rules.total_s):
-                response = await self._follow(place, private)
+                response = await self._follow(place, private, credentials)
                 try:
                     data = await _body(response, str(place.host), limit, left)
                 finally:
@@ -77,10 +85,16 @@ class Downloader:
             raise _not_media(str(place.host))
         return Fetched(mime, data)
 
-    async def _follow(self, place: URL, private: bool) -> aiohttp.ClientResponse:
+    async def _follow(
+        self, place: URL, private: bool, credentials: Credentials | None
+    ) -> aiohttp.ClientResponse:
         first = place
         for _ in range(self._rules.redirects + 1):
-            response = await self._sessions[private].get(place, allow_redirects=False)
+            opened, headers = place, {}
+            if credentials is not None and place.origin() == first.origin():
+                headers = dict(credentials.headers)
+                opened = with_query(place, credentials.query) if credentials.query else place
+            response = await self._sessions[private].get(opened, headers=headers, allow_redirects=False)
             location = response.headers.get("location")
             if response.status == 200:
                 return response

@@ -1,7 +1,8 @@
 """Downloads what a client or a vendor named by address, guarded against being sent into our own network.
 
 A name is resolved once, all its addresses are judged, and only these are connected to. Redirects are
-followed by hand, each judged anew. Nothing of ours goes along: no cookies, no credentials, no proxies.
+followed by hand, each judged anew. Nothing of ours goes along: no cookies, no proxies, and no credentials but
+those that a caller gives for a file's own host.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxy.errors import RequestError
 from proxy.pictures.media_types import is_truncated
-from proxy.upstream.fetch_rules import Fetched, FetchRules
+from proxy.upstream.fetch_rules import Credentials, Fetched, FetchRules
 
 if TYPE_CHECKING:
     from proxy.upstream.download import Downloader
@@ -32,14 +33,20 @@ class Fetcher:
         self._free = asyncio.Semaphore(self.rules.at_once)
 
     async def fetch(
-        self, url: str, *, where: str = "", private: bool = False, limit: int = MAX_FILE_BYTES
+        self,
+        url: str,
+        *,
+        where: str = "",
+        private: bool = False,
+        limit: int = MAX_FILE_BYTES,
+        credentials: Credentials | None = None,
     ) -> Fetched:
         """Download one file of a known kind. `private` lifts the guard, for vendors in private networks.
 
         Raises `RequestError`: `invalid_image_url` when it cannot be had, in the same words whether the
         address is refused or dead; `invalid_image` when it is no media file; `param` is `where`.
         """
-        return await self._fetch(url, where, private, limit)
+        return await self._fetch(url, where, private, limit, credentials=credentials)
 
     async def fetch_all(
         self, wanted: Sequence[tuple[str, str]], *, private: bool = False, limit: int = MAX_FILE_BYTES
@@ -74,7 +81,13 @@ class Fetcher:
             await downloader.close()
 
     async def _fetch(
-        self, url: str, where: str, private: bool, limit: int, left: list[int] | None = None
+        self,
+        url: str,
+        where: str,
+        private: bool,
+        limit: int,
+        left: list[int] | None = None,
+        credentials: Credentials | None = None,
     ) -> Fetched:
         if self._downloader is None:
             from proxy.upstream.download import Downloader  # imports aiohttp
@@ -82,6 +95,8 @@ class Fetcher:
             self._downloader = Downloader(self.rules, self._resolve)
         async with self._free:
             try:
-                return await self._downloader.download(url, private=private, limit=limit, left=left)
+                return await self._downloader.download(
+                    url, private=private, limit=limit, left=left, credentials=credentials
+                )
             except RequestError as error:
                 raise error.changed(param=where or None) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.errors import RequestError
 from proxy.types import Slice
@@ -12,6 +12,15 @@ from proxy.upstream.guard import is_public
 
 class UnreachableError(RequestError):
     """The file could not be had for a reason that may pass: the line, or a server that stumbles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What opens the door of a file's host: headers, and what joins the query. They go to that host only, and
+    to no other that it redirects to."""
+
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

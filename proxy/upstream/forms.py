@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from proxy.codec import jsonio
 from proxy.types import Call, Slice
@@ -20,9 +21,16 @@ class EncodedForm:
 
 
 def encode(call: Call) -> EncodedForm:
-    """The body's fields as text, a list as repeated fields, what nests as JSON; then the files.
+    """The body's fields as text, a list as repeated fields, what nests as JSON; then the files. Of a `raw`
+    call the one file alone.
 
     Raises `JSONEncodeError`."""
+    if call.encoding == "raw":
+        (file,) = call.files
+        return EncodedForm([file.data], file.mime)
+    if call.encoding == "form":
+        pairs = [(name, text) for name, value in call.body.items() for text in _texts(value)]
+        return EncodedForm([urlencode(pairs).encode()], "application/x-www-form-urlencoded")
     boundary = secrets.token_hex(16)
     line = f"--{boundary}\r\n".encode()
     pieces: list[Piece] = []

@@ -9,10 +9,10 @@ from typing import Any
 
 from aiohttp import ClientResponse
 
-from proxy.codec import jsonio
+from proxy.codec import base64_text, jsonio
 from proxy.codec.spill import SPILL_OVER
 from proxy.codec.spool import JsonSpool
-from proxy.types import Json
+from proxy.types import Json, Slice
 from proxy.upstream.deadlines import Watch
 from proxy.upstream.payloads import Decoder, decoder_for
 from proxy.upstream.sse import PayloadError
@@ -133,10 +133,13 @@ class Reply:
             self.drop()
 
     async def value(self, limit: int) -> Any:
-        """Return the body as JSON, its pictures spooled, or the first bytes of what is no JSON.
+        """Return the body as JSON, its pictures spooled, or the first bytes of what is no JSON; of a picture
+        all of it.
 
         More than `limit` bytes are an error; of an error's body the first are enough.
         """
+        if self.status < 400 and self.content_type.startswith("image/"):
+            return await self._picture(limit)
         body = JsonSpool()
         try:
             await self._read_into(body.feed, min(limit, ERROR_BYTES) if self.status >= 400 else limit)
@@ -144,6 +147,15 @@ class Reply:
                 return body.value()
             except jsonio.JSONDecodeError:
                 return body.head(ERROR_BYTES)
+        finally:
+            del body  # the traceback of an error keeps this frame
+            self.drop()
+
+    async def _picture(self, limit: int) -> Slice:
+        body = base64_text.Encoder()
+        try:
+            await self._read_into(body.write, limit)
+            return body.finish()
         finally:
             del body  # the traceback of an error keeps this frame
             self.drop()

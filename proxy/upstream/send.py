@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Awaitable, Mapping, Sequence
-from urllib.parse import unquote, urlencode
+from collections.abc import Awaitable, Sequence
+from urllib.parse import unquote
 
 from aiohttp import ClientResponse, ClientTimeout
 from yarl import URL
@@ -18,10 +18,9 @@ from proxy.upstream import forms
 from proxy.upstream.account import Account
 from proxy.upstream.deadlines import Deadlines, Watch, nothing
 from proxy.upstream.reply import Reply
-from proxy.upstream.transport import BROKEN, Body, Piece, Progress, fail, open_session
+from proxy.upstream.transport import BROKEN, Body, Piece, Progress, fail, open_session, with_query
 
 _TOKEN_S = 10.0
-_FORM = "application/x-www-form-urlencoded"
 _KEEP_ALIVE_TIMEOUT = re.compile(r"timeout=(\d+)")
 
 
@@ -75,8 +74,8 @@ class Sender:
             fail(fault, progress)
         return self._reply(response, progress, Watch(deadlines, loop, started, nothing))
 
-    async def post_form(
-        self, url: str, fields: Mapping[str, str], provider: str, *, private: bool
+    async def post(
+        self, url: str, data: bytes, content_type: str, provider: str, *, private: bool
     ) -> tuple[int, bytes]:
         """Ask a token server, which sells nothing: status and the body's first 64 KiB."""
         progress = Progress(provider, sells=False, address=url)
@@ -86,8 +85,8 @@ class Sender:
                 response = await self._sessions[private].request(
                     "POST",
                     URL(url),
-                    data=urlencode(fields).encode(),
-                    headers={"accept": "application/json", "content-type": _FORM},
+                    data=data,
+                    headers={"accept": "application/json", "content-type": content_type},
                     allow_redirects=False,
                     timeout=_timeout(_TOKEN_S),
                 )
@@ -123,7 +122,7 @@ class Sender:
         url = _url(account.base_url, call.path) if call.url is None else _named(call.url)
         return self._sessions[account.private].request(
             call.method,
-            _with_query(url, auth.query) if auth.query else url,
+            with_query(url, auth.query) if auth.query else url,
             data=body,
             headers=headers,
             allow_redirects=False,
@@ -132,9 +131,9 @@ class Sender:
 
 
 def _written(call: Call) -> tuple[Sequence[Piece], str | None]:
-    """The body, and the content type of a form. Raises `RequestError` for what JSON has no form for."""
+    """The body, and its content type unless it is JSON. Raises `RequestError` for what cannot be written."""
     try:
-        if not call.files:
+        if not call.files and call.encoding == "json":
             return jsonio.dumps(call.body), None
         form = forms.encode(call)
     except jsonio.JSONEncodeError as error:
@@ -157,12 +156,6 @@ def _url(base_url: str, path: str) -> URL:
 def _named(address: str) -> URL:
     """A vendor's address as it gave it: what is quoted already may be signed."""
     return URL(address, encoded=address.isascii() and address.isprintable() and " " not in address)
-
-
-def _with_query(url: URL, query: str) -> URL:
-    """Add what opens the door; what stands there already is not written anew, for it may be signed."""
-    joined = f"{url.with_fragment(None)}{'&' if url.raw_query_string else '?'}{query}"
-    return URL(joined, encoded=True)
 
 
 @functools.lru_cache(64)

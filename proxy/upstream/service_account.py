@@ -8,25 +8,22 @@ install who need it.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import re
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from proxy.checking.service_accounts import NEEDS, ServiceAccount, is_this_machine
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.upstream.authorizer import Denied, Granted, TokenLine
+from proxy.upstream.grants import FORM, encoded, granted, said_of
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 _GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ASSERTION_LIFE_S = 3600
-_LONGEST_LIFE_S = 86_400.0
-_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
-_WORD = re.compile(r"[a-z_]{1,40}")
+_DEFAULT_LIFE_S = 300.0
 
 
 class ServiceAccountGrant:
@@ -58,11 +55,10 @@ class ServiceAccountGrant:
         fields = {"grant_type": _GRANT_TYPE, "assertion": self._assertion}
         private = is_this_machine(urlsplit(uri).hostname or "")
         try:
-            status, body = await line.post_form(uri, fields, provider, private=private)
+            status, body = await line.post(uri, urlencode(fields).encode(), FORM, provider, private=private)
         except UpstreamError as fault:
-            reason = fault.message.removeprefix(f"{provider!r} ")
-            return Denied(ErrorClass.UNAVAILABLE, f"the token server {reason}")
-        return _answer(status, body)
+            return Denied(ErrorClass.UNAVAILABLE, f"the token server {said_of(fault, provider)}")
+        return granted(status, body, _token, _life_s, _DEFAULT_LIFE_S, "the service account")
 
     def _assertions(self) -> list[str]:
         return [self._assertion] if self._assertion else []
@@ -92,35 +88,18 @@ class ServiceAccountGrant:
             raise ValueError("no PEM") from None
         if not isinstance(key, RSAPrivateKey):
             raise ValueError("no RSA key")
-        signed = f"{_encoded(_json(head))}.{_encoded(_json(claims))}"
+        signed = f"{encoded(_json(head))}.{encoded(_json(claims))}"
         signature: bytes = key.sign(signed.encode(), PKCS1v15(), SHA256())
-        return f"{signed}.{_encoded(signature)}"
+        return f"{signed}.{encoded(signature)}"
 
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+def _token(answer: Any) -> Any:
+    return answer.get("access_token")
 
 
-def _answer(status: int, body: bytes) -> Granted | Denied:
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        data = None
-    said = data if isinstance(data, dict) else {}
-    if status >= 400:
-        word = said.get("error")  # only its code: the sentence beside it may repeat what we sent
-        code = f" {word}" if isinstance(word, str) and _WORD.fullmatch(word) else ""
-        if status in (400, 401, 403):
-            reason = f"the token server refused the service account ({status}{code})"
-            return Denied(ErrorClass.AUTH, reason, status)
-        return Denied(ErrorClass.UNAVAILABLE, f"the token server answered with {status}{code}", status)
-    token, life_s = said.get("access_token"), said.get("expires_in", 300)
-    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        return Denied(ErrorClass.UNAVAILABLE, "the token server's answer holds none", status)
-    if isinstance(life_s, bool) or not isinstance(life_s, int | float) or not life_s > 0:
-        life_s = 300
-    return Granted(token, float(min(life_s, _LONGEST_LIFE_S)))
+def _life_s(answer: Any) -> Any:
+    return answer.get("expires_in")

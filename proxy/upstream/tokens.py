@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Call
+from proxy.types import Call, Carrier
 from proxy.upstream.authorizer import Denied, Grant, Pairs, Renewal, TokenLine
 
 if TYPE_CHECKING:
@@ -23,23 +24,30 @@ if TYPE_CHECKING:
 # life these are shares.
 _EARLY_S, _EARLY_SHARE = 300.0, 0.2
 _LAST_S, _LAST_SHARE = 10.0, 0.05
+_BEARER = Carrier("authorization", "Bearer ")
 _PAUSE_S = 10.0  # between early attempts that fail
 _REFUSAL_PAUSE_S = 60.0  # a second 401 within it is not about the token
 
 
 class Token:
-    """The authorizer of an account whose bearer token comes from a `Grant`. `more` are headers beside it.
+    """The authorizer of an account whose token comes from a `Grant` and travels as `carrier` says. `more` are
+    headers beside it.
 
     One task asks, whoever waits, and a caller that leaves does not end it. A denial is told to all who wait,
     and the next call asks again. `clock` is in seconds.
     """
 
-    query = ""
-
     def __init__(
-        self, provider: str, grant: Grant, more: Pairs = (), clock: Callable[[], float] = monotonic
+        self,
+        provider: str,
+        grant: Grant,
+        more: Pairs = (),
+        clock: Callable[[], float] = monotonic,
+        carrier: Carrier = _BEARER,
     ) -> None:
         self.headers = more
+        self.query = ""
+        self._carrier = carrier
         self._provider = provider
         self._grant = grant
         self._more = more
@@ -61,7 +69,14 @@ class Token:
 
     @property
     def shown(self) -> tuple[dict[str, str], str]:
-        return {name: "***" for name, _ in (*self._more, ("authorization", ""))}, ""
+        headers = dict.fromkeys((name for name, _ in self._more), "***")
+        if self._carrier.query is not None:
+            return headers, f"{self._carrier.query}=***"
+        return {**headers, self._header: "***"}, ""
+
+    @property
+    def _header(self) -> str:
+        return (self._carrier.header or "authorization").lower()
 
     async def ready(self, line: TokenLine, deadlines: Deadlines) -> None:
         now = self._clock()
@@ -82,6 +97,9 @@ class Token:
                 native_status=denied.status,
                 bought=False,
             )
+
+    def opened(self, call: Call, account: Account) -> Account:
+        return account
 
     def refused(self, headers: Pairs) -> bool:
         now = self._clock()
@@ -107,28 +125,39 @@ class Token:
         self._good_until = asked_at + life_s - min(_LAST_S, life_s * _LAST_SHARE)
         self._renew_at = asked_at + life_s - min(_EARLY_S, life_s * _EARLY_SHARE)
         self._issued = [token, *self._issued[:1]]
-        self.headers = (*self._more, ("authorization", f"Bearer {token}"))
+        if self._carrier.query is not None:
+            self.query = urlencode({self._carrier.query: token})
+        else:
+            self.headers = (*self._more, (self._header, self._carrier.prefix + token))
         return None
 
 
 _TOO_SLOW = Denied(ErrorClass.UNAVAILABLE, "the token server did not answer in time")
 
 
-async def send(sender: Sender, call: Call, account: Account, renewal: Renewal, deadlines: Deadlines) -> Reply:
-    """As `Upstream.send`, with a token that is good now. A 401 sold nothing, so the call is sent a second
-    time when the token may have been the reason."""
-    deadlines = await _ready(sender, renewal, deadlines)
-    headers = account.auth.headers
-    reply = await sender.send(call, account, deadlines)
+async def send(sender: Sender, call: Call, account: Account, deadlines: Deadlines) -> Reply:
+    """As `Upstream.send`, with what opens the door now. A 401 sold nothing, so the call is sent a second time
+    when a token may have been the reason."""
+    renewal = account.auth.renewal
+    assert renewal is not None
+    opened, deadlines = await ready(sender, call, account, deadlines)
+    headers = opened.auth.headers
+    reply = await sender.send(call, opened, deadlines)
     if reply.status != 401 or not renewal.refused(headers):
         return reply
     await reply.close()
-    return await sender.send(call, account, await _ready(sender, renewal, deadlines))
+    return await sender.send(call, *await ready(sender, call, account, deadlines))
 
 
-async def _ready(sender: Sender, renewal: Renewal, deadlines: Deadlines) -> Deadlines:
-    """Wait for the token; returns the deadlines without the time that took."""
+async def ready(
+    sender: Sender, call: Call, account: Account, deadlines: Deadlines
+) -> tuple[Account, Deadlines]:
+    """Wait until the door can be opened for this call; the account that does it, and the deadlines without
+    the time that took."""
+    renewal = account.auth.renewal
+    assert renewal is not None
     time = asyncio.get_running_loop().time
     began = time()
     await renewal.ready(sender, deadlines)
-    return replace(deadlines, total_s=max(0.001, deadlines.total_s - (time() - began)))
+    left = replace(deadlines, total_s=max(0.001, deadlines.total_s - (time() - began)))
+    return renewal.opened(call, account), left

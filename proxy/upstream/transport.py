@@ -23,6 +23,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, StreamWriter
 from aiohttp.payload import Payload
+from yarl import URL
 
 from proxy.codec.spill import forget
 from proxy.errors import ErrorClass, UpstreamError
@@ -286,3 +287,9 @@ def _without_secrets(fault: Exception) -> Exception:
     if isinstance(fault, aiohttp.InvalidURL):
         return ValueError(type(fault).__name__)
     return fault
+
+
+def with_query(url: URL, query: str) -> URL:
+    """Add what opens the door; what stands there already is not written anew, for it may be signed."""
+    joined = f"{url.with_fragment(None)}{'&' if url.raw_query_string else '?'}{query}"
+    return URL(joined, encoded=True)

@@ -1,11 +1,12 @@
-"""Which addresses a vendor may send us to with our key: its own host, and the hosts its profile names."""
+"""Addresses that vendors give: made whole, and which of them our key may go to, those at the vendor's own
+host and at the hosts its profile names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _PORTS = {"https": 443, "http": 80}
@@ -31,6 +32,21 @@ def is_allowed(url: str, hosts: Iterable[str], base_url: str) -> bool:
         return True
     is_named = any(fnmatchcase(host, pattern.lower()) for pattern in hosts)
     return is_named and origin == ("https", host, 443)
+
+
+def is_absolute(url: str) -> bool:
+    return url[:8].lower().startswith(("http://", "https://"))
+
+
+def absolute(url: str, base_url: str) -> str:
+    """An address that a vendor gave, in full: `/x` is at the host of `base_url`, `./x` and `x` are below it.
+    As it came where it cannot be made so."""
+    if is_absolute(url) or not base_url:
+        return url
+    try:
+        return urljoin(base_url.rstrip("/") + "/", url)
+    except ValueError:
+        return url
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int | None]:

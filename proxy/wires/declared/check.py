@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from proxy.checking.mistakes import Mistake
 from proxy.wires.declared import problems as read
 from proxy.wires.declared import sections
+from proxy.wires.declared.auth import read_auth
 from proxy.wires.declared.problems import Mapped, Problems, Where, shown
 from proxy.wires.declared.profile import Lookup, Surface, effective, read_options
 from proxy.wires.declared.sections import KEYS
@@ -24,7 +25,7 @@ def check_profile(name: str, data: Any, lookup: Lookup = lambda name: None) -> l
     if top.data.get("name", name) != name:
         problems.add("E103", ("name",), f"the profile calls itself {top.data['name']!r} but is {name!r}")
     sound = _check_extends(top, name, lookup, problems)
-    _check_auth(Mapped(top.data.get("auth", {}), ("auth",), KEYS["auth"], problems))
+    read_auth(top.data.get("auth", {}), ("auth",), problems)
     read_section(top.data, (), "errors", problems, sections.read_errors)
     read_section(top.data, (), "billing", problems, sections.read_billing)
     whole = effective(top.data, lookup if sound else lambda name: None)
@@ -42,14 +43,6 @@ def check_profile(name: str, data: Any, lookup: Lookup = lambda name: None) -> l
                 "E103", ("surfaces", surface), f"{shown(('surfaces', surface))} must be a mapping of keys"
             )
     return list(dict.fromkeys(problems))
-
-
-def _check_auth(auth: Mapped) -> None:
-    header = auth.take("header", read.header_name, "")
-    auth.take("prefix", read.any_text, "")
-    query = auth.take("query", read.text, "")
-    if query and (header or "prefix" in auth):
-        auth.problems.add("E106", auth.where, "auth has both a header and a query parameter", "keep one")
 
 
 def _check_extends(top: Mapped, name: str, lookup: Lookup, problems: Problems) -> bool:

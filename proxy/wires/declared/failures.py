@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.types import Slice
 from proxy.wires import refusals
-from proxy.wires.declared.paths import every, first_text
+from proxy.wires.declared.paths import every, first_text, seen
 from proxy.wires.declared.sections import Errors, Rule
 from proxy.wires.refusals import ToldRefusal, classes
 
@@ -45,12 +46,13 @@ def of_reply(
 ) -> Complaint:
     """`payload` is the decoded JSON, or the bytes of something else. What the profile's paths do not find is
     looked for in the usual places."""
-    report = refusals.read(status, headers, payload)
-    if isinstance(payload, bytes):
+    report = refusals.read(status, headers, b"" if isinstance(payload, Slice) else payload)
+    whole = seen(payload, headers)
+    if isinstance(whole, bytes):
         return Complaint(payload, report, state=state)
-    found = (refusals.said(found) for found in every(errors.message, payload))
+    found = (refusals.said(found) for found in every(errors.message, whole))
     report = replace(report, message=next((said for said in found if said), report.message))
-    return _of_report(payload, report, first_text(errors.code, payload), state)
+    return _of_report(whole, report, first_text(errors.code, whole), state)
 
 
 def of_item(item: Any) -> Complaint:
@@ -104,14 +106,15 @@ def failure(
     *,
     default: str = "",
     bought: bool | None = None,
+    why: str | None = None,
 ) -> UpstreamError:
-    """The error of a class. `default` is said where the vendor says nothing."""
+    """The error of a class. `default` is said where the vendor says nothing, `why` to the operator alone."""
     sentence = None
     if error_class in _OUR_SENTENCES:
         sentence = _OUR_SENTENCES[error_class].format(provider)
     elif complaint.report.is_page or not complaint.report.message:
         sentence = default or f"{provider} answered with HTTP {complaint.report.http}."
-    return refusals.failure(
+    error = refusals.failure(
         error_class,
         complaint.report,
         provider,
@@ -120,6 +123,7 @@ def failure(
         native=complaint.code,
         bought=bought,
     )
+    return error if why is None else error.changed(why=why)
 
 
 def _of_report(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from proxy.errors import RequestError
 from proxy.pictures import media_types, sizes
 from proxy.types import FormFile, ImageRequest, MediaPart, Slice, Target
 from proxy.wires.declared.sections import RequestLimits
-from proxy.wires.declared.template import ABSENT, Node
+from proxy.wires.declared.template import ABSENT
 from proxy.wires.declared.variants import Variant
 
 # Fields whose value "auto" asks for nothing, so that nothing is lost when it is not sent.
@@ -31,8 +31,10 @@ def inputs_of(
     options: Mapping[str, Any],
     wish: sizes.Wish,
     size: sizes.Size,
+    uploaded: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """The names of `template.INPUTS` with their values. Raises `RequestError` naming the field."""
+    """The names of `template.INPUTS` with their values but `uuid`. `uploaded` is what the vendor calls the
+    pictures of `to_upload`; None: nobody has asked it yet. Raises `RequestError` naming the field."""
     if (
         refusal := broken_limit(request, variant)
     ) is not None:  # a picture that was fetched since is seen only now
@@ -43,7 +45,8 @@ def inputs_of(
             attribute="n",
             code="invalid_value",
         )
-    forms = variant.limits.references
+    named = _Named(variant.limits.references, uploaded)
+    width, height = _sides(size, variant)
     values = {name: getattr(request, name) for name in _FIELDS}
     return {
         **values,
@@ -53,11 +56,13 @@ def inputs_of(
         "aspect": size.aspect,
         "tier": size.tier,
         "pixels": size.pixels,
+        "width": width,
+        "height": height,
         "quality": None if _is_size(wish, variant) else request.image.quality,
         "references": [
-            _reference(part, forms, f"references[{at}]") for at, part in enumerate(request.references)
+            named.reference(part, f"references[{at}]") for at, part in enumerate(request.references)
         ],
-        "mask": _reference(request.mask, forms, "mask")["ref"] if request.mask else None,
+        "mask": named.reference(request.mask, "mask")["ref"] if request.mask else None,
         "stream": request.stream or None,
         "options": {**options, **target.options},
     }
@@ -185,21 +190,52 @@ def _mime(part: MediaPart) -> str:
     return media_types.sniff(head) or part.mime or "application/octet-stream"
 
 
-def _reference(part: MediaPart, forms: tuple[str, ...], attribute: str) -> dict[str, Any]:
-    """`ref` in the first form that fits, and its `mime`."""
-    mime = _mime(part)
-    for form in forms:
-        if form == "url" and part.url is not None:
+class _Named:
+    """What pictures are called in an order, in the first form that fits each."""
+
+    def __init__(self, forms: tuple[str, ...], uploaded: Sequence[str] | None) -> None:
+        self._forms = forms
+        self._uploaded = iter(uploaded) if uploaded is not None else None
+        self._count = 0
+
+    def reference(self, part: MediaPart, attribute: str) -> dict[str, Any]:
+        """`ref` and its `mime`. Raises `RequestError`."""
+        form = _form_of(part, self._forms)
+        if form == "url":
             return {"ref": part.url, "mime": part.mime}
-        if form == "url" or part.data is None:
-            continue
-        if form == "data_uri":
-            return {"ref": Slice(part.data.raw, prefix=f"data:{mime};base64,".encode()), "mime": mime}
-        if form == "file":
-            extension = media_types.EXTENSIONS.get(mime, "bin")
-            return {"ref": FormFile("", part.filename or f"image.{extension}", mime, part.data), "mime": mime}
-        return {"ref": part.data, "mime": mime}
-    raise RequestError(
+        if form is None:
+            raise _not_taken(part, self._forms, attribute)
+        mime = _mime(part)
+        return {
+            "ref": self._uploaded_name() if form == "upload" else _written(part, form, mime),
+            "mime": mime,
+        }
+
+    def _uploaded_name(self) -> str:
+        self._count += 1
+        return f"{{upload {self._count}}}" if self._uploaded is None else next(self._uploaded)
+
+
+def _form_of(part: MediaPart, forms: tuple[str, ...]) -> str | None:
+    fits = (form for form in forms if (part.url if form == "url" else part.data) is not None)
+    return next(fits, None)
+
+
+def _written(part: MediaPart, form: str, mime: str) -> Any:
+    assert part.data is not None
+    if form == "data_uri":
+        return Slice(part.data.raw, prefix=f"data:{mime};base64,".encode())
+    if form == "file":
+        return FormFile("", _name(part, mime), mime, part.data)
+    return part.data
+
+
+def _name(part: MediaPart, mime: str) -> str:
+    return part.filename or f"image.{media_types.EXTENSIONS.get(mime, 'bin')}"
+
+
+def _not_taken(part: MediaPart, forms: tuple[str, ...], attribute: str) -> RequestError:
+    return RequestError(
         "This model takes pictures only by public address, not as data."
         if forms == ("url",)
         else "This model cannot be given this picture by address.",
@@ -209,11 +245,27 @@ def _reference(part: MediaPart, forms: tuple[str, ...], attribute: str) -> dict[
     )
 
 
-def files_of(files: Mapping[str, Node], inputs: Mapping[str, Any]) -> tuple[FormFile, ...]:
-    """The files of a multipart call, each under the field that the profile names."""
-    found = []
-    for name, node in files.items():
-        value = node.render(inputs)
-        items = value if isinstance(value, list) else [] if value is ABSENT else [value]
-        found += [FormFile(name, item.filename, item.mime, item.data) for item in items]
-    return tuple(found)
+def to_upload(request: ImageRequest, variant: Variant) -> list[MediaPart]:
+    """The pictures that the vendor wants to have before the order, in the order in which it names them."""
+    parts = [*request.references, *([request.mask] if request.mask else [])]
+    return [part for part in parts if _form_of(part, variant.limits.references) == "upload"]
+
+
+def file_inputs(part: MediaPart) -> dict[str, Any]:
+    """The names of `template.UPLOAD_INPUTS` with their values but `model`."""
+    mime = _mime(part)
+    return {
+        "file": _written(part, "file", mime),
+        "mime": mime,
+        "name": _name(part, mime),
+        "base64": part.data,
+        "data_uri": _written(part, "data_uri", mime),
+    }
+
+
+def _sides(size: sizes.Size, variant: Variant) -> tuple[int | None, int | None]:
+    """Width and height of a size that is given in pixels."""
+    if size.pixels is None or variant.size is None:
+        return None, None
+    width, _, height = size.pixels.partition(variant.size.separator)
+    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else (None, None)

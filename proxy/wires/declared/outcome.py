@@ -49,7 +49,8 @@ class Billing:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The pictures. Addresses live `expires_s`. With `item_errors` others of the same job failed."""
+    """The pictures. Addresses live `expires_s`; those in `keyed` are the vendor's own and want our key. With
+    `item_errors` others of the same job failed."""
 
     images: tuple[Image, ...]
     text: str = ""
@@ -58,6 +59,7 @@ class Done:
     item_errors: tuple[UpstreamError, ...] = ()
     expires_s: float | None = None
     task: Mapping[str, Any] = field(default_factory=dict)
+    keyed: frozenset[str] = frozenset()
 
 
 Outcome = Pending | Ready | Done

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
 import jmespath
 import jmespath.exceptions
 import jmespath.functions
 
 from proxy.codec import jsonio
+from proxy.types import Slice
 from proxy.wires.declared.problems import Problems, Where
 
 
 class _Functions(jmespath.functions.Functions):
-    """JMESPath's own, and `from_json` for vendors that put JSON into a string (kie's `resultJson`)."""
+    """JMESPath's own, `from_json` for vendors that put JSON into a string (kie's `resultJson`), and `quote`
+    for what is put into an address."""
 
     @jmespath.functions.signature({"types": ["string"]})
     def _func_from_json(self, value: str) -> Any:
@@ -24,9 +28,17 @@ class _Functions(jmespath.functions.Functions):
         except jsonio.JSONDecodeError:
             return None
 
+    @jmespath.functions.signature({"types": ["string"]})
+    def _func_quote(self, value: str) -> str:
+        return quote(value, safe="")
+
+
+_MOST_KEYS = 24
+_LONGEST_KEY = 40
+_DEEPEST_KEY = 2
 
 _OPTIONS = jmespath.Options(custom_functions=_Functions())
-_FUNCTIONS = (*jmespath.functions.Functions.FUNCTION_TABLE, "from_json")
+_FUNCTIONS = (*jmespath.functions.Functions.FUNCTION_TABLE, "from_json", "quote")
 
 
 class Path:
@@ -60,6 +72,39 @@ class Path:
 
 
 Paths = tuple[Path, ...]
+
+
+_HEADERS = "_headers"  # where paths find a reply's headers
+
+
+def seen(payload: Any, headers: Mapping[str, str]) -> Any:
+    """What paths are asked of: a reply's JSON object with its headers in it, names in lower case. A reply
+    that is empty, or a picture, has nothing but headers; in others paths find nothing."""
+    if isinstance(payload, Mapping):
+        return {**payload, _HEADERS: headers}
+    return {_HEADERS: headers} if payload == b"" or isinstance(payload, Slice) else payload
+
+
+def missed(paths: Iterable[Path], payload: Any) -> str:
+    """For whoever writes a profile: which paths found nothing, and what was there instead; no values."""
+    texts = ", ".join(path.text for path in paths)
+    keys = ", ".join(islice(_keys(payload, ""), _MOST_KEYS)) or "nothing"
+    return f"nothing is at {texts}; the reply has {keys}"
+
+
+def _keys(value: Any, at: str) -> Iterator[str]:
+    """Every key with its way, two levels deep."""
+    if isinstance(value, list) and value:
+        yield from _keys(value[0], f"{at}[]")
+    if not isinstance(value, Mapping):
+        return
+    for key, inner in value.items():
+        if key == _HEADERS:
+            continue
+        here = f"{at}.{str(key)[:_LONGEST_KEY]}" if at else str(key)[:_LONGEST_KEY]
+        yield here
+        if here.count(".") < _DEEPEST_KEY:
+            yield from _keys(inner, here)
 
 
 def is_something(value: Any) -> bool:

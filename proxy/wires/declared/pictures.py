@@ -16,6 +16,7 @@ _KEYS = ("url", "b64_json", "image_url", "image", "inlineData", "inline_data", "
 _REVISED_KEYS = ("revised_prompt", "actual_prompt")
 _MIME_KEYS = ("mimeType", "mime_type", "content_type")
 _DEEPEST = 4
+_LONGEST_PLACE = 512  # of an address without its host
 
 
 def coerce_all(values: Iterable[Any]) -> list[Image]:
@@ -42,7 +43,8 @@ def _flat(value: Any, depth: int) -> Iterator[Image]:
 
 
 def coerce(value: Any, declared: str | None = None, depth: int = _DEEPEST) -> Image | None:
-    """One picture, None if it is none. Data tells its type by its bytes; an address may not ("")."""
+    """One picture, None if it is none. Data tells its type by its bytes; an address may not (""), and may be
+    one that starts at the vendor's."""
     if isinstance(value, Mapping):
         declared = next((str(value[key]) for key in _MIME_KEYS if value.get(key)), declared)
         candidates = (value.get(key) for key in _KEYS) if depth else ()
@@ -56,7 +58,7 @@ def coerce(value: Any, declared: str | None = None, depth: int = _DEEPEST) -> Im
         raw = memoryview(value.strip().encode("utf-8", "replace"))
     else:
         return None
-    head = bytes(raw[:256])
+    head = bytes(raw[:_LONGEST_PLACE])
     if head[:8].lower().startswith((b"http://", b"https://")):
         return Image(_image_type(declared), url=bytes(raw).decode())
     if head[:5].lower() == b"data:":
@@ -65,7 +67,15 @@ def coerce(value: Any, declared: str | None = None, depth: int = _DEEPEST) -> Im
         if comma < 0 or "base64" not in parameters:
             return None
         return _of_base64(raw[comma + 1 :], parameters[0])
-    return _of_base64(raw, declared, sure=False)
+    return _of_base64(raw, declared, sure=False) or _of_place(head, len(raw), declared)
+
+
+def _of_place(text: bytes, size: int, declared: str | None) -> Image | None:
+    """A picture by an address at the vendor's host, `/x.png`, or below its base address, `./x.png`."""
+    whole = size == len(text) and text.isascii() and text.decode("ascii").isprintable() and b" " not in text
+    if not whole or not text.startswith((b"/", b"./")):
+        return None
+    return Image(_image_type(declared), url=text.decode("ascii"))
 
 
 def _of_base64(raw: memoryview, declared: str | None, *, sure: bool = True) -> Image | None:

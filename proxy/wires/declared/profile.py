@@ -14,13 +14,12 @@ from typing import Any
 
 from proxy.checking.mistakes import Mistake
 from proxy.types import Carrier
+from proxy.wires.declared.auth import read_auth
 from proxy.wires.declared.problems import Mapped, Problems, Where, shown
+from proxy.wires.declared.requests import BODIES
 from proxy.wires.declared.variants import ChatVariant, Data, Variant, compile_chat, compile_surface
 
 Lookup = Callable[[str], Data | None]
-
-
-_BEARER = Carrier("Authorization", "Bearer ")
 
 
 @dataclass(slots=True)
@@ -141,7 +140,8 @@ def merge_surface(base: Data, over: Data) -> Data:
         elif key == "with_references":
             merged[key] = merge_surface(under, value)
         else:
-            merged[key] = {**under, **value}
+            replaced = BODIES.keys() if BODIES.keys() & value.keys() else ()  # a request has one body
+            merged[key] = {**{name: one for name, one in under.items() if name not in replaced}, **value}
     return merged
 
 
@@ -191,21 +191,13 @@ def load_profile(name: str, data: Data, lookup: Lookup = lambda name: None) -> P
     return Profile(
         name=name,
         base_url=whole.get("base_url"),
-        carrier=_carrier(whole.get("auth") or {}),
+        carrier=read_auth(whole.get("auth") or {}, ("auth",), problems),
         options=options,
         surfaces={
             surface: (ChatSurface if "speaks" in body else Surface)(name, surface, body, options)
             for surface, body in surfaces.items()
         },
     )
-
-
-def _carrier(auth: Data) -> Carrier:
-    if auth.get("query"):
-        return Carrier(query=auth["query"])
-    if auth.get("header"):
-        return Carrier(auth["header"], auth.get("prefix", ""))
-    return Carrier(_BEARER.header, auth.get("prefix", _BEARER.prefix))
 
 
 def read_options(value: Any, where: Where, problems: Problems) -> Mapping[str, Any]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, Literal
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Image, PartialImage, Usage
+from proxy.types import Image, PartialImage, Slice, Usage
 from proxy.wires import refusals
-from proxy.wires.declared import failures
+from proxy.wires.declared import failures, paths
+from proxy.wires.declared.addresses import absolute, is_absolute, is_allowed
 from proxy.wires.declared.failures import Complaint
 from proxy.wires.declared.outcome import Billing, Done, Outcome, Pending, Ready
-from proxy.wires.declared.paths import Paths, every, first, first_text
+from proxy.wires.declared.paths import Path, Paths, every, first, first_text
 from proxy.wires.declared.pictures import coerce_all, partials
 from proxy.wires.declared.variants import Variant
+from proxy.wires.refusals import classes
 
-Phase = Literal["submit", "poll", "result", "stream"]
+Phase = Literal["upload", "submit", "poll", "result", "stream"]
+IDENTIFYING = frozenset({"id", "poll_url", "uuid"})  # with one of these a job can be asked for
 
 _ASKING: frozenset[Phase] = frozenset({"poll", "result"})
 
@@ -54,7 +57,10 @@ _DEFAULT_SENTENCES = {
 
 @dataclass(slots=True)
 class VendorReply:
-    """One reply to one call. `task` is what is known of the job so far."""
+    """One reply to one call. `payload` is decoded JSON, a picture, or the bytes of what is neither; `seen` is
+    what paths are asked of. `task` is what is known of the job so far; what the vendor says of places is to
+    be read from `base_url` on.
+    """
 
     variant: Variant
     task: Mapping[str, Any]
@@ -62,6 +68,12 @@ class VendorReply:
     status: int
     headers: Mapping[str, str]
     payload: Any
+    base_url: str = ""
+    seen: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.headers = {name.lower(): value for name, value in self.headers.items()}
+        self.seen = paths.seen(self.payload, self.headers)
 
     def judge(self) -> Outcome:
         """Decide. Raises `UpstreamError` when the job has failed.
@@ -80,34 +92,40 @@ class VendorReply:
     def _judged(self) -> Outcome | UpstreamError:
         if self.status >= 400:
             return self._refused()
-        if not isinstance(self.payload, Mapping):
+        if not isinstance(self.seen, Mapping) or (self.payload == b"" and not self._task_fields()):
             complaint = failures.unexplained(self.status, self.payload)
             sentence = "{} answered with something that is not JSON."
             return self._odd(self._error(ErrorClass.INTERNAL, complaint, sentence))
-        word = first_text(self.variant.state.path, self.payload) if self.phase != "result" else None
+        word = first_text(self.variant.state.path, self.seen) if self.phase != "result" else None
         bucket = self.variant.state.buckets.get(word or "")
         if bucket in _FINAL:
             return self._failed(word, bucket)
-        if self.variant.fail is not None and self.variant.fail.holds(self.payload):
+        if self.variant.fail is not None and self.variant.fail.holds(self.seen):
             return self._complained(self._failed(word, "failed"))
         if bucket == "pending":
             return self.pending(word)
         images, item_errors = self.pictures()
         if images:
             return self._done(images, item_errors)
-        if bucket == "success" and self.variant.result.request and self.phase != "result":
+        if bucket == "success" and self.variant.result.sending and self.phase != "result":
             return Ready(self._known())
         if word and bucket is None:
-            if self.payload.get("error"):
+            if self.seen.get("error"):
                 return self._complained(self._failed(word, "failed"))
             return self.pending(word, unknown=True)
-        if bucket is None and self.phase != "result" and self.variant.poll and self._task_fields():
+        if bucket is None and self._goes_on(word):
             return self.pending(word)
         return item_errors[0] if item_errors else self._nothing(word)
 
+    def _goes_on(self, word: str | None) -> bool:
+        """Whether a reply without a known word, without pictures and without an error, tells of a job."""
+        if self.phase == "poll" and self.variant.state.absent and self._reason(word) is None:
+            return True
+        return self.phase != "result" and self.variant.poll is not None and bool(self._task_fields())
+
     def is_final(self) -> bool:
         """Whether the vendor calls the job finished, well or badly."""
-        word = first_text(self.variant.state.path, self.payload)
+        word = first_text(self.variant.state.path, self.seen)
         return self.variant.state.buckets.get(word or "", "pending") != "pending"
 
     def empty(self) -> UpstreamError:
@@ -137,7 +155,7 @@ class VendorReply:
 
     def _lists_pictures(self) -> bool:
         """Whether the place of the pictures is there, if empty."""
-        return any(path.search(self.payload) is not None for path in self.variant.result.images)
+        return any(path.search(self.seen) is not None for path in self.variant.result.images)
 
     # --- refusals ----------------------------------------------------------------------------------
 
@@ -170,8 +188,9 @@ class VendorReply:
         found = failures.match(self.variant.errors, complaint)
         if found is not None:
             return self._error(found, complaint)
-        told = any(self.payload.get(name) for name in ("error", "errors"))
-        return self._failed(word, "failed") if told or self.payload.get("success") is False else None
+        named = classes.of_words(complaint.report) is not None
+        told = named or (isinstance(self.payload, dict) and refusals.is_told(self.payload))
+        return self._failed(word, "failed") if told else None
 
     def _without_picture(self, word: str | None) -> UpstreamError:
         """The reason that is told, else that the prompt was too weak."""
@@ -179,9 +198,18 @@ class VendorReply:
             return reason
         said = refusals.shown(refusals.said(self.text()))
         sentence = "{} answered without a picture" + (f": {said}" if said else ".")
-        return self._error(ErrorClass.EMPTY, failures.unexplained(self.status, self.payload), sentence)
+        why = paths.missed(self._looked_for(), self.seen)
+        return self._error(ErrorClass.EMPTY, failures.unexplained(self.status, self.payload), sentence, why)
 
-    def _error(self, error_class: ErrorClass, complaint: Complaint, default: str = "") -> UpstreamError:
+    def _looked_for(self) -> list[Path]:
+        """All that might have said where the job or its pictures are."""
+        job = self.phase == "submit" and self.variant.poll
+        fields = self.variant.task.fields.values() if job else ()
+        return [*self.variant.result.images, *(path for one in fields for path in one)]
+
+    def _error(
+        self, error_class: ErrorClass, complaint: Complaint, default: str = "", why: str | None = None
+    ) -> UpstreamError:
         """Where the vendor says that failures cost nothing and names this one, nothing was bought (V-007)."""
         provider = str(self.task["provider"])
         named = complaint.is_named and error_class is not ErrorClass.LOST
@@ -189,16 +217,23 @@ class VendorReply:
         if bought is None and (self.phase != "submit" or error_class is ErrorClass.EMPTY):
             bought = True
         return failures.failure(
-            error_class, complaint, provider, default=default.replace("{}", provider, 1), bought=bought
+            error_class,
+            complaint,
+            provider,
+            default=default.replace("{}", provider, 1),
+            bought=bought,
+            why=why,
         )
 
     # --- a job that goes on ------------------------------------------------------------------------
 
     def pending(self, word: str | None, *, unknown: bool = False) -> Pending:
         task = self._known()
-        if self.phase != "stream" and not (task.keys() & {"id", "poll_url"}):
+        if self.phase != "stream" and not (task.keys() & IDENTIFYING):
             complaint = failures.unexplained(self.status, self.payload)
-            raise self._error(ErrorClass.LOST, complaint, "{} took the job but gave no number to ask for it.")
+            why = paths.missed(self._looked_for(), self.seen)
+            sentence = "{} took the job but gave no number to ask for it."
+            raise self._error(ErrorClass.LOST, complaint, sentence, why)
         strange: list[str] = task.get("strange", [])
         is_new = unknown and word not in strange
         if is_new:
@@ -206,9 +241,9 @@ class VendorReply:
         return Pending(
             task,
             state=word,
-            progress=_number(first(self.variant.state.progress, self.payload)),
+            progress=_number(first(self.variant.state.progress, self.seen)),
             retry_after_s=refusals.retry_after_s(self.headers),
-            estimate_s=_number(first(self.variant.task.estimate, self.payload)),
+            estimate_s=_number(first(self.variant.task.estimate, self.seen)),
             unknown_state=word if is_new else None,
         )
 
@@ -217,21 +252,41 @@ class VendorReply:
         return {**self._task_fields(), **self.task}
 
     def _task_fields(self) -> dict[str, str]:
-        found = ((name, first_text(paths, self.payload)) for name, paths in self.variant.task.fields.items())
-        return {name: value for name, value in found if value}
+        found = ((name, first_text(places, self.seen)) for name, places in self.variant.task.fields.items())
+        return {
+            name: absolute(value, self.base_url) if name.endswith("_url") else value
+            for name, value in found
+            if value
+        }
+
+    # --- a picture that goes ahead of an order -----------------------------------------------------
+
+    def uploaded(self) -> str:
+        """What the vendor calls it. Raises `UpstreamError`."""
+        upload = self.variant.upload
+        assert upload is not None
+        failed = self.status < 400 and self.variant.fail is not None and self.variant.fail.holds(self.seen)
+        if self.status < 400 and not failed and (name := first_text(upload.result, self.seen)):
+            return name
+        complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload)
+        classed = failures.class_of if self.status >= 400 else failures.class_of_failure
+        why = None if self.status >= 400 or failed else paths.missed(upload.result, self.seen)
+        sentence = "{} took the picture but did not say what it is called there."
+        error = self._error(classed(self.variant.errors, complaint), complaint, sentence, why)
+        raise error.changed(bought=False)
 
     # --- the pictures ------------------------------------------------------------------------------
 
     def pictures(self) -> tuple[list[Image], list[UpstreamError]]:
         """What was made, and why the rest was not."""
         result = self.variant.result
-        images = next((good for one in every(result.images, self.payload) if (good := coerce_all([one]))), [])
-        complaints = [failures.of_item(item) for item in _items(result.item_errors, self.payload)]
+        images = next((good for one in self._findings() if (good := self._reachable(coerce_all([one])))), [])
+        complaints = [failures.of_item(item) for item in _items(result.item_errors, self.seen)]
         item_errors = [
             self._error(failures.class_of_failure(self.variant.errors, one), one, "{}: a picture failed.")
             for one in complaints
         ]
-        flags = first(result.moderated, self.payload) or []
+        flags = first(result.moderated, self.seen) or []
         if isinstance(flags, list) and any(flags):
             kept = [
                 image
@@ -248,10 +303,29 @@ class VendorReply:
 
     def partials(self, begin: int) -> tuple[PartialImage, ...]:
         """What shows a picture on its way; the first is number `begin`."""
-        return partials(every(self.variant.result.partial, self.payload), begin)
+        return partials(every(self.variant.result.partial, self.seen), begin)
+
+    def _findings(self) -> Iterator[Any]:
+        """What may be a picture: the body where it is one, else what the paths find."""
+        if isinstance(self.payload, Slice):
+            yield self.payload
+        yield from every(self.variant.result.images, self.seen)
+
+    def _reachable(self, images: list[Image]) -> list[Image]:
+        """Those that are here, and those whose address is whole or can be made so."""
+        whole = (
+            replace(image, url=absolute(image.url, self.base_url)) if image.url else image for image in images
+        )
+        return [image for image in whole if image.url is None or is_absolute(image.url)]
+
+    def keyed(self, images: Iterable[Image]) -> frozenset[str]:
+        """Which of their addresses are the vendor's own, where it wants our key for files."""
+        result, hosts = self.variant.result, self.variant.task.hosts
+        urls = (image.url for image in images if result.keyed and image.url)
+        return frozenset(url for url in urls if is_allowed(url, hosts, self.base_url))
 
     def text(self) -> str:
-        found = first(self.variant.result.text, self.payload)
+        found = first(self.variant.result.text, self.seen)
         pieces = found if isinstance(found, list) else [found]
         return "".join(piece for piece in pieces if isinstance(piece, str))
 
@@ -264,22 +338,23 @@ class VendorReply:
             item_errors=tuple(item_errors),
             expires_s=self.variant.result.url_ttl_s,
             task=self._known() if self.variant.poll else self.task,
+            keyed=self.keyed(images),
         )
 
     # --- money -------------------------------------------------------------------------------------
 
     def usage(self) -> Usage | None:
         """None when the vendor says nothing. `vendor` keeps its own words for the charge."""
-        counts = {name: _number(first(paths, self.payload)) for name, paths in self.variant.usage.items()}
+        counts = {name: _number(first(places, self.seen)) for name, places in self.variant.usage.items()}
         known: dict[str, Any] = {name: int(value) for name, value in counts.items() if value is not None}
-        kept = kept_charge(self.variant.billing.keep, self.payload)
+        kept = kept_charge(self.variant.billing.keep, self.seen)
         return Usage(**known, vendor=kept or None) if known or kept else None
 
     def billing(self) -> Billing:
         billing = self.variant.billing
         return Billing(
-            cost=_money(billing.cost, self.payload),
-            reserved=_money(billing.reserved, self.payload),
+            cost=_money(billing.cost, self.seen),
+            reserved=_money(billing.reserved, self.seen),
             unit=billing.unit,
             refunded_on_failure=billing.refunded_on_failure,
         )
@@ -287,18 +362,18 @@ class VendorReply:
 
 def kept_charge(keep: Mapping[str, Paths], payload: Any) -> dict[str, Any]:
     """The vendor's own fields about money, verbatim, by the names that the profile gives them."""
-    found = ((name, first(paths, payload)) for name, paths in keep.items())
+    found = ((name, first(places, payload)) for name, places in keep.items())
     return {name: value for name, value in found if value is not None}
 
 
-def _items(paths: Paths, payload: Any) -> Iterator[Any]:
-    found = first(paths, payload)
+def _items(places: Paths, payload: Any) -> Iterator[Any]:
+    found = first(places, payload)
     yield from found if isinstance(found, list) else [] if found is None else [found]
 
 
-def _money(paths: Paths, payload: Any) -> Decimal | None:
+def _money(places: Paths, payload: Any) -> Decimal | None:
     """Numbers and numeric strings both; a float's shortest form is what the vendor wrote (V-008)."""
-    for found in every(paths, payload):
+    for found in every(places, payload):
         if isinstance(found, str | int | float) and not isinstance(found, bool):
             try:
                 amount = Decimal(str(found).strip())

@@ -8,44 +8,50 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy.errors import ErrorClass
 from proxy.pictures.sizes import TIERS, SizePolicy
 from proxy.types import Usage
 from proxy.wires.declared import problems as read
+from proxy.wires.declared.auth import AUTH_KEYS
 from proxy.wires.declared.paths import Path, Paths, read_path, read_paths
 from proxy.wires.declared.problems import Mapped, Problems, Where, shown
-from proxy.wires.declared.template import TASK_FIELDS, Node, RequestLine, Scope, parse, read_request_line
+from proxy.wires.declared.requests import REQUEST_KEYS, Sending, read_sending
+from proxy.wires.declared.template import LATER_INPUTS, TASK_FIELDS, UPLOAD_INPUTS, Node, Scope, parse
 
 BUCKETS = ("pending", "success", "failed", "moderated", "canceled", "lost")
 CLASSES = tuple(one.value for one in ErrorClass)
-FORMS = ("url", "data_uri", "base64", "file")
+FORMS = ("url", "data_uri", "base64", "file", "upload")
 
 _USAGE = tuple(one.name for one in dataclasses.fields(Usage) if one.type in ("int", "int | None"))
 _SIZE = tuple(one.name for one in dataclasses.fields(SizePolicy))
 
 KEYS: dict[str, tuple[str, ...]] = {
     "profile": ("name", "extends", "base_url", "auth", "options", "errors", "billing", "surfaces"),
-    "auth": ("header", "prefix", "query"),
+    **AUTH_KEYS,
     "surface": (
-        "submit", "foreign", "stream", "task", "poll", "cancel", "state", "fail", "result", "errors",
-        "billing", "usage", "size", "limits", "models", "with_references",
+        "submit", "upload", "foreign", "stream", "task", "poll", "cancel", "state", "fail", "result",
+        "errors", "billing", "usage", "size", "limits", "models", "with_references",
     ),
     "chat surface": (
         "speaks", "path", "model_in_body", "streams", "unwrap", "extra", "drops", "fail", "errors", "billing",
         "models",
     ),
-    "submit": ("request", "headers", "body", "files", "optional"),
+    "submit": (*REQUEST_KEYS, "optional"),
+    "upload": (*REQUEST_KEYS, "raw", "result"),
     "foreign": ("dialect", "known", "unknown"),
     "stream": ("when",),
     "task": (*TASK_FIELDS, "hosts", "estimate"),
-    "poll": ("request", "first", "every", "max_every", "give_up"),
-    "cancel": ("request", "only_when"),
-    "state": ("path", *BUCKETS, "progress"),
+    "poll": (*REQUEST_KEYS[:-1], "first", "every", "max_every", "give_up"),
+    "cancel": (*REQUEST_KEYS[:-1], "only_when"),
+    "state": ("path", *BUCKETS, "absent", "progress"),
     "fail": ("when",),
-    "result": ("request", "images", "partial", "text", "item_errors", "moderated", "url_ttl"),
+    "result": (
+        *REQUEST_KEYS[:-1], "images", "picture", "keyed", "partial", "text", "item_errors", "moderated",
+        "url_ttl",
+    ),
     "errors": ("message", "code", "rules", "retryable"),
     "rule": ("class", "http", "code", "code_has", "message_has", "state", "when"),
     "retryable": ("header", "values"),
@@ -59,20 +65,11 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Submit:
-    """`optional` are fields of the body without which the order is given again where they are refused, each
-    with the inputs that it would have carried."""
+class Upload:
+    """One picture goes ahead of the order, which then names it by what `result` finds in the reply."""
 
-    request: RequestLine
-    headers: Mapping[str, Node]
-    body: Node
-    files: Mapping[str, Node]
-    used: frozenset[str]
-    optional: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    def used_without(self, refused: frozenset[str]) -> frozenset[str]:
-        """The inputs that are still carried when these fields are left out."""
-        return self.used.difference(*(self.optional[name] for name in refused if name in self.optional))
+    sending: Sending
+    result: Paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,27 +115,34 @@ class PollPlan:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    request: RequestLine
+    sending: Sending
     plan: PollPlan
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    request: RequestLine
+    sending: Sending
     only_when: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class State:
+    """`absent`: a poll's reply without a word means that the job goes on."""
+
     path: Paths = ()
     buckets: Mapping[str, str] = field(default_factory=dict)
+    absent: bool = False
     progress: Paths = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    request: RequestLine | None = None
+    """`picture`: the reply is the picture itself. `keyed`: files at the vendor's own hosts want our key."""
+
+    sending: Sending | None = None
     images: Paths = ()
+    picture: bool = False
+    keyed: bool = False
     partial: Paths = ()
     text: Paths = ()
     item_errors: Paths = ()
@@ -197,20 +201,17 @@ class RequestLimits:
 # --- reading ---------------------------------------------------------------------------------------
 
 
-def read_submit(data: Any, where: Where, problems: Problems, options: Mapping[str, Any]) -> Submit | None:
+def read_submit(data: Any, where: Where, problems: Problems, options: Mapping[str, Any]) -> Sending | None:
     """None if it has no request line, as in a partial section."""
-    section, scope = Mapped(data, where, KEYS["submit"], problems), Scope(options)
-    request = section.take("request", read_request_line, None)
-    if request and any(name != "model" for name in request.fields()):
-        problems.add("E120", (*where, "request"), "submit.request uses a task, which exists only afterwards")
-    headers = _templates(section, "headers", scope)
-    files = _templates(section, "files", scope)
-    body = parse(section.data.get("body", {}), (*where, "body"), scope, problems)
+    section = Mapped(data, where, KEYS["submit"], problems)
+    sending = read_sending(section, Scope(options))
     written = section.data.get("body")
     fields = written if isinstance(written, Mapping) else {}
     names = section.take("optional", read.texts, ())
     optional = {name: _used(fields[name], options) for name in names if name in fields}
-    return Submit(request, headers, body, files, frozenset(scope.used), optional) if request else None
+    if sending and any(name.startswith("task.") for name in sending.request.fields()):
+        problems.add("E120", (*where, "request"), "submit.request uses a task, which exists only afterwards")
+    return replace(sending, optional=optional) if sending else None
 
 
 def _used(template: Any, options: Mapping[str, Any]) -> frozenset[str]:
@@ -220,12 +221,14 @@ def _used(template: Any, options: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(scope.used)
 
 
-def _templates(section: Mapped, key: str, scope: Scope) -> dict[str, Node]:
-    where, data = (*section.where, key), section.data.get(key, {})
-    if not isinstance(data, Mapping):
-        section.problems.add("E103", where, f"{shown(where)} must be a mapping of keys")
-        return {}
-    return {str(name): parse(value, (*where, name), scope, section.problems) for name, value in data.items()}
+def read_upload(data: Any, where: Where, problems: Problems) -> Upload | None:
+    section = Mapped(data, where, KEYS["upload"], problems)
+    sending = read_sending(section, Scope({}, UPLOAD_INPUTS))
+    if sending and any(name != "model" for name in sending.request.fields()):
+        problems.add(
+            "E120", (*where, "request"), "upload.request comes before the order, it only knows {model}"
+        )
+    return Upload(sending, section.take("result", read_paths, ())) if sending else None
 
 
 def read_foreign(data: Any, where: Where, problems: Problems, options: Mapping[str, Any]) -> Foreign:
@@ -252,7 +255,7 @@ def read_task(data: Any, where: Where, problems: Problems) -> TaskPaths:
 
 def read_poll(data: Any, where: Where, problems: Problems) -> Poll | None:
     section = Mapped(data, where, KEYS["poll"], problems)
-    request = section.take("request", read_request_line, None)
+    sending = read_sending(section, Scope({}, LATER_INPUTS))
     every = section.take("every", read.seconds, 3.0)
     plan = PollPlan(
         first_s=section.take("first", read.seconds, every),
@@ -260,14 +263,14 @@ def read_poll(data: Any, where: Where, problems: Problems) -> Poll | None:
         max_every_s=section.take("max_every", read.seconds, every),
         give_up_s=section.take("give_up", read.seconds, 600.0),
     )
-    return Poll(request, plan) if request else None
+    return Poll(sending, plan) if sending else None
 
 
 def read_cancel(data: Any, where: Where, problems: Problems) -> Cancel | None:
     section = Mapped(data, where, KEYS["cancel"], problems)
-    request = section.take("request", read_request_line, None)
+    sending = read_sending(section, Scope({}, LATER_INPUTS))
     only_when = section.take("only_when", read.texts, ())
-    return Cancel(request, only_when) if request else None
+    return Cancel(sending, only_when) if sending else None
 
 
 def read_state(data: Any, where: Where, problems: Problems) -> State:
@@ -280,7 +283,12 @@ def read_state(data: Any, where: Where, problems: Problems) -> State:
                     "E121", (*where, bucket), f'state "{word}" is listed under {buckets[word]} and {bucket}'
                 )
             buckets[word] = bucket
-    return State(section.take("path", read_paths, ()), buckets, section.take("progress", read_paths, ()))
+    return State(
+        path=section.take("path", read_paths, ()),
+        buckets=buckets,
+        absent=section.take("absent", read.one_of("pending"), "") == "pending",
+        progress=section.take("progress", read_paths, ()),
+    )
 
 
 def read_fail(data: Any, where: Where, problems: Problems) -> Path | None:
@@ -290,8 +298,10 @@ def read_fail(data: Any, where: Where, problems: Problems) -> Path | None:
 def read_result(data: Any, where: Where, problems: Problems) -> Result:
     section = Mapped(data, where, KEYS["result"], problems)
     return Result(
-        request=section.take("request", read_request_line, None),
+        sending=read_sending(section, Scope({}, LATER_INPUTS)),
         images=section.take("images", read_paths, ()),
+        picture=section.take("picture", read.flag, False),
+        keyed=section.take("keyed", read.flag, False),
         partial=section.take("partial", read_paths, ()),
         text=section.take("text", read_paths, ()),
         item_errors=section.take("item_errors", read_paths, ()),

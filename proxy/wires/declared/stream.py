@@ -9,7 +9,7 @@ from typing import Any
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Image, Usage
 from proxy.wires.declared.outcome import Billing, Done, Outcome, Pending
-from proxy.wires.declared.replies import VendorReply
+from proxy.wires.declared.replies import IDENTIFYING, VendorReply
 
 
 class StreamReader:
@@ -65,10 +65,11 @@ class StreamReader:
                 item_errors=tuple(self._item_errors),
                 expires_s=self._last.variant.result.url_ttl_s,
                 task=self._last.task,
+                keyed=self._last.keyed(self._images),
             )
         if self._item_errors:
             raise self._item_errors[0].changed()  # not the one that this frame keeps
-        if self._pending is not None and self._pending.task.keys() & {"id", "poll_url"}:
+        if self._pending is not None and self._pending.task.keys() & IDENTIFYING:
             return self._pending
         if self._last is not None:
             raise self._last.empty()

@@ -2,7 +2,8 @@
 
     $name, $options.NAME, $references.0   the value itself, typed; absent drops its key (V-049)
     {$first: [$pixels, $tier, auto]}      the first that is present
-    {$map: $n, $to: {1: off}, $else: on}  a closed table; without `$else` other values are absent
+    {$map: $n, $to: {1: off}, $else: on}  a closed table; without `$else` other values are absent, and what is
+                                          absent has only the row `null`
     {$each: $references, $as: {...}}      one item per reference; inside a list the items join that list
 
 `$$` at the start of a text stands for one dollar sign. There are no expressions: what needs one is a wire.
@@ -23,12 +24,17 @@ ABSENT: Any = object()
 
 # What a body may insert. `references` and `mask` arrive in the form that `limits.references` names.
 INPUTS = (
-    "model", "prompt", "negative_prompt", "n", "aspect", "tier", "pixels", "quality", "references", "mask",
-    "seed", "background", "output_format", "output_compression", "moderation", "style", "partial_images",
-    "user", "stream", "options",
+    "model", "prompt", "negative_prompt", "n", "aspect", "tier", "pixels", "width", "height", "quality",
+    "references", "mask", "seed", "background", "output_format", "output_compression", "moderation", "style",
+    "partial_images", "user", "stream", "uuid", "options",
 )  # fmt: skip
+# What the requests about a job may insert, and what the upload of a picture may.
+LATER_INPUTS = ("model", "task", "uuid")
+UPLOAD_INPUTS = ("model", "file", "mime", "name", "base64", "data_uri")
 _EACH_INPUTS = ("ref", "mime")
 TASK_FIELDS = ("id", "poll_url", "result_url", "cancel_url")
+_HAVE_PARTS = ("options", "references", "task")
+_NOTHING = "null"
 _FORMS = {"$first": set[str](), "$map": {"$to", "$else"}, "$each": {"$as"}}
 
 
@@ -83,7 +89,7 @@ class _Table:
     def render(self, inputs: Mapping[str, Any]) -> Any:
         value = self.subject.render(inputs)
         if value is ABSENT:
-            return ABSENT
+            return self.rows[_NOTHING].render(inputs) if _NOTHING in self.rows else ABSENT
         return self.rows.get(_word(value), self.otherwise).render(inputs)
 
 
@@ -128,7 +134,9 @@ class _Array:
 
 
 def _word(value: Any) -> str:
-    """How a value is written as a key of `$to`, in YAML: true, 1, auto."""
+    """How a value is written as a key of `$to`, in YAML: true, 1, auto; null is for what is absent."""
+    if value is None:
+        return _NOTHING
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -179,10 +187,13 @@ def _input(name: str, where: Where, scope: Scope, problems: Problems) -> Node:
         )
     elif head == "references" and dot and not step.isdecimal():
         problems.add("E122", where, f"${name} needs a number after the dot", "write $references.0")
-    elif dot and head not in ("options", "references"):
+    elif head == "task" and step not in TASK_FIELDS:
+        known = [f"$task.{field}" for field in TASK_FIELDS]
+        problems.unknown("E122", where, "input", f"${name}", known)
+    elif dot and head not in _HAVE_PARTS:
         problems.add("E122", where, f"${name}: {head} has no parts", f"write ${head}")
     else:
-        scope.used.add(head)
+        scope.used.add(f"task.{step}" if head == "task" else head)
         return _Input(head, (int(step) if head == "references" else step) if dot else None)
     return _Constant(ABSENT)
 
@@ -276,7 +287,7 @@ def read_request_line(value: Any, where: Where, problems: Problems) -> RequestLi
         )
         return RequestLine("POST", ("/",))
     pieces = target.replace("}", "{").split("{")
-    known = ["model", *(f"task.{field}" for field in TASK_FIELDS)]
+    known = ["model", "uuid", *(f"task.{field}" for field in TASK_FIELDS)]
     for name in pieces[1::2]:
         if name not in known:
             problems.unknown("E122", where, "input", f"{{{name}}}", [f"{{{one}}}" for one in known])

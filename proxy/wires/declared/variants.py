@@ -11,6 +11,7 @@ from proxy.wires.declared import problems as read
 from proxy.wires.declared import sections
 from proxy.wires.declared.paths import Path, Paths
 from proxy.wires.declared.problems import Mapped, Problems, Where, shown
+from proxy.wires.declared.requests import Sending
 from proxy.wires.declared.sections import KEYS
 
 Data = Mapping[str, Any]
@@ -20,7 +21,8 @@ Data = Mapping[str, Any]
 class Variant:
     """A picture surface as one model, with or without references, has it."""
 
-    submit: sections.Submit
+    submit: Sending
+    upload: sections.Upload | None
     foreign: sections.Foreign | None
     stream: sections.Stream | None
     task: sections.TaskPaths
@@ -62,6 +64,9 @@ def compile_surface(
     submit = read_section(data, where, "submit", problems, sections.read_submit, options)
     variant = Variant(
         submit=submit,
+        upload=read_section(data, where, "upload", problems, sections.read_upload)
+        if data.get("upload") is not None
+        else None,
         foreign=read_section(data, where, "foreign", problems, sections.read_foreign, options)
         if data.get("foreign") is not None
         else None,
@@ -87,25 +92,60 @@ def compile_surface(
     if submit is None:
         problems.add("E106", where, f'{shown(where)} has no "submit.request"')
         return None
-    if not variant.result.images:
-        problems.add("E106", where, f'{shown(where)} has no "result.images"')
+    if not variant.result.images and not variant.result.picture:
+        hint = "say where the pictures are, or picture: true where the reply is one itself"
+        problems.add("E106", where, f'{shown(where)} has no "result.images"', hint)
     _check_tasks(variant, where, problems)
+    _check_upload(variant, where, problems)
+    _check_size(variant, where, problems)
     return variant
 
 
 def _check_tasks(variant: Variant, where: Where, problems: Problems) -> None:
     """E120: a later request may only use what an earlier reply gives."""
     given = {f"task.{name}" for name, paths in variant.task.fields.items() if paths}
+    given |= {"uuid"} & variant.submit.used
     later = {"poll": variant.poll, "result": variant.result, "cancel": variant.cancel}
     for section, holder in later.items():
-        line = holder.request if holder else None
-        for name in line.fields() if line else ():
-            if name != "model" and name not in given:
-                message = f"{section}.request uses {{{name}}} but {name} is missing"
-                hint = f"say where the submit reply has it: task: {{{name.removeprefix('task.')}: ...}}"
-                problems.add("E120", (*where, section, "request"), message, hint)
+        sending = holder.sending if holder else None
+        for name in dict.fromkeys((*sending.request.fields(), *sorted(sending.used))) if sending else ():
+            if name == "model" or name in given:
+                continue
+            in_line = sending is not None and name in sending.request.fields()
+            shown_name = f"{{{name}}}" if in_line else f"${name}"
+            missing = name.removeprefix("task.")
+            place = f"{section}.request" if in_line else section
+            message = f"{place} uses {shown_name} but {name} is missing"
+            hint = (
+                "name $uuid in the submit, where the vendor learns of it"
+                if name == "uuid"
+                else f"say where the submit reply has it: task: {{{missing}: ...}}"
+            )
+            problems.add("E120", (*where, section, *(["request"] if in_line else [])), message, hint)
     if variant.poll and not given:
         problems.add("E120", (*where, "poll"), "poll has no task to ask for", "add task: {id: ...}")
+
+
+def _check_upload(variant: Variant, where: Where, problems: Problems) -> None:
+    """An upload and the form `upload` of pictures belong together."""
+    wanted = "upload" in variant.limits.references
+    if variant.upload is not None and not variant.upload.result:
+        message = f'{shown((*where, "upload"))} has no "result"'
+        problems.add("E106", (*where, "upload"), message, "say where the reply has the file's id or address")
+    if wanted and variant.upload is None:
+        message = "limits.references has upload, but there is no upload section"
+        problems.add("E120", (*where, "limits", "references"), message, "add upload: {request: POST ...}")
+    if variant.upload is not None and not wanted:
+        message = "nothing is uploaded, for limits.references does not have upload"
+        problems.add("E120", (*where, "upload"), message, "write limits: {references: [upload]}")
+
+
+def _check_size(variant: Variant, where: Where, problems: Problems) -> None:
+    """Width and height are the two halves of pixels."""
+    used = sorted({"width", "height"} & variant.submit.used)
+    if used and (variant.size is None or variant.size.mode == "tier"):
+        message = f"submit uses ${used[0]}, but the size is not given in pixels"
+        problems.add("E120", (*where, "submit"), message, "add size: {mode: pixels}")
 
 
 def compile_chat(data: Data, where: Where, problems: Problems, *, partial: bool = False) -> ChatVariant:

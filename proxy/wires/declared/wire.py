@@ -9,7 +9,7 @@ if Ready: call = wire.result(outcome.task); outcome = wire.judge(call, ...)
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
@@ -20,10 +20,13 @@ from proxy.wires.declared.addresses import is_allowed
 from proxy.wires.declared.outcome import Outcome
 from proxy.wires.declared.profile import Surface
 from proxy.wires.declared.replies import Phase, VendorReply
+from proxy.wires.declared.requests import Sending
 from proxy.wires.declared.sections import PollPlan
 from proxy.wires.declared.stream import StreamReader
-from proxy.wires.declared.template import ABSENT, RequestLine
+from proxy.wires.declared.template import ABSENT
 from proxy.wires.declared.variants import Variant
+
+_SAMPLE_ORDER = "00000000-0000-4000-8000-000000000000"  # in orders that are only looked at
 
 
 class DeclaredWire:
@@ -78,38 +81,61 @@ class DeclaredWire:
 
     # --- calls -------------------------------------------------------------------------------------
 
-    def submit(self, request: ImageRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
-        """`repairs` are names that `repair` gave for earlier refusals. Raises `RequestError` where the
+    def uploads(self, request: ImageRequest, target: Target) -> list[Call]:
+        """What goes ahead of the order: a call for each picture that the vendor wants to have first. Raises
+        `RequestError` as `submit` does."""
+        variant = self._variant(target.model, bool(request.references))
+        if variant.upload is None:
+            return []
+        if (refusal := of_request.broken_limit(request, variant)) is not None:
+            raise refusal
+        sending = variant.upload.sending
+        context = {"phase": "upload", "task": _task(request, target)}
+        return [
+            Call(
+                sending.request.path({"model": target.model}),
+                context=context,
+                **sending.filled({"model": target.model, **of_request.file_inputs(part)}),
+            )
+            for part in of_request.to_upload(request, variant)
+        ]
+
+    def submit(
+        self,
+        request: ImageRequest,
+        target: Target,
+        repairs: frozenset[str] = frozenset(),
+        *,
+        uploaded: Sequence[str] | None = None,
+        order: str = _SAMPLE_ORDER,
+    ) -> Call:
+        """`repairs` are names that `repair` gave for earlier refusals, `uploaded` what the vendor calls the
+        pictures of `uploads`, in their order, `order` is our own id of it. Raises `RequestError` where the
         request breaks a limit of the profile."""
         variant = self._variant(target.model, bool(request.references))
         wish, size = of_request.size_of(request, variant)
-        values = of_request.inputs_of(request, target, variant, self._surface.options, wish, size)
+        values = of_request.inputs_of(request, target, variant, self._surface.options, wish, size, uploaded)
+        values["uuid"] = order
         submit = variant.submit
         foreign = of_request.foreign_of(request, variant, values)
-        body = submit.body.render(values)
-        body = {} if body is ABSENT else body
+        filled = submit.filled(values)
         if foreign or repairs:  # the template's words come before the client's
-            body = {name: value for name, value in (foreign | body).items() if name not in repairs}
-        headers = ((name, node.render(values)) for name, node in submit.headers.items())
+            body = foreign | filled["body"]
+            filled["body"] = {name: value for name, value in body.items() if name not in repairs}
         is_stream = variant.stream is not None and variant.stream.when.render(values)
-        task = {
-            "provider": target.provider,
-            "model": target.model,
-            "references": bool(request.references),
-        }
+        task = _task(request, target)
+        if "uuid" in (*submit.used, *submit.request.fields()):
+            task["uuid"] = order
         return Call(
-            path=submit.request.path({"model": target.model}),
-            body=body,
-            method=submit.request.method,
+            path=submit.request.path({"model": target.model, "uuid": order}),
             stream=is_stream is not ABSENT and bool(is_stream) and "stream" not in repairs,
-            headers={name: str(value) for name, value in headers if value is not ABSENT},
             dropped=(
                 *of_request.dropped(request, variant, wish, size, submit.used_without(repairs)),
                 *(of_request.left_foreign(request, foreign) if "foreign" in self.carries else ()),
             ),
             size=size.report(wish) if variant.size else "",
             context={"phase": "submit", "task": task},
-            files=of_request.files_of(submit.files, values),
+            **_asking_for_a_picture(filled, variant),
         )
 
     def repair(self, error: UpstreamError, request: ImageRequest, target: Target) -> str | None:
@@ -126,19 +152,19 @@ class DeclaredWire:
         poll = self._variant_of(task).poll
         if poll is None:
             raise ValueError(f"{self._surface.profile}.{self._surface.name} has no tasks")
-        return self._call(poll.request, task, "poll")
+        return self._call(poll.sending, task, "poll")
 
     def result(self, task: Mapping[str, Any]) -> Call | None:
         """Fetch what a `Ready` job made; None where the poll's reply itself has it."""
-        request = self._variant_of(task).result.request
-        return self._call(request, task, "result") if request else None
+        sending = self._variant_of(task).result.sending
+        return self._call(sending, task, "result") if sending else None
 
     def cancel(self, task: Mapping[str, Any], state: str | None) -> Call | None:
         """Call the job off; None where the vendor cannot do that, or not in this state (its own word)."""
         cancel = self._variant_of(task).cancel
         if cancel is None or (cancel.only_when and state not in cancel.only_when):
             return None
-        return self._call(cancel.request, task, "cancel")
+        return self._call(cancel.sending, task, "cancel")
 
     def later(self, call: Call) -> list[tuple[str, str, str]]:
         """What follows an order, as (what for, method, path or address), with names in braces for what only
@@ -146,18 +172,34 @@ class DeclaredWire:
         task: Mapping[str, Any] = call.context["task"]
         variant = self._variant_of(task)
         lines = {
-            "poll": variant.poll and variant.poll.request,
-            "result": variant.result.request,
-            "cancel": variant.cancel and variant.cancel.request,
+            "poll": variant.poll and variant.poll.sending,
+            "result": variant.result.sending,
+            "cancel": variant.cancel and variant.cancel.sending,
         }
         model = str(task["model"])
-        return [(name, line.method, line.shown(model)) for name, line in lines.items() if line]
+        return [
+            (name, sending.request.method, sending.request.shown(model))
+            for name, sending in lines.items()
+            if sending
+        ]
+
+    def first(self, call: Call) -> tuple[str, str] | None:
+        """The method and path of what goes ahead of an order with pictures, None where nothing does."""
+        task: Mapping[str, Any] = call.context["task"]
+        upload = self._variant_of(task).upload
+        if upload is None or not task["references"]:
+            return None
+        return upload.sending.request.method, upload.sending.request.shown(str(task["model"]))
 
     # --- replies -----------------------------------------------------------------------------------
 
     def judge(self, call: Call, status: int, headers: Mapping[str, str], payload: Any) -> Outcome:
         """`payload` is the decoded JSON, or the raw bytes of what is none. Raises `UpstreamError`."""
         return self._reply(call, status, headers, payload).judge()
+
+    def uploaded(self, call: Call, status: int, headers: Mapping[str, str], payload: Any) -> str:
+        """What the vendor calls the picture that it was sent. Raises `UpstreamError`; nothing was bought."""
+        return self._reply(call, status, headers, payload).uploaded()
 
     def reader(self, call: Call) -> StreamReader:
         """For a call that is answered as a stream: feed it every payload."""
@@ -168,25 +210,35 @@ class DeclaredWire:
     ) -> VendorReply:
         task: Json = call.context["task"]
         return VendorReply(
-            self._variant_of(task), task, phase or call.context["phase"], status, headers, payload
+            self._variant_of(task),
+            task,
+            phase or call.context["phase"],
+            status,
+            headers,
+            payload,
+            self._base_url,
         )
 
     # --- helpers -----------------------------------------------------------------------------------
 
-    def _call(self, request: RequestLine, task: Mapping[str, Any], phase: str) -> Call:
-        context = {"phase": phase, "task": task}
-        values = {"model": str(task["model"])} | {f"task.{key}": str(task[key]) for key in task}
-        missing = [name for name in request.fields() if name not in values]
+    def _call(self, sending: Sending, task: Mapping[str, Any], phase: str) -> Call:
+        request = sending.request
+        values = {"model": str(task["model"]), "uuid": str(task.get("uuid", ""))}
+        values |= {f"task.{key}": str(task[key]) for key in task}
+        missing = [name for name in (*request.fields(), *sorted(sending.used)) if name not in values]
         if missing:
             raise self._lost(
                 task, f"{task['provider']} gave no {missing[0].removeprefix('task.')} for the job."
             )
+        variant = self._variant_of(task)
+        filled = sending.filled({**values, "task": task})
+        more = {"context": {"phase": phase, "task": task}, **_asking_for_a_picture(filled, variant)}
         if request.url_field is None:
-            return Call(request.path(values), {}, request.method, context=context)
+            return Call(request.path(values), **more)
         url = values[request.url_field]
-        if not is_allowed(url, self._variant_of(task).task.hosts, self._base_url):
+        if not is_allowed(url, variant.task.hosts, self._base_url):
             raise self._lost(task, f"{task['provider']} named an address for the job that is not its own.")
-        return Call("", {}, request.method, context=context, url=url)
+        return Call("", url=url, **more)
 
     def _lost(self, task: Mapping[str, Any], sentence: str) -> UpstreamError:
         return UpstreamError(ErrorClass.LOST, sentence, provider=str(task["provider"]))
@@ -196,3 +248,15 @@ class DeclaredWire:
 
     def _variant_of(self, task: Mapping[str, Any]) -> Variant:
         return self._variant(str(task["model"]), bool(task["references"]))
+
+
+def _task(request: ImageRequest, target: Target) -> dict[str, Any]:
+    return {"provider": target.provider, "model": target.model, "references": bool(request.references)}
+
+
+def _asking_for_a_picture(filled: dict[str, Any], variant: Variant) -> dict[str, Any]:
+    """With the header that says so, where the reply may be the picture itself and no header is declared."""
+    named = {name.lower() for name in filled["headers"]}
+    if variant.result.picture and "accept" not in named:
+        filled["headers"] = {**filled["headers"], "accept": "image/*, application/json"}
+    return filled

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.wires.refusals.money import may_be_bought
-from proxy.wires.refusals.report import ToldRefusal, is_refusal, payload_of, read, said
+from proxy.wires.refusals.report import ToldRefusal, is_refusal, is_told, payload_of, read, said
 from proxy.wires.refusals.text import scrubbed, shown
 from proxy.wires.refusals.waits import retry_after_s
 
@@ -17,6 +17,7 @@ __all__ = [
     "ToldRefusal",
     "failure",
     "is_refusal",
+    "is_told",
     "may_be_bought",
     "payload_of",
     "read",

@@ -29,9 +29,22 @@ _MOST_NOTE = 512
 _RAW = ("metadata", "raw")  # OpenRouter: the message is "Provider returned error", this is what it was
 _SAYS = (
     "message", "msg", "error_msg", "error_message", "errorMessage", "error_description", "detail", "error",
-    "errors", "title", "reason", "description",
+    "errors", "title", "reason", "description", "status_msg", "err_msg", "errmsg", "failMsg", "failReason",
+    "fail_reason", "failure_reason", "task_status_msg",
 )  # fmt: skip
 _INSIDE = ("innererror", "error", "errors", "detail", "message")
+_ENVELOPES = (
+    "base_resp",
+    "data",
+    "output",
+    "result",
+    "task",
+    "job",
+)  # in which vendors of jobs put the above
+_CODES = ("code", "error_code", "errorCode", "err_code", "errcode", "status_code", "statusCode")
+_GOOD_CODES = frozenset(
+    {"", "0", "00000", "200", "201", "202", "ok", "success", "succeed", "succeeded", "none"}
+)
 _NAMES = ("code", "error_code", "errorCode", "status", "type", "error_type")
 _SAYS_IN_A_200 = ("message", "msg", "error_msg", "error_message", "errorMessage", "detail")
 
@@ -133,6 +146,22 @@ def said(value: Any) -> str:
     return text.cut(_text(value, 0))
 
 
+def is_told(payload: Json) -> bool:
+    """True for a reply that says of itself that it failed: by an error, or by a code with a sentence."""
+    if payload.get("error") or payload.get("errors") or payload.get("success") is False:
+        return True
+    base = payload.get("base_resp")
+    holders = [payload, *([base] if isinstance(base, dict) else [])]
+    codes = (holder.get(name) for holder in holders for name in _CODES)
+    return any(_is_bad(code) for code in codes) and bool(_text(payload, 0))
+
+
+def _is_bad(code: Any) -> bool:
+    if isinstance(code, bool) or not isinstance(code, int | str):
+        return False
+    return str(code).strip().lower() not in _GOOD_CODES
+
+
 def is_refusal(payload: Json, content: str) -> bool:
     """True for an error in place of a reply or of a chunk, whose `content` is what a good one has."""
     if payload.get("error") or payload.get("success") is False:
@@ -221,7 +250,8 @@ def _text(value: Any, depth: int) -> str:
     raw = _dict(value.get(_RAW[0])).get(_RAW[1])
     error = value.get("error")
     names = _SAYS if isinstance(error, str) else ("error", *(name for name in _SAYS if name != "error"))
-    places = (raw, *(value.get(name) for name in names))
+    inside = (value[name] for name in _ENVELOPES if isinstance(value.get(name), dict))
+    places = (raw, *(value.get(name) for name in names), *inside)
     return next((said for place in places if place and (said := _text(place, depth + 1))), "")
 
 
