@@ -11,15 +11,24 @@ from proxy.wires.declared import DeclaredWire, load_profile
 PROFILES = Path(__file__).parent.parent / "proxy" / "profiles"
 NAMES = (
     "aigcbest",
+    "baidu",
     "bfl",
+    "comfyui",
     "dashscope",
     "evolink",
     "fal",
     "grsai",
     "jlike",
+    "kie",
+    "kling",
+    "liblib",
+    "midjourney-proxy",
+    "modelscope",
     "openai-images",
     "replicate",
+    "runware",
     "seedream",
+    "stability",
     "xiaotian",
 )
 

@@ -40,7 +40,12 @@ models:
   lan-chat: {targets: [lan/llama]}
 """
 
-_ENVIRONMENT = {"TEST_KEY": KEY, "TEST_NARROW_KEY": "sk-test-narrow", "VENDOR_KEY": "vendor-key-canary"}
+_ENVIRONMENT = {
+    "TEST_KEY": KEY,
+    "TEST_NARROW_KEY": "sk-test-narrow",
+    "VENDOR_KEY": "vendor-key-canary",
+    "PAIR_KEY": "vendor-key-canary:simulated-secret",
+}
 
 
 @dataclass(frozen=True, slots=True)

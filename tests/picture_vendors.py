@@ -29,7 +29,18 @@ _PATHS = {
     "replicate": "replicate",
     "bfl": "bfl",
     "seedream": "seedream",
+    "kie": "kie",
+    "midjourney-proxy": "midjourney-proxy",
+    "kling": "kling",
+    "liblib": "liblib",
+    "runware": "runware",
+    "stability": "stability",
+    "comfyui": "comfyui",
+    "modelscope": "modelscope",
+    "baidu": "baidu",
 }
+# Vendors whose keys have two parts.
+_IN_PARTS = ("kling", "liblib", "baidu")
 _GOOGLE = (
     "  google: {wire: gemini, base_url: 'http://SIMULATORS/gemini/v1beta', "
     "keys: [env:VENDOR_KEY], private: true}"
@@ -40,7 +51,7 @@ def providers(*names: str, extra: str = "private: true") -> str:
     """Their entries in providers.yaml."""
     return "".join(
         f"  {name}: {{profile: {name}, base_url: 'http://SIMULATORS/{_PATHS[name]}', "
-        f"keys: [env:VENDOR_KEY], {extra}}}\n"
+        f"keys: [env:{'PAIR_KEY' if name in _IN_PARTS else 'VENDOR_KEY'}], {extra}}}\n"
         for name in names
     )
 
@@ -62,7 +73,7 @@ PICTURE_URL = "https://example.com/cat.png"
 class Vendor:
     """One row of the table of vendors: `asked` in OpenAI's `size`, and what pixels come of it.
 
-    `references`: `data` takes pictures inline, `url` by address only, "" not at all.
+    `references`: `data` takes pictures inline, `url` by address only, "" not at all; `most` of them.
     """
 
     name: str
@@ -70,6 +81,7 @@ class Vendor:
     size: str = "1024x1024"
     pixels: tuple[int, int] = (1024, 1024)
     references: str = "data"
+    most: int = 2
     options: str = ""
     chats: bool = False
 
@@ -94,6 +106,15 @@ VENDORS = (
     Vendor("bfl", "bfl/flux-kontext-pro", "1024x1024"),
     Vendor("seedream", "seedream/doubao-seedream-4-0", "1792x1024", (1792, 1024)),
     Vendor("seedream-stream", "seedream/doubao-seedream-4-0", options="stream: true"),
+    Vendor("kie", "kie/nano-banana-pro", "1792x1024", (1376, 768), references="url"),
+    Vendor("midjourney-proxy", "midjourney-proxy/midjourney", "1024x1024", (2048, 2048)),
+    Vendor("kling", "kling/kling-v2-1", "1792x1024", (1376, 768), most=1),
+    Vendor("liblib", "liblib/star-3", "1280x720", (1280, 720), references="url"),
+    Vendor("runware", "runware/runware:101@1", "1792x1024", (1792, 1024)),
+    Vendor("stability", "stability/sd3.5-large", "1024x1024", (1024, 1024), most=1),
+    Vendor("comfyui", "comfyui/sd_xl_base_1.0.safetensors", "1280x720", (1280, 720), most=1),
+    Vendor("modelscope", "modelscope/Qwen/Qwen-Image", "1328x1328", (1328, 1328), most=1),
+    Vendor("baidu", "baidu/v2", "1280x720", (1280, 720), most=1),
 )
 BY_NAME = {vendor.name: vendor for vendor in VENDORS}
 
@@ -146,16 +167,29 @@ class Seen:
         return [each for each in log.exchanges(after=self.after) if each.vendor != "files"]
 
     def submits(self) -> list[Exchange]:
-        return [each for each in self.exchanges() if each.method == "POST" and "cancel" not in each.path]
+        """The orders."""
+        return [each for each in self.exchanges() if each.method == "POST" and not _is_about_one(each)]
 
     def polls(self) -> list[Exchange]:
-        return [each for each in self.exchanges() if each.method == "GET"]
+        found = self.exchanges()
+        return [each for each in found if each.method == "GET" or each.path.endswith(_ASKING)]
 
     def downloads(self) -> list[Exchange]:
         return self.gateway.vendors.log.exchanges("files", self.after)
 
     def tasks(self, prompt: str) -> list[Task]:
         return self.gateway.vendors.log.ledger.tasks(prompt=prompt)
+
+
+_ASKING = ("/status", "/getImgv2")
+_AROUND = ("cancel", "/upload", "/oauth", "/queue")
+
+
+def _is_about_one(exchange: Exchange) -> bool:
+    """A POST that asks for a job, calls it off, or prepares one."""
+    task = exchange.body[0] if isinstance(exchange.body, list) and exchange.body else {}
+    asks = exchange.path.endswith(_ASKING) or task.get("taskType") == "getResponse"
+    return asks or any(word in exchange.path for word in _AROUND)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.simulators.exchange import Exchange, Log, Reply
-from proxy.simulators.vendors import MAKERS
-from tests.simulated_vendors import DATA_URI, PICTURE_URL
+from proxy.simulators.vendors import MAKERS, pairs
+from tests.simulated_vendors import DATA_URI, PICTURE_URL, jwt, signed
 
 _PROMPT = "a cat"
 _CHAT = {
@@ -105,6 +105,71 @@ GOOD: list[tuple[str, str, Any]] = [
             "sequential_image_generation_options": {"max_images": 2},
         },
     ),
+    (
+        "kling",
+        "/v1/images/generations",
+        {"model_name": "kling-v2", "prompt": _PROMPT, "n": 1, "aspect_ratio": "1:1", "image": PICTURE_URL},
+    ),
+    (
+        "liblib",
+        "/api/generate/webui/img2img/ultra",
+        {
+            "templateUuid": "0" * 32,
+            "generateParams": {
+                "prompt": _PROMPT,
+                "imageSize": {"width": 512, "height": 512},
+                "sourceImage": PICTURE_URL,
+            },
+        },
+    ),
+    (
+        "modelscope",
+        "/v1/images/generations",
+        {"model": "x", "prompt": _PROMPT, "size": "64x64", "image_url": DATA_URI},
+    ),
+    (
+        "baidu",
+        "/rpc/2.0/ernievilg/v1/txt2imgv2",
+        {
+            "prompt": _PROMPT,
+            "width": 512,
+            "height": 512,
+            "image_num": 1,
+            "image": DATA_URI.partition(",")[2],
+            "change_degree": 1,
+        },
+    ),
+    (
+        "comfyui",
+        "/prompt",
+        {
+            "client_id": "c",
+            "prompt": {
+                "1": {"class_type": "CLIPTextEncode", "inputs": {"text": _PROMPT, "clip": ["4", 1]}},
+                "3": {
+                    "class_type": "KSampler",
+                    "inputs": {
+                        "model": ["4", 0],
+                        "positive": ["1", 0],
+                        "negative": ["1", 0],
+                        "latent_image": ["5", 0],
+                        "seed": 1,
+                        "steps": 1,
+                        "cfg": 1,
+                        "sampler_name": "euler",
+                        "scheduler": "normal",
+                        "denoise": 1,
+                    },
+                },
+                "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "x"}},
+                "5": {
+                    "class_type": "EmptyLatentImage",
+                    "inputs": {"width": 64, "height": 64, "batch_size": 1},
+                },
+                "9": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
+            },
+        },
+    ),
     ("openai-images", "/v1/images/generations", _OPENAI),
     ("openai-images", "/v1/images/edits", {**_OPENAI, "images": [{"image_url": PICTURE_URL}]}),
 ]
@@ -113,6 +178,7 @@ _KEYS = {
     "x-key": "k",
     "mj-api-secret": "k",
     "x-dashscope-async": "enable",
+    "x-modelscope-async-mode": "true",
     "host": "127.0.0.1:1",
 }
 # A picture of thousands of pixels takes a while to draw; sizes are tested elsewhere.
@@ -143,8 +209,10 @@ def put(value: Any, place: tuple[Any, ...], new: Any) -> Any:
 
 
 def answer(vendor: str, path: str, body: Any) -> Reply:
-    headers = _KEYS | ({"authorization": "Key k"} if vendor == "fal" else {})
-    reply = MAKERS[vendor][1](Log())(Exchange(vendor, "POST", path, {}, headers, orjson.dumps(body)))
+    own = {"fal": "Key k", "kling": f"Bearer {jwt('k')}"}
+    headers = _KEYS | ({"authorization": own[vendor]} if vendor in own else {})
+    query = signed(f"/liblib{path}", "k") if vendor == "liblib" else {"access_token": pairs.token("k")}
+    reply = MAKERS[vendor][1](Log())(Exchange(vendor, "POST", path, query, headers, orjson.dumps(body)))
     assert isinstance(reply, Reply)
     return reply
 
@@ -169,4 +237,5 @@ def test_nothing_crashes(vendor: str, path: str, body: Any, data: st.DataObject)
 @pytest.mark.parametrize(("vendor", "path", "body"), GOOD, ids=IDS)
 def test_an_unknown_field_is_refused(vendor: str, path: str, body: Any) -> None:
     reply = answer(vendor, path, {**body, "surprise": 1})
-    assert reply.status in (400, 422) or orjson.loads(reply.frames[0])["code"] in (4, 422)
+    told = orjson.loads(reply.frames[0])
+    assert reply.status in (400, 422) or told.get("code") in (4, 422) or told.get("error_code") == 216100

@@ -1,11 +1,14 @@
 """The strict vendors take what the shipped profiles send: each was written without looking at the other."""
 
+from uuid import uuid4
+
 import pytest
 
 from proxy.codec import jsonio
 from proxy.simulators.exchange import Exchange, Log
-from proxy.simulators.vendors import MAKERS
-from tests.declared import asked, by_data, by_url, submit
+from proxy.simulators.vendors import MAKERS, pairs
+from tests.declared import asked, by_data, by_url, target, wire
+from tests.simulated_vendors import jwt, signed
 
 SIZES = (
     "auto",
@@ -42,6 +45,16 @@ MODELS = [
     ("replicate", "google/nano-banana", None, (by_url(), by_data())),
     ("bfl", "flux-2-pro", None, (by_url(), by_data())),
     ("seedream", "doubao-seedream-4-0-250828", None, (by_url(), by_data())),
+    ("kie", "nano-banana-2-lite", None, (by_url(),)),
+    ("kie", "google/nano-banana", None, ()),
+    ("kie", "nano-banana-pro", None, (by_url(), by_url())),
+    ("midjourney-proxy", "any", None, (by_data(), by_data())),
+    ("kling", "kling-v2-1", None, (by_data(),)),
+    ("liblib", "star-3", None, (by_url(),)),
+    ("runware", "runware:101@1", None, (by_url(), by_data())),
+    ("modelscope", "Qwen/Qwen-Image", None, (by_data(),)),
+    ("comfyui", "x.safetensors", None, ()),
+    ("baidu", "v2", None, (by_data(),)),
 ]
 
 
@@ -53,11 +66,15 @@ def test_what_a_profile_sends_is_taken(vendor, model, surface, takes):
     handle = make(Log())
     for size in SIZES:
         for references in ((), takes):
-            call = submit(vendor, model, asked(size=size, references=references), surface)
-            keys = {"authorization": "Key k" if vendor == "fal" else "Bearer k", "x-key": "k", "host": "h"}
+            request = asked(size=size, references=references)
+            call = wire(vendor, surface).submit(request, target(vendor, model, surface), order=str(uuid4()))
+            own = {"fal": "Key k", "kling": f"Bearer {jwt('k')}"}.get(vendor, "Bearer k")
+            keys = {"authorization": own, "x-key": "k", "mj-api-secret": "k", "host": "h"}
+            query = signed(f"/liblib{call.path}", "k") if vendor == "liblib" else {}
+            query |= {"access_token": pairs.token("k")} if vendor == "baidu" else {}
             headers = keys | {name.lower(): value for name, value in call.headers.items()}
             sent = b"".join(jsonio.dumps(call.body))
-            exchange = Exchange(vendor, call.method, base + call.path, {}, headers, sent)
+            exchange = Exchange(vendor, call.method, base + call.path, query, headers, sent)
             reply = handle(exchange)
             assert reply.status in (200, 201), (size, sent, exchange.notes)
             assert len(exchange.notes.get("references", ())) == len(references)

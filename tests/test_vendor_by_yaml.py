@@ -145,7 +145,7 @@ def test_the_table_of_vendors_says_what_the_profiles_say(page: str) -> None:
         if "chat" in makes:
             continue
         variant = shipped(vendor).surface(surface or None).variant("any", False)
-        forms = {"url": "address", "data_uri": "data", "base64": "data", "file": "data"}
+        forms = {"url": "address", "data_uri": "data", "base64": "data", "file": "data", "upload": "data"}
         assert {word.split(" ")[0] for word in taken.split(", ")} == {
             forms[form] for form in variant.limits.references
         } or (taken, variant.limits.references) == ("none", ())

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from proxy.simulators.exchange import Log
 from proxy.simulators.serving import Handler
 from proxy.simulators.vendors import (
+    baidu,
     bfl,
     chat_relay,
+    comfyui,
     dashscope,
     evolink,
     fal,
@@ -17,10 +19,15 @@ from proxy.simulators.vendors import (
     grsai,
     jlike,
     kie,
+    kling,
+    liblib,
     midjourney,
+    modelscope,
     openai_images,
     replicate,
+    runware,
     seedream,
+    stability,
 )
 
 # Each by its mount, with what a client appends to it in its base URL.
@@ -37,6 +44,13 @@ MAKERS: dict[str, tuple[str, Callable[[Log], Handler]]] = {
     "kie": ("", kie.make),
     "midjourney-proxy": ("", midjourney.make),
     "seedream": ("", seedream.make),
+    "kling": ("", kling.make),
+    "liblib": ("", liblib.make),
+    "runware": ("", runware.make),
+    "stability": ("", stability.make),
+    "comfyui": ("", comfyui.make),
+    "modelscope": ("", modelscope.make),
+    "baidu": ("", baidu.make),
     "openai-images": ("/v1", openai_images.make),
     "files": ("", files.make),
 }

@@ -33,8 +33,9 @@ def inputs_of(
     size: sizes.Size,
     uploaded: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """The names of `template.INPUTS` with their values but `uuid`. `uploaded` is what the vendor calls the
-    pictures of `to_upload`; None: nobody has asked it yet. Raises `RequestError` naming the field."""
+    """The names of `template.INPUTS` with their values, but for `uuid` and `random`. `uploaded` is what the
+    vendor calls the pictures of `to_upload`; None: nobody has asked it yet. Raises `RequestError` naming the
+    field."""
     if (
         refusal := broken_limit(request, variant)
     ) is not None:  # a picture that was fetched since is seen only now

@@ -180,7 +180,8 @@ class VendorReply:
         error_class = _FINAL[bucket]
         if bucket == "failed":
             error_class = failures.class_of_failure(self.variant.errors, complaint)
-        return self._error(error_class, complaint, _DEFAULT_SENTENCES[bucket]).changed(final=True)
+        said = "moderated" if error_class is ErrorClass.BLOCKED else bucket
+        return self._error(error_class, complaint, _DEFAULT_SENTENCES[said]).changed(final=True)
 
     def _reason(self, word: str | None) -> UpstreamError | None:
         """Why there is no picture, where a rule or the reply itself says it."""

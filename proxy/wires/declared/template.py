@@ -26,7 +26,7 @@ ABSENT: Any = object()
 INPUTS = (
     "model", "prompt", "negative_prompt", "n", "aspect", "tier", "pixels", "width", "height", "quality",
     "references", "mask", "seed", "background", "output_format", "output_compression", "moderation", "style",
-    "partial_images", "user", "stream", "uuid", "options",
+    "partial_images", "user", "stream", "uuid", "random", "options",
 )  # fmt: skip
 # What the requests about a job may insert, and what the upload of a picture may.
 LATER_INPUTS = ("model", "task", "uuid")

@@ -27,6 +27,7 @@ from proxy.wires.declared.template import ABSENT
 from proxy.wires.declared.variants import Variant
 
 _SAMPLE_ORDER = "00000000-0000-4000-8000-000000000000"  # in orders that are only looked at
+_MOST_RANDOM = 2**31 - 1  # what every vendor takes for a seed
 
 
 class DeclaredWire:
@@ -115,7 +116,7 @@ class DeclaredWire:
         variant = self._variant(target.model, bool(request.references))
         wish, size = of_request.size_of(request, variant)
         values = of_request.inputs_of(request, target, variant, self._surface.options, wish, size, uploaded)
-        values["uuid"] = order
+        values |= {"uuid": order, "random": int(order.replace("-", "")[-8:], 16) & _MOST_RANDOM}
         submit = variant.submit
         foreign = of_request.foreign_of(request, variant, values)
         filled = submit.filled(values)
