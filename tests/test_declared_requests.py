@@ -117,12 +117,16 @@ def test_our_own_id_is_in_the_order_and_in_what_is_asked_about_it() -> None:
         ("task: {id: id, poll_url: _headers.location}", "task: {}"),
         ('"GET /jobs/{task.id}"', '"POST /query/{uuid}", body: {job: $uuid}'),
     )
-    call = submit(wire, order="u-1")
-    assert call.body == {"prompt": "a cat", "id": "u-1"}
+    order = "00000000-0000-4000-8000-0000000000a1"
+    call = submit(wire, order=order)
+    assert call.body == {"prompt": "a cat", "id": order}
     pending = wire.judge(call, 200, {}, {"status": "queued"})
     assert isinstance(pending, Pending)
     poll = wire.poll(pending.task)
-    assert (poll.path, poll.body) == ("/query/u-1", {"job": "u-1"})
+    assert (poll.path, poll.body) == (
+        "/query/00000000-0000-4000-8000-0000000000a1",
+        {"job": "00000000-0000-4000-8000-0000000000a1"},
+    )
 
 
 @pytest.mark.parametrize(
