@@ -1,6 +1,8 @@
 """docs/vendors.md describes every key of a profile and no other, and its example works."""
 
+import json
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,34 @@ def test_a_vendor_nobody_shipped_works_after_twenty_lines():
     done = paint.judge(poll, 200, {}, reply)
     assert isinstance(done, Done)
     assert [image.url for image in done.images] == ["https://cdn.example/1.png"]
+
+
+def test_the_test_that_the_page_shows_for_a_profile_passes(tmp_path, monkeypatch):
+    """With the replies that `--record` would have kept."""
+    monkeypatch.chdir(tmp_path)
+    code = re.search(r"```python\n(.+?)```", PAGE, re.S)[1]
+    profile = re.search(r"```yaml\nprofiles:\n  paintco:\n(.+?)```", PAGE, re.S)[1]
+    (tmp_path / "paintco.yaml").write_text(textwrap.dedent(profile))
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    done = {"id": "j", "state": "ok", "pictures": [{"link": "https://cdn.paint.example/1.png"}]}
+    for name, kept in {
+        "01-request": {"body": {"model": "paint-1", "prompt": "a door", "ratio": "1:1", "count": 1}},
+        "01-reply": {"job": {"id": "j", "state": "new"}},
+        "02-reply": {"job": done},
+    }.items():
+        (seen / f"{name}.json").write_text(json.dumps(kept))
+    names = {}
+    exec(code, names)
+    names["test_paintco_as_it_was_recorded"]()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n((?:poll|upload): .+?)```", PAGE, re.S))
+def test_the_page_s_short_examples_are_right(block):
+    surface = {
+        "submit": {"request": "POST /x", "body": {"p": "$prompt"}},
+        "task": {"id": "id"},
+        "result": {"images": "u"},
+        **read(block),
+    }
+    assert check_profile("x", {"base_url": "https://a.example", "surfaces": {"image": surface}}) == []

@@ -370,6 +370,7 @@ def test_what_was_there_is_told_within_bounds() -> None:
             "v: the balance or quota of the account is used up.",
         ),
         ({"code": 0, "msg": "success"}, ErrorClass.EMPTY, "v answered without a picture."),
+        ({"prompt": "a sign: rate limit exceeded"}, ErrorClass.EMPTY, "v answered without a picture."),
         ({"code": 200, "message": "OK", "data": {}}, ErrorClass.EMPTY, "v answered without a picture."),
     ],
 )

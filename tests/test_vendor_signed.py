@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from proxy import config
+from proxy.__main__ import main
 from proxy.simulators import pictures
 from tests.gateway import Gateway, open_gateway
 from tests.picture_vendors import GOOD, decoded, post, raises, size_of
@@ -215,6 +216,50 @@ def test_pictures_go_ahead_and_the_order_names_what_they_were_called(gateway: Ga
     assert [one for one in Atelier.seen if one[0] == "upload"] == [("upload", GOOD), ("upload", second)]
     fields = next(fields for what, fields in Atelier.seen if what == "order")
     assert [value for name, value in fields if name == "like"] == ["t-1", "t-2"]
+
+
+def test_nothing_is_uploaded_for_a_strict_client_whose_wish_is_not_carried(gateway: Gateway) -> None:
+    reply = post(
+        gateway,
+        "images/edits",
+        data={"model": "own-1", "prompt": "hat", "background": "transparent"},
+        files=[("image[]", ("a.png", GOOD, "image/png"))],
+        headers={"x-proxy-strict": "true"},
+    )
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "background")
+    assert Atelier.seen == []
+
+
+def test_explain_shows_what_goes_ahead_of_an_order(
+    gateway: Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**KEYS, "TEST_KEY": "k"}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "providers.yaml").write_text(HEAD + PROFILE + MODEL.replace("BASE", "https://a.example"))
+    picture = f"data:image/png;base64,{base64.b64encode(GOOD).decode()}"
+    (tmp_path / "r.json").write_text(json.dumps({"prompt": "hat", "images": [{"image_url": picture}]}))
+    arguments = ["--config", str(tmp_path / "providers.yaml"), "--request", str(tmp_path / "r.json")]
+    assert main(["explain", "own-1", *arguments]) == 0
+    shown = capsys.readouterr().out
+    assert "\nfirst, with each picture: POST https://a.example/shop/v3/files\n" in shown
+    assert '"like": [\n    "{upload 1}"\n  ]' in shown
+    assert "then, to ask how it is: POST https://a.example/shop/v3/query\n" in shown
+    assert "\nx-sign: ***\n" in shown
+    assert _SECRET not in shown
+
+
+def test_try_says_why_a_path_found_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**KEYS, "TEST_KEY": "k"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.png").write_bytes(DRAWN)
+    with atelier() as base:
+        (tmp_path / "providers.yaml").write_text(HEAD + PROFILE + MODEL.replace("BASE", base))
+        assert main(["try", "own-1", "hat", "--image", "in.png"]) == 3
+    err = capsys.readouterr().err
+    assert "\nwhy: nothing is at file.token; the reply has file, file.name, took_ms\n" in err
 
 
 def test_a_reply_to_an_upload_that_names_nothing_is_no_order(gateway: Gateway) -> None:

@@ -73,8 +73,10 @@ class Draw:
             on_progress=services.on_progress,
             on_partials=coming.put if request.partial_images else None,
         )
-        call = self._order(request, one, await engine.uploaded(wire.uploads(request, target)))
+        call = self._order(request, one)
         one.told.note(call.dropped, call.size, one.asked)
+        if uploads := wire.uploads(request, target):
+            call = self._order(request, one, await engine.uploaded(uploads))
 
         async def delivered(done: Done) -> list[Event]:
             arriving = media.Arriving(house, account, one.told, done.keyed, deadlines)
@@ -93,7 +95,7 @@ class Draw:
             async for batch in batches:
                 yield batch
 
-    def _order(self, request: ImageRequest, one: Try, uploaded: Sequence[str]) -> Call:
+    def _order(self, request: ImageRequest, one: Try, uploaded: Sequence[str] | None = None) -> Call:
         """The call that buys. Its id stays the same when the same order has to be given again."""
         told, target = one.told, self._target
         told.order = told.order or str(uuid4())

@@ -23,7 +23,7 @@ class Jwt:
 
     claims: Mapping[str, Any]
     head: Mapping[str, Any] = field(default_factory=dict)
-    hash: Hash = "sha256"
+    hash: Literal["sha256", "sha512"] = "sha256"
     life_s: float = 1800.0
 
 

@@ -23,7 +23,7 @@ LONGEST_LIFE_S = 86_400.0
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _WORD = re.compile(r"[a-z_]{1,40}")
-_ALGORITHMS = {"sha256": "HS256", "sha512": "HS512", "sha1": "HS1", "md5": "HMD5"}
+_ALGORITHMS = {"sha256": "HS256", "sha512": "HS512"}
 
 
 class JwtGrant:

@@ -68,7 +68,9 @@ def _read_jwt(data: Any, where: Where, problems: Problems) -> Jwt:
     return Jwt(
         claims=_templates(section, "claims", names, texts_only=False),
         head=_templates(section, "head", names, texts_only=False),
-        hash=cast("Hash", section.take("hash", read.one_of("sha256", "sha512"), "sha256")),
+        hash=cast(
+            'Literal["sha256", "sha512"]', section.take("hash", read.one_of("sha256", "sha512"), "sha256")
+        ),
         life_s=section.take("life", read.seconds, 1800.0),
     )
 

@@ -18,7 +18,6 @@ from proxy.wires.declared.outcome import Billing, Done, Outcome, Pending, Ready
 from proxy.wires.declared.paths import Path, Paths, every, first, first_text
 from proxy.wires.declared.pictures import coerce_all, partials
 from proxy.wires.declared.variants import Variant
-from proxy.wires.refusals import classes
 
 Phase = Literal["upload", "submit", "poll", "result", "stream"]
 IDENTIFYING = frozenset({"id", "poll_url", "uuid"})  # with one of these a job can be asked for
@@ -189,8 +188,7 @@ class VendorReply:
         found = failures.match(self.variant.errors, complaint)
         if found is not None:
             return self._error(found, complaint)
-        named = classes.of_words(complaint.report) is not None
-        told = named or (isinstance(self.payload, dict) and refusals.is_told(self.payload))
+        told = isinstance(self.payload, dict) and refusals.is_told(self.payload)
         return self._failed(word, "failed") if told else None
 
     def _without_picture(self, word: str | None) -> UpstreamError:

@@ -44,7 +44,7 @@ class DeclaredWire:
             self.carries = of_request.CARRIES | {"foreign"}
 
     def reference_forms(self, target: Target) -> tuple[str, ...]:
-        """How the model takes pictures, best first: url, data_uri, base64, file. Empty: not at all."""
+        """How the model takes pictures, a word of `sections.FORMS` each, best first. Empty: not at all."""
         return self._variant(target.model, True).limits.references
 
     def keeps_url(self, url: str, target: Target) -> bool:
