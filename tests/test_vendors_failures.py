@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from proxy import config
 from proxy.simulators import pictures
 from proxy.simulators.server import Running, start
 from tests.gateway import Gateway, open_gateway
@@ -249,3 +250,19 @@ def test_modelscope_wants_its_headers(running: Running) -> None:
         made = json_of(client.post("/v1/images/generations", json=body, headers=headers))
         assert made["task_status"] == "SUCCEED"
         assert client.get(f"/v1/tasks/{made['task_id']}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("profile", "options", "said"),
+    [
+        ("stability", "strength: 1", ""),
+        ("comfyui", "denoise: 1, cfg: 6.5, steps: 8", ""),
+        ("comfyui", "steps: 8.5", "providers.own.options.steps must be a whole number"),
+        ("stability", "strength: true", "providers.own.options.strength must be a number"),
+    ],
+)
+def test_a_whole_number_is_a_number_too(tmp_path: Any, profile: str, options: str, said: str) -> None:
+    path = tmp_path / "providers.yaml"
+    path.write_text(f"version: 1\nproviders:\n  own: {{profile: {profile}, options: {{{options}}}}}\n")
+    errors = [each.message for each in config.load(path, {}).problems if each.code.startswith("E")]
+    assert errors == ([said] if said else [])

@@ -59,5 +59,6 @@ def wrong_value(values: Values, value: Any) -> str:
     if isinstance(values, tuple):
         fits = any(value is known or (isinstance(known, str) and value == known) for known in values)
         return "" if fits else f"must be {' or '.join(str(known).lower() for known in values)}"
-    fits = isinstance(value, values) and (values in (bool, object) or not isinstance(value, bool))
+    wanted = (int, float) if values is float else values
+    fits = isinstance(value, wanted) and (values in (bool, object) or not isinstance(value, bool))
     return "" if fits else f"must be {_TYPES.get(values, values.__name__)}"
