@@ -128,7 +128,9 @@ def mutated(value: Any, random: Random) -> Any:
         elif kind < 0.2:
             holder[last] = nested(random.choice((100, 300)))
         elif kind < 0.3 and isinstance(holder, dict):
-            holder[random.choice(("unknown", "a\nb", "google", "x" * 300, ""))] = random.choice(ODD)
+            holder[random.choice(("unknown", "a\nb", "google", "x" * 300, ""))] = copy.deepcopy(
+                random.choice(ODD)
+            )
         elif kind < 0.4:
             *other, tail = random.choice(known)
             found: Any = changed
@@ -136,7 +138,7 @@ def mutated(value: Any, random: Random) -> Any:
                 found = found[name] if isinstance(found, (dict, list)) else None
             holder[last] = copy.deepcopy(found)
         else:
-            holder[last] = random.choice(ODD)
+            holder[last] = copy.deepcopy(random.choice(ODD))
     return changed
 
 

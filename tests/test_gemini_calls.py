@@ -199,6 +199,15 @@ FREE: dict[str, Any] = {
 }
 
 
+def test_arguments_that_no_json_has_a_form_for_are_the_vendors_fault() -> None:
+    deep: Any = "x"
+    for _ in range(300):
+        deep = [deep]
+    with pytest.raises(UpstreamError) as caught:
+        read(reply(call("w", args={"q": deep})))
+    assert caught.value.code == "upstream_malformed_response"
+
+
 def declared(schema: Any) -> dict[str, Any]:
     return {"tools": [{"functionDeclarations": [{"name": "w", "parameters": OpenApi().parameters(schema)}]}]}
 

@@ -1,5 +1,8 @@
 """The parts of a Gemini reply into events: literal payloads, literal events."""
 
+import pytest
+
+from proxy.errors import UpstreamError
 from proxy.types import (
     Audio,
     Extra,
@@ -217,3 +220,18 @@ def test_several_choices_end_each() -> None:
         Finish("length", "MAX_TOKENS", 1),
         Finish("content_filter", "SAFETY", 2),
     ]
+
+
+@pytest.mark.parametrize("mime", ["image/png", "audio/wav", "application/pdf"])
+@pytest.mark.parametrize("data", ["!!!!", "\x00", 'QUJD"', "QUJ\udc00", "data:image/png;base64,<svg>"])
+def test_what_is_no_base64_is_no_picture_and_no_sound(mime: str, data: str) -> None:
+    """It would stand in the reply as it came, and no parser of JSON would read that."""
+    with pytest.raises(UpstreamError) as caught:
+        read(reply({"inlineData": {"mimeType": mime, "data": data}}))
+    assert caught.value.code == "upstream_malformed_response"
+
+
+def test_base64_with_line_ends_is_mended() -> None:
+    [found] = only(read(reply({"inlineData": {"mimeType": "image/png", "data": "iVBO\r\nRw0K\nGgo"}})), Image)
+    assert isinstance(found, Image)
+    assert bytes(found.data.raw if found.data else b"") == b"iVBORw0KGgo="

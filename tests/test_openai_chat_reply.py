@@ -801,3 +801,13 @@ def test_our_own_reply_comes_back_as_history(mode: str) -> None:
     words = "".join(part.text.strip() for part in found.parts if isinstance(part, TextPart))
     assert words in ("A cat:and", "A cat:\nand")
     assert "U0lH" in [part.signature for part in found.parts if isinstance(part, TextPart | MediaPart)]
+
+
+DEEP = orjson.loads(b"[" * 300 + b"]" * 300)
+
+
+@pytest.mark.parametrize("render", [complete, deltas], ids=["whole", "streamed"])
+def test_what_no_json_has_a_form_for_is_the_vendors_fault_and_was_sold(render: Any) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        render(Started("r", "m", 1), Text("Hi"), Extra("google", {"odd": DEEP}), Finish("stop", "STOP"))
+    assert (caught.value.code, caught.value.bought) == ("upstream_malformed_response", True)

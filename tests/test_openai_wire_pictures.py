@@ -217,3 +217,19 @@ def test_a_model_that_should_draw_and_gives_nothing_is_an_error_by_name() -> Non
 def test_words_alone_are_an_answer_on_chat() -> None:
     """V-039, for this wire."""
     assert text(events(whole(content="I cannot draw that."), **IMAGE_MODEL)) == "I cannot draw that."
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,\x00"}}]},
+        {"content": [{"type": "image_url", "image_url": {"url": 'data:image/png;base64,QUJD"'}}]},
+        {"audio": {"id": "a", "data": "QU\x00D", "transcript": "Hi"}},
+    ],
+    ids=["picture", "part", "sound"],
+)
+def test_what_is_no_base64_is_no_picture_and_no_sound(message: Json) -> None:
+    """It would stand in the reply as it came, and no parser of JSON would read that."""
+    with pytest.raises(UpstreamError) as caught:
+        events(whole(**message))
+    assert caught.value.code == "upstream_malformed_response"

@@ -27,6 +27,11 @@ def standard(raw: memoryview) -> Slice | None:
     return Slice(text) if is_standard(memoryview(text)) else None
 
 
+def letters(raw: memoryview) -> Slice | None:
+    """The same bytes when they can stand in JSON as they are, mended when nearly, else None."""
+    return Slice(raw) if is_letters(raw) else standard(raw)
+
+
 def is_standard(raw: memoryview) -> bool:
     """Decode window by window: quicker than looking for strange letters, and holds 48 kB at a time."""
     size = len(raw)

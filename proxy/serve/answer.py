@@ -14,8 +14,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from proxy.codec.jsonio import JSONEncodeError
-from proxy.errors import ErrorClass, RequestError, StoppingError, UpstreamError
+from proxy.errors import RequestError, StoppingError
 from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
@@ -154,10 +153,7 @@ class _Answering:
         else:
             async with aclosing(self._side_by_side(calls)) as batches:
                 events = [event async for batch in batches for event in batch]
-        try:
-            pieces = self._renderer.whole(events)
-        except JSONEncodeError as error:  # what a vendor sent goes into it, and may nest hundreds deep
-            raise self._unwritable(error) from None
+        pieces = self._renderer.whole(events)
         del events
         self._complete = True
         await self._exchange.respond(200, pieces, (_JSON, *self._renderer.headers))
@@ -175,12 +171,9 @@ class _Answering:
                         await stream.write(frames)
             await stream.write(renderer.finish())
         except Exception as fault:  # what has begun as a stream must end as one, also when the fault is ours
-            if exchange.started:
-                await self._broken_off(stream, fault)
-            elif isinstance(fault, JSONEncodeError):
-                raise self._unwritable(fault) from None
-            else:
+            if not exchange.started:
                 raise
+            await self._broken_off(stream, fault)
         except asyncio.CancelledError:  # by the server that stops, or because the client is gone
             if exchange.gone or not exchange.started:
                 raise
@@ -190,19 +183,8 @@ class _Answering:
         await stream.end()
 
     async def _broken_off(self, stream: EventStream, error: Exception) -> None:
-        if isinstance(error, JSONEncodeError):
-            error = self._unwritable(error)
         self._house.note_failure(self._exchange, error)
         await stream.write(self._renderer.error(error, self._exchange.request_id))
-
-    def _unwritable(self, error: JSONEncodeError) -> UpstreamError:
-        call = self._parsed.request
-        return UpstreamError(
-            ErrorClass.INTERNAL,
-            f"The answer of the upstream cannot be handed on: {error}.",
-            code="upstream_malformed_response",
-            bought=any(speaker_of(one, call).by_piece() for one in self._candidates),
-        )
 
     def stopped(self) -> StoppingError:
         """What the client is told when the server ends first: whether its SDK may send the request again."""

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from proxy.codec import jsonio
+from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call, ChatRequest, FunctionTool, Json
 from proxy.wires.gemini import free_objects
 from proxy.wires.gemini.lenient import dict_of, dicts_of
@@ -87,12 +88,20 @@ class OpenCall:
 
 
 def arguments_text(arguments: Any) -> str:
-    """Compact JSON in raw UTF-8; `{}` where there are none. A reseller's string is passed as it is."""
+    """Compact JSON in raw UTF-8; `{}` where there are none. A reseller's string is passed as it is. Raises
+    `UpstreamError` for what no JSON has a form for."""
     if isinstance(arguments, str):
         return arguments.strip() or "{}"
     if arguments is None:
         return "{}"
-    return b"".join(jsonio.dumps(arguments)).decode()
+    try:
+        return b"".join(jsonio.dumps(arguments)).decode()
+    except jsonio.JSONEncodeError as error:
+        raise UpstreamError(
+            ErrorClass.INTERNAL,
+            f"The arguments of a call cannot be handed on: {error}.",
+            code="upstream_malformed_response",
+        ) from None
 
 
 def call_id(given: Any, taken: set[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from proxy.codec import base64_text
+from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import (
     Audio,
     Call,
@@ -255,13 +257,24 @@ def _signature(part: Json) -> str | None:
 
 
 def _slice(data: Any) -> Slice | None:
-    """Base64 from a Slice or a string, without the data URL that some resellers put around it."""
+    """Base64 from a Slice or a string, without the data URL that some resellers put around it. Raises
+    `UpstreamError` where it is none."""
     if isinstance(data, str):
-        data = Slice(data.encode("ascii", "ignore"))
+        data = Slice(data.encode("utf-8", "surrogatepass"))
     if not isinstance(data, Slice) or not len(data):
         return None
     head = bytes(data.raw[:256])
-    return Slice(data.raw[head.index(b",") + 1 :]) if head[:5] == b"data:" and b"," in head else data
+    inner = data.raw[head.index(b",") + 1 :] if head[:5] == b"data:" and b"," in head else data.raw
+    if not len(inner):
+        return None
+    found = base64_text.letters(inner)
+    if found is None:
+        raise UpstreamError(
+            ErrorClass.INTERNAL,
+            "The upstream sent what should be base64 and is none.",
+            code="upstream_malformed_response",
+        )
+    return found
 
 
 def _token(entry: Json) -> Json:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from proxy.codec import jsonio
+from proxy.codec import base64_text, jsonio
+from proxy.errors import ErrorClass, UpstreamError
 from proxy.pictures import markdown_images
 from proxy.pictures.markdown_images import Found, MarkdownImages
 from proxy.types import (
@@ -27,6 +29,8 @@ from proxy.wires.openai.calls import Calls
 from proxy.wires.openai.think import ThinkTags, lacks_opening
 
 _GOOGLE_FORMAT = "google-gemini-v1"
+
+_WRITABLE = re.compile(rb"[ !#-\[\]-~]*")
 
 
 class Choice:
@@ -217,7 +221,7 @@ class Choice:
         if not data and not transcript and expires_at is None:
             return
         self.shows = self.shows or bool(data or transcript)
-        sound = data if isinstance(data, Slice) else Slice(str(data or "").encode())
+        sound = _base64(base64_text.raw(data)) if data and isinstance(data, str | Slice) else Slice(b"")
         said = str(transcript or "")
         out.append(Audio(self._audio_mime, sound, said, self.index, self._audio_id, expires_at))
 
@@ -284,7 +288,8 @@ _ADDRESS_KEYS = ("image_url", "url", "b64_json", "image", "data", "base64")
 
 
 def _address(value: str | Slice) -> Found | None:
-    """An object that says it is a picture is believed, also where its data is not clean base64."""
+    """An object that says it is a picture is believed, also where its data is not clean base64. Raises
+    `UpstreamError` where no reply could hold it."""
     if isinstance(value, str) and value[:8].lower().startswith(("http://", "https:/")):
         return "", value
     found = markdown_images.picture(value)
@@ -292,7 +297,19 @@ def _address(value: str | Slice) -> Found | None:
         return found
     raw = value.raw if isinstance(value, Slice) else memoryview(value.encode("utf-8", "surrogatepass"))
     mime, begin = markdown_images.data_url_header(bytes(raw[:128]))
-    return (mime, Slice(raw[begin:])) if begin and mime.startswith("image/") else None
+    return (mime, _base64(raw[begin:])) if begin and mime.startswith("image/") else None
+
+
+def _base64(raw: memoryview) -> Slice:
+    """Documents shorten it with dots, which harm nobody; what no string in JSON can hold as it is does."""
+    found = base64_text.letters(raw)
+    if found is None and not _WRITABLE.fullmatch(raw):
+        raise UpstreamError(
+            ErrorClass.INTERNAL,
+            "The upstream sent what should be base64 and is none.",
+            code="upstream_malformed_response",
+        )
+    return found or Slice(raw)
 
 
 def _signature(holder: Any) -> str | None:

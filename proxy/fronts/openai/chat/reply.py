@@ -99,7 +99,10 @@ def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
         tier = tier or started.service_tier
     if tier is not None:
         body["service_tier"] = tier
-    return jsonio.dumps(body)
+    try:
+        return jsonio.dumps(body)
+    except jsonio.JSONEncodeError as error:
+        raise reply_parts.unwritable(error) from None
 
 
 def _collect(choice: _Choice, event: Event, reply: ReplyOptions) -> None:

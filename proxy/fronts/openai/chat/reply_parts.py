@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from proxy.codec.jsonio import JSONEncodeError
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts.base import Parsed, TellCost
 from proxy.fronts.openai.chat.modes import Mode
@@ -98,6 +99,17 @@ class Ending:
 
 def empty_reply() -> UpstreamError:
     return UpstreamError(ErrorClass.EMPTY, "The upstream answered without a reply.")
+
+
+def unwritable(error: JSONEncodeError) -> UpstreamError:
+    """What a vendor adds to its answer may have no form in JSON, as hundreds of lists in each other. The
+    answer was sold: asked again it costs again."""
+    return UpstreamError(
+        ErrorClass.INTERNAL,
+        f"The answer of the upstream cannot be handed on: {error}.",
+        code="upstream_malformed_response",
+        bought=True,
+    )
 
 
 def identity(started: Started | None, reply: ReplyOptions) -> tuple[str, int]:

@@ -169,7 +169,10 @@ class StreamRenderer:
             rest["finish_reason"] = choice.reason(finish, self._reply.legacy_functions)
             if finish.native is not None:
                 rest["native_finish_reason"] = finish.native
-        body = jsonio.dumps(delta)
+        try:
+            body = jsonio.dumps(delta)
+        except jsonio.JSONEncodeError as error:
+            raise reply_parts.unwritable(error) from None
         self._in_pieces = self._in_pieces or len(body) > 1
         self._out += (choice.before_delta, *body, b",", orjson.dumps(rest)[1:], b"]")
         if finish is not None and self._tier is not None:
