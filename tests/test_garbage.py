@@ -16,6 +16,7 @@ import httpx
 import pytest
 from uvicorn.server import ServerState
 
+from proxy.fronts.openai.chat.modes import MODES
 from proxy.types import Slice
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import HEAD, providers
@@ -31,9 +32,9 @@ FILE = (
     "private: true}\n"
     + providers("jlike", "fal", "seedream")
     + """models:
-  google: {targets: [google/gemini-3-flash-preview]}
+  google: {targets: [google/gemini-3-flash-preview], price: {input: 1, output: 2}}
   lan: {targets: [lan/llama]}
-  image: {targets: [google/gemini-3-pro-image]}
+  image: {targets: [google/gemini-3-pro-image], price: {input: 1, output: 2, image: 0.1}}
   inline: {targets: [jlike.image/nano-banana-2], poll: {every: 20ms}}
   queue: {targets: [fal/fal-ai/nano-banana-pro], poll: {every: 20ms}}
   sync: {targets: [seedream/doubao-seedream-4-0]}
@@ -147,6 +148,17 @@ ANSWERED = {
     "chat of broken JSON": (broken(*chat("google", "hi")), 400),
     "chat with a picture": (chat("image", "draw sim:big:4"), 200),
     "chat with a picture streamed": (chat("image", "draw sim:big:4", stream=True), 200),
+    **{
+        f"chat with pictures as {mode}{' streamed' if stream else ''}": (
+            chat("image", "draw sim:big:4", image_output=mode, stream=stream),
+            200,
+        )
+        for mode in MODES
+        for stream in (False, True)
+    },
+    "chat with links, without a picture": (chat("google", "hi", image_output="images+link"), 200),
+    "chat with links, refused": (chat("image", "hi sim:error:400", image_output="link"), 400),
+    "chat with links, drawn by a queue": (chat("queue", "draw", image_output="images+link"), 200),
     **{f"picture {model}": (picture(model, "draw sim:big:4"), 200) for model in PICTURES},
     **{
         f"picture {model} streamed": (picture(model, "draw sim:big:4", stream=True), 200)
@@ -184,6 +196,7 @@ ANSWERED = {
 LEFT = {
     **{f"chat {model}": chat(model, "hi sim:slow:30") for model in CHATS},
     **{f"chat {model} streamed": chat(model, "hi sim:slow:30", stream=True) for model in CHATS},
+    "chat with links": chat("google", "hi sim:slow:30", image_output="images+link"),
     **{f"picture {model}": picture(model, "draw sim:slow:30 sim:polls:1000") for model in PICTURES},
     **{f"edit {model}": edit(model, "draw sim:slow:30 sim:polls:1000") for model in EDITS},
 }

@@ -132,12 +132,14 @@ class _Answering:
         self._handed = handed
         self._parsed = parsed
         self._candidates: tuple[Candidate, ...] = route.order()
-        self._links: Links | None = None  # most replies hold no picture
+        # The renderer is given nothing that knows this object: a cycle would keep the request's pictures.
+        self._links = Links(exchange, house) if parsed.links else None
         self._finishes = parsed.links or isinstance(parsed.request, ImageRequest)
         self._tolds: list[Told] = []
         self._complete = False
-        link = self._link if parsed.links else None
-        cost = self._cost if route.priced else None
+        link = None if self._links is None else self._links.of
+        # Neither knows this object, which knows the renderer: a cycle would keep the request's pictures.
+        cost = partial(_cost_of, self._tolds) if route.priced else None
         self._renderer: Renderer = front.renderer(parsed, Facts(int(time.time()), link, cost))
         exchange.told = self.head
 
@@ -235,20 +237,9 @@ class _Answering:
         """Pictures in the wanted format and at an address, where the client asked for that."""
         if isinstance(call, ImageRequest):
             batch = await output.finished(batch, call, told)
-        if self._parsed.links:
-            if self._links is None:
-                self._links = Links(self._exchange, self._house)
+        if self._links is not None:
             await self._links.keep(batch)
         return batch
-
-    def _link(self, image: Image) -> str | None:
-        """For the renderer."""
-        return None if self._links is None else self._links.of(image)
-
-    def _cost(self) -> Charge | None:
-        """For the renderer: one sum, where there is one."""
-        costs = bill.total(self._tolds)
-        return costs[0] if len(costs) == 1 else None
 
     # --- what is told ------------------------------------------------------------------------------
 
@@ -298,3 +289,9 @@ class _Answering:
             facts.update(prompt_tokens=told.usage.prompt, completion_tokens=told.usage.completion)
         if told.images:
             facts["images"] = told.images
+
+
+def _cost_of(tolds: list[Told]) -> Charge | None:
+    """One sum, where there is one."""
+    costs = bill.total(tolds)
+    return costs[0] if len(costs) == 1 else None

@@ -17,27 +17,28 @@ _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45
 class Links:
     """The pictures of one reply that have an address, told apart by identity: to compare is to read all."""
 
-    __slots__ = ("_base", "_kept", "_services")
+    __slots__ = ("_exchange", "_house", "_kept")
 
     def __init__(self, exchange: Exchange, house: House) -> None:
-        self._base = public_base(exchange, house)
-        self._services = house.services
+        self._exchange = exchange
+        self._house = house
         self._kept: dict[int, tuple[Image, str]] = {}
 
     async def keep(self, events: Iterable[Event]) -> None:
         """Store the pictures among the events. One that cannot be stored has no address and goes out inline:
         it may have been paid for."""
-        if self._base is None:
+        base = public_base(self._exchange, self._house)
+        if base is None:
             return
-        files = self._services.files
+        services = self._house.services
         for event in events:
             if type(event) is Image and event.data is not None:
                 try:
-                    identity = await asyncio.to_thread(files.save, event.data)
+                    identity = await asyncio.to_thread(services.files.save, event.data)
                 except (OSError, ValueError) as error:
-                    self._services.log.write("picture_not_stored", reason=str(error))
+                    services.log.write("picture_not_stored", reason=str(error))
                     continue
-                self._kept[id(event)] = event, self._base + files.address(identity)
+                self._kept[id(event)] = event, base + services.files.address(identity)
 
     def of(self, image: Image) -> str | None:
         """For the renderers."""
