@@ -208,15 +208,19 @@ async def _served(folder: Path) -> AsyncIterator[Client]:
 
 
 def walked(folder: Path, ask: Callable[[Client], Awaitable[object]]) -> Walk:
-    """The walk of a request, when all is loaded and connected by two others."""
+    """The walk of a request, when all is loaded and connected by two others: the shortest of three, for a
+    timer may fire meanwhile."""
 
     async def run() -> Walk:
         async with _served(folder) as client:
             await ask(client)
             await ask(client)
-            with Walk() as walk:
-                await ask(client)
-            return walk
+            return min([await walk(client) for _ in range(3)], key=lambda found: len(found.calls))
+
+    async def walk(client: Client) -> Walk:
+        with Walk() as found:
+            await ask(client)
+        return found
 
     return asyncio.run(run())
 
