@@ -149,6 +149,18 @@ def test_what_is_absent_has_a_row_of_its_own_in_a_table() -> None:
     assert submit(wire, asked("a", quality="low", seed=1)).body == {"steps": 0, "more": 1}
 
 
+def test_a_value_that_a_table_does_not_have_is_named_as_dropped() -> None:
+    table = "{$map: $output_format, $to: {png: PNG, jpeg: JPG}}"
+    wire = made(("{prompt: $prompt}", f"{{prompt: $prompt, format: {table}}}"))
+    assert submit(wire, asked("a", output_format="jpeg")).dropped == ()
+    lost = submit(wire, asked("a", output_format="webp"))
+    assert (lost.body, lost.dropped) == ({"prompt": "a"}, ("output_format",))
+    both = made(("{prompt: $prompt}", f"{{format: {table}, kind: $output_format}}"))
+    assert submit(both, asked("a", output_format="webp")).dropped == ()
+    other = made(("{prompt: $prompt}", f"{{format: {table[:-1]}, $else: PNG}}}}"))
+    assert submit(other, asked("a", output_format="webp")).dropped == ()
+
+
 # --- pictures ahead of an order
 
 UPLOADS = (

@@ -95,6 +95,8 @@ WIDE = (
     "2720*1536",
     "1360*768",
     "2730x1536",
+    '"height": 720',
+    '"height": 768',
 )
 WHERE = "messages[0].content[1].image_url.url"
 OF_PART = ("messages.parts", "messages.content.image_url", "references")
@@ -180,7 +182,7 @@ CHAT: dict[str, Wish | None] = {
         asks(),
         ("messages.parts", "messages.content"),
     ),
-    "MediaPart.data": Wish(asks(picture()), (PNG,), asks(), OF_PART),
+    "MediaPart.data": Wish(asks(picture()), (PNG, "{upload 1}"), asks(), OF_PART),
     "MediaPart.url": Wish(
         asks(picture(data=None, url="https://example.com/77.png")),
         ("https://example.com/77.png",),
@@ -345,12 +347,24 @@ CHAT: dict[str, Wish | None] = {
 PICTURES: dict[str, Wish | None] = {
     "ImageRequest.model": None,
     "ImageRequest.prompt": Wish({"prompt": "Rosebud"}, ("Rosebud",)),
-    "ImageRequest.n": Wish({"n": 3}, ('"n": 3', '"num_images": 3', '"max_images": 3', '"path"')),
+    "ImageRequest.n": Wish(
+        {"n": 3},
+        (
+            '"n": 3',
+            '_images": 3',
+            '"numberResults": 3',
+            '"imgCount": 3',
+            '_num": 3',
+            '"batch_size": 3',
+            '"path"',
+        ),
+    ),
     "ImageRequest.image": Wish(
         {"image": ImageOptions(size="1536x1024")}, ("1536", "3:2", "1440*960", "1280*720", "4:3", "1792")
     ),
     "ImageRequest.references": Wish(
-        {"references": (picture(url="https://example.com/77.png"),)}, ("https://example.com/77.png", PNG)
+        {"references": (picture(url="https://example.com/77.png"),)},
+        ("https://example.com/77.png", PNG, "{upload 1}"),
     ),
     "ImageRequest.mask": Wish(
         {"references": (picture(),), "mask": MediaPart("image", Slice(JPEG.encode()), mime="image/jpeg")},
@@ -361,7 +375,7 @@ PICTURES: dict[str, Wish | None] = {
     "ImageRequest.seed": Wish({"seed": 4711}, ("4711",)),
     "ImageRequest.negative_prompt": Wish({"negative_prompt": "blur77"}, ("blur77",)),
     "ImageRequest.background": Wish({"background": "transparent"}, ("transparent",)),
-    "ImageRequest.output_format": Wish({"output_format": "webp"}, ("webp",)),
+    "ImageRequest.output_format": Wish({"output_format": "webp"}, ("webp", "WEBP")),
     "ImageRequest.output_compression": Wish(
         {"output_format": "jpeg", "output_compression": 77}, ("77",), {"output_format": "jpeg"}
     ),

@@ -10,7 +10,7 @@ from proxy.errors import RequestError
 from proxy.pictures import media_types, sizes
 from proxy.types import FormFile, ImageRequest, MediaPart, Slice, Target
 from proxy.wires.declared.sections import RequestLimits
-from proxy.wires.declared.template import ABSENT
+from proxy.wires.declared.template import ABSENT, word
 from proxy.wires.declared.variants import Variant
 
 # Fields whose value "auto" asks for nothing, so that nothing is lost when it is not sent.
@@ -111,7 +111,13 @@ def dropped(
     request: ImageRequest, variant: Variant, wish: sizes.Wish, size: sizes.Size, used: frozenset[str]
 ) -> tuple[str, ...]:
     """The client's fields that no template used, but those of its dialect."""
-    names = [name for name in _FIELDS if name not in used and getattr(request, name) not in _SAYS_NOTHING]
+    tabled = variant.submit.tabled
+    given = {name: getattr(request, name) for name in _FIELDS}
+    names = [
+        name
+        for name, value in given.items()
+        if value not in _SAYS_NOTHING and (name not in used or not _is_in(tabled.get(name), value))
+    ]
     if request.partial_images == 0 and "partial_images" in names:
         names.remove("partial_images")
     if variant.size is None:
@@ -124,6 +130,11 @@ def dropped(
     if quality not in _SAYS_NOTHING and "quality" not in used and not _is_size(wish, variant):
         names.append("image.quality")
     return tuple(names)
+
+
+def _is_in(rows: frozenset[str] | None, value: Any) -> bool:
+    """Whether tables let this value through; None: it is named elsewhere too."""
+    return rows is None or word(value) in rows
 
 
 def broken_limit(request: ImageRequest, variant: Variant) -> RequestError | None:

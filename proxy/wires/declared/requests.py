@@ -25,7 +25,8 @@ REQUEST_KEYS = ("request", "headers", *BODIES, "files")
 class Sending:
     """`encoding` is how `body` is written; with `files` that come it is multipart in any case. `used` are the
     inputs that it names. `optional` are fields of the body without which an order is given again where they
-    are refused, each with the inputs it is made of."""
+    are refused, each with the inputs it is made of. `tabled` are inputs that only tables name, each with the
+    values that they have."""
 
     request: RequestLine
     headers: Mapping[str, Node]
@@ -34,6 +35,7 @@ class Sending:
     files: Mapping[str, Node]
     used: frozenset[str]
     optional: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tabled: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def used_without(self, refused: frozenset[str]) -> frozenset[str]:
         """The inputs of which an order still holds something when these fields are left out."""
@@ -74,7 +76,10 @@ def read_sending(section: Mapped, scope: Scope) -> Sending | None:
         where = (*section.where, place)
         section.problems.add("E103", where, f"{shown(where)} must be a mapping of fields")
     encoding: Encoding = "raw" if raw else BODIES[place]
-    return Sending(request, headers, body, encoding, files, frozenset(scope.used)) if request else None
+    if request is None:
+        return None
+    tabled = {name: frozenset(rows) for name, rows in scope.tabled.items() if name not in scope.whole}
+    return Sending(request, headers, body, encoding, files, frozenset(scope.used), tabled=tabled)
 
 
 def _templates(section: Mapped, key: str, scope: Scope) -> dict[str, Node]:

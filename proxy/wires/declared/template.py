@@ -90,7 +90,7 @@ class _Table:
         value = self.subject.render(inputs)
         if value is ABSENT:
             return self.rows[_NOTHING].render(inputs) if _NOTHING in self.rows else ABSENT
-        return self.rows.get(_word(value), self.otherwise).render(inputs)
+        return self.rows.get(word(value), self.otherwise).render(inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class _Array:
         return items if items or not self.nodes else ABSENT
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
     """How a value is written as a key of `$to`, in YAML: true, 1, auto; null is for what is absent."""
     if value is None:
         return _NOTHING
@@ -141,16 +141,26 @@ def _word(value: Any) -> str:
 
 
 class Scope:
-    """What a template may name, and afterwards what it did name (`used`)."""
+    """What a template may name, and afterwards what it did name: all of it in `used`, in `whole` what goes
+    through as it is, in `tabled` the values that a table without `$else` has for an input."""
 
     def __init__(self, options: Mapping[str, Any], names: tuple[str, ...] = INPUTS) -> None:
         self.options = tuple(options)
         self.names = names
         self.used: set[str] = set()
+        self.whole: set[str] = set()
+        self.tabled: dict[str, set[str]] = {}
+
+    def subject(self) -> Scope:
+        """For what a table is asked of, whose names are kept apart until it is known what gets through."""
+        inner = Scope({}, self.names)
+        inner.options = self.options
+        return inner
 
     def inside_each(self) -> Scope:
         inner = Scope({}, self.names + _EACH_INPUTS)
         inner.options, inner.used = self.options, self.used
+        inner.whole, inner.tabled = self.whole, self.tabled
         return inner
 
 
@@ -194,6 +204,7 @@ def _input(name: str, where: Where, scope: Scope, problems: Problems) -> Node:
         problems.add("E122", where, f"${name}: {head} has no parts", f"write ${head}")
     else:
         scope.used.add(f"task.{step}" if head == "task" else head)
+        scope.whole.add(head)
         return _Input(head, (int(step) if head == "references" else step) if dot else None)
     return _Constant(ABSENT)
 
@@ -218,9 +229,16 @@ def _form(data: Mapping[Any, Any], where: Where, scope: Scope, problems: Problem
         rows = data["$to"] if isinstance(data["$to"], Mapping) else {}
         if not rows:
             problems.add("E103", (*where, "$to"), f"{shown(where)}.$to must be a table")
+        subject = parse(data[form], (*where, form), inner := scope.subject(), problems)
+        if isinstance(data[form], str) and data.get("$else") is None:
+            for name in inner.used:
+                scope.tabled.setdefault(name, set()).update(map(word, rows))
+        else:
+            scope.whole |= inner.used
+        scope.used |= inner.used
         return _Table(
-            parse(data[form], (*where, form), scope, problems),
-            {_word(key): parse(row, (*where, "$to", key), scope, problems) for key, row in rows.items()},
+            subject,
+            {word(key): parse(row, (*where, "$to", key), scope, problems) for key, row in rows.items()},
             parse(data.get("$else"), (*where, "$else"), scope, problems),
         )
     if form == "$each":
