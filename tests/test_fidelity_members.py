@@ -90,7 +90,10 @@ WIDE = (
     "2720*1536",
     "1360*768",
     "2730x1536",
+    '"height": 720',
+    '"height": 768',
 )
+UPLOADED = "{upload 1}"  # what stands for a picture that goes ahead of its order
 TIER = ("2K", "2k", "2048", "1440*1440")
 JSON_MODE = ("application/json", "json_object", "json_schema", "JSON")
 
@@ -281,7 +284,7 @@ CHAT: dict[str, Member] = {
         ("messages",),
     ),
     "messages.content.image_url": Member(
-        part(type="image_url", image_url={"url": PICTURE}), (PNG,), {}, ("messages",)
+        part(type="image_url", image_url={"url": PICTURE}), (PNG, UPLOADED), {}, ("messages",)
     ),
     "messages.content.image_url.detail": Member(
         part(type="image_url", image_url={"url": PICTURE, "detail": "high"}),
@@ -323,10 +326,21 @@ CHAT: dict[str, Member] = {
 
 IMAGES: dict[str, Member] = {
     "prompt": Member({"prompt": "Rosebud"}, ("Rosebud",)),
-    "n": Member({"n": 3}, ('"n": 3', '"num_images": 3', '"max_images": 3', '"path"')),
+    "n": Member(
+        {"n": 3},
+        (
+            '"n": 3',
+            '_images": 3',
+            '"numberResults": 3',
+            '"imgCount": 3',
+            '_num": 3',
+            '"batch_size": 3',
+            '"path"',
+        ),
+    ),
     "seed": Member({"seed": 4711}, ("4711",)),
     "negative_prompt": Member({"negative_prompt": "blur77"}, ("blur77",)),
-    "output_format": Member({"output_format": "webp"}, ("webp",)),
+    "output_format": Member({"output_format": "webp"}, ("webp", "WEBP")),
     "output_compression": Member(
         {"output_format": "jpeg", "output_compression": 77}, ("77",), {"output_format": "jpeg"}
     ),
@@ -346,11 +360,11 @@ IMAGES: dict[str, Member] = {
     "background": Member({"background": "transparent"}, ("transparent",)),
     "user": Member({"user": "ann-77"}, ("ann-77",)),
     "safety_identifier": Member({"safety_identifier": "ann-78"}, ("ann-78",)),
-    "image": Member({"image": PICTURE}, (PNG,)),
-    "images": Member({"images": [{"image_url": PICTURE}]}, (PNG,)),
+    "image": Member({"image": PICTURE}, (PNG, UPLOADED)),
+    "images": Member({"images": [{"image_url": PICTURE}]}, (PNG, UPLOADED)),
     "images.file_id": Member({"images": [{"file_id": "file_77"}]}, ("file_77",)),
-    "image_urls": Member({"image_urls": [PICTURE]}, (PNG,)),
-    "image_url": Member({"image_url": PICTURE}, (PNG,)),
+    "image_urls": Member({"image_urls": [PICTURE]}, (PNG, UPLOADED)),
+    "image_url": Member({"image_url": PICTURE}, (PNG, UPLOADED)),
     "google": Member({"google": {"media_resolution": "MEDIA_RESOLUTION_LOW"}}, ("MEDIA_RESOLUTION_LOW",)),
     **{name: CHAT[name] for name in sorted(parameters.IMAGE_FIELDS)},
     "image_config.aspect_ratio": CHAT["image_config.aspect_ratio"],
