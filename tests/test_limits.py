@@ -25,6 +25,7 @@ from proxy.limits.limiter import Limiter
 from proxy.limits.memory import MemoryCounters
 from proxy.limits.shared import SharedCounters
 from proxy.logs import Log
+from proxy.serve.allowed import Allowed
 from tests import stores
 
 LIMITS = Limits(Window(2, 60.0), Window(100, 60.0), Window(3, 86400.0), 2)
@@ -121,6 +122,33 @@ async def test_what_never_fits_never_waits(kind: str, tmp_path: Path, redis: str
     async with opened(kind, tmp_path, redis) as kept:
         refused = await kept.take(LIMITS, images=4)
         assert (refused.refused, refused.wait_s) == ("images", math.inf)
+
+
+@pytest.mark.anyio
+async def test_a_window_that_was_never_opened_has_nothing_to_wait_for(
+    kind: str, tmp_path: Path, redis: str
+) -> None:
+    limits = Limits(images=Window(4, 1e11))  # longer than any clock has run
+    async with opened(kind, tmp_path, redis) as kept:
+        refused = await kept.take(limits, images=5)
+    assert refused.refused == "images"
+    assert Allowed(refused).headers == [
+        (b"x-ratelimit-limit-images", b"4"),
+        (b"x-ratelimit-remaining-images", b"4"),
+        (b"x-ratelimit-reset-images", b"0ms"),
+    ]
+
+
+@pytest.mark.anyio
+async def test_of_two_windows_only_the_open_one_ends(kind: str, tmp_path: Path, redis: str) -> None:
+    requests, images = Window(9, 3600.0), Window(4, 1e11)
+    async with opened(kind, tmp_path, redis) as kept:
+        await kept.take(Limits(requests=requests))
+        refused = await kept.take(Limits(requests=requests, images=images), images=5)
+    headers = dict(Allowed(refused).headers)
+    assert headers[b"x-ratelimit-remaining-requests"] == b"8"
+    assert headers[b"x-ratelimit-reset-requests"] == b"1h0m0s"
+    assert headers[b"x-ratelimit-reset-images"] == b"0ms"
 
 
 @pytest.mark.anyio

@@ -128,16 +128,23 @@ def _headers(taken: Taken) -> Iterator[Header]:
         name = kind.encode()
         yield b"x-ratelimit-limit-" + name, b"%d" % window.most
         yield b"x-ratelimit-remaining-" + name, b"%d" % _left(taken, place)
-        reset_s = max(0.0, taken.counts[2 * place] + window.per_s - taken.at)
+        reset_s = taken.counts[2 * place] + window.per_s - taken.at if _is_open(taken, place) else 0.0
         yield b"x-ratelimit-reset-" + name, _span(reset_s).encode()
 
 
 def _left(taken: Taken, place: int) -> int:
     window = taken.limits.windows()[place]
     assert window is not None
-    begin, count = taken.counts[2 * place : 2 * place + 2]
-    is_open = begin and begin <= taken.at < begin + window.per_s
-    return max(0, window.most - int(count)) if is_open else window.most
+    count = taken.counts[2 * place + 1]
+    return max(0, window.most - int(count)) if _is_open(taken, place) else window.most
+
+
+def _is_open(taken: Taken, place: int) -> bool:
+    """Whether anything counts in that window; the clock may be young, so a begin of 0 is no time of it."""
+    window = taken.limits.windows()[place]
+    assert window is not None
+    begin = taken.counts[2 * place]
+    return begin > 0 and begin <= taken.at < begin + window.per_s
 
 
 def _text(headers: Iterator[Header]) -> dict[str, str]:
