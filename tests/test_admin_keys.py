@@ -110,6 +110,11 @@ def test_a_rotated_key_has_another_secret(gateway: Gateway, body: Any, old: int)
         pytest.param({"name": "x", "image_output": "png"}, 400, "image_output", id="no mode"),
         pytest.param({"name": "x", "expires_in": "yesterday"}, 400, "expires_in", id="no time"),
         pytest.param({"name": "x", "expires_at": 5}, 400, "expires_at", id="past"),
+        pytest.param({"name": "x", "expires_at": 1e30}, 400, "expires_at", id="beyond all calendars"),
+        pytest.param({"name": "x", "expires_in": "999999999d"}, 400, "expires_in", id="beyond them in days"),
+        pytest.param({"name": "x\x00"}, 400, "name", id="null byte"),
+        pytest.param({"name": "x\x1b[2Jy"}, 400, "name", id="terminal sequence"),
+        pytest.param({"name": "x\u2028y"}, 400, "name", id="line separator"),
         pytest.param({"name": "x", "expires_at": 9e9, "expires_in": "1h"}, 400, "expires_at", id="both"),
         pytest.param({"name": "x", "key": "sk-mine"}, 400, "key", id="own secret"),
         pytest.param({"name": "app"}, 409, "name", id="in the file"),
@@ -119,6 +124,27 @@ def test_a_rotated_key_has_another_secret(gateway: Gateway, body: Any, old: int)
 def test_a_wrong_key_names_the_field(gateway: Gateway, body: Any, status: int, param: str) -> None:
     reply = ask(gateway, "POST", "/admin/keys", body)
     assert (reply.status_code, reply.json()["error"]["param"]) == (status, param)
+    assert ask(gateway, "GET", "/admin/keys").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        pytest.param({"modles": ["*"]}, 'modles is not known here; did you mean "models"?', id="field"),
+        pytest.param(
+            {"limits": {"request": "6/min"}},
+            'limits.request is not known here; did you mean "requests"?',
+            id="limit",
+        ),
+        pytest.param({"limits": {"qqqq": "6/min"}}, "limits.qqqq is not known here; known: ", id="stranger"),
+    ],
+)
+def test_a_field_that_is_not_known_is_told_with_its_neighbours(
+    gateway: Gateway, field: Any, said: str
+) -> None:
+    message = ask(gateway, "POST", "/admin/keys", {"name": "neighbour", **field}).json()["error"]["message"]
+    assert message.startswith(said)
+    assert "?." not in message
 
 
 @pytest.mark.parametrize(

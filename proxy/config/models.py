@@ -516,7 +516,12 @@ class NewKey(_Section):
     """A client key that shall be made at run time: not of the file, but in its words. `expires_at` is in
     seconds since 1970."""
 
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\s/](?:[^\r\n\t/]*[^\s/])?$")
+    # One line on a terminal and in a log, and what every store can keep.
+    name: str = Field(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\s/\p{Cc}](?:[^/\p{Cc}\p{Zl}\p{Zp}]*[^\s/\p{Cc}])?$",
+    )
     models: list[str] = Field(default=["*"], min_length=1)
     image_output: ImageOutput | None = None
     limits: Limits = Limits()

@@ -21,9 +21,18 @@ def read(model: type[M], body: Mapping[str, Any]) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     place = shown(first["loc"])
-    said = {"missing": "is needed", "extra_forbidden": "is not known here"}.get(first["type"])
-    hint = (
-        did_you_mean(str(first["loc"][0]), model.model_fields) if first["type"] == "extra_forbidden" else ""
-    )
-    message = f"{place} {said or complaint(first)}{f'; {hint}' if hint else ''}."
-    raise RequestError(message, param=place, code="invalid_value")
+    if first["type"] == "extra_forbidden":
+        message = f"{place} is not known here; {_neighbours(model, first['loc'])}"
+    else:
+        message = f"{place} {'is needed' if first['type'] == 'missing' else complaint(first)}"
+    raise RequestError(message if message.endswith("?") else f"{message}.", param=place, code="invalid_value")
+
+
+def _neighbours(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """What is known there, where the last name of a place is not."""
+    for name in place[:-1]:
+        inner = model.model_fields[str(name)].annotation
+        assert isinstance(inner, type)
+        assert issubclass(inner, BaseModel)
+        model = inner
+    return did_you_mean(str(place[-1]), model.model_fields)

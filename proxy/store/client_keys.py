@@ -23,6 +23,7 @@ from proxy.store.tables import keys, secrets
 _SECRET_BYTES = 32
 _PREFIX_SHOWN = len(PREFIX) + 4
 _PEPPER = "keys"
+_LATEST = 253_402_300_799  # the last second of the year 9999: no calendar has later ones
 _OUR_LOCK = 0x6472616B6579  # of PostgreSQL's advisory locks: who changes keys does it alone
 
 Row = RowMapping
@@ -194,13 +195,20 @@ def _pepper(connection: Connection) -> bytes | None:
 
 
 def _expiry(new: NewKey, now: float) -> float | None:
+    field, at = "expires_at", new.expires_at
     if new.expires_in is not None:
-        if new.expires_at is not None:
-            raise RequestError("expires_in and expires_at exclude each other.", param="expires_at")
-        return now + new.expires_in
-    if new.expires_at is not None and new.expires_at <= now:
-        raise RequestError("expires_at is in the past; it is in seconds since 1970.", param="expires_at")
-    return new.expires_at
+        if at is not None:
+            raise RequestError("expires_in and expires_at exclude each other.", param=field)
+        field, at = "expires_in", now + new.expires_in
+    if at is None:
+        return None
+    if at <= now:
+        raise RequestError(f"{field} is in the past; it is in seconds since 1970.", param=field)
+    if at > _LATEST:
+        raise RequestError(
+            f"{field} is after the year 9999; leave it out for a key without end.", param=field
+        )
+    return at
 
 
 def _name_taken(message: str) -> RequestError:
