@@ -94,6 +94,48 @@ def test_jlike_statuses(surface, status, body, error_class, client_status, code)
     assert error.native_status == status
 
 
+@pytest.mark.parametrize(
+    ("profile", "status", "payload"),
+    [
+        pytest.param("evolink", 504, {"message": "Endpoint request timed out"}, id="AWS"),
+        pytest.param("evolink", 408, {"error": {"message": "Request Timeout", "code": 408}}, id="a status"),
+        pytest.param(
+            "dashscope",
+            502,
+            {"message": "An invalid response was received from the upstream server"},
+            id="Kong",
+        ),
+        pytest.param(
+            "seedream",
+            524,
+            {
+                "title": "Error 524: A timeout occurred",
+                "status": 524,
+                "error_name": "origin_response_timeout",
+            },
+            id="Cloudflare",
+        ),
+    ],
+)
+def test_a_machine_that_lost_the_vendor_cannot_say_that_nothing_was_made(profile, status, payload):
+    """V-007"""
+    assert refused(profile, "m", payload, status=status).bought
+
+
+@pytest.mark.parametrize(
+    ("profile", "surface", "status", "payload"),
+    [
+        pytest.param("evolink", "image", 502, {"error": {"code": "service_error"}}, id="code"),
+        pytest.param("evolink", "image", 500, {"error": {"message": "went wrong"}}, id="its own status"),
+        pytest.param("dashscope", "image", 504, {"code": "InternalError.Timeout"}, id="part of a code"),
+        pytest.param("jlike", "image", 504, {"success": False, "error": "late"}, id="its table of statuses"),
+    ],
+)
+def test_a_vendor_that_refunds_says_so_in_its_own_words(profile, surface, status, payload):
+    """V-007"""
+    assert not refused(profile, "m", payload, status=status, surface=surface).bought
+
+
 def test_jlike_503_is_for_another_provider():
     """V-009"""
     error = refused("jlike", "m", {"success": False, "error": "closed"}, status=503, surface="image")

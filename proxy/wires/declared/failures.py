@@ -16,6 +16,9 @@ from proxy.wires.refusals import ToldRefusal, classes
 # A vendor of jobs that is closed stays closed for a while: another one must do it.
 _BY_STATUS = {503: ErrorClass.UNAVAILABLE}
 
+# A machine before the vendor writes these, in JSON too, when it lost a vendor that may go on working.
+_LOST_ON_THE_WAY = frozenset({408, 499, 502, 504, *range(520, 525)})
+
 # These are between the operator and the vendor; the vendor's own sentence may quote the key or the balance.
 _OUR_SENTENCES = {
     ErrorClass.AUTH: "{} does not accept our credentials.",
@@ -37,7 +40,7 @@ class Complaint:
 
     @property
     def is_named(self) -> bool:
-        """Whether the vendor itself says, in JSON, that something failed."""
+        """Whether it is said, in JSON, that something failed."""
         return isinstance(self.payload, Mapping) and bool(self.state or self.code or self.report.message)
 
 
@@ -76,6 +79,14 @@ def match(errors: Errors, complaint: Complaint, *, body_only: bool = False) -> E
         named = classes.of_words(complaint.report)
         return named if named in _OUR_SENTENCES else rule.error_class
     return rule.error_class
+
+
+def is_named(errors: Errors, complaint: Complaint) -> bool:
+    """Whether the vendor itself says that the order failed: by a status of machines in between only where a
+    rule of its profile knows the complaint."""
+    if complaint.report.http in _LOST_ON_THE_WAY and match(errors, complaint) is None:
+        return False
+    return complaint.is_named
 
 
 def class_of(errors: Errors, complaint: Complaint) -> ErrorClass:

@@ -211,7 +211,7 @@ class VendorReply:
     ) -> UpstreamError:
         """Where the vendor says that failures cost nothing and names this one, nothing was bought (V-007)."""
         provider = str(self.task["provider"])
-        named = complaint.is_named and error_class is not ErrorClass.LOST
+        named = error_class is not ErrorClass.LOST and failures.is_named(self.variant.errors, complaint)
         bought = False if named and self.variant.billing.refunded_on_failure else None
         if bought is None and (self.phase != "submit" or error_class is ErrorClass.EMPTY):
             bought = True
