@@ -1,6 +1,7 @@
 """The simulated Seedream and OpenAI Images API, the file host, and what all simulated vendors share."""
 
 import base64
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -126,6 +127,32 @@ def test_openai_edits_take_forms(sdk: openai.OpenAI, running: Running) -> None:
     }
     with pytest.raises(openai.BadRequestError, match="of no known type"):
         sdk.images.edit(model="gpt-image-2", prompt="a cat", image=("a.png", b"no picture"))
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds"),
+    [
+        pytest.param(
+            {"stream": "true", "partial_images": "2"},
+            [*["image_edit.partial_image"] * 2, "image_edit.completed"],
+            id="unfinished ones",
+        ),
+        pytest.param({"stream": "true"}, ["image_edit.completed"], id="the finished one"),
+        pytest.param({"stream": "false", "partial_images": "2"}, [None], id="whole"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("vendor", "model"), [("openai-images", "gpt-image-2"), ("openai", "llama")], ids=["OpenAI", "its kin"]
+)
+def test_a_form_says_in_words_how_its_reply_shall_come(
+    running: Running, vendor: str, model: str, said: dict[str, str], kinds: list[str | None]
+) -> None:
+    fields = {"model": model, "prompt": "a cat", **said}
+    with client_of(running, vendor) as client:
+        reply = client.post("/images/edits", data=fields, files={"image": ("a.png", PNG)})
+    assert reply.status_code == 200, reply.text
+    found = [json.loads(line[6:]) for line in reply.text.splitlines() if line.startswith("data: {")]
+    assert [one["type"] for one in found] == [kind for kind in kinds if kind is not None]
 
 
 def test_openai_edits_take_json(sdk: openai.OpenAI, running: Running) -> None:

@@ -139,7 +139,7 @@ class OpenAIImages(House):
             try:
                 values, files = forms.read(exchange.raw, exchange.headers["content-type"])
                 family, rules = self._edited(values.get("model"))
-                body = forms.typed(values, rules)
+                body = forms.typed(values, {**_SHARED, **rules})
                 given = _received(files, family)
             except ValueError as error:
                 raise Refused(400, str(error), "invalid", param="image") from error
