@@ -144,9 +144,10 @@ def test_what_may_have_been_served_is_never_sent_again(
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_a_client_can_forbid_fallback(tmp_path: Path, stream: bool) -> None:
+@pytest.mark.parametrize("yes", ["true", "True", "1"])
+def test_a_client_can_forbid_fallback(tmp_path: Path, stream: bool, yes: str) -> None:
     with opened(tmp_path, "busy-1", "good-2", "good-3") as own:
-        reply = post(own, chat("Hi", "backed", stream=stream), x_proxy_no_fallback="true")
+        reply = post(own, chat("Hi", "backed", stream=stream), x_proxy_no_fallback=yes)
         assert keys(own.sent()) == ["busy-1"]
     assert reply.status_code == 429
 

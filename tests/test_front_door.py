@@ -320,9 +320,10 @@ def test_what_cannot_be_carried_is_named(gateway: Gateway) -> None:
     assert reply.headers["x-proxy-dropped"] == "frequency_penalty, logit_bias"
 
 
-def test_strict_mode_refuses_what_cannot_be_carried(gateway: Gateway) -> None:
+@pytest.mark.parametrize("yes", ["true", "True", "TRUE", "1"])
+def test_strict_mode_refuses_what_cannot_be_carried(gateway: Gateway, yes: str) -> None:
     sent = len(gateway.sent())
-    reply = post(gateway, hello(logit_bias={"50256": -100}), headers={"x-proxy-strict": "true"})
+    reply = post(gateway, hello(logit_bias={"50256": -100}), headers={"x-proxy-strict": yes})
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "logit_bias")
     assert len(gateway.sent()) == sent
 

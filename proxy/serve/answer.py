@@ -36,6 +36,7 @@ from proxy.types import Event, Image, ImageRequest
 _PIECES_AT_ONCE = 4
 _CHATS_AT_ONCE = 16
 _TIMING = b"upstream;dur=%.1f, total;dur=%.1f"  # milliseconds
+_YES = frozenset((b"true", b"True", b"TRUE", b"1"))  # as programs write it
 _JSON: Header = (b"content-type", b"application/json")
 
 
@@ -60,8 +61,8 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
         caller,
         headers,
         exchange.query() if exchange.scope.get("query_string") else {},
-        strict=headers.get(b"x-proxy-strict") == b"true",
-        fallback=headers.get(b"x-proxy-no-fallback") != b"true",
+        strict=headers.get(b"x-proxy-strict") in _YES,
+        fallback=headers.get(b"x-proxy-no-fallback") not in _YES,
         image_outputs=(route.image_output, plan.config.defaults.image_output),
         has_address=plan.config.server.public_url is not None,
         is_stored=house.services.files.is_stored,
