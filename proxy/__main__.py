@@ -140,6 +140,9 @@ def _keys_parser(keys: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="requests=600/min, tokens=1000000/hour, images=200/day or concurrent=32; may be repeated",
     )
+    create.add_argument(
+        "--budget", metavar="AMOUNT", help="20USD/month: what it may spend in a day, a month or in total"
+    )
     create.add_argument("--expires", metavar="IN", help="30d, 12h: how long it works")
     action("list", "list the keys").add_argument(
         "--all", action="store_true", help="also those that are revoked or expired"

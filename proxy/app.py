@@ -19,6 +19,7 @@ from proxy.config.models import Server
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.images.front import ImagesFront
 from proxy.keys import ClientKey, ClientKeys
+from proxy.ledger.balances import Balances
 from proxy.ledger.recorder import Ledger
 from proxy.limits.counting import LocalCounters
 from proxy.limits.limiter import Limiter
@@ -208,7 +209,13 @@ def _caller(name: str, config: Config, key: Key | None = None) -> ClientKey:
     everyone = config.limits.everyone
     if key is None:
         return ClientKey(name, limits=Limits().of_caller(everyone))
-    return ClientKey(name, tuple(key.models), key.image_output, limits=key.limits.of_caller(everyone))
+    return ClientKey(
+        name,
+        tuple(key.models),
+        key.image_output,
+        limits=key.limits.of_caller(everyone),
+        budget=None if key.budget is None else key.budget.of_caller(),
+    )
 
 
 def _spare_the_collector() -> None:
@@ -271,6 +278,7 @@ def create(
             callers=StoredCallers(database, log, config.limits.everyone),
             limiter=_limiter(config, log),
             ledger=Ledger(database, _waiting_room(config.server), log),
+            balances=Balances(database, log),
             metrics=Metrics({"worker": str(os.getpid())} if "DRAGOMAN_WORKERS" in os.environ else None),
             retries=RetryBudget(config.defaults.retry.budget),
             traces=_traces(log),

@@ -3,6 +3,7 @@
     ProxyError                 knows its HTTP status and `code`
     ├── StoppingError          the server ends before the request did
     ├── LimitError             the caller has had what it may have for now
+    ├── BudgetError            the caller has spent the money it may spend for now
     ├── RequestError           the client's request is wrong (4xx), and names the field
     │   └── NotCarriedError        it is right, but nobody can carry all of it, and the client is strict
     └── UpstreamError          the vendor refused, failed or fell silent; has an `ErrorClass`
@@ -146,6 +147,21 @@ class LimitError(ProxyError):
     @property
     def may_repeat(self) -> bool | None:
         return False if self.retry_after_s is None else None
+
+
+class BudgetError(ProxyError):
+    """The caller has no money left for this request. It has again after `retry_after_s`, and never where that
+    is None."""
+
+    retry_after_s: float | None
+
+    def __init__(self, message: str, retry_after_s: float | None) -> None:
+        super().__init__(message, status=429, code="insufficient_quota")
+        self._set(retry_after_s=retry_after_s)
+
+    @property
+    def may_repeat(self) -> bool | None:
+        return False  # SDKs do not wait for days: they would ask again at once
 
 
 class ErrorClass(Enum):

@@ -8,9 +8,14 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from proxy.errors import RequestError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+Period = Literal["day", "month", "total"]
 
 _CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 
@@ -35,16 +40,27 @@ class Limits:
         return self.requests, self.tokens, self.images
 
 
+class Budget(NamedTuple):
+    """At most so much money in each period, which begins at midnight UTC."""
+
+    amount: Decimal
+    currency: str
+    period: Period
+
+
 @dataclass(frozen=True, slots=True)
 class ClientKey:
     """A caller. `models` are patterns of the names it may use; `image_output` its default picture mode.
-    `limits` is None where nothing needs to be counted."""
+    `limits` is None where nothing needs to be counted, `budget` where nobody bounds its money; `expires_at`
+    is in seconds since 1970."""
 
     name: str
     models: tuple[str, ...] = ("*",)
     image_output: str | None = None
     admin: bool = False
     limits: Limits | None = None
+    budget: Budget | None = None
+    expires_at: float | None = None
 
     def may_use(self, model: str) -> bool:
         for pattern in self.models:  # noqa: SIM110 - a generator is entered for every pattern

@@ -215,6 +215,26 @@ CASES = [
     ("W130", "    price: {image: 0.04}\n", "    ▸price: {input: 1, output: 2}\n"),
     ("W130", "  banana:\n", "  ▸banana:\n", "    price: {image: 0.04}\n", ""),
     ("W130", "weight: 3}", "weight: 3, price: {output: 1}}", "    price: {image", "    ▸price: {image"),
+    (
+        "W132",
+        "concurrent: 32}\n",
+        "concurrent: 32}\n    budget: {amount: 5, currency: ▸EUR, period: day}\n",
+    ),
+    (
+        "E103",
+        "concurrent: 32}\n",
+        "concurrent: 32}\n    budget: {amount: ▸20 USD, currency: USD, period: day}\n",
+    ),
+    (
+        "E103",
+        "concurrent: 32}\n",
+        "concurrent: 32}\n    budget: {amount: 5, currency: USD, period: ▸week}\n",
+    ),
+    (
+        "E106",
+        "concurrent: 32}\n",
+        "concurrent: 32}\n    ▸budget: {amount: 5, currency: USD}\n",
+    ),
     ("W131", "16:9}\n", "16:9}\n    ▸price: {input: 1}\n"),
     ("E130", "price: {image: 0.04}", "price: [{image: 1}, ▸{image: 2}]"),
     ("E103", "price: {image: 0.04}", "price: [{image: 1}, {image: 2, from: ▸31.12.2026}]"),

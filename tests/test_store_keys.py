@@ -86,6 +86,7 @@ async def test_a_key_is_shown_without_its_secret(store_address: str) -> None:
         "models": ["gemini-*"],
         "image_output": None,
         "limits": {"requests": "60/min", "concurrent": 2},
+        "budget": None,
         "created_at": 1_800_000_000,
         "expires_at": 1_800_086_400,
         "revoked_at": None,

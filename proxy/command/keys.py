@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from argparse import Namespace
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PAGE = 1000
-_COLUMNS = ("name", "id", "state", "key", "models", "limits", "expires")
+_COLUMNS = ("name", "id", "state", "key", "models", "limits", "budget", "expires")
+
+_BUDGET = re.compile(r"(?P<amount>[0-9.]+) ?(?P<currency>[^\s0-9./][^\s/]*)/(?P<period>[a-z]+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ def asked(options: Namespace) -> dict[str, Any]:
         said["expires_in"] = options.expires
     if options.limit:
         said["limits"] = dict(map(_limit, options.limit))
+    if options.budget is not None:
+        said["budget"] = _budget(options.budget)
     return said
 
 
@@ -119,6 +124,16 @@ def _limit(said: str) -> tuple[str, str | int]:
     if not equals:
         raise RequestError(f"--limit {said}: write a name and a value, such as requests=600/min.")
     return name, int(value) if value.isdecimal() else value
+
+
+def _budget(said: str) -> dict[str, str]:
+    found = _BUDGET.match(said)
+    if found is None:
+        raise RequestError(
+            f"--budget {said}: write an amount, its currency and a period, such as 20USD/month; "
+            "periods are day, month and total."
+        )
+    return found.groupdict()
 
 
 def run(file: Path | None, command: Callable[[Keys], int], *, as_json: bool) -> int:
@@ -154,6 +169,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{row['prefix']}...{row['last_four']}",
         ", ".join(row["models"]),
         ", ".join(f"{name} {value}" for name, value in row["limits"].items()) or "-",
+        "-" if row["budget"] is None else "{amount} {currency}/{period}".format_map(row["budget"]),
         "-" if expires is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(expires)),
     ]
 

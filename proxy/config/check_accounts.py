@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from proxy.checking import service_accounts
 from proxy.checking.mistakes import Path, did_you_mean, shown
-from proxy.config import addresses, options
+from proxy.config import addresses, check_prices, options
 from proxy.config.models import ProviderEntry
 from proxy.config.secrets import Fault, literals
 from proxy.config.tree import Checked, at, items
@@ -53,6 +53,7 @@ def check(file: Checked) -> dict[str, str]:
     for name, provider in file.config.providers.items():
         _provider(name, provider, file)
     _client_keys(file)
+    check_prices.check_budgets(file)
     return off
 
 

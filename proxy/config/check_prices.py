@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from proxy.checking.mistakes import Path
@@ -21,6 +21,32 @@ def check(name: str, file: Checked) -> None:
         for index, _ in enumerate(items(at(file.tree, (*path, part)))):
             _price((*path, part, index, "price"), file)
     _pictures(path, file)
+
+
+def check_budgets(file: Checked) -> None:
+    """A key whose budget is in a currency that no price is in can buy nothing."""
+    known: set[str] | None = None
+    for index, entry in enumerate(items(file.tree.get("keys"))):
+        path: Path = ("keys", index, "budget", "currency")
+        currency = at(file.tree, path) if isinstance(entry, Mapping) else None
+        if not isinstance(currency, str) or not currency:
+            continue
+        known = set(_currencies(file)) if known is None else known
+        if currency not in known:
+            there = f"prices are in {', '.join(sorted(known))}" if known else "no model has a price"
+            message = f"the budget is in {currency}, and {there}: this key can use no model"
+            file.report.add("W132", path, message)
+
+
+def _currencies(file: Checked) -> Iterator[str]:
+    """Those of all prices. One that names none is in the currency of the account."""
+    for model in file.config.models.values():
+        for entry in model.targets + model.fallback:
+            provider = file.config.providers.get(entry.provider)
+            usual = provider.currency if provider is not None else None
+            for price in (model.price if entry.price is None else entry.price) or ():
+                if currency := price.currency or usual:
+                    yield currency
 
 
 def _price(path: Path, file: Checked) -> None:

@@ -36,6 +36,10 @@ from proxy.config.secrets import Secret
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?\Z")
 _HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 
+_AMOUNT_PATTERN = r"^[0-9]{1,10}(?:\.[0-9]{1,12})?$"
+_AMOUNT = re.compile(_AMOUNT_PATTERN.removesuffix("$") + r"\Z")
+_MOST_BUDGET = 1_000_000_000
+
 MOST_ATTEMPTS = 20
 PICTURE_SIZES = ("512", "1K", "2K", "4K")  # that have prices of their own, the smallest first
 ANY_SIZE = "any"  # what a price holds for that knows no sizes
@@ -274,6 +278,42 @@ class SharedLimits(_Section):
     everyone: Limits = Limits()
 
 
+def _budget_amount(value: object) -> object:
+    """Text keeps every place of it: `"20"`, `"0.50"`; a number is taken as a price is."""
+    if not isinstance(value, str):
+        return _money(value)
+    if not _AMOUNT.match(value):
+        raise PydanticCustomError("E103", 'must be a plain amount such as "20" or "0.50"')
+    return Decimal(value)
+
+
+class Budget(_Section):
+    """What a key may spend in a period: a day or a month of UTC, or in total."""
+
+    amount: Annotated[
+        Decimal,
+        BeforeValidator(_budget_amount),
+        Field(gt=0, le=_MOST_BUDGET),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "pattern": _AMOUNT_PATTERN},
+                    {"type": "number", "exclusiveMinimum": 0, "maximum": _MOST_BUDGET},
+                ]
+            }
+        ),
+    ]
+    currency: str = Field(min_length=1, max_length=20)
+    period: keys.Period
+
+    def written(self) -> dict[str, str]:
+        """As the file would have it."""
+        return {"amount": f"{self.amount:f}", "currency": self.currency, "period": self.period}
+
+    def of_caller(self) -> keys.Budget:
+        return keys.Budget(self.amount, self.currency, self.period)
+
+
 class Key(_Section):
     """A caller. `key` is None while its variable is not set: then nobody can call with it."""
 
@@ -281,6 +321,7 @@ class Key(_Section):
     key: Secret | None = None
     models: list[str] = ["*"]
     limits: Limits = Limits()
+    budget: Budget | None = None
     image_output: ImageOutput | None = None
 
 
@@ -525,6 +566,7 @@ class NewKey(_Section):
     models: list[str] = Field(default=["*"], min_length=1)
     image_output: ImageOutput | None = None
     limits: Limits = Limits()
+    budget: Budget | None = None
     expires_in: Annotated[Duration, Field(gt=0)] | None = None
     expires_at: float | None = None
 

@@ -84,6 +84,30 @@ def totals(connection: Connection, wanted: Wanted) -> list[Json]:
     return sums(connection, Wanted(wanted.since, wanted.until, wanted.key, ("currency",), limit=1000))
 
 
+def spent(
+    connection: Connection, key: str, currency: str, since: int, horizon: float
+) -> tuple[Decimal, set[tuple[str, int, int, str]]]:
+    """What a key was charged and what is held for it from a day on, and which rows from `horizon` on, in
+    seconds since 1970, are among it. One statement, so that both are of the same moment."""
+    names = ("request_id", "call", "attempt", "kind")
+    booked = sa.case((ledger.c.kind.in_(("settle", "hold")), _steps(ledger.c.amount)))
+    added = sa.func.coalesce(booked, 0) - sa.func.coalesce(_steps(ledger.c.released), 0)
+    # A group for each late row, and one without a name for all others.
+    of_key = (
+        sa.select(
+            added.label("added"),
+            *(sa.case((ledger.c.at >= horizon, ledger.c[name])).label(name) for name in names),
+        )
+        .where(ledger.c.key == key, ledger.c.day >= since, ledger.c.currency == currency)
+        .subquery()
+    )
+    by = [of_key.c[name] for name in names]
+    high, low = _sum(of_key.c.added // _HALF, "high"), _sum(of_key.c.added % _HALF, "low")
+    found = connection.execute(sa.select(*by, high, low).group_by(*by)).all()
+    total = sum((int(row.high) * _HALF + int(row.low) for row in found), 0) * STEP
+    return total, {tuple(row[:4]) for row in found if row.request_id is not None}
+
+
 def rows(connection: Connection, wanted: Wanted, *, admin: bool) -> list[Json]:
     """The newest first; one more than the limit where there are more. Where a request went and who sent it is
     told to the admin."""
@@ -105,8 +129,12 @@ def _sum(column: Any, name: str) -> Any:
     return sa.cast(sa.func.sum(column), BigInteger).label(name)
 
 
+def _steps(column: Any) -> Any:
+    return sa.type_coerce(column, BigInteger)
+
+
 def _halves(name: str, column: Any, condition: Any) -> tuple[Any, Any]:
-    steps = sa.type_coerce(column, BigInteger)
+    steps = _steps(column)
     high, low = sa.case((condition, steps // _HALF)), sa.case((condition, steps % _HALF))
     return _sum(high, f"{name}_high"), _sum(low, f"{name}_low")
 

@@ -18,7 +18,7 @@ from proxy.errors import RequestError, StoppingError
 from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
-from proxy.serve import allowed, bill, chores, fan_out, output, tries
+from proxy.serve import allowed, bill, budgets, chores, fan_out, output, tries
 from proxy.serve.body import read
 from proxy.serve.chores import Handed
 from proxy.serve.endpoint import Row
@@ -85,6 +85,9 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
         )
     if caller.limits is not None:
         exchange.allowed = await allowed.admit(house, caller, caller.limits, route, parsed.request)
+    budget = caller.budget
+    if budget is not None:
+        route = await budgets.admit(house, caller, budget, route, parsed.request, asked.request_id)
     answering = _Answering(exchange, house, front, asked, route, parsed, handed)
     try:
         await (answering.streamed() if parsed.request.stream else answering.whole())
@@ -94,6 +97,8 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
         raise answering.stopped() from None
     finally:
         answering.note_facts()
+        if budget is not None:
+            house.services.balances.release(caller, budget, asked.request_id)
 
 
 class _Answering:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.config import Config
 from proxy.errors import ProxyError
 from proxy.keys import ClientKeys
+from proxy.ledger.balances import Balances
 from proxy.ledger.recorder import Ledger
 from proxy.limits.limiter import Limiter
 from proxy.logs import Log
@@ -50,8 +51,8 @@ class Services:
     """What lives as long as the process. `fetcher` gets what clients name by address, `results` what was paid
     for: it is more patient. `rests` are the keys that were refused lately, `breakers` the targets that failed
     lately, `load` is the work in hand, `callers` those whose keys are in the store, `limiter` counts what
-    each has had. `traces` are None unless the environment asks for them. `leaving`: the process was told to
-    end. `on_progress` watches jobs."""
+    each has had, `balances` know what keys with a budget have spent. `traces` are None unless the environment
+    asks for them. `leaving`: the process was told to end. `on_progress` watches jobs."""
 
     upstream: Upstream
     fetcher: Fetcher
@@ -65,6 +66,7 @@ class Services:
     callers: StoredCallers
     limiter: Limiter
     ledger: Ledger
+    balances: Balances
     metrics: Metrics = field(default_factory=Metrics)
     breakers: Breakers = field(default_factory=Breakers)
     retries: RetryBudget = field(default_factory=RetryBudget)
@@ -84,7 +86,10 @@ class Services:
 
     async def ordered(self, one: Try, request: bill.Request) -> None:
         """A piece is about to be ordered: its hold is in the ledger first, unless that is away."""
-        await self.ledger.put(bill.hold(one, request))
+        entry = bill.hold(one, request)
+        if one.asked.caller.budget is not None:
+            self.balances.note(one.asked.caller, one.asked.caller.budget, entry)
+        await self.ledger.put(entry)
 
     def closed(self, one: Try) -> None:
         """An attempt has ended. The vendor's words may quote the prompt, so only class, code and
@@ -92,7 +97,10 @@ class Services:
         self.metrics.attempt(one)
         if self.traces is not None:
             self.traces.attempt(one)
-        self.ledger.add(bill.closing(one), at_once=one.by_piece)
+        entry = bill.closing(one)
+        if one.asked.caller.budget is not None:
+            self.balances.note(one.asked.caller, one.asked.caller.budget, entry)
+        self.ledger.add(entry, at_once=one.by_piece)
         failure = one.failure
         if failure is not None or self.breakers.known:
             self.breakers.told(one.attempt.target.name, _verdict(one), one.took_s)
@@ -116,6 +124,7 @@ class Services:
         await self.fetcher.close()
         await self.results.close()
         self.callers.close()
+        self.balances.close()
         await self.limiter.close()
         await self.ledger.close()
         await self.database.close()

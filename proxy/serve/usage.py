@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.codec import jsonio
 from proxy.errors import RequestError
+from proxy.keys import Budget, ClientKey
+from proxy.ledger.balances import span
 from proxy.ledger.entries import DAY_S
+from proxy.ledger.prices import ZERO, plain
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
@@ -78,18 +81,39 @@ async def requests(exchange: Exchange, house: House) -> None:
 
 
 async def subscription(exchange: Exchange, house: House) -> None:
-    """In the shape of OpenAI's old billing page: a limit in money, very high for a key without a budget."""
+    """In the shape of OpenAI's old billing page: a limit in money, very high for a key without a budget. The
+    limit is in the budget's currency, whatever the members are called."""
+    caller = exchange.caller
+    assert caller is not None
+    budget = caller.budget
+    limit = _UNLIMITED if budget is None else float(budget.amount)
     await _reply(
         exchange,
         {
             "object": "billing_subscription",
             "has_payment_method": True,
-            "soft_limit_usd": _UNLIMITED,
-            "hard_limit_usd": _UNLIMITED,
-            "system_hard_limit_usd": _UNLIMITED,
-            "access_until": 0,
+            "soft_limit_usd": limit,
+            "hard_limit_usd": limit,
+            "system_hard_limit_usd": limit,
+            "access_until": int(caller.expires_at or 0),
+            "budget": None if budget is None else await _told(house, caller, budget),
         },
     )
+
+
+async def _told(house: House, caller: ClientKey, budget: Budget) -> Json:
+    """`resets_at` is in seconds since 1970. Raises a 503 where the store is away and nobody ever knew."""
+    balances = house.services.balances
+    spent = await balances.spent(caller, budget)
+    until = span(budget.period, balances.clock()).until
+    return {
+        "amount": plain(budget.amount),
+        "currency": budget.currency,
+        "period": budget.period,
+        "spent": plain(spent),
+        "left": plain(max(ZERO, budget.amount - spent)),
+        "resets_at": None if until is None else int(until),
+    }
 
 
 async def billing(exchange: Exchange, house: House) -> None:

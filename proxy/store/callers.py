@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from proxy.config.models import Limits
+from proxy.config.models import Budget, Limits
 from proxy.errors import ProxyError
 from proxy.keys import ClientKey
 from proxy.logs import Log
@@ -195,4 +195,13 @@ class _Key:
 def _caller(row: RowMapping, everyone: Limits) -> ClientKey:
     own = Limits.model_validate(orjson.loads(row["limits"]))
     models = tuple(orjson.loads(row["models"]))
-    return ClientKey(row["name"], models, row["image_output"], limits=own.of_caller(everyone))
+    own_budget = row["budget"]
+    budget = None if own_budget is None else Budget.model_validate(orjson.loads(own_budget)).of_caller()
+    return ClientKey(
+        row["name"],
+        models,
+        row["image_output"],
+        limits=own.of_caller(everyone),
+        budget=budget,
+        expires_at=row["expires_at"],
+    )

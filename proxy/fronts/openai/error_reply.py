@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from proxy.errors import ErrorClass, LimitError, ProxyError, RequestError, UpstreamError
+from proxy.errors import BudgetError, ErrorClass, LimitError, ProxyError, RequestError, UpstreamError
 from proxy.types import Json
 
 Headers = list[tuple[bytes, bytes]]
@@ -67,6 +67,8 @@ def _members(error: BaseException, request_id: str, words: Words) -> Json:
         type_, code = words.get(error.error_class, (None, None))
     elif isinstance(error, LimitError):
         type_ = error.kind
+    elif isinstance(error, BudgetError):
+        type_ = error.code
     return {
         "message": f"{_sayable(error.message)}{tail}",
         "type": type_ or _type(error.status),
@@ -87,7 +89,7 @@ def _type(status: int) -> str:
 def _retry(error: ProxyError) -> Headers:
     """The true waiting time: openai-python gives up by itself when it is over two minutes."""
     headers: Headers = []
-    if isinstance(error, UpstreamError | LimitError) and error.retry_after_s is not None:
+    if isinstance(error, UpstreamError | LimitError | BudgetError) and error.retry_after_s is not None:
         headers.append((b"retry-after", str(math.ceil(error.retry_after_s)).encode()))
         headers.append((b"retry-after-ms", str(math.ceil(error.retry_after_s * 1000)).encode()))
     if error.may_repeat is not None:

@@ -1,0 +1,230 @@
+"""What keys with a budget have spent: read from the ledger once, then kept by the rows this process books.
+
+Others book too, so a sum that is asked for is read again every few seconds, beside the requests. Only keys
+with a budget have a balance here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from proxy.errors import ProxyError
+from proxy.keys import Budget, ClientKey, Period
+from proxy.ledger.entries import DAY_S, LONGEST, Entry
+from proxy.ledger.prices import ZERO
+from proxy.logs import Log
+from proxy.store.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_EVERY_S = 3.0  # a sum is read again
+_OLD_S = 15.0  # a sum that nobody asked for so long is waited for
+_PATIENCE_S = 2.0  # with the store; then what is known holds
+_FIRST_PATIENCE_S = 10.0  # where nothing is known: it may have to connect, and to make its tables
+_SHARE = 50  # of the time at most one part is spent on reading one key's sum
+_MARGIN_S = 1.0  # how far the machine's clock may be set back meanwhile
+_MOST_PENDING = 5000  # rows of a key; more wait only for a store that is away, and the oldest are summed up
+
+RowId = tuple[str, int, int, str]
+
+
+class Span(NamedTuple):
+    """A period: from its first second to that of the next, None where there is none."""
+
+    since: float
+    until: float | None
+
+
+def span(period: Period, now: float) -> Span:
+    """The period that is on, in UTC."""
+    if period == "total":
+        return Span(0.0, None)
+    day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "day":
+        return Span(day.timestamp(), day.timestamp() + DAY_S)
+    first = day.replace(day=1)
+    following = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return Span(first.timestamp(), following.timestamp())
+
+
+class _Sum(NamedTuple):
+    """What the store tells: `there` are the rows among the total that may be pending."""
+
+    total: Decimal
+    there: set[RowId]
+    took_s: float
+
+
+@dataclass(slots=True)
+class _Balance:
+    """`known` is what the store has told, None before it did; `pending` are rows of ours that were not in it,
+    each with its time and what it adds, and `own` is their sum. `reserved` is wanted by requests that are on
+    and have not ordered yet."""
+
+    span: Span
+    known: Decimal | None = None
+    pending: dict[RowId, tuple[float, Decimal]] = field(default_factory=dict)
+    own: Decimal = ZERO
+    reserved: Decimal = ZERO
+    wishes: dict[str, Decimal] = field(default_factory=dict)  # by request
+    read_at: float = 0.0
+    took_s: float = 0.0
+    reading: asyncio.Task[None] | None = None
+
+    def spent(self) -> Decimal:
+        return (self.known or ZERO) + self.own + self.reserved
+
+    def wish(self, request_id: str, amount: Decimal) -> None:
+        before = self.wishes.pop(request_id, ZERO)
+        self.reserved += amount - before
+        if amount:
+            self.wishes[request_id] = amount
+
+    def add(self, entry: Entry, amount: Decimal) -> None:
+        if len(self.pending) >= _MOST_PENDING:
+            _, oldest = self.pending.pop(next(iter(self.pending)))
+            self.own -= oldest
+            if self.known is not None:
+                self.known += oldest
+        self.pending[_id(entry)] = entry.at, amount
+        self.own += amount
+
+    def learn(self, found: _Sum) -> None:
+        self.known, self.took_s = found.total, found.took_s
+        self.pending = {row: told for row, told in self.pending.items() if row not in found.there}
+        self.own = sum((amount for _, amount in self.pending.values()), ZERO)
+
+    def begin(self, new: Span) -> None:
+        """Another period: what was spent in the last one is over, what is wanted is not."""
+        self.span, self.known, self.reading = new, None, None
+        self.pending = {row: told for row, told in self.pending.items() if told[0] >= new.since}
+        self.own = sum((amount for _, amount in self.pending.values()), ZERO)
+
+
+class Balances:
+    """`clock` tells seconds since 1970. `away` tells why sums cannot be read, None while they can."""
+
+    def __init__(self, database: Database, log: Log, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._log = log
+        self._balances: dict[tuple[str, str, Period], _Balance] = {}
+        self.clock = clock
+        self.away: str | None = None
+
+    async def spent(self, caller: ClientKey, budget: Budget) -> Decimal:
+        """What the key was charged in this period, what is held for it, and what its requests still want.
+
+        Raises a 503 where nobody ever knew, and the store is away.
+        """
+        balance = self._of(caller, budget)
+        age_s, pause_s = self.clock() - balance.read_at, _SHARE * balance.took_s
+        if balance.known is None or not 0 <= age_s < max(_EVERY_S, pause_s):
+            reading = self._reading(caller, budget, balance)
+            if balance.known is None:
+                await asyncio.wait((reading,), timeout=_FIRST_PATIENCE_S)
+            elif not 0 <= age_s < max(_OLD_S, 2 * pause_s):
+                await asyncio.wait((reading,), timeout=_PATIENCE_S)
+            balance = self._of(caller, budget)  # another period may have begun meanwhile
+            if balance.known is None:
+                raise _unknown()
+        return balance.spent()
+
+    def reserve(self, caller: ClientKey, budget: Budget, request_id: str, amount: Decimal) -> None:
+        """Keep this for what the request will order, until its holds take its place or it is over."""
+        self._of(caller, budget).wish(request_id, amount)
+
+    def release(self, caller: ClientKey, budget: Budget, request_id: str) -> None:
+        self._of(caller, budget).wish(request_id, ZERO)
+
+    def note(self, caller: ClientKey, budget: Budget, entry: Entry) -> None:
+        """A row was booked for a key that has a budget."""
+        amount = _added(entry)
+        if not amount or entry.currency != budget.currency:
+            return
+        balance = self._of(caller, budget)
+        if entry.kind == "hold" and (wished := balance.wishes.get(entry.request_id)) is not None:
+            balance.wish(entry.request_id, max(ZERO, wished - amount))
+        if entry.at >= balance.span.since:
+            balance.add(entry, amount)
+
+    def close(self) -> None:
+        for balance in self._balances.values():
+            if balance.reading is not None:
+                balance.reading.cancel()
+
+    def _of(self, caller: ClientKey, budget: Budget) -> _Balance:
+        place = caller.name[:LONGEST], budget.currency, budget.period
+        now, balance = self.clock(), self._balances.get(place)
+        if balance is None:
+            balance = self._balances[place] = _Balance(span(budget.period, now))
+        elif now < balance.span.since or (balance.span.until is not None and now >= balance.span.until):
+            balance.begin(span(budget.period, now))
+        return balance
+
+    def _reading(self, caller: ClientKey, budget: Budget, balance: _Balance) -> asyncio.Task[None]:
+        """One at a time of a key; all that wait, wait for the same one."""
+        if balance.reading is None:
+            balance.reading = asyncio.create_task(self._look(caller, budget, balance))
+        return balance.reading
+
+    async def _look(self, caller: ClientKey, budget: Budget, balance: _Balance) -> None:
+        began, during = self.clock(), balance.span
+        # Rows that are booked from here on are later than this, those that are pending are not earlier.
+        horizon = min((at for at, _ in balance.pending.values()), default=began)
+        horizon = min(horizon, began) - _MARGIN_S
+        try:
+            found = await self._sum(caller.name[:LONGEST], budget.currency, during.since, horizon)
+        except Exception as error:  # whatever a driver raises: what is known must go on to hold
+            if self.away is None:
+                self._log.write("budgets_away", kind=type(error).__name__)
+            self.away = type(error).__name__
+        else:
+            if self.away is not None:
+                self._log.write("budgets_back")
+            self.away = None
+            if balance.span == during:
+                balance.learn(found)
+        if balance.span == during:
+            balance.read_at, balance.reading = began, None
+
+    async def _sum(self, key: str, currency: str, since: float, horizon: float) -> _Sum:
+        if not self._database.may_exist():
+            return _Sum(ZERO, set(), 0.0)
+        work = partial(_summed, key=key, currency=currency, since=int(since // DAY_S), horizon=horizon)
+        return await self._database.read(work)
+
+
+def _summed(connection: Connection, **wanted: Any) -> _Sum:
+    """In the reader's thread; without the time that it takes to connect, and to wait for others."""
+    from proxy.ledger import views  # SQLAlchemy: loaded by those who have a budget
+
+    began = time.perf_counter()
+    total, there = views.spent(connection, **wanted)
+    return _Sum(total, there, time.perf_counter() - began)
+
+
+def _id(entry: Entry) -> RowId:
+    return entry.request_id, entry.call, entry.attempt, entry.kind
+
+
+def _added(entry: Entry) -> Decimal:
+    """What a row adds to what is charged and held: a hold that ends is taken off."""
+    booked = entry.amount if entry.kind in ("settle", "hold") else None
+    return (booked or ZERO) - (entry.released or ZERO)
+
+
+def _unknown() -> ProxyError:
+    return ProxyError(
+        "What this key has spent cannot be read just now, so nothing is bought for it.",
+        status=503,
+        code="budget_unavailable",
+        headers={"retry-after": "1"},
+    )

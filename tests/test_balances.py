@@ -1,0 +1,235 @@
+"""What a key with a budget has spent: here and elsewhere; and periods that begin anew."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import ProxyError
+from proxy.keys import Budget, ClientKey, Period
+from proxy.ledger.balances import Balances, span
+from proxy.ledger.entries import Entry, insert
+from proxy.logs import Log
+from proxy.store.database import Database
+from tests.test_ledger import ROW
+
+pytestmark = pytest.mark.anyio
+
+APP = ClientKey("app")
+MONTHLY = Budget(Decimal(20), "USD", "month")
+ONE = ROW._replace(amount=Decimal(1))
+HOLD = ONE._replace(kind="hold", outcome="ordered", amount=Decimal("0.4"))
+SETTLE = ONE._replace(amount=Decimal("0.1"), released=Decimal("0.4"))
+
+
+def seconds(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self, now: float = ROW.at) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextlib.asynccontextmanager
+async def opened(address: str, clock: Clock | None = None) -> AsyncIterator[tuple[Balances, Database]]:
+    database = Database(address)
+    balances = Balances(database, Log(), clock or Clock())
+    yield balances, database
+    balances.close()
+    await database.close()
+
+
+async def book(database: Database, *entries: Entry) -> None:
+    await database.run(partial(insert, entries=entries))
+
+
+async def until(balances: Balances, budget: Budget, amount: str) -> None:
+    """A sum that is old is read again beside the requests."""
+    async with asyncio.timeout(20):
+        while await balances.spent(APP, budget) != Decimal(amount):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.005)
+
+
+# --- sums
+
+
+async def test_what_is_charged_and_what_is_held_counts(store_address: str) -> None:
+    async with opened(store_address) as (balances, database):
+        await book(
+            database,
+            ONE,
+            HOLD._replace(request_id="req_2"),
+            SETTLE._replace(request_id="req_2"),
+            HOLD._replace(request_id="req_3"),
+            SETTLE._replace(request_id="req_3", kind="refund", amount=Decimal("0.4")),
+            HOLD._replace(request_id="req_4"),
+            HOLD._replace(request_id="req_4", kind="uncertain", amount=None),
+            ONE._replace(request_id="req_5", key="other"),
+            ONE._replace(request_id="req_6", currency="CNY"),
+            ONE._replace(request_id="req_7", amount=None),
+            ONE._replace(request_id="req_8", at=ROW.at - 40 * 86400),
+        )
+        assert await balances.spent(APP, MONTHLY) == Decimal("1.5")  # 1, 0.1, and 0.4 that nobody knows of
+        assert await balances.spent(APP, Budget(Decimal(9), "USD", "total")) == Decimal("2.5")
+        assert await balances.spent(APP, Budget(Decimal(9), "CNY", "day")) == 1
+
+
+async def test_many_large_amounts_are_added_exactly(store_address: str) -> None:
+    """Forty of nine million are more steps than a number of 64 bits has."""
+    most = Decimal("8999999.000000000001")
+    async with opened(store_address) as (balances, database):
+        await book(database, *(ONE._replace(request_id=f"r{n}", amount=most) for n in range(40)))
+        assert await balances.spent(APP, MONTHLY) == Decimal("359999960.000000000040")
+
+
+async def test_a_row_of_this_process_counts_at_once_and_once(store_address: str) -> None:
+    clock = Clock()
+    async with opened(store_address, clock) as (balances, database):
+        await book(database, ONE)
+        assert await balances.spent(APP, MONTHLY) == 1
+        mine = ONE._replace(request_id="req_2", at=clock.now + 1)
+        balances.note(APP, MONTHLY, mine)
+        assert await balances.spent(APP, MONTHLY) == 2
+        clock.now += 100  # too old: it is read again, without the row, which is not there yet
+        assert await balances.spent(APP, MONTHLY) == 2
+        await book(database, mine)
+        clock.now += 100
+        assert await balances.spent(APP, MONTHLY) == 2
+        clock.now += 100
+        assert await balances.spent(APP, MONTHLY) == 2
+
+
+async def test_a_row_that_arrives_while_the_sum_is_read_counts_once(store_address: str) -> None:
+    """It was booked after the reading began, and may be in what that finds."""
+    clock = Clock()
+    async with opened(store_address, clock) as (balances, database):
+        await book(database, ONE)
+        reading = asyncio.create_task(balances.spent(APP, MONTHLY))
+        await asyncio.sleep(0)
+        mine = ONE._replace(request_id="req_2", at=clock.now)
+        balances.note(APP, MONTHLY, mine)
+        await book(database, mine)
+        await reading
+        clock.now += 100
+        assert await balances.spent(APP, MONTHLY) == 2
+
+
+async def test_what_others_booked_is_known_within_seconds(store_address: str) -> None:
+    clock = Clock()
+    async with opened(store_address, clock) as (balances, database):
+        assert await balances.spent(APP, MONTHLY) == 0
+        await book(database, ONE)
+        clock.now += 2
+        assert await balances.spent(APP, MONTHLY) == 0
+        clock.now += 2  # read again, beside the request
+        await until(balances, MONTHLY, "1")
+        await book(database, ONE._replace(request_id="req_2"))
+        clock.now += 16  # too old to be used
+        assert await balances.spent(APP, MONTHLY) == 2
+
+
+async def test_a_hold_takes_the_place_of_what_was_reserved(store_address: str) -> None:
+    async with opened(store_address) as (balances, _):
+        assert await balances.spent(APP, MONTHLY) == 0
+        balances.reserve(APP, MONTHLY, "req_1", Decimal("0.8"))
+        assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
+        balances.note(APP, MONTHLY, HOLD)  # one of two pictures
+        assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
+        balances.note(APP, MONTHLY, SETTLE)
+        assert await balances.spent(APP, MONTHLY) == Decimal("0.5")
+        balances.release(APP, MONTHLY, "req_1")
+        balances.release(APP, MONTHLY, "req_1")
+        assert await balances.spent(APP, MONTHLY) == Decimal("0.1")
+
+
+# --- periods
+
+
+@pytest.mark.parametrize(
+    ("period", "now", "since", "until"),
+    [
+        pytest.param("day", "2026-11-26T23:59:59", "2026-11-26", "2026-11-27", id="day"),
+        pytest.param("month", "2026-11-26T12:00:00", "2026-11-01", "2026-12-01", id="month"),
+        pytest.param("month", "2026-12-31T23:59:59", "2026-12-01", "2027-01-01", id="december"),
+        pytest.param("month", "2028-02-29T00:00:00", "2028-02-01", "2028-03-01", id="leap day"),
+        pytest.param("total", "2026-11-26T12:00:00", "1970-01-01", None, id="total"),
+    ],
+)
+async def test_a_period_begins_at_midnight(period: Period, now: str, since: str, until: str | None) -> None:
+    assert span(period, seconds(now)) == (seconds(since), None if until is None else seconds(until))
+
+
+async def test_a_month_begins_anew(store_address: str) -> None:
+    clock = Clock(seconds("2026-11-30T23:59:59"))
+    async with opened(store_address, clock) as (balances, database):
+        await book(database, ONE)
+        assert await balances.spent(APP, MONTHLY) == 1
+        balances.note(APP, MONTHLY, ONE._replace(request_id="req_2", at=clock.now))
+        assert await balances.spent(APP, MONTHLY) == 2
+        clock.now += 2
+        assert await balances.spent(APP, MONTHLY) == 0
+        assert await balances.spent(APP, Budget(Decimal(1), "USD", "total")) == 1
+
+
+async def test_a_row_of_the_last_period_does_not_count_in_this_one(store_address: str) -> None:
+    clock = Clock(seconds("2026-12-01T00:00:01"))
+    async with opened(store_address, clock) as (balances, _):
+        assert await balances.spent(APP, MONTHLY) == 0
+        balances.note(APP, MONTHLY, ONE._replace(at=clock.now - 2))
+        assert await balances.spent(APP, MONTHLY) == 0
+
+
+# --- a store that is away
+
+
+async def test_what_is_known_holds_while_the_store_is_away(tmp_path: Path) -> None:
+    clock = Clock()
+    database = Database(f"sqlite:{tmp_path}/here/dragoman.db")
+    balances = Balances(database, Log(), clock)
+    await book(database, ONE)
+    assert await balances.spent(APP, MONTHLY) == 1
+    database.release()
+    (tmp_path / "here" / "dragoman.db").write_bytes(b"no database" * 1000)
+    clock.now += 100
+    assert await balances.spent(APP, MONTHLY) == 1
+    assert balances.away == "DatabaseError"
+    balances.note(APP, MONTHLY, ONE._replace(request_id="req_2", at=clock.now))
+    assert await balances.spent(APP, MONTHLY) == 2
+    await database.close()
+
+
+async def test_what_nobody_ever_knew_is_no_balance() -> None:
+    database = Database("postgresql://nobody@127.0.0.1:9/none")
+    balances = Balances(database, Log())
+    with pytest.raises(ProxyError) as caught:
+        await balances.spent(APP, MONTHLY)
+    assert (caught.value.status, caught.value.code) == (503, "budget_unavailable")
+    await database.close()
+
+
+async def test_a_store_without_a_file_is_left_alone(tmp_path: Path) -> None:
+    async with opened(f"sqlite:{tmp_path}/none/dragoman.db") as (balances, _):
+        assert await balances.spent(APP, MONTHLY) == 0
+    assert not (tmp_path / "none").exists()
+
+
+async def test_rows_that_wait_long_for_the_store_are_summed_up(tmp_path: Path) -> None:
+    """What is kept of them is bounded, what they come to is not lost."""
+    async with opened(f"sqlite:{tmp_path}/none/dragoman.db") as (balances, _):
+        await balances.spent(APP, MONTHLY)
+        for number in range(6000):
+            balances.note(APP, MONTHLY, ONE._replace(request_id=f"r{number}"))
+        assert await balances.spent(APP, MONTHLY) == 6000
