@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from proxy import config as configuration
 from proxy.config import Config, Key, Limits, Loaded
 from proxy.config.models import Server
+from proxy.fronts.base import Front
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.images.front import ImagesFront
 from proxy.keys import ClientKey, ClientKeys
@@ -30,7 +31,7 @@ from proxy.memory.signatures import SignatureMemory
 from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
-from proxy.serve import admin, files, info, scrape, usage
+from proxy.serve import admin, files, info, scrape, tasks, usage
 from proxy.serve.answer import answered
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Receive, Scope, Send
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _RELOAD_LOOK_S = 1.0
 _LOOP_LOOK_S = 1.0
+_TASKS_LOOK_S = 0.5
 
 ROWS = (
     answered("/chat/completions", ChatFront()),
@@ -57,6 +59,10 @@ ROWS = (
     Row("GET", "/models", info.models),
     Row("GET", "/models/{name:path}", info.model),
     *usage.ROWS,
+    Row("GET", "/tasks", tasks.listed),
+    Row("GET", "/tasks/{id}", tasks.one),
+    Row("POST", "/tasks/{id}/cancel", tasks.cancel),
+    Row("GET", "/tasks/{id}/events", tasks.events),
     Row("GET", "/files/{name:path}", files.content, needs="nothing"),  # the signature is the credential
     Row("GET", "/admin/keys", admin.listed, needs="admin"),
     Row("POST", "/admin/keys", admin.create, needs="admin"),
@@ -84,6 +90,7 @@ class App:
         self._open_house = open_house
         self._config_file = config_file
         self._paths = Paths(rows, self, self._lifespan)
+        self._fronts = {row.path: row.front for row in rows if isinstance(row.front, Front)}
         self._for_pages: CORSMiddleware | None = None
         self.house: House | None = None
         self.has_process = False  # nothing but this application lives in it
@@ -99,6 +106,7 @@ class App:
             asyncio.create_task(self._sweep_files()),
             asyncio.create_task(self._watch_the_loop()),
             asyncio.create_task(self.house.services.callers.watch()),
+            asyncio.create_task(self._look_for_tasks()),
         ]
         if self._config_file is not None:
             background.append(asyncio.create_task(self._reload_on_change(self._config_file)))
@@ -132,6 +140,19 @@ class App:
                 await asyncio.to_thread(self.house.services.files.sweep)
             except OSError as error:
                 self.house.services.log.crash("files", error)
+
+    async def _look_for_tasks(self) -> None:
+        """Tasks that an earlier process left, or another machine. Nothing is loaded for them where there is
+        no store yet."""
+        while True:
+            await asyncio.sleep(_TASKS_LOOK_S)
+            assert self.house is not None
+            services = self.house.services
+            try:
+                if services.database.may_exist():
+                    await services.keeper.tick(self.house, self._fronts)
+            except Exception as error:  # the store is away, or a fault: the next look may go better
+                services.log.crash("tasks", error)
 
     async def _watch_the_loop(self) -> None:
         """A timer that is late tells how long others wait for their turn."""

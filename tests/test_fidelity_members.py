@@ -470,7 +470,7 @@ def _lost_at(
 
 
 def _shape(parsed: Parsed[Any, Any]) -> Any:
-    return replace(parsed.shape, wrote=())
+    return replace(parsed.shape, wrote=()), parsed.as_task, parsed.callback_url
 
 
 def _is_named(paths: tuple[str, ...], names: Any) -> bool:

@@ -80,11 +80,6 @@ def test_a_generation_is_carried() -> None:
     ("fields", "operation", "attribute", "value"),
     [
         pytest.param({"response_format": "url"}, "generation", "response_format", "url", id="addresses"),
-        pytest.param(
-            {"callback_url": "https://x/y"}, "generation", "callback_url", "https://x/y", id="callback"
-        ),
-        pytest.param({"background": True}, "generation", "as_task", True, id="a task"),
-        pytest.param({"background": "auto"}, "generation", "as_task", False, id="no task"),
         pytest.param({"user": "u"}, "generation", "safety_identifier", "u", id="the user is echoed"),
         pytest.param({}, "generation", "prefix", "image_generation", id="events of a generation"),
         pytest.param({"image": URL}, "edit", "prefix", "image_edit", id="events of an edit"),
@@ -95,6 +90,22 @@ def test_what_shapes_the_reply_is_in_the_shape(
 ) -> None:
     shape = image_request.parse({"model": "m", "prompt": "a cat", **fields}, operation).shape
     assert getattr(shape, attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("fields", "wish"),
+    [
+        pytest.param({"callback_url": "https://x/y"}, (True, "https://x/y"), id="callback"),
+        pytest.param({"background": True}, (True, None), id="a task"),
+        pytest.param({"background": "true"}, (True, None), id="a task in a form"),
+        pytest.param({"background": False}, (False, None), id="the word for no task"),
+        pytest.param({"background": "auto"}, (False, None), id="no task"),
+    ],
+)
+def test_a_client_that_will_not_wait_says_so(fields: dict[str, Any], wish: tuple[bool, str | None]) -> None:
+    parsed = image_request.parse({"model": "m", "prompt": "a cat", **fields})
+    assert (parsed.as_task, parsed.callback_url) == wish
+    assert parsed.dropped == ()
 
 
 @pytest.mark.parametrize(

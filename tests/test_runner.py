@@ -76,19 +76,19 @@ class Journal:
         self.told = told
         self.abandoned_one = asyncio.Event()
 
-    def intended(self, order: Order[Any]) -> None:
+    async def intended(self, order: Order[Any]) -> None:
         self.told.append("intended")
 
-    def accepted(self, order: Order[Any], task: Mapping[str, Any]) -> None:
+    async def accepted(self, order: Order[Any], task: Mapping[str, Any]) -> None:
         self.told.append(f"accepted {task['id']}")
 
-    def done(self, order: Order[Any], result: Any) -> None:
+    async def done(self, order: Order[Any], result: Any) -> None:
         self.told.append(f"done {result}")
 
-    def failed(self, order: Order[Any], error: Exception) -> None:
+    async def failed(self, order: Order[Any], error: Exception) -> None:
         self.told.append(f"failed {error}")
 
-    def abandoned(
+    async def abandoned(
         self, order: Order[Any], task: Mapping[str, Any], state: str | None, *, asked: bool
     ) -> None:
         self.told.append(f"abandoned {task.get('id')} {state} {'asked' if asked else 'left'}")

@@ -48,6 +48,7 @@ ANY_SIZE = "any"  # what a price holds for that knows no sizes
 _OUR_CALLERS = frozenset({"admin", "open", "session", "try"})
 
 ImageOutput = Literal["auto", "images", "parts", "markdown", "link", "images+link"]
+OnDisconnect = Literal["cancel", "finish", "finish_if_paid"]
 
 
 def _quantity(parse: Callable[[str], Any]) -> BeforeValidator:
@@ -359,6 +360,24 @@ class Images(_Section):
     timeout: Annotated[Duration, Field(gt=0)] = _default(20.0, "20s")
 
 
+class Callbacks(_Section):
+    """How clients are told that a task is over. `private`: also at addresses that are not public, and by
+    http."""
+
+    secret: Secret | None = None
+    private: bool = False
+
+
+class Tasks(_Section):
+    """Picture jobs that outlive a request: how long a process has one to itself without a sign of life, how
+    long one is known when it is over, and how many a process runs at once."""
+
+    lease: Annotated[Duration, Field(ge=1)] = _default(15.0, "15s")
+    keep: Annotated[Duration, Field(gt=0)] = _default(24 * 3600.0, "24h")
+    at_once: int = Field(default=64, ge=1)
+    callbacks: Callbacks = Callbacks()
+
+
 class Defaults(_Section):
     """What holds where nothing nearer says otherwise. `model` and `image_model` answer the names that nobody
     has; they and `chores` are a model, or `provider/upstream-model`."""
@@ -406,6 +425,7 @@ class ProviderEntry(_Section):
     options: dict[str, Any] = {}
     headers: dict[str, Secret] = {}
     timeouts: TimeoutChanges = TimeoutChanges()
+    on_disconnect: OnDisconnect = "finish_if_paid"
     currency: str = Field(default="USD", min_length=1)
 
 
@@ -585,6 +605,7 @@ class Config(_Section):
     auth: Auth = Auth()
     keys: list[Key] = []
     defaults: Defaults = Defaults()
+    tasks: Tasks = Tasks()
     providers: dict[str, ProviderEntry] = {}
     profiles: dict[str, dict[str, Any]] = {}
     models: dict[str, ModelEntry] = {}

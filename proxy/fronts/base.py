@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from decimal import Decimal
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
@@ -85,13 +85,16 @@ class Parsed(Generic[R_co, S_co]):
 
     `shape` is the front's note to its renderer: what the client wants of the reply's form. `links`: the reply
     shows pictures by address. `dropped` names, in the client's spelling, what no wire can carry: members that
-    nobody reads, history that is left out. What a wire cannot carry of `request`, it names itself.
+    nobody reads, history that is left out. What a wire cannot carry of `request`, it names itself. `as_task`:
+    the client will not wait; at `callback_url` it wants to hear of the end.
     """
 
     request: R_co
     shape: S_co
     dropped: tuple[str, ...] = ()
     links: bool = False
+    as_task: bool = False
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ class Refusing(Protocol):
         ...
 
 
+@runtime_checkable
 class Front(Refusing, Protocol):
     """One endpoint of one dialect. `kind` is what is asked for there."""
 

@@ -20,7 +20,7 @@ from proxy.routing.attempts import Candidate
 from proxy.routing.breakers import Breakers
 from proxy.routing.keys import Rests
 from proxy.routing.providers import Provider, opened
-from proxy.types import Target
+from proxy.types import ChatRequest, Target
 from proxy.upstream import Deadlines
 
 _DIRECT_KEPT = 1000  # compiled routes of names without an entry
@@ -30,7 +30,8 @@ _RESTING_TOLD = 20  # models of a provider
 @dataclass(frozen=True, slots=True)
 class Route:
     """A name clients send, with the targets it can go to. `chores` is the name of who answers what chat UIs
-    ask around a conversation. `priced`: something is known of what its targets cost."""
+    ask around a conversation. `draws`: a chat with it may be sold by the piece. `priced`: something is known
+    of what its targets cost."""
 
     name: str
     targets: tuple[Candidate, ...]
@@ -39,6 +40,7 @@ class Route:
     defaults: ModelDefaults = NONE
     image_output: str | None = None
     chores: str | None = None
+    draws: bool = False
     attempts: int = 3
     card: Mapping[str, Any] = field(default_factory=dict)
     priced: bool = False
@@ -194,6 +196,7 @@ class Routes:
             defaults=compiled(dict(model.defaults)),
             image_output=model.image_output,
             chores=model.chores or self.config.defaults.chores,
+            draws=_draw(targets + fallback),
             attempts=self.config.defaults.retry.attempts,
             card={"description": model.description} if model.description else {},
             priced=any(one.prices is not None for one in targets + fallback),
@@ -252,6 +255,7 @@ class Routes:
             name,
             (candidate,),
             chores=defaults.chores,
+            draws=_draw((candidate,)),
             attempts=defaults.retry.attempts,
             priced=candidate.prices is not None,
         )
@@ -274,6 +278,15 @@ class Routes:
             code="model_not_found",
             attribute="model",
         )
+
+
+def _draw(candidates: tuple[Candidate, ...]) -> bool:
+    """Whether a chat with one of them may be sold by the piece: there are models that draw when asked to."""
+    return any(
+        one.chat is None
+        or one.chat.by_piece(ChatRequest(one.target.model, (), modalities=("text", "image")), one.target)
+        for one in candidates
+    )
 
 
 def _off(message: str) -> RequestError:

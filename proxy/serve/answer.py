@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.errors import RequestError, StoppingError
-from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
+from proxy.fronts.base import Asked, Facts, Form, Front, Header, Parsed, Renderer
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
 from proxy.serve import allowed, bill, budgets, chores, fan_out, output, tries
@@ -30,7 +31,11 @@ from proxy.serve.links import Links
 from proxy.serve.speakers import Request, speaker_of
 from proxy.serve.stream import EventStream
 from proxy.serve.told import Charge, Told, merged
-from proxy.types import Event, Image, ImageRequest
+from proxy.types import Event, Image, ImageRequest, Json, Usage
+
+if TYPE_CHECKING:
+    from proxy.serve.keeping import Watch
+    from proxy.serve.record import Kept, Record
 
 # Calls side by side for one request: of what is sold by the piece, and of chats.
 _PIECES_AT_ONCE = 4
@@ -42,10 +47,10 @@ _JSON: Header = (b"content-type", b"application/json")
 
 def answered(path: str, front: Front) -> Row:
     """The route of an endpoint that a front speaks."""
-    return Row("POST", path, partial(answer, front=front), front=front, bounded=True)
+    return Row("POST", path, partial(answer, front=front, endpoint=path), front=front, bounded=True)
 
 
-async def answer(exchange: Exchange, house: House, front: Front) -> None:
+async def answer(exchange: Exchange, house: House, front: Front, endpoint: str) -> None:
     plan, caller = house.plan, exchange.caller
     assert caller is not None
     body = await read(exchange, plan.config.server.body_limit)
@@ -68,7 +73,6 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
         is_stored=house.services.files.is_stored,
     )
     parsed = front.parse(body, asked)
-    del body
     handed = chores.handed(plan.routes, route, front, parsed) if route.chores is not None else None
     if handed is not None:
         route, parsed = handed.route, handed.parsed
@@ -88,78 +92,156 @@ async def answer(exchange: Exchange, house: House, front: Front) -> None:
     budget = caller.budget
     if budget is not None:
         route = await budgets.admit(house, caller, budget, route, parsed.request, asked.request_id)
-    answering = _Answering(exchange, house, front, asked, route, parsed, handed)
+    work = Work(house, asked, route, parsed, route.order())
+    answered = _answered(exchange, front, work, handed, endpoint, body)
+    del body
     try:
-        await (answering.streamed() if parsed.request.stream else answering.whole())
+        await answered
+    finally:
+        if budget is not None:
+            house.services.balances.release(caller, budget, asked.request_id)
+
+
+async def _answered(
+    exchange: Exchange, front: Front, work: Work, handed: Handed | None, endpoint: str, body: Json | Form
+) -> None:
+    watch: Watch | None = None
+    if work.route.draws or isinstance(work.parsed.request, ImageRequest):
+        from proxy.serve import keeping  # most servers of chats never need it
+
+        watch = await keeping.begun(exchange, work, endpoint, body)
+        if watch is None and exchange.started:
+            return
+    del body
+    answering = _Answering(exchange, front, work, handed, watch)
+    try:
+        await (answering.streamed() if work.parsed.request.stream else answering.whole())
     except asyncio.CancelledError:
         if exchange.gone:
             raise
         raise answering.stopped() from None
     finally:
         answering.note_facts()
-        if budget is not None:
-            house.services.balances.release(caller, budget, asked.request_id)
+
+
+@dataclass(slots=True)
+class Work:
+    """The calls of one request at its targets, and what they told; knows of no client's connection. `record`
+    is what a task has of them, None for what is not kept."""
+
+    house: House
+    asked: Asked
+    route: Route
+    parsed: Parsed[Any, Any]
+    candidates: tuple[Candidate, ...]
+    record: Record | None = None
+    tolds: list[Told] = field(default_factory=list)
+
+    def calls(self) -> list[Request]:
+        """As many as the target that makes the fewest at once needs: a fallback may have to make them all."""
+        request = self.parsed.request
+        if request.n == 1:
+            return [request]
+        shares = (speaker_of(one, request).shares() for one in self.candidates)
+        return fan_out.split(request, max(shares, key=len))
+
+    def by_piece(self) -> bool:
+        return any(speaker_of(one, self.parsed.request).by_piece() for one in self.candidates)
+
+    def tries(self, call: Request, number: int = 0, kept: Kept | None = None) -> tries.Tries:
+        told = Told(output.ours(call) if isinstance(call, ImageRequest) else frozenset())
+        told.number = number
+        if kept is not None:
+            told.order = kept.vendor_order
+        self.tolds.append(told)
+        return tries.Tries(self.house, call, self.asked, self.route, self.candidates, told, kept)
+
+    def batches(self) -> AsyncGenerator[list[Event], None]:
+        """All calls' events, with pictures in the wanted format."""
+        calls = self.calls()
+        if len(calls) == 1:
+            return self._batches(calls, 0)
+        by_piece = self.by_piece()
+        return SideBySide(
+            len(calls),
+            lambda number: self._batches(calls, number),
+            at_once=_PIECES_AT_ONCE if by_piece else _CHATS_AT_ONCE,
+            tolerant=by_piece,
+        ).batches()
+
+    async def _batches(self, calls: list[Request], number: int) -> AsyncGenerator[list[Event], None]:
+        """One call's events; all at once where the reply goes out whole."""
+        call = calls[number]
+        kept = None if self.record is None else self.record.call(number, len(calls))
+        if kept is not None and (made := await kept.made()) is not None:
+            self.tolds.append(made.told)
+            yield made.events
+            return
+        on = self.tries(call, number, kept)
+        seen: list[Event] = []
+        if not self.parsed.request.stream:
+            seen = await self._finished(await tries.whole(on, self.house), call, on.told)
+            yield seen
+        else:
+            async with aclosing(tries.batches(on, self.house)) as batches:
+                async for batch in batches:
+                    if isinstance(call, ImageRequest) and Image in map(type, batch):
+                        batch = await self._finished(batch, call, on.told)
+                    if kept is not None:
+                        seen += batch
+                    yield batch
+        if kept is not None:
+            await kept.made_now(seen, on.told)
+
+    async def _finished(self, batch: list[Event], call: Request, told: Told) -> list[Event]:
+        return await output.finished(batch, call, told) if isinstance(call, ImageRequest) else batch
 
 
 class _Answering:
-    """One request on its way: its calls, what they told, and the reply."""
+    """One request on its way: its work or, where that is kept, the watch of it; and the reply."""
 
     __slots__ = (
-        "_asked",
-        "_candidates",
         "_complete",
         "_exchange",
-        "_finishes",
         "_front",
         "_handed",
         "_house",
         "_links",
         "_parsed",
         "_renderer",
-        "_route",
         "_tolds",
+        "_watch",
+        "_work",
     )
 
     def __init__(
-        self,
-        exchange: Exchange,
-        house: House,
-        front: Front,
-        asked: Asked,
-        route: Route,
-        parsed: Parsed[Any, Any],
-        handed: Handed | None,
+        self, exchange: Exchange, front: Front, work: Work, handed: Handed | None, watch: Watch | None
     ) -> None:
         self._exchange = exchange
-        self._house = house
+        self._house = work.house
         self._front = front
-        self._asked = asked
-        self._route = route
+        self._work = work
         self._handed = handed
-        self._parsed = parsed
-        self._candidates: tuple[Candidate, ...] = route.order()
+        self._watch = watch
+        self._parsed = parsed = work.parsed
         # The renderer is given nothing that knows this object: a cycle would keep the request's pictures.
-        self._links = Links(exchange, house) if parsed.links else None
-        self._finishes = parsed.links or isinstance(parsed.request, ImageRequest)
-        self._tolds: list[Told] = []
+        stored = None if watch is None else watch.stored
+        self._links = Links(exchange, work.house, stored) if parsed.links else None
+        self._tolds: list[Told] = work.tolds if watch is None else watch.tolds
         self._complete = False
         link = None if self._links is None else self._links.of
-        # Neither knows this object, which knows the renderer: a cycle would keep the request's pictures.
-        cost = partial(_cost_of, self._tolds) if route.priced else None
+        cost = partial(_cost_of, self._tolds) if work.route.priced else None
         self._renderer: Renderer = front.renderer(parsed, Facts(int(time.time()), link, cost))
         exchange.told = self.head
 
     async def whole(self) -> None:
-        request = self._parsed.request
-        calls = [request] if request.n == 1 else self._calls()
-        if len(calls) == 1:
-            told = self._new_told(calls[0])
-            on = tries.Tries(self._house, calls[0], self._asked, self._route, self._candidates, told)
-            events = await tries.whole(on, self._house)
-            if self._finishes and Image in map(type, events):
-                events = await self._finished(events, calls[0], told)
+        work = self._work
+        if self._watch is None and work.parsed.request.n == 1:
+            events = await tries.whole(work.tries(work.parsed.request), self._house)
+            if self._parsed.links and Image in map(type, events):
+                await self._linked(events)
         else:
-            async with aclosing(self._side_by_side(calls)) as batches:
+            async with aclosing(self._batches()) as batches:
                 events = [event async for batch in batches for event in batch]
         pieces = self._renderer.whole(events)
         del events
@@ -169,11 +251,8 @@ class _Answering:
     async def streamed(self) -> None:
         exchange, renderer = self._exchange, self._renderer
         stream = EventStream(exchange, self._house.plan.config.defaults.heartbeat, ping=renderer.ping)
-        request = self._parsed.request
-        calls = [request] if request.n == 1 else self._calls()
-        started = self._batches(calls[0]) if len(calls) == 1 else self._side_by_side(calls)
         try:
-            async with aclosing(started) as batches:
+            async with aclosing(self._batches()) as batches:
                 async for batch in batches:
                     if frames := renderer.feed(batch):
                         await stream.write(frames)
@@ -199,65 +278,39 @@ class _Answering:
         task = asyncio.current_task()
         assert task is not None
         task.uncancel()
-        call = self._parsed.request
         asked = any(told.attempts for told in self._tolds)
-        by_piece = any(speaker_of(one, call).by_piece() for one in self._candidates)
-        return StoppingError(bought=asked and by_piece)
+        can_join = self._watch is not None and self._watch.can_join
+        return StoppingError(bought=asked and not can_join and self._work.by_piece())
 
-    # --- calls -------------------------------------------------------------------------------------
+    def _batches(self) -> AsyncGenerator[list[Event], None]:
+        """The events of all calls, their pictures at an address where the client asked for that."""
+        started = self._work.batches() if self._watch is None else self._watch.batches()
+        return self._linking(started) if self._parsed.links else started
 
-    def _calls(self) -> list[Request]:
-        """As many as the target that makes the fewest at once needs: a fallback may have to make them all."""
-        request = self._parsed.request
-        shares = (speaker_of(one, request).shares() for one in self._candidates)
-        return fan_out.split(request, max(shares, key=len))
-
-    def _side_by_side(self, calls: list[Request]) -> AsyncGenerator[list[Event], None]:
-        by_piece = any(speaker_of(one, calls[0]).by_piece() for one in self._candidates)
-        return SideBySide(
-            len(calls),
-            lambda number: self._batches(calls[number]),
-            at_once=_PIECES_AT_ONCE if by_piece else _CHATS_AT_ONCE,
-            tolerant=by_piece,
-        ).batches()
-
-    async def _batches(self, call: Request) -> AsyncGenerator[list[Event], None]:
-        """One call's events, ready to be rendered; all at once where the reply goes out whole."""
-        told, house = self._new_told(call), self._house
-        on = tries.Tries(house, call, self._asked, self._route, self._candidates, told)
-        if not self._parsed.request.stream:
-            yield await self._finished(await tries.whole(on, house), call, told)
-            return
-        async with aclosing(tries.batches(on, house)) as batches:
+    async def _linking(self, started: AsyncGenerator[list[Event], None]) -> AsyncGenerator[list[Event], None]:
+        async with aclosing(started) as batches:
             async for batch in batches:
-                has_pictures = self._finishes and Image in map(type, batch)
-                yield await self._finished(batch, call, told) if has_pictures else batch
+                if Image in map(type, batch):
+                    await self._linked(batch)
+                yield batch
 
-    def _new_told(self, call: Request) -> Told:
-        told = Told(output.ours(call) if isinstance(call, ImageRequest) else frozenset())
-        told.number = len(self._tolds)
-        self._tolds.append(told)
-        return told
-
-    async def _finished(self, batch: list[Event], call: Request, told: Told) -> list[Event]:
-        """Pictures in the wanted format and at an address, where the client asked for that."""
-        if isinstance(call, ImageRequest):
-            batch = await output.finished(batch, call, told)
+    async def _linked(self, batch: list[Event]) -> None:
         if self._links is not None:
             await self._links.keep(batch)
-        return batch
 
     # --- what is told ------------------------------------------------------------------------------
 
     def head(self) -> list[Header]:
         """What the reply's head says of how it was made; asked for when the head really goes."""
         if not self._tolds:
-            return []
+            return [] if self._watch is None else self._watch.headers()
         told = self._tolds[0] if len(self._tolds) == 1 else merged(self._tolds)
         total_s = perf_counter() - self._exchange.began
         headers: list[Header] = [(b"server-timing", _TIMING % (told.upstream_s * 1000, total_s * 1000))]
         if self._exchange.allowed is not None:
             headers += self._exchange.allowed.headers
+        if self._watch is not None:
+            headers += self._watch.headers()
         if (handed := self._handed) is not None:
             headers.append((b"x-proxy-chore", f"{handed.name}; model={handed.route.name}".encode()))
         dropped = self._parsed.dropped
@@ -265,7 +318,7 @@ class _Answering:
             dropped = (*dropped, *self._front.spelled(told.dropped, self._parsed))
         if dropped:
             headers.append((b"x-proxy-dropped", listed(dict.fromkeys(dropped))))
-        if self._complete and self._route.priced and (costs := bill.total(self._tolds)):
+        if self._complete and self._work.route.priced and (costs := bill.total(self._tolds)):
             headers.append((b"x-proxy-cost", bill.header(costs)))
         if told.size:
             headers.append((b"x-proxy-size", told.size.encode("utf-8", "replace")))
@@ -283,7 +336,12 @@ class _Answering:
         return told.images + told.lost
 
     def note_facts(self) -> None:
-        """For the access log."""
+        """For the access log, and for what the caller may still have: of what is joined all was counted."""
+        if self._watch is not None and self._watch.joined is not None:
+            self._exchange.facts["joined"] = self._watch.joined
+            if self._exchange.allowed is not None:
+                self._exchange.allowed.told = Told(usage=Usage())
+            return
         if not self._tolds:
             return
         told = self._tolds[0] if len(self._tolds) == 1 else merged(self._tolds)

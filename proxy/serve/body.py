@@ -10,7 +10,7 @@ from proxy.errors import RequestError
 from proxy.fronts.base import Form
 from proxy.serve.exchange import Exchange
 from proxy.serve.form import FormParser
-from proxy.types import FormFile, Json
+from proxy.types import FormFile, Json, Slice
 
 
 def read_json(raw: bytes) -> dict[str, Any]:
@@ -51,3 +51,29 @@ async def read_form(
         if form is not None:
             form.drop()
         await chunks.aclose()
+
+
+def written(body: Json | Form) -> bytes:
+    """The body as bytes, to be read again elsewhere; the same for the same request, whatever boundary its
+    form had."""
+    if not isinstance(body, Form):
+        return b"".join((b"j", *jsonio.dumps(body)))
+    files = [
+        {"field": file.field, "filename": file.filename, "mime": file.mime, "data": file.data}
+        for file in body.files
+    ]
+    return b"".join((b"f", *jsonio.dumps({"fields": body.fields, "files": files})))
+
+
+def read_again(raw: bytes) -> Json | Form:
+    """What `written` wrote."""
+    kind, value = raw[:1], jsonio.loads(raw[1:])
+    if kind == b"j":
+        return value  # type: ignore[no-any-return]
+    files = [FormFile(**{**file, "data": _sliced(file["data"])}) for file in value["files"]]
+    return Form([(name, text) for name, text in value["fields"]], files)
+
+
+def _sliced(data: str | Slice) -> Slice:
+    """Short base64 is parsed as a plain string."""
+    return data if isinstance(data, Slice) else Slice(data.encode())

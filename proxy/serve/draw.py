@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -58,8 +59,8 @@ class Draw:
 
     async def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
         """Yield one batch when the pictures are here, and before it what shows them on their way."""
-        wire, account, target = self._wire, one.attempt.account, self._target
-        request = await media.inline_references(house, self._request, one.asked, wire, target)
+        wire, account, kept = self._wire, one.attempt.account, one.kept
+        taken = None if kept is None else kept.taken()
         services = house.services
         coming: asyncio.Queue[Sequence[Event]] = asyncio.Queue(maxsize=1)  # pictures are big
         deadlines = one.deadlines()
@@ -70,13 +71,11 @@ class Draw:
             deadlines,
             every_s=self._every_s,
             give_up_s=self._give_up_s,
-            on_progress=services.on_progress,
-            on_partials=coming.put if request.partial_images else None,
+            on_progress=services.on_progress if kept is None else partial(kept.noted, wire),
+            on_partials=coming.put if self._request.partial_images else None,
         )
-        call = self._order(request, one)
-        one.told.note(call.dropped, call.size, one.asked)
-        if uploads := wire.uploads(request, target):
-            call = self._order(request, one, await engine.uploaded(uploads))
+        call = await self._prepared(one, house, engine) if taken is None else None
+        with_partials = call is not None and bool(call.stream and self._request.partial_images)
 
         async def delivered(done: Done) -> list[Event]:
             arriving = media.Arriving(house, account, one.told, done.keyed, deadlines)
@@ -87,13 +86,26 @@ class Draw:
             return events
 
         one.sent = True
-        running = services.runner.run(runner.Order(target.name, engine, call, one.deadline, delivered))
-        if not (call.stream and request.partial_images):
+        order = runner.Order(self._target.name, engine, call, one.deadline, delivered)
+        if kept is not None:
+            order = replace(order, taken=taken, journal=kept, may_call_off=kept.may_call_off)
+        running = services.runner.run(order)
+        if not with_partials:
             yield await running
             return
         async with aclosing(_with_partials(coming, running)) as batches:
             async for batch in batches:
                 yield batch
+
+    async def _prepared(self, one: Try, house: House, engine: Engine) -> Call:
+        """The order, with all that has to be at hand for it. Raises `RequestError`."""
+        wire, target = self._wire, self._target
+        request = await media.inline_references(house, self._request, one.asked, wire, target)
+        call = self._order(request, one)
+        one.told.note(call.dropped, call.size, one.asked)
+        if uploads := wire.uploads(request, target):
+            call = self._order(request, one, await engine.uploaded(uploads))
+        return call
 
     def _order(self, request: ImageRequest, one: Try, uploaded: Sequence[str] | None = None) -> Call:
         """The call that buys. Its id stays the same when the same order has to be given again."""

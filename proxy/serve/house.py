@@ -30,6 +30,7 @@ from proxy.upstream import Fetcher, Upstream
 
 if TYPE_CHECKING:
     from proxy.serve.exchange import Exchange
+    from proxy.serve.keeper import Keeper
     from proxy.serve.traces import Traces
     from proxy.tasks.engine import Job
     from proxy.tasks.runner import Runner
@@ -74,6 +75,7 @@ class Services:
     leaving: bool = False
     on_progress: Callable[[Job], None] | None = None
     _runner: Runner | None = None
+    _keeper: Keeper | None = None
 
     @property
     def runner(self) -> Runner:
@@ -83,6 +85,15 @@ class Services:
 
             self._runner = Runner(_Journal(self.log))
         return self._runner
+
+    @property
+    def keeper(self) -> Keeper:
+        """The same for what is sold by the piece."""
+        if self._keeper is None:
+            from proxy.serve.keeper import Keeper
+
+            self._keeper = Keeper(self)
+        return self._keeper
 
     async def ordered(self, one: Try, request: bill.Request) -> None:
         """A piece is about to be ordered: its hold is in the ledger first, unless that is away."""
@@ -118,6 +129,8 @@ class Services:
             )
 
     async def close(self) -> None:
+        if self._keeper is not None:
+            await self._keeper.close()
         if self._runner is not None:
             await self._runner.close()
         await self.upstream.close()
@@ -155,24 +168,24 @@ class House:
 
 
 class _Journal:
-    """Jobs in the log, until there is a store for them."""
+    """Jobs in the log."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    def intended(self, order: Any) -> None:
+    async def intended(self, order: Any) -> None:
         return None
 
-    def accepted(self, order: Any, task: Mapping[str, Any]) -> None:
+    async def accepted(self, order: Any, task: Mapping[str, Any]) -> None:
         self._log.write("job_accepted", target=order.target, task=dict(task))
 
-    def done(self, order: Any, result: Any) -> None:
+    async def done(self, order: Any, result: Any) -> None:
         return None
 
-    def failed(self, order: Any, error: Exception) -> None:
+    async def failed(self, order: Any, error: Exception) -> None:
         return None
 
-    def abandoned(self, order: Any, task: Mapping[str, Any], state: str | None, *, asked: bool) -> None:
+    async def abandoned(self, order: Any, task: Mapping[str, Any], state: str | None, *, asked: bool) -> None:
         self._log.write(
             "job_abandoned", target=order.target, task=dict(task), cancel_asked=asked, state=state
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
@@ -15,13 +15,17 @@ _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45
 
 
 class Links:
-    """The pictures of one reply that have an address, told apart by identity: to compare is to read all."""
+    """The pictures of one reply that have an address, told apart by identity: to compare is to read all.
+    `stored` gives the file of one that is in the store already."""
 
-    __slots__ = ("_exchange", "_house", "_kept")
+    __slots__ = ("_exchange", "_house", "_kept", "_stored")
 
-    def __init__(self, exchange: Exchange, house: House) -> None:
+    def __init__(
+        self, exchange: Exchange, house: House, stored: Callable[[Image], str | None] | None = None
+    ) -> None:
         self._exchange = exchange
         self._house = house
+        self._stored = stored
         self._kept: dict[int, tuple[Image, str]] = {}
 
     async def keep(self, events: Iterable[Event]) -> None:
@@ -34,7 +38,9 @@ class Links:
         for event in events:
             if type(event) is Image and event.data is not None:
                 try:
-                    identity = await asyncio.to_thread(services.files.save, event.data)
+                    identity = self._stored(event) if self._stored is not None else None
+                    if identity is None:
+                        identity = await asyncio.to_thread(services.files.save, event.data)
                 except (OSError, ValueError) as error:
                     services.log.write("picture_not_stored", reason=str(error))
                     continue

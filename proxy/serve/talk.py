@@ -57,6 +57,8 @@ class Talk:
         as_it_comes = call.stream or request.stream  # else all of it is one batch
         batch: list[Event] = []
         begun = False
+        if one.kept is not None:
+            await one.kept.intended()
         one.sent = True
         reply = await house.services.upstream.send(call, account, one.deadlines())
         try:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.fronts.base import Asked
@@ -20,13 +21,28 @@ from proxy.serve.speakers import Request, Speaker, speaker_of
 from proxy.serve.told import Failure, Told, Try
 from proxy.types import Event, ImageRequest
 
+if TYPE_CHECKING:
+    from proxy.serve.record import Kept
+
 _SAME_TARGET_PAUSE_S = 0.25
 
 
 class Tries:
-    """The attempts at one call of a request: which is on, and what follows a failure."""
+    """The attempts at one call of a request: which is on, and what follows a failure. `kept` is what a task
+    knows of the call: one that a vendor has taken is asked for there, and not ordered again."""
 
-    __slots__ = ("_asked", "_attempts", "_began", "_failed", "_house", "_request", "_told", "on", "speaker")
+    __slots__ = (
+        "_asked",
+        "_attempts",
+        "_began",
+        "_failed",
+        "_house",
+        "_kept",
+        "_request",
+        "on",
+        "speaker",
+        "told",
+    )
 
     def __init__(
         self,
@@ -36,11 +52,12 @@ class Tries:
         route: Route,
         candidates: tuple[Candidate, ...],
         told: Told,
+        kept: Kept | None = None,
     ) -> None:
         self._house = house
         self._request = request
         self._asked = asked
-        self._told = told
+        self.told = told
         self._attempts = Attempts(
             candidates,
             route.attempts if asked.fallback else 1,
@@ -49,7 +66,12 @@ class Tries:
         )
         self._began = asyncio.get_running_loop().time()
         self._failed: UpstreamError | RequestError | None = None
-        if not self._opened(self._attempts.first()):
+        self._kept = kept
+        first = None
+        if kept is not None and (resumed := kept.resumed(candidates)) is not None:
+            first, number = resumed
+            told.attempts = number - 1
+        if not self._opened(first or self._attempts.first()):
             raise self.verdict()
 
     def _opened(self, attempt: Attempt | None) -> bool:
@@ -72,7 +94,7 @@ class Tries:
         deadline = self._began + allowed_s
         if self._failed is not None and asyncio.get_running_loop().time() >= deadline:
             return False
-        told = self._told
+        told = self.told
         told.attempts += 1
         told.target = attempt.target.name
         told.unread = self.speaker.unread()
@@ -85,14 +107,23 @@ class Tries:
             self.on.tariff = prices.at()
             if self.on.tariff is not None and self.on.tariff.by_size:
                 self.on.sizes = []
+        if self._kept is not None:
+            self.on.kept = self._kept
+            self._kept.trying(attempt, told.attempts)
         return True
 
     async def hold(self) -> None:
-        """Write down that a piece will be ordered, and its money held, before it is."""
+        """Write down that a piece will be ordered, and its money held, before it is. What an earlier process
+        ordered stands there already."""
+        if self._kept is not None and self._kept.order is not None:
+            bill.hold(self.on, self._request)
+            return
         await self._house.services.ordered(self.on, self._request)
 
     def close(self, error: UpstreamError | RequestError | None = None, *, left: bool = False) -> None:
         """The attempt that is on has ended, well or badly: whoever counts is told here. `left`: by us."""
+        if left and self._kept is not None and not self._kept.may_call_off():
+            return  # another process goes on with it, and closes it
         one = self.on
         one.took_s = perf_counter() - one.began
         one.left = left
@@ -100,8 +131,8 @@ class Tries:
             one.failure = Failure.of(error)
         if one.tariff is not None or left or one.handed_on:
             bill.close(one, self._request)
-        self._told.charge = one.charge
-        self._told.usage, self._told.images, self._told.upstream_s = one.usage, one.images, one.took_s
+        self.told.charge = one.charge
+        self.told.usage, self.told.images, self.told.upstream_s = one.usage, one.images, one.took_s
         self._house.services.closed(one)
 
     async def after(self, error: UpstreamError | RequestError, *, handed_on: bool) -> bool:
@@ -110,6 +141,8 @@ class Tries:
             error = self._judged(error)
         self.on.handed_on = handed_on
         self.close(error)
+        if self._kept is not None:
+            await self._kept.refused(error)
         following = None if handed_on else self._following(error)
         if not isinstance(error, RequestError) or self._failed is None:
             self._failed = error  # a target that could not be asked never masks why an earlier one failed

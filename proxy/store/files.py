@@ -116,7 +116,8 @@ class FileStore:
 
     def address(self, identity: str) -> str:
         """Path and query of a picture that was saved here, valid from now for as long as it is kept."""
-        assert self._secret is not None
+        if self._secret is None:
+            self._secret = _shared_secret(self._folder / ".secret")
         expires = str(int(self._clock() + self._ttl_s))
         signature = _sign(self._secret, identity, expires)
         return f"/v1/files/{identity}/content?expires={expires}&signature={signature}"

@@ -90,3 +90,59 @@ ledger = Table(
     Index("ledger_by_key", "key", "day"),
     Index("ledger_by_day", "day"),
 )
+
+# Picture jobs, and requests that others may join: a row is all that is needed to go on anywhere. `orders`
+# tells how far each of its calls has come. Only the process writes that `owner` names, with the `epoch` of
+# its lease, until `lease_until`; times are the store's. The client's `body` goes when the task is over.
+# `repeatable`: it ended without a purchase, so a repeated request starts anew. A callback is due at
+# `callback_due`, None when there is none any more.
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("waits", Boolean, nullable=False),  # the client waits for the reply and was not given a task
+    Column(
+        "state", Text, nullable=False
+    ),  # pending, running, uncertain, parked; completed, failed, cancelled
+    Column("created_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("digest", LargeBinary, nullable=False),  # of the client's body
+    Column("idempotency", Text),
+    Column("body", LargeBinary),
+    Column("asked", Text, nullable=False),  # JSON: how the request shall go
+    Column("orders", Text, nullable=False),  # JSON: by the number of the call
+    Column("result", Text),  # JSON: the events of the reply
+    Column("error", Text),  # JSON
+    Column("repeatable", Boolean, nullable=False),
+    Column("owner", Text),
+    Column("epoch", Integer, nullable=False),
+    Column("lease_until", Float),
+    Column("tries", Integer, nullable=False),
+    Column("cancel_asked", Boolean, nullable=False),
+    Column("callback_url", Text),
+    Column("callback_due", Float),
+    Column("callback_tries", Integer, nullable=False),
+    sa.UniqueConstraint("key", "idempotency", name="tasks_once"),
+    Index("tasks_by_key", "key", "id"),
+    Index("tasks_by_digest", "key", "digest"),
+    Index("tasks_by_state", "state", "lease_until"),
+    Index("tasks_by_callback", "callback_due"),
+    Index("tasks_by_end", "ended_at"),
+)
+
+# Every try to tell a client that its task is over. `status` is None where no answer came.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("task", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("status", Integer),
+    Column("error", Text),
+    Index("deliveries_by_task", "task"),
+)

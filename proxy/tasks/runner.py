@@ -1,14 +1,14 @@
 """Owns vendor jobs: each runs in a task of its own, and whoever asked for it only watches.
 
-In memory so far. `Journal` is where a store learns of the order before it is sent, of the vendor's number,
-and of the end. An order of which it heard no end was cut off with the process: the vendor may be at work.
+`Journal` is where a store learns of the order before it is sent, of the vendor's number, and of the end. An
+order of which it heard no end was cut off with the process: the vendor may be at work.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from proxy.tasks.engine import Engine, Job
@@ -19,25 +19,25 @@ T = TypeVar("T")
 
 
 class Journal(Protocol):
-    """What must be known of a job whatever happens to this process."""
+    """What must be known of a job whatever happens to this process. What it raises stops the job there."""
 
-    def intended(self, order: Order[Any]) -> None:
+    async def intended(self, order: Order[Any]) -> None:
         """It is about to be ordered."""
         ...
 
-    def accepted(self, order: Order[Any], task: Mapping[str, Any]) -> None:
+    async def accepted(self, order: Order[Any], task: Mapping[str, Any]) -> None:
         """The vendor took it; `task` is all that is needed to ask for it."""
         ...
 
-    def done(self, order: Order[Any], result: Any) -> None:
+    async def done(self, order: Order[Any], result: Any) -> None:
         """It is over and paid, and `result` is what `delivered` made of it."""
         ...
 
-    def failed(self, order: Order[Any], error: Exception) -> None:
+    async def failed(self, order: Order[Any], error: Exception) -> None:
         """It is over without a result; whether it was paid the error tells."""
         ...
 
-    def abandoned(
+    async def abandoned(
         self, order: Order[Any], task: Mapping[str, Any], state: str | None, *, asked: bool
     ) -> None:
         """Nobody waits for it any more; `asked`: the vendor was asked to call it off. `task` is empty where
@@ -52,29 +52,35 @@ class Journal(Protocol):
 @dataclass(frozen=True, slots=True)
 class Order(Generic[T]):
     """One job to be done: at which target, by which engine, and what becomes of its result (`delivered`: the
-    pictures are fetched while their addresses live)."""
+    pictures are fetched while their addresses live). `taken` is what a vendor took of it before, in another
+    process. `may_call_off`: whether a watcher that leaves has the job called off; asked when it does.
+    `call` is None where there is nothing to submit.
+    """
 
     target: str
     engine: Engine
-    call: Call
+    call: Call | None
     deadline: float
     delivered: Callable[[Done], Awaitable[T]]
+    taken: Job | None = None
+    journal: Journal | None = None
+    may_call_off: Callable[[], bool] = field(default=lambda: True)
 
 
 class Runner:
-    """All jobs of this process."""
+    """All jobs of this process. `journal` hears of all of them, and an order's own of that one before."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._running: set[asyncio.Task[Any]] = set()  # the loop keeps only weak references to tasks
 
     async def run(self, order: Order[T]) -> T:
-        """Start the job and watch it. A watcher that is cancelled leaves the job to the runner, which calls
-        it off where the vendor can do that.
+        """Start the job and watch it. A watcher that is cancelled leaves the job to the runner, which stops
+        it and calls it off where the order and the vendor let it.
 
-        Raises what the job raises: `UpstreamError`.
+        Raises what the job raises: `UpstreamError`, and what the order's journal raises.
         """
-        job = _Running(order, self._journal)
+        job = _Running(order, self._journals(order))
         task = self._started(job.run())
         try:
             return await asyncio.shield(task)
@@ -85,6 +91,9 @@ class Runner:
         finally:
             # It knows its error, whose traceback knows this frame: a cycle that would keep the pictures.
             del task
+
+    def _journals(self, order: Order[Any]) -> tuple[Journal, ...]:
+        return (self._journal,) if order.journal is None else (order.journal, self._journal)
 
     async def close(self) -> None:
         """End what is running; jobs that a vendor took stay with the vendor, and in the journal."""
@@ -107,49 +116,65 @@ class Runner:
     async def _left(self, job: _Running[Any], task: asyncio.Task[Any]) -> None:
         task.cancel()
         await asyncio.wait([task])
-        await job.called_off()
+        if job.may_call_off:
+            await job.called_off()
 
 
 class _Running(Generic[T]):
     """A job on its way."""
 
-    def __init__(self, order: Order[T], journal: Journal) -> None:
+    def __init__(self, order: Order[T], journals: tuple[Journal, ...]) -> None:
         self._order = order
-        self._journal = journal
+        self._journals = journals
         self._job: Job | None = None  # what the vendor took
-        self._told = False  # the journal knows how it ended
+        self._told = False  # the journals know how it ended
+
+    @property
+    def may_call_off(self) -> bool:
+        return self._order.may_call_off()
 
     async def run(self) -> T:
-        self._journal.intended(self._order)
+        if self._order.taken is None:
+            for journal in self._journals:
+                await journal.intended(self._order)
         try:
             result = await self._result()
         except Exception as error:
             if self._job is None or self._job.over:
                 self._told = True
-                self._journal.failed(self._order, error)
+                for journal in self._journals:
+                    await journal.failed(self._order, error)
             else:  # given up here, and going on at the vendor
                 await self.called_off()
             raise
         self._told = True
-        self._journal.done(self._order, result)
+        for journal in self._journals:
+            await journal.done(self._order, result)
         return result
 
     async def _result(self) -> T:
         order = self._order
-        outcome = await order.engine.submit(order.call)
+        outcome = order.taken or await self._submitted()
         if isinstance(outcome, Job):
             outcome = await self._waited(outcome)
         return await order.delivered(outcome)
 
+    async def _submitted(self) -> Job | Done:
+        assert self._order.call is not None
+        return await self._order.engine.submit(self._order.call)
+
     async def _waited(self, job: Job) -> Done:
         """Written down before the first poll: its cost can be found again whatever happens (V-052)."""
-        self._journal.accepted(self._order, job.task)
         self._job = job
+        if self._order.taken is None:
+            for journal in self._journals:
+                await journal.accepted(self._order, job.task)
         try:
             return await self._order.engine.wait(job, self._order.deadline)
         finally:
             for word in job.unknown_states:
-                self._journal.unknown_state(self._order, word)
+                for journal in self._journals:
+                    journal.unknown_state(self._order, word)
 
     async def called_off(self) -> None:
         """Nobody wants it any more. At the vendor it is called off unless it has ended there."""
@@ -158,4 +183,5 @@ class _Running(Generic[T]):
         job = self._job or Job({})
         asked = self._job is not None and not job.over and await self._order.engine.cancel(job)
         self._told = True
-        self._journal.abandoned(self._order, job.task, job.state, asked=asked)
+        for journal in self._journals:
+            await journal.abandoned(self._order, job.task, job.state, asked=asked)

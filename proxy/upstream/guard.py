@@ -74,5 +74,12 @@ def is_public(address: str | IPv4Address | IPv6Address) -> bool:
     return ip in _OPEN_V6 and not any(ip in network for network in _CLOSED_V6)
 
 
+def is_literal(host: str) -> bool:
+    """True for an address that needs no resolving, in any form that some system's resolver takes: a name that
+    ends in a number is none."""
+    last = host.rpartition(".")[2].lower()
+    return ":" in host or last.isdigit() or last.startswith("0x")
+
+
 class PrivateAddressError(OSError):
     """A connection to an address that is not public was refused before it was opened."""

@@ -47,18 +47,19 @@ def render(
             (name.lower().encode(), value.encode("utf-8", "replace")) for name, value in error.headers.items()
         )
     status = error.status if isinstance(error, ProxyError) else 500
-    return status, headers, orjson.dumps({"error": _members(error, request_id, words)})
+    return status, headers, orjson.dumps({"error": members(error, request_id, words)})
 
 
 def event(error: BaseException, request_id: str = "", words: Words = CHAT_WORDS) -> bytes:
     """The last event of a stream that broke. openai-python raises on it and reads no further."""
-    members = _members(error, request_id, words)
+    told = members(error, request_id, words)
     if isinstance(error, UpstreamError) and (error.native or error.native_status):
-        members["upstream"] = {"status": error.native, "http": error.native_status}
-    return b"data: " + orjson.dumps({"error": members}) + b"\n\n"
+        told["upstream"] = {"status": error.native, "http": error.native_status}
+    return b"data: " + orjson.dumps({"error": told}) + b"\n\n"
 
 
-def _members(error: BaseException, request_id: str, words: Words) -> Json:
+def members(error: BaseException, request_id: str = "", words: Words = CHAT_WORDS) -> Json:
+    """What stands in OpenAI's error object."""
     tail = f" (request id: {request_id})" if request_id else ""
     if not isinstance(error, ProxyError):
         return {"message": _UNKNOWN + tail, "type": "server_error", "param": None, "code": "internal_error"}

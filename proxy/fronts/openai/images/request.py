@@ -94,9 +94,8 @@ def _request(
         request["prompt"] = VARIATION_PROMPT
     request["references"] = _references(body, [*files], operation, reading)
     request["mask"] = mask if body.get("mask") is None else _picture(body["mask"], "mask", reading)
-    for name, wish in (("callback_url", "callback_url"), ("background", "as_task")):
-        if reading.shape.get(wish):  # every request is waited for
-            reading.notes.add(name)
+    callback_url = reading.shape.pop("callback_url", None)
+    as_task = reading.shape.pop("as_task", False) or callback_url is not None
     shape = ImageShape(
         request["model"],
         "image_edit" if operation == "edit" else "image_generation",
@@ -111,6 +110,8 @@ def _request(
         shape,
         tuple(reading.notes.named.values()),
         links=shape.response_format == "url",
+        as_task=as_task,
+        callback_url=callback_url,
     )
 
 

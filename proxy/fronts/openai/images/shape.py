@@ -12,14 +12,11 @@ Prefix = Literal["image_generation", "image_edit"]
 @dataclass(frozen=True, slots=True)
 class ImageShape:
     """`model` is the name as the client wrote it. `prefix` begins the names of a stream's events.
-    `safety_identifier` is shown in the reply. `as_task` (or a `callback_url`): the client will not wait.
-    `wrote`: as in `ChatShape`.
+    `safety_identifier` is shown in the reply. `wrote`: as in `ChatShape`.
     """
 
     model: str
     prefix: Prefix = "image_generation"
     response_format: str | None = None
     safety_identifier: str | None = None
-    as_task: bool = False
-    callback_url: str | None = None
     wrote: tuple[str, ...] = ()

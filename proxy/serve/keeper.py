@@ -1,0 +1,469 @@
+"""Keeps what is sold by the piece: each such request runs in a task of the process's own, and clients watch.
+
+What somebody may ask for again stands in the store as a leased row: a task, and a request that a client can
+repeat. A row whose process is gone is taken over here, or on another machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing
+from functools import partial
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+
+from proxy.errors import ErrorClass, ProxyError, RequestError, StoppingError, UpstreamError
+from proxy.fronts.base import Asked, Front
+from proxy.keys import ClientKey
+from proxy.serve import body as bodies
+from proxy.serve import chores
+from proxy.serve.answer import Work
+from proxy.serve.house import House
+from proxy.serve.record import (
+    LostLeaseError,
+    Record,
+    StoreAwayError,
+    UncertainError,
+    plain_error,
+    plain_told,
+    text_of,
+)
+from proxy.types import Event, Image
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from proxy.config.models import Tasks
+    from proxy.serve.house import Services
+
+T = TypeVar("T")
+
+Row = Mapping[str, Any]
+
+RETRIED_WITHIN_S = 600.0  # how long after its end an SDK's retry still finds a request
+_RENEWALS = 3  # in the time of a lease
+_SWEEP_EVERY_S = 600.0
+_UNDER_WAY_S = 5.0  # what is being ordered when the process ends may still hear the vendor's number
+_PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # between tries to write; the last again and again
+_MOST_WRITES = 200
+
+
+class Running:
+    """A request at work here. Its events stay until the last watcher is gone."""
+
+    def __init__(self, record: Record, work: Work, keep: Callable[[Running], None]) -> None:
+        self.record = record
+        self.work = work
+        self.watchers = 0
+        self.over = False
+        self._error: ProxyError | None = None
+        self._batches: list[list[Event]] = []
+        self._more = asyncio.Event()
+        self._ended = keep
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """End it here, and wait until it has ended."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def ended(self) -> None:
+        while not self.over:
+            await self._more.wait()
+
+    async def follow(self, patience_s: float | None = None) -> AsyncGenerator[list[Event], None]:
+        """The events from the first, as they come. Raises what the work raised, and `TimeoutError` when it
+        takes longer than `patience_s` from now."""
+        until = math.inf if patience_s is None else asyncio.get_running_loop().time() + patience_s
+        at = 0
+        while True:
+            while at < len(self._batches):
+                yield self._batches[at]
+                at += 1
+            if self.over:
+                if self._error is not None:
+                    raise self._error.changed()
+                return
+            async with asyncio.timeout_at(None if math.isinf(until) else until):
+                await self._more.wait()
+
+    def _tell(self) -> None:
+        """Wake all who wait; who comes later waits for what comes later."""
+        more, self._more = self._more, asyncio.Event()
+        more.set()
+
+    async def _run(self) -> None:
+        try:
+            state, values = await self._outcome()
+            await self.record.end(state, **values)
+        except LostLeaseError:
+            self._error = StoppingError()  # whoever watches finds it where it is now, by asking again
+        except asyncio.CancelledError:
+            self._error = StoppingError(bought=self.record.is_ordered and not self.record.is_kept)
+        finally:
+            self.over = True
+            self._tell()
+            self._ended(self)
+
+    async def _outcome(self) -> tuple[str, dict[str, Any]]:
+        """The state in which the task ends, and what is written down with it."""
+        record = self.record
+        try:
+            return "completed", {"result": await self._result()}
+        except UncertainError as error:
+            self._error = error.changed()
+            return "uncertain", {}
+        except asyncio.CancelledError:
+            if record.is_lost or not record.cancelling:
+                raise
+            self._error = cancelled()
+            left = {"repeatable": record.repeatable}
+            return "cancelled", {"error": text_of(plain_error(self._error)), **left}
+        except Exception as error:
+            if not isinstance(error, ProxyError):
+                record.services.log.crash(record.identity, error)
+            self._error = _ours(error)
+            bought = isinstance(error, UpstreamError) and error.bought
+            plain = text_of(plain_error(self._error))
+            return "failed", {"error": plain, "repeatable": not bought and isinstance(error, ProxyError)}
+
+    async def _result(self) -> str:
+        async with aclosing(self.work.batches()) as batches:
+            async for batch in batches:
+                if self.record.is_kept and Image in map(type, batch):
+                    await self.record.save(batch)  # a client may want them by address
+                self._batches.append(batch)
+                self._tell()
+        if self.record.is_uncertain:
+            raise UncertainError
+        if not self.record.is_kept:
+            return ""
+        seen = [event for batch in self._batches for event in batch]
+        tolds = [plain_told(told) for told in self.work.tolds]
+        return text_of({"events": await self.record.save(seen), "tolds": tolds})
+
+
+def cancelled() -> UpstreamError:
+    return UpstreamError(
+        ErrorClass.CANCELED, "The task was cancelled.", status=409, code="task_cancelled", bought=False
+    )
+
+
+def unknown_task() -> RequestError:
+    return RequestError("There is no such task, or it is another key's.", status=404, code="task_not_found")
+
+
+def _ours(error: Exception) -> ProxyError:
+    """Without its traceback, which knows frames that know the pictures."""
+    if not isinstance(error, ProxyError):
+        return ProxyError("The proxy could not complete this request because of an internal error.")
+    ours = error.changed()
+    ours.__cause__ = None
+    return ours
+
+
+class Keeper:
+    """All that runs in this process, and the way to the rows. `fronts` are those whose requests may be taken
+    over, by their endpoint."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.owner = token_hex(8)
+        self.fronts: Mapping[str, Front] = {}
+        self.running: dict[str, Running] = {}
+        self._rules: Tasks | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+        self._renewed = 0.0
+        self._swept = 0.0
+        self._told_away = False
+
+    # --- the store
+
+    async def do(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Raises `sqlalchemy.exc.SQLAlchemyError`, and what `function` raises."""
+
+        def work(connection: Connection) -> T:
+            return function(connection, *arguments)
+
+        return await self.services.database.run(work)
+
+    async def write(self, row: Row, values: Mapping[str, Any]) -> bool:
+        from proxy.store import tasks
+
+        return await self.do(
+            tasks.write, row["id"], self.owner, row["epoch"], self._rules_now().lease, values
+        )
+
+    async def insisting(self, write: Callable[[], Coroutine[Any, Any, bool]], *, insist: bool) -> bool:
+        """The store may be away for a while: what has happened at a vendor is written when it is back.
+        Without `insist` raises `StoreAwayError`."""
+        for number in range(_MOST_WRITES):
+            try:
+                done = await write()
+            except Exception as error:
+                self._note_away(error)
+                if not insist or number == _MOST_WRITES - 1:
+                    raise StoreAwayError from None
+            else:
+                self._told_away = False
+                return done
+            await asyncio.sleep(_PAUSES_S[min(number, len(_PAUSES_S) - 1)])
+        raise AssertionError("unreachable")
+
+    def _note_away(self, error: Exception) -> None:
+        """Once for each time that it is away."""
+        if not self._told_away:
+            self._told_away = True
+            self.services.log.write("store_away", error=type(error).__name__)
+
+    def _rules_now(self) -> Tasks:
+        assert self._rules is not None
+        return self._rules
+
+    async def asking(self, function: Callable[..., T], *arguments: Any) -> T:
+        """For a client that asks; nothing is changed. Raises a 503 while the store is away."""
+        return await self._for_client(self.services.database.read, function, *arguments)
+
+    async def changing(self, function: Callable[..., T], *arguments: Any) -> T:
+        """The same for what changes something."""
+        return await self._for_client(self.services.database.run, function, *arguments)
+
+    async def _for_client(self, way: Any, function: Callable[..., T], *arguments: Any) -> T:
+        try:
+            found: T = await way(lambda connection: function(connection, *arguments))
+            return found
+        except Exception as error:
+            self._note_away(error)
+            raise StoreAwayError from None
+
+    async def row(self, identity: str) -> Row:
+        """Raises a 404 when it is not known any more, a 503 while the store is away."""
+        from proxy.store import tasks
+
+        row = await self.asking(tasks.get, identity)
+        if row is None:
+            raise unknown_task()
+        return row
+
+    # --- a request
+
+    async def opened(
+        self, house: House, row: dict[str, Any], *, retried: bool, insist: bool
+    ) -> tuple[Row, bool] | None:
+        """Insert the row, or find what it repeats; and whether it is ours to work at. None where the store is
+        away and the client did not ask for it. Raises `StoreAwayError` where it did."""
+        from proxy.store import tasks
+
+        self._rules = house.plan.config.tasks
+        within_s = RETRIED_WITHIN_S if retried else None
+        opening = asyncio.create_task(self.do(tasks.open_or_join, row, self._rules.lease, within_s))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self._spawn(self._let_go(opening))
+            raise
+        except Exception as error:
+            self._note_away(error)
+            if insist:
+                raise StoreAwayError from None
+            return None
+
+    async def _let_go(self, opening: asyncio.Task[tuple[Row, bool]]) -> None:
+        """The client left while its row was written: nothing is ordered for it."""
+        row, is_ours = await opening
+        if is_ours and row["owner"] is not None:
+            error = text_of(plain_error(cancelled()))
+            await self.write(row, {"state": "cancelled", "error": error, "repeatable": True})
+
+    def has_room(self, house: House) -> bool:
+        return len(self.running) < house.plan.config.tasks.at_once
+
+    def begin(self, house: House, row: Row, work: Work, *, is_kept: bool) -> Running:
+        """Start the work."""
+        self._rules = house.plan.config.tasks
+        record = Record(self, row, is_kept=is_kept)
+        patient = {
+            name: value
+            for name, value in work.asked.headers.items()
+            if not name.startswith(b"x-stainless")  # the client's patience is the watcher's
+        }
+        asked = Asked(
+            row["request_id"],
+            work.asked.caller,
+            patient,
+            strict=work.asked.strict,
+            fallback=work.asked.fallback,
+            is_stored=work.asked.is_stored,
+        )
+        running = Running(
+            record, Work(house, asked, work.route, work.parsed, work.candidates, record), self._ended
+        )
+        self.running[record.identity] = running
+        running.start()
+        return running
+
+    def _ended(self, running: Running) -> None:
+        name = running.record.identity
+        if self.running.get(name) is running:
+            del self.running[name]
+            if self._rules is not None and len(self.running) + 1 >= self._rules.at_once:
+                self._renewed = 0.0  # others may wait for this place
+
+    # --- who leaves
+
+    def left(self, running: Running) -> None:
+        """Nobody watches any more what was waited for: the provider's rule says what becomes of it."""
+        record = running.record
+        if running.over or not record.row["waits"]:
+            return
+        policy = _on_disconnect(running.work)
+        if policy == "cancel" or (policy == "finish_if_paid" and not record.is_ordered):
+            self._spawn(self.called_off(running, repeatable=True))
+        elif not record.is_kept:
+            self._spawn(self._kept_from_now(running))
+
+    async def called_off(self, running: Running, *, repeatable: bool) -> None:
+        """Stop it, and call it off where the vendor can do that."""
+        running.record.cancelling = True
+        running.record.repeatable = repeatable
+        await running.stop()
+
+    async def _kept_from_now(self, running: Running) -> None:
+        """So that its client finds what it has left."""
+        from proxy.store import tasks
+
+        record = running.record
+
+        async def insert() -> bool:
+            row = {
+                **record.row,
+                "orders": orjson.dumps(record.orders).decode(),
+                "body": bodies.written(record.row["body"]),
+            }
+            await self.do(tasks.open_or_join, row, self._rules_now().lease, None)
+            return True
+
+        await record.keep(partial(self.insisting, insert, insist=True))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # --- what is always going on
+
+    async def tick(self, house: House, fronts: Mapping[str, Front]) -> None:
+        """Called every second or so: renew leases, take over what is nobody's, forget what is old."""
+        from proxy.store import tasks
+
+        self.fronts = fronts
+        self._rules = rules = house.plan.config.tasks
+        now = time.monotonic()
+        if now - self._renewed < rules.lease / _RENEWALS:
+            return
+        self._renewed = now
+        await self._renew(rules.lease)
+        room = rules.at_once - len(self.running)
+        if room > 0:
+            for row in await self.do(tasks.claim, self.owner, rules.lease, room):
+                await self._take_over(house, row)
+        if now - self._swept > _SWEEP_EVERY_S:
+            self._swept = now
+            await self.do(tasks.sweep, rules.keep)
+
+    async def _renew(self, lease_s: float) -> None:
+        from proxy.store import tasks
+
+        kept = {name: one for name, one in self.running.items() if one.record.is_kept and not one.over}
+        if not kept:
+            return
+        held = await self.do(tasks.renew, self.owner, list(kept), lease_s)
+        for name, running in kept.items():
+            if running.over or self.running.get(name) is not running:
+                continue
+            epoch, cancel_asked = held.get(name, (-1, False))
+            if epoch != running.record.row["epoch"]:
+                running.record.is_lost = True
+                self._spawn(running.stop())
+            elif cancel_asked and not running.record.cancelling and running.record.can_cancel:
+                self._spawn(self.called_off(running, repeatable=False))
+            elif running.record.is_behind:
+                self._spawn(self._caught_up(running.record))
+
+    async def _caught_up(self, record: Record) -> None:
+        with contextlib.suppress(StoreAwayError, LostLeaseError):
+            await record.write({}, insist=False)
+
+    async def _take_over(self, house: House, row: Row) -> None:
+        """Go on where another process was cut off."""
+        self.services.log.write(
+            "task_taken_over", task=row["id"], state=row["state"], tries=row["tries"], was=row["owner"]
+        )
+        if row["state"] != "running":
+            return
+        try:
+            work = await asyncio.to_thread(self._read, house, row)
+        except ProxyError as error:  # its model is not in the file any more
+            record = Record(self, row, is_kept=True)
+            values = {"error": text_of(plain_error(error)), "repeatable": True}
+            await (record.end("parked") if record.is_ordered else record.end("failed", **values))
+            return
+        self.begin(house, row, work, is_kept=True)
+
+    def _read(self, house: House, row: Row) -> Work:
+        """The request as it was parsed when it came. Raises `ProxyError`."""
+        front = self.fronts[row["endpoint"]]
+        how = orjson.loads(row["asked"])
+        body = bodies.read_again(row["body"])
+        caller = ClientKey(row["key"])
+        route = house.plan.routes.resolve(front.model(body, {}), caller)
+        asked = Asked(
+            row["request_id"],
+            caller,
+            strict=how["strict"],
+            fallback=how["fallback"],
+            is_stored=self.services.files.is_stored,
+        )
+        parsed = front.parse(body, asked)
+        handed = chores.handed(house.plan.routes, route, front, parsed) if route.chores is not None else None
+        if handed is not None:
+            route, parsed = handed.route, handed.parsed
+        return Work(house, asked, route, route.defaults.under(parsed), route.order())
+
+    async def close(self) -> None:
+        """End what runs here; what is kept goes on elsewhere, or with the next start."""
+        from proxy.store import tasks
+
+        until = time.monotonic() + _UNDER_WAY_S
+        while time.monotonic() < until and any(  # noqa: ASYNC110 - a vendor's answer tells nobody here
+            one.record.is_uncertain for one in self.running.values()
+        ):
+            await asyncio.sleep(0.05)
+        kept = any(one.record.is_kept for one in self.running.values())
+        for running in list(self.running.values()):
+            await running.stop()
+        for task in list(self._background):
+            task.cancel()
+        if kept:
+            try:
+                await self.do(tasks.release, self.owner)
+            except Exception as error:
+                self._note_away(error)
+
+
+def _on_disconnect(work: Work) -> str:
+    """The rule of the provider that was asked last, or would be asked first."""
+    target = next((told.target for told in reversed(work.tolds) if told.target), None)
+    name = target or work.candidates[0].target.name
+    provider = name.partition("/")[0].partition(".")[0]
+    return work.house.plan.config.providers[provider].on_disconnect

@@ -1,0 +1,264 @@
+"""Whether a request is kept, and what its client watches: what runs here, or a row that another works at."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from proxy.errors import ErrorClass, RequestError, UpstreamError
+from proxy.fronts.base import Form, Header
+from proxy.serve import body as bodies
+from proxy.serve import callbacks, tasks
+from proxy.serve.exchange import Exchange
+from proxy.serve.links import public_base
+from proxy.serve.record import Record, UncertainError, files_of, read_error, read_told
+from proxy.serve.told import Told
+from proxy.types import Event, Image, ImageRequest, Json, Usage
+
+if TYPE_CHECKING:
+    from proxy.serve.answer import Work
+    from proxy.serve.keeper import Keeper, Row, Running
+
+_LOOK_S = 0.5  # between looks at a row that another process works at
+_IDEMPOTENCY_CHARS = 255
+
+
+class Watch(Protocol):
+    """What a client looks at. `tolds` is filled when it is known. `can_join`: the client's SDK may ask again
+    and finds it. `joined` is how far it was when the client joined it, None for the first."""
+
+    tolds: list[Told]
+    can_join: bool
+    joined: str | None
+
+    def batches(self) -> AsyncGenerator[list[Event], None]: ...
+
+    def stored(self, image: Image) -> str | None:
+        """The file of a picture among the events."""
+        ...
+
+    def headers(self) -> list[Header]: ...
+
+
+async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form) -> Watch | None:
+    """Start the request, or join the one that it repeats; None where it is not sold by the piece, and where
+    the client was given a task instead of a reply.
+
+    Raises a 409 when the idempotency key came with another body, a 503 when it cannot be kept as asked.
+    """
+    if not work.by_piece():
+        return None
+    house, parsed = work.house, work.parsed
+    keeper = house.services.keeper
+    as_task = isinstance(parsed.request, ImageRequest) and (parsed.as_task or _prefers_async(exchange))
+    key = _idempotency_key(exchange)
+    retries = exchange.fields.get(b"x-stainless-retry-count")
+    if as_task:
+        _check_ability(work)
+    callback_url = parsed.callback_url if as_task else None
+    if callback_url is not None:
+        callbacks.check(callback_url, house)
+    row = _row(exchange, work, endpoint)
+    if not (as_task or key or retries is not None):
+        row["body"] = body  # written when somebody leaves it
+        return _Here(keeper, keeper.begin(house, row, work, is_kept=False))
+    written = bodies.written(body)
+    digest = hashlib.sha256(endpoint.encode() + b"\0" + written).digest()
+    row |= {"body": written, "digest": digest, "idempotency": key, "callback_url": callback_url}
+    if as_task:
+        row["waits"] = False
+        if not keeper.has_room(house):
+            row |= {"state": "pending", "owner": None, "tries": 0}
+    retried = retries is not None and retries != b"0"
+    while True:
+        opened = await keeper.opened(house, row, retried=retried, insist=as_task or key is not None)
+        if opened is None:
+            return _Here(keeper, keeper.begin(house, row | {"body": body}, work, is_kept=False))
+        found, is_ours = opened
+        if found["digest"] != digest:
+            raise RequestError(
+                "This Idempotency-Key came with another request before; use a new one for each.",
+                status=409,
+                code="idempotency_key_reused",
+                headers={"x-should-retry": "false"},
+            )
+        running = keeper.running.get(found["id"])
+        if is_ours or running is None or not running.record.cancelling:
+            break
+        await running.ended()
+    if is_ours:
+        found = {name: value for name, value in found.items() if name != "body"}
+        running = keeper.begin(house, found, work, is_kept=True) if found["owner"] else None
+    if as_task:
+        exchange.facts["task"] = found["id"]
+        if exchange.allowed is not None:  # what it comes to is known later; counted as it was wanted
+            exchange.allowed.told = Told(
+                usage=None if is_ours else Usage(), images=parsed.request.n if is_ours else 0
+            )
+        await tasks.accepted(exchange, house, found, running)
+        return None
+    joined = None if is_ours else ("running" if running is not None or found["ended_at"] is None else "done")
+    if running is None:
+        return _Elsewhere(keeper, found, joined)
+    return _Here(keeper, running, joined, work.asked.patience_s if not parsed.request.stream else None)
+
+
+def _row(exchange: Exchange, work: Work, endpoint: str) -> dict[str, Any]:
+    """Of a request that this process works at from now on."""
+    asked = work.asked
+    assert exchange.caller is not None
+    how = {
+        "strict": asked.strict,
+        "fallback": asked.fallback,
+        "base": public_base(exchange, work.house),
+    }
+    return {
+        "id": f"task_{int(time.time() * 1000):012x}{token_hex(10)}",
+        "key": exchange.caller.name,
+        "request_id": exchange.request_id,
+        "endpoint": endpoint,
+        "model": work.parsed.request.model.replace("\0", "").encode("utf-8", "replace").decode(),
+        "waits": True,
+        "state": "running",
+        "created_at": time.time(),
+        "ended_at": None,
+        "digest": b"",
+        "idempotency": None,
+        "body": None,
+        "asked": orjson.dumps(how).decode(),
+        "orders": "{}",
+        "result": None,
+        "error": None,
+        "repeatable": False,
+        "owner": work.house.services.keeper.owner,
+        "epoch": 1,
+        "tries": 1,
+        "cancel_asked": False,
+        "callback_url": None,
+        "callback_due": None,
+        "callback_tries": 0,
+    }
+
+
+def _prefers_async(exchange: Exchange) -> bool:
+    """RFC 7240: preferences are listed, and may stand in several headers."""
+    said = b",".join(value for name, value in exchange.headers if name == b"prefer")
+    return any(one.partition(b";")[0].strip().lower() == b"respond-async" for one in said.split(b","))
+
+
+def _idempotency_key(exchange: Exchange) -> str | None:
+    key = exchange.header(b"idempotency-key")
+    if not key:
+        return None
+    if len(key) > _IDEMPOTENCY_CHARS or not (key.isascii() and key.isprintable()):
+        raise RequestError(
+            f"An Idempotency-Key is at most {_IDEMPOTENCY_CHARS} printable ASCII characters.",
+            code="invalid_idempotency_key",
+        )
+    return key
+
+
+def _check_ability(work: Work) -> None:
+    """A client that does not wait shall still hear at once that no target can be asked for this."""
+    from proxy.serve.speakers import speaker_of
+
+    refusals = [speaker_of(one, work.parsed.request).unable() for one in work.candidates]
+    if all(refusals) and refusals[0] is not None:
+        raise refusals[0]
+
+
+class _Here:
+    """What runs in this process. `patience_s` is how long the client waits, None for as long as it takes."""
+
+    def __init__(
+        self, keeper: Keeper, running: Running, joined: str | None = None, patience_s: float | None = None
+    ) -> None:
+        self._keeper = keeper
+        self._running = running
+        self.joined = joined
+        self._patience_s = patience_s
+        self.tolds = running.work.tolds
+        self.can_join = running.record.is_kept
+        running.watchers += 1
+
+    async def batches(self) -> AsyncGenerator[list[Event], None]:
+        running = self._running
+        try:
+            async with aclosing(running.follow(self._patience_s)) as batches:
+                async for batch in batches:
+                    yield batch
+        except TimeoutError:
+            raise _too_late(running) from None
+        finally:
+            running.watchers -= 1
+            if not running.watchers:
+                self._keeper.left(running)
+
+    def stored(self, image: Image) -> str | None:
+        return self._running.record.stored(image)
+
+    def headers(self) -> list[Header]:
+        record = self._running.record
+        return _headers(record.identity, self.joined) if record.is_kept else []
+
+
+class _Elsewhere:
+    """What another process works at, or has ended: its row is looked at again and again."""
+
+    can_join = True
+
+    def __init__(self, keeper: Keeper, row: Row, joined: str | None) -> None:
+        self._keeper = keeper
+        self._row = row
+        self.joined = joined
+        self._record = Record(keeper, row, is_kept=True)
+        self.tolds: list[Told] = []
+
+    async def batches(self) -> AsyncGenerator[list[Event], None]:
+        row = self._row
+        while row["ended_at"] is None:
+            if row["state"] in ("uncertain", "parked"):
+                raise UncertainError
+            await asyncio.sleep(_LOOK_S)
+            row = await self._keeper.row(row["id"])
+        if row["error"] is not None:
+            raise read_error(orjson.loads(row["error"]))
+        result = orjson.loads(row["result"])
+        seen = await asyncio.to_thread(self._record.load, result["events"])
+        if files_of(result["events"]) and Image not in map(type, seen):
+            raise RequestError(
+                "The pictures of this request are not kept any more.", status=410, code="result_expired"
+            )
+        self.tolds += map(read_told, result["tolds"])
+        yield seen
+
+    def stored(self, image: Image) -> str | None:
+        return self._record.stored(image)
+
+    def headers(self) -> list[Header]:
+        return _headers(self._row["id"], self.joined)
+
+
+def _headers(identity: str, joined: str | None) -> list[Header]:
+    headers = [(b"x-proxy-task", identity.encode())]
+    if joined is not None:
+        headers.append((b"x-proxy-joined", joined.encode()))
+    return headers
+
+
+def _too_late(running: Running) -> UpstreamError:
+    kept = f" It goes on as {running.record.identity}." if running.record.is_kept else ""
+    return UpstreamError(
+        ErrorClass.TIMEOUT,
+        f"The vendor is still at work, longer than this request may wait.{kept} Nothing was ordered twice; "
+        "ask with a longer timeout, or with `stream: true`, which is kept alive meanwhile.",
+        bought=True,
+        by_piece=True,
+    )

@@ -1,0 +1,267 @@
+"""Rows of tasks: who works at one holds a lease, and every write says by which. Loaded by the first task.
+
+Plain functions over a connection, for `Database.run`. On PostgreSQL those who look for work pass by the rows
+that another is looking at; on SQLite one looks at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from proxy.store.tables import deliveries, tasks
+
+Row = dict[str, Any]
+
+MOST_TRIES = 3
+OPEN = ("pending", "running")
+HELD = ("uncertain", "parked")
+FINAL = ("completed", "failed", "cancelled")
+
+_CALLBACK_LEASE_S = 30.0
+_ALL_BUT_BODY = [column for column in tasks.c if column.name != "body"]
+
+
+def now(connection: Connection) -> Any:
+    """The store's time, so that machines whose clocks differ agree on leases."""
+    if connection.dialect.name == "postgresql":
+        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
+    return time.time()
+
+
+# --- a request comes
+
+
+def open_or_join(
+    connection: Connection, row: Row, lease_s: float, retried_within_s: float | None
+) -> tuple[Row, bool]:
+    """Insert the row, or find the one that it is a repetition of: that with the same idempotency key or,
+    where an SDK says that it tries again, the newest with the same body. Returns the row as it stands now,
+    and whether it is the caller's to work at.
+
+    What has ended without a purchase starts anew.
+    """
+    found = _same(connection, row, retried_within_s)
+    if found is None:
+        row = {**row, **_lease(connection, row["owner"], lease_s)}
+        savepoint = connection.begin_nested()
+        try:
+            connection.execute(sa.insert(tasks).values(**row))
+        except sa.exc.IntegrityError:  # another was quicker with the same idempotency key
+            savepoint.rollback()
+            found = _same(connection, row, None)
+            assert found is not None
+        else:
+            savepoint.commit()
+            return row, True
+    if not found["repeatable"] or found["digest"] != row["digest"]:
+        return found, False
+    again = {name: row[name] for name in ("request_id", "state", "body", "asked", "orders", "owner", "tries")}
+    fresh = {
+        "ended_at": None,
+        "error": None,
+        "repeatable": False,
+        "cancel_asked": False,
+        "callback_due": None,
+        "callback_tries": 0,
+        "epoch": found["epoch"] + 1,
+    }
+    values = {**again, **fresh, **_lease(connection, row["owner"], lease_s)}
+    condition = (tasks.c.id == found["id"]) & (tasks.c.epoch == found["epoch"])
+    done = connection.execute(sa.update(tasks).where(condition).values(**values))
+    return {**found, **again, **fresh}, done.rowcount == 1
+
+
+def _same(connection: Connection, row: Row, retried_within_s: float | None) -> Row | None:
+    wanted = sa.select(*_ALL_BUT_BODY).where(tasks.c.key == row["key"])
+    if row["idempotency"] is not None:
+        wanted = wanted.where(tasks.c.idempotency == row["idempotency"])
+    elif retried_within_s is not None:
+        recent = (tasks.c.ended_at.is_(None)) | (tasks.c.ended_at > now(connection) - retried_within_s)
+        wanted = wanted.where(tasks.c.digest == row["digest"], recent).order_by(tasks.c.id.desc()).limit(1)
+    else:
+        return None
+    return _first(connection.execute(wanted))
+
+
+def _lease(connection: Connection, owner: str | None, lease_s: float) -> Row:
+    """A row that nobody has yet is free for all."""
+    return {"lease_until": None if owner is None else now(connection) + lease_s}
+
+
+# --- work
+
+
+def claim(connection: Connection, owner: str, lease_s: float, most: int) -> list[Row]:
+    """Take over what nobody works at, oldest first, with its body. What has cost as many processes as may be
+    is parked instead, and comes without its body."""
+    free = (tasks.c.lease_until.is_(None)) | (tasks.c.lease_until < now(connection))
+    wanted = sa.select(tasks.c.id, tasks.c.tries).where(tasks.c.state.in_(OPEN), free)
+    found = connection.execute(
+        wanted.order_by(tasks.c.id).limit(most).with_for_update(skip_locked=True)
+    ).all()
+    given_up = [row.id for row in found if row.tries >= MOST_TRIES]
+    taken = [row.id for row in found if row.tries < MOST_TRIES]
+    rows: list[Row] = []
+    if given_up:
+        parked = {"state": "parked", "owner": None, "lease_until": None, "epoch": tasks.c.epoch + 1}
+        statement = sa.update(tasks).where(tasks.c.id.in_(given_up)).values(**parked)
+        rows += _all(connection.execute(statement.returning(*_ALL_BUT_BODY)))
+    if taken:
+        mine = {
+            "state": "running",
+            "owner": owner,
+            "epoch": tasks.c.epoch + 1,
+            "tries": tasks.c.tries + 1,
+            "lease_until": now(connection) + lease_s,
+        }
+        statement = sa.update(tasks).where(tasks.c.id.in_(taken)).values(**mine)
+        rows += _all(connection.execute(statement.returning(tasks)))
+    return sorted(rows, key=lambda row: str(row["id"]))
+
+
+def write(
+    connection: Connection, identity: str, owner: str, epoch: int, lease_s: float, values: Mapping[str, Any]
+) -> bool:
+    """Change a row and renew its lease; False, with nothing done, when the lease is another's by now. A final
+    state ends the lease, drops the client's body, and makes a callback due."""
+    given = dict(values)
+    given["lease_until"] = now(connection) + lease_s
+    if given.get("state") in FINAL:
+        due = sa.case((tasks.c.callback_url.is_(None), None), else_=now(connection))
+        given |= {"ended_at": now(connection), "body": None, "callback_due": due}
+    if "state" in given and given["state"] not in OPEN:
+        given |= {"owner": None, "lease_until": None}
+    held = (tasks.c.id == identity) & (tasks.c.owner == owner) & (tasks.c.epoch == epoch)
+    return connection.execute(sa.update(tasks).where(held).values(**given)).rowcount == 1
+
+
+def renew(
+    connection: Connection, owner: str, identities: Collection[str], lease_s: float
+) -> dict[str, tuple[int, bool]]:
+    """Renew the leases that are still the owner's: by id their epoch, and whether a client wants the task
+    called off. What is missing is another's."""
+    held = (tasks.c.owner == owner) & tasks.c.id.in_(identities)
+    values = {"lease_until": now(connection) + lease_s}
+    statement = sa.update(tasks).where(held).values(**values)
+    rows = connection.execute(statement.returning(tasks.c.id, tasks.c.epoch, tasks.c.cancel_asked))
+    return {row.id: (row.epoch, row.cancel_asked) for row in rows}
+
+
+def release(connection: Connection, owner: str) -> None:
+    """A process that ends as it should leaves its tasks to the next at once; that was no fault of theirs."""
+    mine = (tasks.c.owner == owner) & tasks.c.state.in_(OPEN)
+    values = {"owner": None, "lease_until": None, "tries": sa.func.greatest(tasks.c.tries - 1, 0)}
+    if connection.dialect.name == "sqlite":
+        values["tries"] = sa.func.max(tasks.c.tries - 1, 0)
+    connection.execute(sa.update(tasks).where(mine).values(**values))
+
+
+# --- who asks
+
+
+def get(connection: Connection, identity: str, key: str | None = None) -> Row | None:
+    """The row without its body; of that key's alone where one is given."""
+    wanted = sa.select(*_ALL_BUT_BODY).where(tasks.c.id == identity)
+    return _first(connection.execute(wanted if key is None else wanted.where(tasks.c.key == key)))
+
+
+def page(
+    connection: Connection,
+    key: str | None,
+    states: Collection[str] = (),
+    after: str | None = None,
+    most: int = 20,
+) -> list[Row]:
+    """The newest first, from behind the id `after`."""
+    wanted = sa.select(*_ALL_BUT_BODY).order_by(tasks.c.id.desc()).limit(most)
+    if key is not None:
+        wanted = wanted.where(tasks.c.key == key)
+    if states:
+        wanted = wanted.where(tasks.c.state.in_(states))
+    if after is not None:
+        wanted = wanted.where(tasks.c.id < after)
+    return _all(connection.execute(wanted))
+
+
+def ask_cancel(connection: Connection, identity: str, key: str | None) -> Row | None:
+    """Call off what nobody works at; whoever works at it is told by the next renewal of the lease. The row as
+    it stands then."""
+    mine = (tasks.c.id == identity) & tasks.c.state.in_(OPEN)
+    if key is not None:
+        mine &= tasks.c.key == key
+    waiting = mine & (tasks.c.state == "pending") & tasks.c.owner.is_(None)
+    due = sa.case((tasks.c.callback_url.is_(None), None), else_=now(connection))
+    over = {"state": "cancelled", "ended_at": now(connection), "body": None, "callback_due": due}
+    if not connection.execute(sa.update(tasks).where(waiting).values(**over)).rowcount:
+        connection.execute(sa.update(tasks).where(mine).values(cancel_asked=True))
+    return get(connection, identity, key)
+
+
+def resolve(connection: Connection, identity: str, values: Mapping[str, Any]) -> bool:
+    """What an operator knows of a task that is held; False when it is not."""
+    given: dict[str, Any] = {**values, "epoch": tasks.c.epoch + 1}
+    if given["state"] in FINAL:
+        due = sa.case((tasks.c.callback_url.is_(None), None), else_=now(connection))
+        given |= {"ended_at": now(connection), "body": None, "callback_due": due}
+    held = (tasks.c.id == identity) & tasks.c.state.in_(HELD)
+    return connection.execute(sa.update(tasks).where(held).values(**given)).rowcount == 1
+
+
+def sweep(connection: Connection, keep_s: float) -> None:
+    """Forget what has been over for so long. What is held stays until somebody resolves it."""
+    old = tasks.c.ended_at < now(connection) - keep_s
+    told = deliveries.c.task.in_(sa.select(tasks.c.id).where(old))
+    connection.execute(sa.delete(deliveries).where(told))
+    connection.execute(sa.delete(tasks).where(old))
+
+
+# --- callbacks
+
+
+def due_callbacks(connection: Connection, most: int) -> list[Row]:
+    """Take callbacks whose time has come; one that is not delivered is somebody's again after a while."""
+    due = sa.select(tasks.c.id).where(tasks.c.callback_due <= now(connection))
+    found = connection.execute(
+        due.order_by(tasks.c.callback_due).limit(most).with_for_update(skip_locked=True)
+    ).scalars()
+    values = {
+        "callback_due": now(connection) + _CALLBACK_LEASE_S,
+        "callback_tries": tasks.c.callback_tries + 1,
+    }
+    statement = sa.update(tasks).where(tasks.c.id.in_(found.all())).values(**values)
+    return _all(connection.execute(statement.returning(*_ALL_BUT_BODY)))
+
+
+def delivered(
+    connection: Connection,
+    identity: str,
+    attempt: int,
+    status: int | None,
+    error: str | None,
+    again_s: float | None,
+) -> None:
+    """Write down how a delivery went, and when it is tried again; None for not any more."""
+    entry = {"task": identity, "at": now(connection), "attempt": attempt, "status": status, "error": error}
+    connection.execute(sa.insert(deliveries).values(**entry))
+    due = None if again_s is None else now(connection) + again_s
+    mine = (tasks.c.id == identity) & (tasks.c.callback_tries == attempt)
+    connection.execute(sa.update(tasks).where(mine).values(callback_due=due))
+
+
+def deliveries_of(connection: Connection, identity: str) -> list[Row]:
+    wanted = sa.select(deliveries).where(deliveries.c.task == identity).order_by(deliveries.c.id)
+    return _all(connection.execute(wanted))
+
+
+def _first(result: Any) -> Row | None:
+    row = result.mappings().first()
+    return None if row is None else dict(row)
+
+
+def _all(result: Any) -> list[Row]:
+    return [dict(row) for row in result.mappings().all()]

@@ -1,0 +1,301 @@
+"""Picture requests that are not waited for: the task they give, its life, who may see it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai.types import ImagesResponse
+
+from proxy.fronts.base import Form
+from proxy.serve import body as bodies
+from proxy.types import FormFile, Slice
+from tests.gateway import KEY, Gateway, open_gateway
+from tests.picture_vendors import DATA_URI, GOOD, HEAD, post, providers, watching
+from tests.served import waited
+from tests.simulated_vendors import fetched
+
+FILE = (
+    HEAD.replace(
+        "{name: app, key: env:TEST_KEY}",
+        "{name: app, key: env:TEST_KEY}, {name: other, key: env:TEST_NARROW_KEY}",
+    )
+    + providers("dashscope", "grsai", "evolink")
+    + """
+models:
+  wan: {targets: [dashscope/wan2.7-image], poll: {every: 60ms}}
+  plain: {targets: [grsai/nano-banana], poll: {every: 60ms}}
+  evolink: {targets: [evolink/gemini-3-pro-image-preview], poll: {every: 60ms}}
+  by-talk: {targets: [google/gemini-3-pro-image]}
+tasks: {lease: 1s}
+"""
+)
+OTHER = {"authorization": "Bearer sk-test-narrow"}
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with open_gateway(tmp_path_factory.mktemp("tasks"), FILE) as opened:
+        yield opened
+
+
+def get(gateway: Gateway, path: str, **headers: str) -> httpx.Response:
+    sent = {"authorization": f"Bearer {KEY}", **headers}
+    return gateway.http.get(f"{gateway.base_url}/v1/{path}", headers=sent)
+
+
+def started(gateway: Gateway, model: str, prompt: str, **fields: Any) -> dict[str, Any]:
+    """The task of a request that is not waited for."""
+    reply = post(
+        gateway, "images/generations", {"model": model, "prompt": prompt, "background": True, **fields}
+    )
+    assert reply.status_code == 202, reply.text
+    found: dict[str, Any] = reply.json()
+    return found
+
+
+def ended(gateway: Gateway, task: str) -> dict[str, Any]:
+    """The task as soon as it is over."""
+
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = get(gateway, f"tasks/{task}").json()
+        return found if found["status"] in ("completed", "failed", "cancelled") else None
+
+    over: dict[str, Any] = waited(look)
+    return over
+
+
+@pytest.mark.parametrize(
+    ("more", "headers"),
+    [
+        ({"background": True}, {}),
+        ({}, {"prefer": "wait=10, respond-async"}),
+        ({"callback_url": "https://app.example/done"}, {}),
+    ],
+    ids=["background", "prefer", "callback_url"],
+)
+def test_a_request_that_is_not_waited_for_gives_a_task(gateway: Gateway, more: Any, headers: Any) -> None:
+    """documents/001: the shape of the task object"""
+    body = {"model": "wan", "prompt": f"A cat {more} {headers} sim:polls:3", **more}
+    reply = post(gateway, "images/generations", body, headers=headers)
+    assert reply.status_code == 202
+    task = reply.json()
+    assert re.fullmatch(r"task_[0-9a-f]{32}", task["id"])
+    assert reply.headers["location"] == f"/v1/tasks/{task['id']}"
+    assert 1 <= int(reply.headers["retry-after"]) <= 10
+    assert reply.headers["preference-applied"] == "respond-async"
+    assert abs(task.pop("created") - time.time()) < 5
+    assert task == {
+        "id": task["id"],
+        "object": "image.generation.task",
+        "type": "image",
+        "model": "wan",
+        "status": "pending",
+        "progress": 0,
+        "task_info": {"can_cancel": True},
+        "usage": {"billing_rule": "per_call"},
+    }
+    assert ended(gateway, task["id"])["status"] == "completed"
+
+
+@pytest.mark.parametrize("model", ["wan", "plain", "evolink", "by-talk"])
+def test_a_finished_task_has_its_pictures_and_the_vendor_is_asked_once(gateway: Gateway, model: str) -> None:
+    with watching(gateway) as seen:
+        task = ended(gateway, started(gateway, model, f"A finished cat of {model}")["id"])
+        again = get(gateway, f"tasks/{task['id']}").json()
+        assert len(seen.submits()) == 1
+    assert (task["status"], task["progress"], task["task_info"]) == ("completed", 100, {"can_cancel": False})
+    assert again["status"] == "completed"
+    (address,) = task["results"]
+    assert address.startswith(f"{gateway.base_url}/v1/files/")
+    assert fetched(address).width > 0
+    assert task["data"] == [{"url": address}]
+    assert ImagesResponse.model_validate({**task, "usage": None}).data[0].url == address  # type: ignore[index]
+
+
+def test_a_failed_task_tells_why_in_openais_words(gateway: Gateway) -> None:
+    task = ended(gateway, started(gateway, "wan", "Bad sim:moderate")["id"])
+    assert task["status"] == "failed"
+    assert task["error"]["code"] == "moderation_blocked"
+    assert task["error"]["type"] == "image_generation_user_error"
+    assert set(task["error"]) == {"message", "type", "param", "code"}
+    assert "results" not in task
+
+
+@pytest.mark.parametrize("path", ["images/edits", "images/variations"])
+def test_a_form_with_pictures_can_be_a_task(gateway: Gateway, path: str) -> None:
+    fields = {"model": "plain", "prompt": f"Changed at {path}", "background": "true"}
+    files = {"image": ("a.png", GOOD, "image/png")}
+    with watching(gateway) as seen:
+        reply = post(gateway, path, data=fields, files=files)
+        assert reply.status_code == 202, reply.text
+        assert ended(gateway, reply.json()["id"])["status"] == "completed"
+        (submit,) = seen.submits()
+    assert len(submit.notes["references"]) == 1
+
+
+def test_several_pictures_come_as_one_task(gateway: Gateway) -> None:
+    task = ended(gateway, started(gateway, "plain", "Three cats", n=3)["id"])
+    assert len(task["results"]) == 3
+
+
+def test_what_cannot_be_carried_is_refused_at_once(gateway: Gateway) -> None:
+    for fields, field in (({"n": 99}, "n"), ({"model": "nobody"}, "model"), ({"mask": DATA_URI}, "mask")):
+        body = {"model": "by-talk", "prompt": "x", "background": True, **fields}
+        reply = post(
+            gateway,
+            "images/edits" if field == "mask" else "images/generations",
+            {**body, **({"image": DATA_URI} if field == "mask" else {})},
+        )
+        assert reply.status_code in (400, 404), reply.text
+        assert reply.json()["error"]["param"] == field
+
+
+def test_another_keys_task_is_not_there(gateway: Gateway) -> None:
+    task = started(gateway, "wan", "Mine alone")["id"]
+    ended(gateway, task)
+    for method, path in (("GET", ""), ("POST", "/cancel"), ("GET", "/events")):
+        reply = gateway.http.request(method, f"{gateway.base_url}/v1/tasks/{task}{path}", headers=OTHER)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (404, "task_not_found")
+    listed = gateway.http.get(f"{gateway.base_url}/v1/tasks?limit=100", headers=OTHER).json()
+    assert task not in [one["id"] for one in listed["data"]]
+
+
+@pytest.mark.parametrize("name", ["task_1", "task_" + "0" * 32, "%00", "x" * 3000])
+def test_a_task_that_never_was_is_a_404(gateway: Gateway, name: str) -> None:
+    reply = get(gateway, f"tasks/{name}")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "task_not_found")
+
+
+def test_pages_come_newest_first_and_are_bounded(tmp_path: Path) -> None:
+    with open_gateway(tmp_path, FILE) as own:
+        assert get(own, "tasks").json() == {
+            "object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False,
+        }  # fmt: skip
+        made = [started(own, "wan", f"Cat {number}")["id"] for number in range(5)]
+        for task in made:
+            ended(own, task)
+        first = get(own, "tasks?limit=2").json()
+        assert [one["id"] for one in first["data"]] == made[:2:-1]
+        assert (first["first_id"], first["last_id"], first["has_more"]) == (made[4], made[3], True)
+        rest = get(own, f"tasks?limit=3&after={made[3]}").json()
+        assert [one["id"] for one in rest["data"]] == made[2::-1]
+        assert rest["has_more"] is False
+        assert get(own, "tasks?status=failed").json()["data"] == []
+        assert len(get(own, "tasks?status=completed").json()["data"]) == 5
+        for query, field in (
+            ("limit=0", "limit"),
+            ("limit=101", "limit"),
+            ("limit=x", "limit"),
+            ("after=x", "after"),
+            ("status=x", "status"),
+        ):
+            refused = get(own, f"tasks?{query}")
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)
+
+
+def test_a_task_that_waits_at_its_vendor_can_be_called_off(gateway: Gateway) -> None:
+    """V-036: dashscope calls off what it has not begun"""
+    with watching(gateway) as seen:
+        task = started(gateway, "wan", "Unwanted sim:polls:9999")["id"]
+        waited(
+            lambda: (
+                seen.tasks("Unwanted sim:polls:9999")
+                and get(gateway, f"tasks/{task}").json()["status"] == "processing"
+            )
+        )
+        waited(lambda: get(gateway, f"tasks/{task}").json()["task_info"]["can_cancel"])
+        reply = post(gateway, f"tasks/{task}/cancel")
+        assert (reply.status_code, reply.json()["status"]) == (200, "cancelled")
+        assert reply.json()["error"]["code"] == "task_cancelled"
+        (order,) = seen.tasks("Unwanted sim:polls:9999")
+        assert order.cancelled
+    assert post(gateway, f"tasks/{task}/cancel").json()["status"] == "cancelled"
+    assert get(gateway, f"tasks/{task}").json()["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("state", ["at work", "over"])
+def test_a_task_that_cannot_be_stopped_is_not_cancelled(gateway: Gateway, state: str) -> None:
+    prompt = f"Unstoppable {state} sim:slow:1.5"
+    task = started(gateway, "plain", prompt)["id"]
+    if state == "over":
+        ended(gateway, task)
+    else:
+        waited(lambda: get(gateway, f"tasks/{task}").json()["status"] == "processing")
+    reply = post(gateway, f"tasks/{task}/cancel")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (409, "task_not_cancellable")
+    assert ended(gateway, task)["status"] == "completed"
+
+
+def test_events_tell_each_change_and_end_with_the_task(gateway: Gateway) -> None:
+    task = started(gateway, "wan", "Watched sim:slow:1.2")["id"]
+    headers = {"authorization": f"Bearer {KEY}"}
+    with gateway.http.stream("GET", f"{gateway.base_url}/v1/tasks/{task}/events", headers=headers) as reply:
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in reply.iter_lines() if line]
+    told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert told[0]["status"] in ("pending", "processing")
+    assert told[-1]["status"] == "completed"
+    assert lines[-2] == "event: task.completed"
+    assert len({json.dumps({**one, "results": 0, "data": 0}) for one in told}) == len(told)
+
+
+def test_more_tasks_than_may_run_at_once_wait_for_their_turn(tmp_path: Path) -> None:
+    with (
+        open_gateway(tmp_path, FILE.replace("lease: 1s", "lease: 1s, at_once: 2")) as own,
+        watching(own) as seen,
+    ):
+        made = [started(own, "wan", f"Queued {number} sim:slow:0.5")["id"] for number in range(5)]
+        assert {ended(own, task)["status"] for task in made} == {"completed"}
+        assert len(seen.submits()) == 5
+
+
+def test_a_callback_that_leads_nowhere_is_refused_by_its_field(gateway: Gateway) -> None:
+    """documents/001: HTTPS, no private address, 2048 characters"""
+    for address in (
+        "http://app.example/x", "https://127.0.0.1/x", "https://10.1.2.3/x", "https://172.16.0.1/", "https://192.168.1.1",
+        "https://[::1]/", "https://localhost/x", "https://db.internal/x", "https://me:pw@app.example/", "ftp://app.example",
+        "https://0x7f.1/", "https://2130706433/", "https://127.1/", "https:///x", "x",
+        "https://app.example/" + "x" * 2030,
+        "https://app.example:99999/",
+    ):  # fmt: skip
+        body = {"model": "wan", "prompt": "x", "callback_url": address}
+        reply = post(gateway, "images/generations", body)
+        assert reply.status_code == 400, address
+        error = reply.json()["error"]
+        assert (error["param"], error["code"]) == ("callback_url", "invalid_callback_url")
+
+
+def test_a_body_is_read_again_as_it_was() -> None:
+    picture = Slice.of(b"x" * 30_000)
+    body = {"model": "m", "n": 2, "image": picture, "prompt": "ü\u2028"}
+    assert bodies.read_again(bodies.written(body)) == body
+    form = Form(
+        [("model", "m"), ("n", "2")],
+        [FormFile("image", "a.png", "image/png", picture), FormFile("mask", "", "", Slice(b"eA=="))],
+    )
+    assert bodies.read_again(bodies.written(form)) == form
+
+
+def test_the_sdk_reads_a_task_that_it_did_not_wait_for(gateway: Gateway) -> None:
+    reply = gateway.client().images.with_raw_response.generate(
+        model="wan", prompt="By the SDK", extra_headers={"Prefer": "respond-async"}
+    )
+    assert reply.status_code == 202
+    task = ended(gateway, reply.headers["location"].rpartition("/")[2])
+    assert task["status"] == "completed"
+
+
+def test_a_chat_takes_no_notice_of_the_preference(gateway: Gateway) -> None:
+    reply = gateway.client().chat.completions.create(
+        model="wan",
+        messages=[{"role": "user", "content": "A cat"}],
+        extra_headers={"Prefer": "respond-async"},
+    )
+    assert isinstance(reply, openai.types.chat.ChatCompletion)
