@@ -152,7 +152,7 @@ class App:
                 if services.database.may_exist():
                     await services.keeper.tick(self.house, self._fronts)
             except Exception as error:  # the store is away, or a fault: the next look may go better
-                services.log.crash("tasks", error)
+                services.keeper.note_away(error)
 
     async def _watch_the_loop(self) -> None:
         """A timer that is late tells how long others wait for their turn."""

@@ -211,7 +211,7 @@ class Keeper:
             try:
                 done = await write()
             except Exception as error:
-                self._note_away(error)
+                self.note_away(error)
                 if not insist or number == _MOST_WRITES - 1:
                     raise StoreAwayError from None
             else:
@@ -220,11 +220,15 @@ class Keeper:
             await asyncio.sleep(_PAUSES_S[min(number, len(_PAUSES_S) - 1)])
         raise AssertionError("unreachable")
 
-    def _note_away(self, error: Exception) -> None:
-        """Once for each time that it is away."""
-        if not self._told_away:
-            self._told_away = True
+    def note_away(self, error: Exception) -> None:
+        """Told once for each time that it is away; its words may quote a client's, so they are not told."""
+        if self._told_away:
+            return
+        self._told_away = True
+        if type(error).__module__.startswith("sqlalchemy"):
             self.services.log.write("store_away", error=type(error).__name__)
+        else:
+            self.services.log.crash("tasks", error)
 
     def _rules_now(self) -> Tasks:
         assert self._rules is not None
@@ -243,7 +247,7 @@ class Keeper:
             found: T = await way(lambda connection: function(connection, *arguments))
             return found
         except Exception as error:
-            self._note_away(error)
+            self.note_away(error)
             raise StoreAwayError from None
 
     async def row(self, identity: str) -> Row:
@@ -273,7 +277,7 @@ class Keeper:
             self._spawn(self._let_go(opening))
             raise
         except Exception as error:
-            self._note_away(error)
+            self.note_away(error)
             if insist:
                 raise StoreAwayError from None
             return None
@@ -380,6 +384,7 @@ class Keeper:
         if now - self._swept > _SWEEP_EVERY_S:
             self._swept = now
             await self.do(tasks.sweep, rules.keep)
+        self._told_away = False
 
     async def _renew(self, lease_s: float) -> None:
         from proxy.store import tasks
@@ -444,6 +449,8 @@ class Keeper:
         """End what runs here; what is kept goes on elsewhere, or with the next start."""
         from proxy.store import tasks
 
+        if self._background:
+            await asyncio.wait(self._background, timeout=_UNDER_WAY_S)
         until = time.monotonic() + _UNDER_WAY_S
         while time.monotonic() < until and any(  # noqa: ASYNC110 - a vendor's answer tells nobody here
             one.record.is_uncertain for one in self.running.values()
@@ -458,7 +465,7 @@ class Keeper:
             try:
                 await self.do(tasks.release, self.owner)
             except Exception as error:
-                self._note_away(error)
+                self.note_away(error)
 
 
 def _on_disconnect(work: Work) -> str:
