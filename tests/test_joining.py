@@ -1,0 +1,331 @@
+"""A request that comes again joins the one that it repeats: what is sold by the piece is bought once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.gateway import KEY, Gateway, open_gateway
+from tests.picture_vendors import GOOD, HEAD, decoded, post, providers, watching
+from tests.served import waited
+
+FILE = (
+    HEAD.replace(
+        "{name: app, key: env:TEST_KEY}",
+        "{name: app, key: env:TEST_KEY}, {name: other, key: env:TEST_NARROW_KEY}",
+    )
+    + providers("dashscope", "grsai")
+    + """
+models:
+  wan: {targets: [dashscope/wan2.7-image], poll: {every: 60ms}}
+  plain: {targets: [grsai/nano-banana], poll: {every: 60ms}}
+  by-talk: {targets: [google/gemini-3-pro-image]}
+  flash: {targets: [google/gemini-3-flash-preview]}
+"""
+)
+PATHS = ["images/generations", "images/edits", "chat/completions"]
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with open_gateway(tmp_path_factory.mktemp("joining"), FILE) as opened:
+        yield opened
+
+
+def asks(path: str, model: str, prompt: str, **fields: Any) -> dict[str, Any]:
+    """The fields of a request in the words of an endpoint."""
+    if path == "chat/completions":
+        return {"json": {"model": model, "messages": [{"role": "user", "content": prompt}], **fields}}
+    if path == "images/edits":  # a form has another boundary each time
+        return {
+            "data": {"model": model, "prompt": prompt, **fields},
+            "files": {"image": ("a.png", GOOD, "image/png")},
+        }
+    return {"json": {"model": model, "prompt": prompt, **fields}}
+
+
+def send(
+    gateway: Gateway, path: str, asked: dict[str, Any], key: str = KEY, **headers: str
+) -> httpx.Response:
+    sent = {
+        "authorization": f"Bearer {key}",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return httpx.post(f"{gateway.base_url}/v1/{path}", headers=sent, timeout=30, **asked)
+
+
+def picture_of(reply: httpx.Response) -> str:
+    """Its bytes in base64, wherever they stand."""
+    assert reply.status_code == 200, reply.text
+    body = reply.json()
+    if "data" in body:
+        found: str = body["data"][0]["b64_json"]
+        return found
+    content = body["choices"][0]["message"]["content"]
+    return next(part["image_url"]["url"] for part in content if part["type"] == "image_url")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("model", ["wan", "plain", "by-talk"])
+def test_the_same_key_with_the_same_body_gives_the_same_picture(
+    gateway: Gateway, path: str, model: str
+) -> None:
+    asked = asks(path, model, f"Keyed {path} {model}")
+    with watching(gateway) as seen:
+        first = send(gateway, path, asked, idempotency_key=f"k {path} {model}")
+        again = send(gateway, path, asked, idempotency_key=f"k {path} {model}")
+        assert len(seen.submits()) == 1
+    assert picture_of(first) == picture_of(again)
+    assert "x-proxy-joined" not in first.headers
+    assert again.headers["x-proxy-joined"] == "done"
+    assert again.headers["x-proxy-task"] == first.headers["x-proxy-task"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_running_request_is_joined(gateway: Gateway, path: str) -> None:
+    asked = asks(path, "wan", f"Together {path} sim:slow:1")
+    with watching(gateway) as seen, ThreadPoolExecutor(8) as pool:
+        replies = list(
+            pool.map(lambda _: send(gateway, path, asked, idempotency_key=f"together {path}"), range(8))
+        )
+        assert len(seen.submits()) == 1
+    assert len({picture_of(reply) for reply in replies}) == 1
+    assert sorted(reply.headers.get("x-proxy-joined", "") for reply in replies) == ["", *["running"] * 7]
+
+
+def test_the_same_key_with_another_body_is_refused(gateway: Gateway) -> None:
+    with watching(gateway) as seen:
+        send(gateway, PATHS[0], asks(PATHS[0], "wan", "One"), idempotency_key="reused")
+        for asked in (asks(PATHS[0], "wan", "Two"), asks(PATHS[0], "wan", "One", n=2)):
+            refused = send(gateway, PATHS[0], asked, idempotency_key="reused")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_key_reused")
+            assert refused.headers["x-should-retry"] == "false"
+        assert len(seen.submits()) == 1
+
+
+def test_a_key_is_a_callers_own(gateway: Gateway) -> None:
+    with watching(gateway) as seen:
+        for caller in (KEY, "sk-test-narrow"):
+            send(gateway, PATHS[0], asks(PATHS[0], "wan", "Shared words"), caller, idempotency_key="shared")
+        assert len(seen.submits()) == 2
+
+
+def test_a_task_is_joined_too(gateway: Gateway) -> None:
+    asked = asks(PATHS[0], "wan", "Task twice", background=True)
+    with watching(gateway) as seen:
+        first, again = (send(gateway, PATHS[0], asked, idempotency_key="task twice") for _ in range(2))
+        assert first.json()["id"] == again.json()["id"]
+        look = f"{gateway.base_url}/v1/tasks/{first.json()['id']}"
+        headers = {"authorization": f"Bearer {KEY}"}
+        waited(lambda: httpx.get(look, headers=headers).json()["status"] == "completed")
+        done = send(gateway, PATHS[0], asked, idempotency_key="task twice")
+        assert (done.status_code, done.json()["status"]) == (200, "completed")
+        assert len(seen.submits()) == 1
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "n\xe4"])
+def test_a_key_that_cannot_be_kept_is_refused(gateway: Gateway, key: str) -> None:
+    headers = {"authorization": f"Bearer {KEY}", "idempotency-key": key.encode("latin-1")}
+    reply = httpx.post(
+        f"{gateway.base_url}/v1/images/generations", headers=headers, json={"model": "wan", "prompt": "x"}
+    )  # type: ignore[arg-type]
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_idempotency_key")
+
+
+def test_what_ended_without_a_purchase_starts_anew(gateway: Gateway) -> None:
+    asked = asks(PATHS[0], "wan", "Busy sim:fail-times:1:503")
+    with watching(gateway):
+        assert send(gateway, PATHS[0], asked, idempotency_key="busy").status_code == 503
+        assert send(gateway, PATHS[0], asked, idempotency_key="busy").status_code == 200
+
+
+def test_what_was_bought_and_failed_is_told_again(gateway: Gateway) -> None:
+    asked = asks(PATHS[0], "wan", "Refused sim:moderate")
+    with watching(gateway) as seen:
+        first, again = (send(gateway, PATHS[0], asked, idempotency_key="refused") for _ in range(2))
+        assert len(seen.submits()) == 1
+    assert (first.status_code, again.status_code) == (400, 400)
+    told = [reply.json()["error"] for reply in (first, again)]
+    assert told[0]["code"] == told[1]["code"] == "moderation_blocked"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_sdks_retry_of_the_same_body_joins(gateway: Gateway, path: str, stream: bool) -> None:
+    more = ({"stream": "true"} if path == "images/edits" else {"stream": True}) if stream else {}
+    asked = asks(path, "plain", f"Retried {path} {stream}", **more)
+    with watching(gateway) as seen:
+        first = send(gateway, path, asked, x_stainless_retry_count="0")
+        again = send(gateway, path, asked, x_stainless_retry_count="1")
+        assert len(seen.submits()) == 1
+    assert again.headers["x-proxy-joined"] == "done"
+    if not stream:
+        assert picture_of(first) == picture_of(again)
+    else:
+        assert len(again.content) > 1000
+
+
+def test_a_first_request_never_joins(gateway: Gateway) -> None:
+    """Who asks twice for the same wants two."""
+    asked = asks(PATHS[0], "plain", "Twice")
+    with watching(gateway) as seen:
+        replies = [send(gateway, PATHS[0], asked, x_stainless_retry_count="0") for _ in range(2)]
+        assert len(seen.submits()) == 2
+    assert [reply.headers.get("x-proxy-joined") for reply in replies] == [None, None]
+
+
+def test_a_chat_of_words_is_no_task(gateway: Gateway) -> None:
+    asked = asks("chat/completions", "flash", "Hello")
+    with watching(gateway) as seen:
+        replies = [send(gateway, "chat/completions", asked, idempotency_key="words") for _ in range(2)]
+        assert len(seen.exchanges()) == 2
+    assert all("x-proxy-task" not in reply.headers for reply in replies)
+
+
+# --- connections that are cut
+
+
+class Cutting:
+    """A line to the gateway that breaks: of each connection's answer only so many bytes come through, and
+    some are cut before a byte of it, after `delay_s`."""
+
+    def __init__(self, gateway: Gateway, seed: int) -> None:
+        host, _, port = gateway.base_url.removeprefix("http://").partition(":")
+        self._target = host, int(port)
+        self._random = random.Random(seed)
+        self._left = 2  # openai-python tries three times
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            cut, self._left = self._left > 0, self._left - 1
+            threading.Thread(target=self._carry, args=(client, cut), daemon=True).start()
+
+    def _carry(self, client: socket.socket, cut: bool) -> None:
+        server = socket.create_connection(self._target)
+        allowed = self._random.choice((0, 0, 1, 200, 5000)) if cut else 1 << 40
+        until = time.monotonic() + (self._random.random() * 0.6 if allowed == 0 else 60)
+        threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
+        server.settimeout(0.02)
+        try:
+            while allowed >= 0 and time.monotonic() < until:
+                try:
+                    data = server.recv(min(65536, allowed + 1))
+                except TimeoutError:
+                    continue
+                if not data:
+                    break
+                client.sendall(data[:allowed])
+                allowed -= len(data)
+        except OSError:
+            pass
+        finally:
+            for one in (client, server):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)  # closing alone tells nobody while a thread reads
+                one.close()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.mark.parametrize("model", ["wan", "plain", "by-talk"])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_sdk_on_a_line_that_breaks_buys_each_picture_once(
+    gateway: Gateway, model: str, seed: int
+) -> None:
+    prompt = f"Cut off {model} {seed} sim:slow:0.3"
+    line = Cutting(gateway, seed)
+    try:
+        with (
+            watching(gateway) as seen,
+            openai.OpenAI(base_url=line.base_url, api_key=KEY, max_retries=2, timeout=20) as client,
+        ):
+            reply = client.images.generate(model=model, prompt=prompt)
+            assert decoded((reply.data or ())[0].b64_json or "").width > 0
+            ordered = [each for each in seen.submits() if prompt in json.dumps(each.body)]
+            assert len(ordered) == 1
+    finally:
+        line.close()
+
+
+def test_a_client_that_left_finds_its_picture(gateway: Gateway) -> None:
+    """One that says nothing by which it could ask again finds it among its tasks."""
+    prompt = "Left behind sim:slow:0.8"
+    with watching(gateway) as seen:
+        body = {"model": "wan", "prompt": prompt}
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(
+                f"{gateway.base_url}/v1/images/generations",
+                json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=0.5,
+            )  # fmt: skip
+        headers = {"authorization": f"Bearer {KEY}"}
+
+        def look() -> Any:
+            listed = httpx.get(f"{gateway.base_url}/v1/tasks", headers=headers).json()["data"]
+            return listed and listed[0]["status"] == "completed" and listed[0]
+
+        found = waited(look)
+        assert httpx.get(found["results"][0]).content.startswith(b"\x89PNG")
+        assert len(seen.submits()) == 1
+        (order,) = seen.tasks(prompt)
+        assert not order.cancelled
+
+
+@pytest.mark.parametrize(
+    ("policy", "ordered", "finished"),
+    [("cancel", True, False), ("finish_if_paid", True, True), ("finish", True, True)],
+)
+def test_the_provider_says_what_becomes_of_what_a_client_left(
+    tmp_path: Path, policy: str, ordered: bool, finished: bool
+) -> None:
+    file = FILE.replace(
+        providers("dashscope"), providers("dashscope", extra=f"private: true, on_disconnect: {policy}")
+    )
+    prompt = "Left by rule sim:polls:12"
+    with open_gateway(tmp_path, file) as own, watching(own) as seen:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(
+                f"{own.base_url}/v1/images/generations",
+                json={"model": "wan", "prompt": prompt},
+                headers={"authorization": f"Bearer {KEY}"}, timeout=0.4,
+            )  # fmt: skip
+        (order,) = seen.tasks(prompt)
+        waited(lambda: order.closed)
+        assert order.cancelled is not finished
+
+
+def test_a_request_that_was_left_before_it_was_ordered_may_come_again(gateway: Gateway) -> None:
+    """Nothing is bought for who has left, and a retry starts anew."""
+    reply = post(
+        gateway,
+        "images/generations",
+        {"model": "plain", "prompt": "Calm"},
+        headers={"x-stainless-retry-count": "2"},
+    )
+    assert reply.status_code == 200
+    assert "x-proxy-joined" not in reply.headers
