@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from proxy.config.models import Tasks
     from proxy.serve.house import Services
+    from proxy.upstream.callbacks import Poster
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ Row = Mapping[str, Any]
 RETRIED_WITHIN_S = 600.0  # how long after its end an SDK's retry still finds a request
 _RENEWALS = 3  # in the time of a lease
 _SWEEP_EVERY_S = 600.0
+_CALLBACKS_AT_ONCE = 20
 _UNDER_WAY_S = 5.0  # what is being ordered when the process ends may still hear the vendor's number
 _PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # between tries to write; the last again and again
 _MOST_WRITES = 200
@@ -186,6 +188,8 @@ class Keeper:
         self._renewed = 0.0
         self._swept = 0.0
         self._told_away = False
+        self._callbacks_at = math.inf  # when one is due that this process knows of
+        self._poster: Poster | None = None
 
     # --- the store
 
@@ -318,6 +322,8 @@ class Keeper:
 
     def _ended(self, running: Running) -> None:
         name = running.record.identity
+        if running.record.row["callback_url"] is not None:
+            self._callbacks_at = 0.0
         if self.running.get(name) is running:
             del self.running[name]
             if self._rules is not None and len(self.running) + 1 >= self._rules.at_once:
@@ -362,7 +368,12 @@ class Keeper:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._settled)
+
+    def _settled(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self.note_away(error)
 
     # --- what is always going on
 
@@ -373,7 +384,12 @@ class Keeper:
         self.fronts = fronts
         self._rules = rules = house.plan.config.tasks
         now = time.monotonic()
-        if now - self._renewed < rules.lease / _RENEWALS:
+        is_due = now - self._renewed >= rules.lease / _RENEWALS
+        if is_due or now >= self._callbacks_at:
+            self._callbacks_at = math.inf
+            for row in await self.do(tasks.due_callbacks, _CALLBACKS_AT_ONCE):
+                self._spawn(self._called_back(house, row))
+        if not is_due:
             return
         self._renewed = now
         await self._renew(rules.lease)
@@ -385,6 +401,21 @@ class Keeper:
             self._swept = now
             await self.do(tasks.sweep, rules.keep)
         self._told_away = False
+
+    async def _called_back(self, house: House, row: Row) -> None:
+        from proxy.serve import callbacks
+
+        again_s = await callbacks.deliver(self, house, row)
+        if again_s is not None:
+            self._callbacks_at = min(self._callbacks_at, time.monotonic() + again_s)
+
+    @property
+    def poster(self) -> Poster:
+        if self._poster is None:
+            from proxy.upstream.callbacks import Poster
+
+            self._poster = Poster()
+        return self._poster
 
     async def _renew(self, lease_s: float) -> None:
         from proxy.store import tasks
@@ -456,6 +487,8 @@ class Keeper:
             one.record.is_uncertain for one in self.running.values()
         ):
             await asyncio.sleep(0.05)
+        if self._poster is not None:
+            await self._poster.close()
         kept = any(one.record.is_kept for one in self.running.values())
         for running in list(self.running.values()):
             await running.stop()

@@ -17,13 +17,11 @@ from proxy.errors import RequestError
 from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.types import Slice
 from proxy.upstream.fetch_rules import Credentials, Fetched, FetchRules, UnreachableError
-from proxy.upstream.guard import PrivateAddressError
+from proxy.upstream.guard import LOCAL_NAMES, PrivateAddressError
 from proxy.upstream.transport import FAULTS, drop_frames, os_error, with_query
 
 _MAX_URL = 2048
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Names that only mean something inside a network. They are judged by address too.
-_LOCAL_NAMES = (".local", ".localhost", ".internal", ".intranet", ".lan", ".home.arpa", ".corp", ".arpa")
 _MEDIA_TYPES = (
     "image/",
     "audio/",
@@ -42,11 +40,9 @@ class Downloader:
         self._rules = rules
         # A name that takes for ever to resolve holds a thread; vendors' names are resolved in others.
         self._threads = ThreadPoolExecutor(rules.at_once, thread_name_prefix="fetch-resolve")
-        judges: dict[bool, Callable[[str], bool]] = {False: rules.is_public, True: _anything}
+        judges: dict[bool, Callable[[str], bool]] = {False: rules.is_public, True: anything}
         self._sessions = {
-            private: _open_session(
-                rules, _Resolver(resolve or _system_addresses, self._threads, judge), judge
-            )
+            private: open_session(rules, Resolver(resolve or system_addresses, self._threads, judge), judge)
             for private, judge in judges.items()
         }
 
@@ -132,7 +128,7 @@ class Downloader:
         allowed = rules.hosts is None or any(
             host == name or host.endswith(f".{name}") for name in rules.hosts
         )
-        if not allowed or f".{host}".endswith(_LOCAL_NAMES) or not _is_host_name(host):
+        if not allowed or f".{host}".endswith(LOCAL_NAMES) or not _is_host_name(host):
             raise _unreachable(str(place.host))
         return place
 
@@ -141,7 +137,7 @@ class _RefusedError(Exception):
     """We do not go there. The client reads the same words as for a host that is dead."""
 
 
-class _Resolver(AbstractResolver):
+class Resolver(AbstractResolver):
     """Resolves once, judges all addresses, and hands exactly these to the connector."""
 
     def __init__(
@@ -177,7 +173,7 @@ class _Resolver(AbstractResolver):
         return None
 
 
-def _open_session(
+def open_session(
     rules: FetchRules, resolver: AbstractResolver, judge: Callable[[str], bool]
 ) -> aiohttp.ClientSession:
     def open_socket(address: Any) -> socket.socket:
@@ -199,11 +195,11 @@ def _open_session(
     )
 
 
-def _anything(address: str) -> bool:
+def anything(address: str) -> bool:
     return True
 
 
-def _system_addresses(host: str, port: int) -> list[str]:
+def system_addresses(host: str, port: int) -> list[str]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
 

@@ -53,6 +53,9 @@ _CARRIES_V4: tuple[tuple[IPv6Network, int], ...] = tuple(
     if isinstance(network := ip_network(prefix), IPv6Network)
 )
 
+# Names that only mean something inside a network. They are judged by address too.
+LOCAL_NAMES = (".local", ".localhost", ".internal", ".intranet", ".lan", ".home.arpa", ".corp", ".arpa")
+
 
 def is_public(address: str | IPv4Address | IPv6Address) -> bool:
     """True if the address is given out for the open internet, whatever form it is written in.
