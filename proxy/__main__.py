@@ -115,6 +115,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     usage.add_argument("--until", metavar="DAY", help="the last day (default: today)")
     usage.add_argument("--key", metavar="NAME", help="of this client key only")
     usage.add_argument("--csv", action="store_true", help="print CSV")
+    _tasks_parser(command("tasks", "tell what picture tasks there are, and resolve uncertain ones"))
     command("schema", "print the JSON Schema of providers.yaml")
     command("version", "print the version")
     command("help", "tell what a command does").add_argument("topic", nargs="?", help="the command")
@@ -152,6 +153,25 @@ def _keys_parser(keys: argparse.ArgumentParser) -> None:
     rotate.add_argument("--keep", metavar="FOR", help="1h: how long the old secret works yet (default: 0s)")
     for one in (revoke, rotate):
         one.add_argument("key", help="its id or name")
+
+
+def _tasks_parser(tasks: argparse.ArgumentParser) -> None:
+    tasks.add_argument(
+        "--uncertain", action="store_true", help="only those of which nobody knows whether they were ordered"
+    )
+    actions = tasks.add_subparsers(dest="action", metavar="ACTION")
+
+    def action(name: str, does: str) -> argparse.ArgumentParser:
+        one = actions.add_parser(name, parents=[_common()], help=does, description=f"{does.capitalize()}.")
+        one.add_argument("id", help="the task")
+        return one
+
+    action("show", "tell all of one task, and how its callback went")
+    resolve = action("resolve", "say what has become of an uncertain task")
+    fate = resolve.add_mutually_exclusive_group(required=True)
+    fate.add_argument("--failed", action="store_true", help="the vendor did not take it: the task has failed")
+    fate.add_argument("--again", action="store_true", help="the vendor did not take it: order it again")
+    fate.add_argument("--number", metavar="N", help="the vendor took it, under this number: ask for that job")
 
 
 def _common() -> argparse.ArgumentParser:
@@ -288,6 +308,12 @@ def _version(options: argparse.Namespace) -> int:
     return 0
 
 
+def _tasks(options: argparse.Namespace) -> int:
+    from proxy.command import tasks
+
+    return tasks.run(options.config, options)
+
+
 _COMMANDS = {
     "serve": _serve,
     "check": _check,
@@ -296,6 +322,7 @@ _COMMANDS = {
     "explain": _explain,
     "try": _try,
     "keys": _keys,
+    "tasks": _tasks,
     "simulate": _simulate,
     "usage": _usage,
     "version": _version,

@@ -18,7 +18,7 @@ from proxy.serve import body as bodies
 from proxy.types import FormFile, Slice
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import DATA_URI, GOOD, HEAD, post, providers, watching
-from tests.served import waited
+from tests.served import run, waited
 from tests.simulated_vendors import fetched
 
 FILE = (
@@ -299,3 +299,10 @@ def test_a_chat_takes_no_notice_of_the_preference(gateway: Gateway) -> None:
         extra_headers={"Prefer": "respond-async"},
     )
     assert isinstance(reply, openai.types.chat.ChatCompletion)
+
+
+def test_the_command_finds_nothing_where_nothing_was_kept(tmp_path: Path) -> None:
+    (tmp_path / "providers.yaml").write_text('version: 1\nserver: {state: "sqlite:./state/dragoman.db"}\n')
+    code, out, _ = run("tasks", "--uncertain", cwd=tmp_path)
+    assert (code, out.split()) == (0, ["id", "key", "model", "state", "begun", "ordered", "at"])
+    assert [file.name for file in tmp_path.iterdir()] == ["providers.yaml"]

@@ -24,7 +24,7 @@ from proxy.store import tasks
 from proxy.store.database import Database
 from tests.gateway import KEY, open_gateway
 from tests.picture_vendors import HEAD, providers, watching
-from tests.served import Served, serving, waited
+from tests.served import Served, run, serving, waited
 
 FILE = (
     HEAD
@@ -268,3 +268,33 @@ def test_a_lost_lease_stops_whoever_worked_at_it(tmp_path: Path, store_address: 
         assert not order.cancelled
         found = asked(store_address, lambda connection: tasks.get(connection, task))
         assert (found["owner"], found["state"]) == ("another", "running")
+
+
+def test_an_operator_resolves_what_is_uncertain(tmp_path: Path, store_address: str, vendors: Running) -> None:
+    place = Place(tmp_path, store_address, vendors)
+    prompts = [f"Unheard of {number} sim:slow:4" for number in range(3)]
+    with place.served() as server:
+        made = [begun(server, "whole", prompt) for prompt in prompts]
+        waited(lambda: all(map(place.orders, prompts)))
+        kill(server)
+
+    def dragoman(*arguments: str) -> tuple[int, str, str]:
+        return run("tasks", *arguments, cwd=tmp_path, environment=ENVIRONMENT)
+
+    with place.served() as server:
+        waited(lambda: all(place.row(task)["state"] == "uncertain" for task in made))
+        code, out, _ = dragoman("--uncertain", "--json")
+        assert (code, sorted(row["id"] for row in json.loads(out))) == (0, sorted(made))
+        assert "Unheard" not in out
+        for task, how in zip(made, (["--failed"], ["--again"], ["--number", "no-such-job"]), strict=True):
+            code, _, said = dragoman("resolve", task, *how)
+            assert (code, said) == (0, f"{task} is resolved\n"), said
+        over = [ended(server, task) for task in made]
+        assert [one["status"] for one in over] == ["failed", "completed", "failed"]
+        assert over[0]["error"]["code"] == "order_lost"
+        assert [place.orders(prompt) for prompt in prompts] == [1, 2, 1]
+        assert json.loads(dragoman("--uncertain", "--json")[1]) == []
+        assert dragoman("resolve", made[0], "--again")[0] == 1
+        assert dragoman("show", "task_unknown")[0] == 1
+        assert json.loads(dragoman("show", made[1])[1])["callbacks"] == []
+        assert made[1] in dragoman()[1]

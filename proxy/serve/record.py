@@ -262,7 +262,10 @@ class Kept:
 
     async def intended(self, order: Order[Any] | None = None) -> None:
         """Raises `StoreAwayError`: what cannot be written down is not ordered."""
-        await self._record.put(self._number, {"state": "intended", **self._trying}, insist=False)
+        intent = {"state": "intended", **self._trying}
+        if order is not None and order.call is not None and "task" in order.call.context:
+            intent["task"] = order.call.context["task"]  # for an operator who finds the vendor's number
+        await self._record.put(self._number, intent, insist=False)
 
     async def accepted(self, order: Order[Any], task: Mapping[str, Any]) -> None:
         await self._record.put(self._number, {"state": "accepted", **self._trying, "task": dict(task)})

@@ -1,0 +1,148 @@
+"""`dragoman tasks`: what runs and what has become of it, and what an operator has to find out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from proxy import config as configuration
+from proxy.checking.tables import table
+from proxy.store.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_COLUMNS = ("id", "key", "model", "state", "begun", "ordered at")
+_MOST = 1000
+_LOST = {
+    "class": "proxy",
+    "message": "The vendor did not take this order, as its operator found out. Nothing was bought.",
+    "status": 502,
+    "code": "order_lost",
+    "headers": {},
+}
+
+
+def run(file: Path | None, options: Namespace) -> int:
+    """Exit 1 for a wrong file or id, and for a store that cannot be used."""
+    loaded = configuration.load(configuration.find(file))
+    if loaded.config is None:
+        for problem in loaded.problems:
+            _say(str(problem))
+        return 1
+    database = Database(loaded.config.server.state.reveal())
+    if database.is_in_memory:
+        _say("server.state is in memory, which only the server itself can reach: use GET /v1/tasks")
+        return 1
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        if not database.may_exist():
+            return _listed([], as_json=options.json)
+        return _ACTIONS[options.action](database, options)
+    except SQLAlchemyError as error:  # its words may hold what a client wrote
+        _say(f"the store that server.state names cannot be used: {type(error).__name__}")
+    except ModuleNotFoundError as error:
+        _say(f"{error.name} is needed for this store: pip install 'dragoman[postgres]'")
+    finally:
+        database.release()
+    return 1
+
+
+def _list(database: Database, options: Namespace) -> int:
+    from proxy.store import tasks
+
+    states = tasks.HELD if options.uncertain else ()
+    rows = database.do(partial(tasks.page, key=None, states=states, most=_MOST))
+    return _listed(rows, as_json=options.json)
+
+
+def _listed(rows: list[dict[str, Any]], *, as_json: bool) -> int:
+    if as_json:
+        print(orjson.dumps([_plain(row) for row in rows], option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(table(_COLUMNS, map(_cells, rows)))
+    return 0
+
+
+def _show(database: Database, options: Namespace) -> int:
+    """One task, with the calls to its client."""
+    from proxy.store import tasks
+
+    row = database.do(partial(tasks.get, identity=options.id))
+    if row is None:
+        _say(f"there is no task {options.id}")
+        return 1
+    told = database.do(partial(tasks.deliveries_of, identity=options.id))
+    callbacks = [{name: one[name] for name in ("at", "attempt", "status", "error")} for one in told]
+    print(orjson.dumps({**_plain(row), "callbacks": callbacks}, option=orjson.OPT_INDENT_2).decode())
+    return 0
+
+
+def _resolve(database: Database, options: Namespace) -> int:
+    from proxy.store import tasks
+
+    def work(connection: Connection) -> str:
+        """What is wrong, "" when it is done."""
+        row = tasks.get(connection, options.id)
+        if row is None or row["state"] not in tasks.HELD:
+            return f"{options.id} is no task that is uncertain or parked"
+        orders = orjson.loads(row["orders"])
+        unheard = {name: order for name, order in orders.items() if order["state"] == "intended"}
+        values: dict[str, Any] = {"state": "pending", "owner": None, "lease_until": None, "tries": 0}
+        if options.number is not None:
+            if len(unheard) != 1 or not all("task" in order for order in unheard.values()):
+                return "a number fits where one order is unheard of, at a vendor that takes tasks"
+            ((name, order),) = unheard.items()
+            taken = {**order["task"], "id": options.number}
+            orders[name] = {**order, "state": "accepted", "task": taken}
+        else:
+            orders = {name: order for name, order in orders.items() if name not in unheard}
+        if options.failed:
+            values = {"state": "failed", "error": orjson.dumps(_LOST).decode(), "repeatable": True}
+        values["orders"] = orjson.dumps(orders).decode()
+        return "" if tasks.resolve(connection, options.id, values) else "it was resolved meanwhile"
+
+    wrong = database.do(work)
+    _say(wrong or f"{options.id} is resolved")
+    return 1 if wrong else 0
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What an operator may see: neither what the client wrote nor what it got."""
+    shown = ("id", "key", "request_id", "endpoint", "model", "state", "created_at", "ended_at", "tries")
+    orders = orjson.loads(row["orders"])
+    error = orjson.loads(row["error"]) if row["error"] else None
+    return {
+        **{name: row[name] for name in shown},
+        "orders": {
+            number: {name: value for name, value in order.items() if name in ("state", "target", "task")}
+            for number, order in orders.items()
+        },
+        "error": error and error.get("code"),
+    }
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    orders = orjson.loads(row["orders"]).values()
+    begun = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["created_at"]))
+    places = dict.fromkeys(f"{order['target']} ({order['state']})" for order in orders)
+    return [row["id"], row["key"], row["model"], row["state"], begun, ", ".join(places) or "-"]
+
+
+_ACTIONS: dict[str | None, Callable[[Database, Namespace], int]] = {
+    None: _list,
+    "show": _show,
+    "resolve": _resolve,
+}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
