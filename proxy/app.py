@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _RELOAD_LOOK_S = 1.0
 _LOOP_LOOK_S = 1.0
 _TASKS_LOOK_S = 0.5
+_IDLE_LOOK_S = 5.0  # where there is no store: another process may make one
 
 ROWS = (
     answered("/chat/completions", ChatFront()),
@@ -144,9 +145,15 @@ class App:
     async def _look_for_tasks(self) -> None:
         """Tasks that an earlier process left, or another machine. Nothing is loaded for them where there is
         no store yet."""
+        assert self.house is not None
+        keeps = self.house.services.keeps
+        look_s = _TASKS_LOOK_S
         while True:
-            await asyncio.sleep(_TASKS_LOOK_S)
-            assert self.house is not None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(keeps.wait(), look_s)
+            if keeps.is_set():
+                await asyncio.sleep(_TASKS_LOOK_S)
+            look_s = _IDLE_LOOK_S
             services = self.house.services
             try:
                 if services.database.may_exist():

@@ -53,7 +53,8 @@ class Services:
     for: it is more patient. `rests` are the keys that were refused lately, `breakers` the targets that failed
     lately, `load` is the work in hand, `callers` those whose keys are in the store, `limiter` counts what
     each has had, `balances` know what keys with a budget have spent. `traces` are None unless the environment
-    asks for them. `leaving`: the process was told to end. `on_progress` watches jobs."""
+    asks for them. `leaving`: the process was told to end. `on_progress` watches jobs, `keeps` is set by the
+    first request that is sold by the piece."""
 
     upstream: Upstream
     fetcher: Fetcher
@@ -75,6 +76,7 @@ class Services:
     leaving: bool = False
     on_progress: Callable[[Job], None] | None = None
     _runner: Runner | None = None
+    keeps: asyncio.Event = field(default_factory=asyncio.Event)
     _keeper: Keeper | None = None
 
     @property
@@ -93,6 +95,7 @@ class Services:
             from proxy.serve.keeper import Keeper
 
             self._keeper = Keeper(self)
+            self.keeps.set()
         return self._keeper
 
     async def ordered(self, one: Try, request: bill.Request) -> None:

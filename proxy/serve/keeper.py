@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -132,6 +133,9 @@ class Running:
             left = {"repeatable": record.repeatable}
             return "cancelled", {"error": text_of(plain_error(self._error)), **left}
         except Exception as error:
+            if record.is_uncertain:  # of several calls another failed as well
+                self._error = UncertainError()
+                return "uncertain", {}
             if not isinstance(error, ProxyError):
                 record.services.log.crash(record.identity, error)
             self._error = _ours(error)
@@ -305,14 +309,7 @@ class Keeper:
             for name, value in work.asked.headers.items()
             if not name.startswith(b"x-stainless")  # the client's patience is the watcher's
         }
-        asked = Asked(
-            row["request_id"],
-            work.asked.caller,
-            patient,
-            strict=work.asked.strict,
-            fallback=work.asked.fallback,
-            is_stored=work.asked.is_stored,
-        )
+        asked = replace(work.asked, request_id=row["request_id"], headers=patient)
         running = Running(
             record, Work(house, asked, work.route, work.parsed, work.candidates, record), self._ended
         )

@@ -108,11 +108,16 @@ class Record:
 
     async def put(self, number: int, order: Json | None, *, insist: bool = True) -> None:
         """Note how far a call has come. Raises `LostLeaseError`; without `insist` `StoreAwayError`."""
+        before = dict(self.orders)
         if order is None:
             self.orders.pop(str(number), None)
         else:
             self.orders[str(number)] = order
-        await self.write({}, insist=insist)
+        try:
+            await self.write({}, insist=insist)
+        except StoreAwayError:  # so it is not done
+            self.orders = before
+            raise
 
     async def end(self, state: str, **values: Any) -> None:
         """Raises `LostLeaseError`."""

@@ -22,7 +22,7 @@ OPEN = ("pending", "running")
 HELD = ("uncertain", "parked")
 FINAL = ("completed", "failed", "cancelled")
 
-_CALLBACK_LEASE_S = 30.0
+_CALLBACK_LEASE_S = 12.0  # a try takes ten at most
 _ALL_BUT_BODY = [column for column in tasks.c if column.name != "body"]
 
 
@@ -233,7 +233,9 @@ def due_callbacks(connection: Connection, most: int) -> list[Row]:
         "callback_due": now(connection) + _CALLBACK_LEASE_S,
         "callback_tries": tasks.c.callback_tries + 1,
     }
-    statement = sa.update(tasks).where(tasks.c.id.in_(found.all())).values(**values)
+    if not (taken := found.all()):
+        return []
+    statement = sa.update(tasks).where(tasks.c.id.in_(taken)).values(**values)
     return _all(connection.execute(statement.returning(*_ALL_BUT_BODY)))
 
 
