@@ -166,7 +166,7 @@ def _wanted(exchange: Exchange, query: dict[str, str]) -> Wanted:
     until = _day(query, "to", today)
     since = _day(query, "from", max(0, until - _USUAL_DAYS + 1))
     if since > until:
-        raise RequestError("`from` is after `to`.", param="from", code="invalid_value")
+        raise RequestError("`from` is after `to`.", attribute="from", code="invalid_value")
     return Wanted(
         since,
         until,
@@ -200,7 +200,7 @@ def _day(query: dict[str, str], name: str, usual: int) -> int:
             return day_of(date.fromisoformat(said[:10]))
     except ValueError:
         pass
-    raise RequestError(f"{name} must be a day such as 2026-11-26.", param=name, code="invalid_value")
+    raise RequestError(f"{name} must be a day such as 2026-11-26.", attribute=name, code="invalid_value")
 
 
 def _number(query: dict[str, str], name: str, usual: int, least: int, most: int) -> int:
@@ -210,7 +210,7 @@ def _number(query: dict[str, str], name: str, usual: int, least: int, most: int)
     if said.isascii() and said.isdecimal() and len(said) < 20 and least <= int(said) <= most:
         return int(said)
     message = f"{name} must be a whole number from {least} to {most}."
-    raise RequestError(message, param=name, code="invalid_value")
+    raise RequestError(message, attribute=name, code="invalid_value")
 
 
 async def _read(house: House, work: Callable[[Connection], list[Json]]) -> list[Json]:
