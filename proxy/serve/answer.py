@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from proxy.errors import RequestError, StoppingError
-from proxy.fronts.base import Asked, Facts, Form, Front, Header, Parsed, Renderer
+from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
 from proxy.serve import allowed, bill, budgets, chores, fan_out, output, tries
@@ -31,7 +31,7 @@ from proxy.serve.links import Links
 from proxy.serve.speakers import Request, speaker_of
 from proxy.serve.stream import EventStream
 from proxy.serve.told import Charge, Told, merged
-from proxy.types import Event, Image, ImageRequest, Json, Usage
+from proxy.types import Event, Image, ImageRequest, Usage
 
 if TYPE_CHECKING:
     from proxy.serve.keeping import Watch
@@ -93,35 +93,27 @@ async def answer(exchange: Exchange, house: House, front: Front, endpoint: str) 
     if budget is not None:
         route = await budgets.admit(house, caller, budget, route, parsed.request, asked.request_id)
     work = Work(house, asked, route, parsed, route.order())
-    answered = _answered(exchange, front, work, handed, endpoint, body)
-    del body
+    watch: Watch | None = None
     try:
-        await answered
+        if route.draws or isinstance(parsed.request, ImageRequest):
+            from proxy.serve import keeping  # most servers of chats never need it
+
+            watch = await keeping.begun(exchange, work, endpoint, body)
+            if watch is None and exchange.started:
+                return
+        del body
+        answering = _Answering(exchange, front, work, handed, watch)
+        try:
+            await (answering.streamed() if parsed.request.stream else answering.whole())
+        except asyncio.CancelledError:
+            if exchange.gone:
+                raise
+            raise answering.stopped() from None
+        finally:
+            answering.note_facts()
     finally:
         if budget is not None:
             house.services.balances.release(caller, budget, asked.request_id)
-
-
-async def _answered(
-    exchange: Exchange, front: Front, work: Work, handed: Handed | None, endpoint: str, body: Json | Form
-) -> None:
-    watch: Watch | None = None
-    if work.route.draws or isinstance(work.parsed.request, ImageRequest):
-        from proxy.serve import keeping  # most servers of chats never need it
-
-        watch = await keeping.begun(exchange, work, endpoint, body)
-        if watch is None and exchange.started:
-            return
-    del body
-    answering = _Answering(exchange, front, work, handed, watch)
-    try:
-        await (answering.streamed() if work.parsed.request.stream else answering.whole())
-    except asyncio.CancelledError:
-        if exchange.gone:
-            raise
-        raise answering.stopped() from None
-    finally:
-        answering.note_facts()
 
 
 @dataclass(slots=True)

@@ -62,10 +62,10 @@ async def listed(exchange: Exchange, house: House) -> None:
     most = _limit(query.get("limit"))
     after, status = query.get("after"), query.get("status")
     if after is not None and not _ID.match(after):
-        raise RequestError("'after' must be the id of a task.", param="after", code="invalid_value")
+        raise RequestError("'after' must be the id of a task.", attribute="after", code="invalid_value")
     if status is not None and status not in _STATES:
         raise RequestError(
-            f"'status' must be one of {', '.join(_STATES)}.", param="status", code="invalid_value"
+            f"'status' must be one of {', '.join(_STATES)}.", attribute="status", code="invalid_value"
         )
     rows: list[dict[str, Any]] = []
     if house.services.database.may_exist():
@@ -157,7 +157,7 @@ def _limit(said: str | None) -> int:
         return _PAGE
     if not (said.isascii() and said.isdigit()) or not 1 <= int(said[:9]) <= _MOST_PER_PAGE:
         raise RequestError(
-            f"'limit' must be a number from 1 to {_MOST_PER_PAGE}.", param="limit", code="invalid_value"
+            f"'limit' must be a number from 1 to {_MOST_PER_PAGE}.", attribute="limit", code="invalid_value"
         )
     return int(said)
 

@@ -182,7 +182,7 @@ def _groups(said: str, known: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in known:
             message = f"{name[:40]!r} is nothing to group by; there are {', '.join(known)}."
-            raise RequestError(message, param="group_by", code="invalid_value")
+            raise RequestError(message, attribute="group_by", code="invalid_value")
     return names
 
 
