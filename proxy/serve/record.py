@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields
 from decimal import Decimal
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import NAMESPACE_OID, uuid5
+from uuid import UUID
 
 import orjson
 
@@ -201,8 +202,10 @@ class Kept:
 
     @property
     def vendor_order(self) -> str:
-        """The id of the order at vendors that know one again by it: the same in every process."""
-        return str(uuid5(NAMESPACE_OID, f"{self._record.identity}/{self._number}"))
+        """The id of the order at vendors that know one again by it: the same in every process. Some take a
+        random UUID only."""
+        digest = sha256(f"{self._record.identity}/{self._number}".encode()).digest()
+        return str(UUID(bytes=digest[:16], version=4))
 
     def may_call_off(self) -> bool:
         return self._record.cancelling

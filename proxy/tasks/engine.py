@@ -19,6 +19,7 @@ from proxy.wires.declared import DeclaredWire, Done, Outcome, Pending, PollPlan
 
 _FAULTS_IN_A_ROW = 5  # answers that do not tell of the job, before it is given up
 _JITTER = 0.1
+_CHANCE = random.Random()  # its own: the program around may have seeded the other
 _RESULT_PAUSE_S = 1.0
 _ANSWER_BYTES = 96 << 20
 
@@ -223,7 +224,7 @@ class Engine:
             pause_s = max(plan.first_s, min(job.estimate_s, plan.max_every_s))
         else:
             pause_s = plan.wait_s(job.polls)
-        return max(pause_s * (1 + random.random() * _JITTER), retry_after_s or 0.0)
+        return max(pause_s * (1 + _CHANCE.random() * _JITTER), retry_after_s or 0.0)
 
     def _too_slow(self, job: Job) -> UpstreamError:
         state = f" (state {job.state!r})" if job.state else ""

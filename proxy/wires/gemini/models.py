@@ -16,6 +16,7 @@ from proxy.pictures.sizes import SizePolicy, offered
 from proxy.types import Abilities, Json, Target
 
 _FILE = "gemini-models.yaml"
+_LONGEST_KEPT = 256  # characters of a name, which a client may have made up
 _NOT_CAPABILITIES = ("match", "family", "source", "aliases", "sunset", "price")
 
 
@@ -69,7 +70,7 @@ def find(name: str, options: Mapping[str, Any]) -> ModelTraits:
     """
     aliases, capabilities = options.get("aliases"), options.get("capabilities")
     if aliases is None and not capabilities:
-        return _known(name)
+        return _known(name) if len(name) <= _LONGEST_KEPT else _known.__wrapped__(name)
     return _special(name, orjson.dumps([aliases, capabilities], option=orjson.OPT_SORT_KEYS))
 
 
