@@ -27,10 +27,12 @@ DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
 FORM = "multipart/form-data; boundary=XX"
 MOST_BYTES = 256 << 10  # what one thing that was left behind may hold
 
+CALLED_OFF = "private: true, on_disconnect: cancel"  # else what was left would be finished, and take its time
 FILE = (
-    HEAD + "  lan: {wire: openai, base_url: 'http://SIMULATORS/openai/v1', keys: [env:VENDOR_KEY], "
+    HEAD.replace("private: true", CALLED_OFF)
+    + "  lan: {wire: openai, base_url: 'http://SIMULATORS/openai/v1', keys: [env:VENDOR_KEY], "
     "private: true}\n"
-    + providers("jlike", "fal", "seedream")
+    + providers("jlike", "fal", "seedream", extra=CALLED_OFF)
     + """models:
   google: {targets: [google/gemini-3-flash-preview], price: {input: 1, output: 2}}
   lan: {targets: [lan/llama]}
