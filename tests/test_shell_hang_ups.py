@@ -52,6 +52,7 @@ class Watched:
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with start() as vendors:
         file = FILE.replace("http://SIMULATORS", vendors.base_url)
+        file = file.replace("private: true", "private: true, on_disconnect: cancel")
         with serving(tmp_path_factory.mktemp("hang-ups"), file, environment=ENVIRONMENT) as served:
             yield Watched(served, vendors)
 
