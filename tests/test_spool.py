@@ -19,8 +19,9 @@ from proxy.codec import jsonio
 from proxy.codec.spill import SPILL_OVER, forget
 from proxy.codec.spool import JsonSpool
 from proxy.serve.exchange import Exchange
-from proxy.types import Slice
+from proxy.types import ChatRequest, Image, Message, Slice, Target, TextPart
 from proxy.upstream.payloads import decoder_for
+from proxy.wires import chat_wire
 
 pytestmark = pytest.mark.anyio
 
@@ -113,6 +114,43 @@ async def test_a_picture_that_was_sent_does_not_stay_in_memory() -> None:
     before = rss_file_kb()
     await exchange.write([picture])
     assert sent == len(picture)
+    assert rss_file_kb() - before < 4096
+
+
+PICTURE_FROM = {
+    "gemini": {
+        "candidates": [
+            {
+                "content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": "DATA"}}]},
+                "finishReason": "STOP",
+            }
+        ]
+    },
+    "openai": {
+        "choices": [
+            {
+                "message": {"content": "", "images": [{"image_url": {"url": "data:image/png;base64,DATA"}}]},
+                "finish_reason": "stop",
+            }
+        ]
+    },
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+@pytest.mark.parametrize("wire", PICTURE_FROM)
+async def test_a_picture_that_is_handed_on_does_not_come_into_memory(wire: str) -> None:
+    """Nor is it read again: it was looked at when it was cut out."""
+    data = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(12 << 20)).decode()
+    payload = spooled(json.dumps(PICTURE_FROM[wire]).replace("DATA", data).encode()).value()
+    target = Target("v", "m", options={"makes_images": True} if wire == "openai" else {})
+    request = ChatRequest("m", (Message("user", (TextPart("A fox"),), 0),))
+    speaks = chat_wire(wire)
+    reader = speaks.reader(request, target, speaks.build(request, target))
+    before = rss_file_kb()
+    (image,) = [event for event in reader.feed(payload) if isinstance(event, Image)]
+    assert image.data is not None
+    assert len(image.data) == len(data)
     assert rss_file_kb() - before < 4096
 
 

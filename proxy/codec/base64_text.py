@@ -27,9 +27,11 @@ def standard(raw: memoryview) -> Slice | None:
     return Slice(text) if is_standard(memoryview(text)) else None
 
 
-def letters(raw: memoryview) -> Slice | None:
-    """The same bytes when they can stand in JSON as they are, mended when nearly, else None."""
-    return Slice(raw) if is_letters(raw) else standard(raw)
+def letters(value: str | Slice, begin: int = 0) -> Slice | None:
+    """What stands from there on, when it can stand in JSON as it is; mended when nearly, else None. A `Slice`
+    is not looked at again: readers of JSON cut nothing out but these letters."""
+    found = raw(value)[begin:]
+    return Slice(found) if isinstance(value, Slice) or is_letters(found) else standard(found)
 
 
 def is_standard(raw: memoryview) -> bool:

@@ -259,15 +259,13 @@ def _signature(part: Json) -> str | None:
 def _slice(data: Any) -> Slice | None:
     """Base64 from a Slice or a string, without the data URL that some resellers put around it. Raises
     `UpstreamError` where it is none."""
-    if isinstance(data, str):
-        data = Slice(data.encode("utf-8", "surrogatepass"))
-    if not isinstance(data, Slice) or not len(data):
+    if not isinstance(data, str | Slice):
         return None
-    head = bytes(data.raw[:256])
-    inner = data.raw[head.index(b",") + 1 :] if head[:5] == b"data:" and b"," in head else data.raw
-    if not len(inner):
+    head = data[:256] if isinstance(data, str) else bytes(data.raw[:256]).decode("latin-1")
+    begin = head.find(",") + 1 if head.startswith("data:") else 0
+    if len(data) <= begin:
         return None
-    found = base64_text.letters(inner)
+    found = base64_text.letters(data, begin)
     if found is None:
         raise UpstreamError(
             ErrorClass.INTERNAL,

@@ -221,7 +221,7 @@ class Choice:
         if not data and not transcript and expires_at is None:
             return
         self.shows = self.shows or bool(data or transcript)
-        sound = _base64(base64_text.raw(data)) if data and isinstance(data, str | Slice) else Slice(b"")
+        sound = _base64(data) if data and isinstance(data, str | Slice) else Slice(b"")
         said = str(transcript or "")
         out.append(Audio(self._audio_mime, sound, said, self.index, self._audio_id, expires_at))
 
@@ -295,14 +295,14 @@ def _address(value: str | Slice) -> Found | None:
     found = markdown_images.picture(value)
     if found is not None:
         return found
-    raw = value.raw if isinstance(value, Slice) else memoryview(value.encode("utf-8", "surrogatepass"))
-    mime, begin = markdown_images.data_url_header(bytes(raw[:128]))
-    return (mime, _base64(raw[begin:])) if begin and mime.startswith("image/") else None
+    mime, begin = markdown_images.data_url_header(bytes(base64_text.raw(value)[:128]))
+    return (mime, _base64(value, begin)) if begin and mime.startswith("image/") else None
 
 
-def _base64(raw: memoryview) -> Slice:
+def _base64(value: str | Slice, begin: int = 0) -> Slice:
     """Documents shorten it with dots, which harm nobody; what no string in JSON can hold as it is does."""
-    found = base64_text.letters(raw)
+    found = base64_text.letters(value, begin)
+    raw = base64_text.raw(value)[begin:]
     if found is None and not _WRITABLE.fullmatch(raw):
         raise UpstreamError(
             ErrorClass.INTERNAL,
