@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -330,7 +332,9 @@ def test_strict_mode_refuses_what_cannot_be_carried(gateway: Gateway, yes: str) 
 
 def test_every_reply_has_its_id_and_time(gateway: Gateway) -> None:
     reply = post(gateway, hello(), headers={"x-client-request-id": "mine-1"})
-    assert reply.headers["x-request-id"].startswith("req_")
+    identity = reply.headers["x-request-id"]
+    assert re.fullmatch("req_[0-9a-f]{24}", identity)
+    assert abs(int(identity[4:16], 16) / 1000 - time.time()) < 60  # so that rows of one moment stand together
     assert int(reply.headers["openai-processing-ms"]) >= 0
     assert reply.headers["x-client-request-id"] == "mine-1"
 

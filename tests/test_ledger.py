@@ -95,12 +95,12 @@ async def test_a_row_that_is_put_is_there(store_address: str) -> None:
 async def test_rows_that_may_wait_come_together(store_address: str) -> None:
     async with opened(store_address) as (recorder, database, _):
         await database.open()
-        for row in rows(99):
+        for row in rows(499):
             recorder.add(row, at_once=False)
         assert await written(database) == []
         recorder.add(ROW._replace(request_id="req_last"), at_once=False)
         await recorder.put(ROW._replace(request_id="req_put"))
-        assert await written(database) == [*(f"req_{number}" for number in range(99)), "req_last", "req_put"]
+        assert await written(database) == [*(f"req_{number}" for number in range(499)), "req_last", "req_put"]
 
 
 async def test_a_row_waits_half_a_second_for_others(store_address: str) -> None:

@@ -19,9 +19,8 @@ from typing import Any, Protocol
 from proxy.ledger.entries import Entry, dump, insert, load
 from proxy.store.database import Database
 
-_BATCH = 100  # rows that do not wait for others
+_BATCH = 500  # rows that do not wait for others, and the most in a transaction
 _PAUSE_S = 0.5  # how long a row waits for others
-_AT_ONCE = 500  # rows in a transaction
 _IN_MEMORY = 2000  # rows; more than these wait in a file
 _HOLD_WAIT_S = 2.0  # for the row of an order to be there; then it goes out without
 _CLOSE_WAIT_S = 5.0
@@ -111,7 +110,7 @@ class Ledger:
             self._writing = None
 
     async def _write_some(self) -> None:
-        entries = self._waiting[:_AT_ONCE]
+        entries = self._waiting[:_BATCH]
         whole = len(entries) == len(self._waiting)
         written, self._written = (self._written, []) if whole else ([], self._written)
         try:
@@ -184,8 +183,8 @@ class Ledger:
                 entries = load(await asyncio.to_thread(place.read_bytes))
             except OSError:  # another process has brought it in
                 continue
-            for start in range(0, len(entries), _AT_ONCE):
-                await self._insert(entries[start : start + _AT_ONCE])
+            for start in range(0, len(entries), _BATCH):
+                await self._insert(entries[start : start + _BATCH])
             with contextlib.suppress(OSError):
                 place.unlink()
             self._log.write("ledger_arrived", file=place.name, rows=len(entries))

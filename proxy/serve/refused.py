@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from random import getrandbits
 
 import httptools
 
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.openai.commons import COMMONS
 from proxy.logs import Log
+from proxy.serve.exchange import new_id
 from proxy.serve.head import Header, written
 
 _REASONS = {
@@ -24,10 +24,6 @@ _SLOW = {
     "body": "The body of the request came too slowly: nothing for {:g} s, or less than 1 KB a second.",
 }
 _OF_AN_UPGRADE = (b"upgrade", b"http2-settings")
-
-
-def new_id() -> str:
-    return f"req_{getrandbits(96):024x}"
 
 
 def reply(error: ProxyError) -> tuple[str, bytes]:

@@ -92,11 +92,12 @@ class StoredCallers:
         return caller
 
     async def watch(self) -> None:
-        """Follow the store until cancelled."""
+        """Follow the store until cancelled. The start is not held up by the first look: whoever comes before it
+        with a key of ours causes one."""
         while True:
+            await asyncio.sleep(_EVERY_S)
             if self._callers or self.away or (not self._seen and self._database.may_exist()):
                 await self.refresh()
-            await asyncio.sleep(_EVERY_S)
 
     async def refresh(self) -> None:
         """Know what the store knows now: one look, which all share who come before it begins."""

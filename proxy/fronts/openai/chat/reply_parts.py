@@ -181,10 +181,10 @@ def logprobs(content: Sequence[Json], refusal: Sequence[Json]) -> bodies.Logprob
     return {"content": list(content) or None, "refusal": list(refusal) or None}
 
 
-def money(cost: TellCost | None) -> tuple[float, str] | None:
+def money(cost: TellCost) -> tuple[float, str] | None:
     """What stands in `usage`: a number, as OpenRouter has it there, for SDKs and the AI SDK's providers read
     that. The exact words are in the header."""
-    found = cost() if cost is not None else None
+    found = cost()
     return None if found is None else (float(found[0]), found[1])
 
 
@@ -223,7 +223,7 @@ def usage(counted: Usage, cost: TellCost | None = None) -> bodies.Usage:
         found["estimated"] = True
     if counted.vendor is not None:
         found["vendor"] = counted.vendor
-    if (told := money(cost)) is not None:
+    if cost is not None and (told := money(cost)) is not None:
         found["cost"], found["cost_currency"] = told
     return found
 

@@ -218,7 +218,7 @@ def usage(counted: Usage, cost: TellCost | None = None) -> bodies.Usage:
     }
     if counted.vendor is not None:
         found["vendor"] = counted.vendor
-    if (told := reply_parts.money(cost)) is not None:
+    if cost is not None and (told := reply_parts.money(cost)) is not None:
         found["cost"], found["cost_currency"] = told
     return found
 
