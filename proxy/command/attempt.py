@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from proxy import app
-from proxy import config as configuration
+from proxy.command import opening
 from proxy.command.saving import Destination, Saved
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.base import Asked
@@ -53,10 +53,8 @@ def attempt(
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return 1
-    loaded = configuration.load(configuration.find(file))
-    if loaded.config is None:
-        for problem in loaded.problems:
-            print(problem, file=sys.stderr)
+    opened = opening.read(file)
+    if opened is None:
         return 1
     simulators = None
     if simulate:
@@ -65,7 +63,7 @@ def attempt(
         simulators = start()
     base_url = simulators.base_url if simulators else None
     try:
-        application = app.create(loaded.config, loaded.off, simulated=base_url)
+        application = app.create(*opened, simulated=base_url)
         return asyncio.run(_run(application, body, place, heard, as_json=as_json))
     finally:
         if simulators is not None:

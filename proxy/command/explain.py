@@ -9,8 +9,7 @@ from typing import Any
 
 import orjson
 
-from proxy import config as configuration
-from proxy.command import showing
+from proxy.command import opening, showing
 from proxy.config import missing_surface
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.base import Kind
@@ -41,11 +40,10 @@ def explain(
 ) -> int:
     """Print the plan. Exit 1 when the file or the request is wrong. A request with `prompt` in place of
     `messages` is one of the Images API, and so is a prompt with `images`."""
-    loaded = configuration.load(configuration.find(file))
-    if loaded.config is None:
-        for problem in loaded.problems:
-            print(problem, file=sys.stderr)
+    opened = opening.read(file)
+    if opened is None:
         return 1
+    config, off = opened
     body: dict[str, Any] = (
         {"prompt": prompt} if images else {"messages": [{"role": "user", "content": prompt}]}
     )
@@ -56,16 +54,16 @@ def explain(
         if stream:
             body["stream"] = True
         # A provider that is off has a plan too: explaining needs no key.
-        routes = Routes.of(loaded.config, {})
+        routes = Routes.of(config, {})
         kind: Kind = "pictures" if "prompt" in body and "messages" not in body else "chat"
         route = routes.resolve(model, ClientKey("explain"), kind)
         plan = {
             "asked": model,
             "by": _reason(model, route, routes, kind),
-            **_plan(route, body, kind, loaded.off),
+            **_plan(route, body, kind, off),
         }
     except RequestError as error:
-        why = missing_surface(model, loaded.config) if error.code == "model_not_found" else None
+        why = missing_surface(model, config) if error.code == "model_not_found" else None
         print(f"{place_of(error)}: {why or error.message}", file=sys.stderr)
         return 1
     except ProxyError as error:

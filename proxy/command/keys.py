@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from proxy import config as configuration
 from proxy.checking.tables import table
+from proxy.command import opening
+from proxy.command.opening import say
 from proxy.config import Config
 from proxy.config.models import NewKey, Rotation
 from proxy.config.requests import read
@@ -66,7 +66,7 @@ class Keys:
         shown = client_keys.shown(self._do(work), time.time())
         if self.as_json:
             print(orjson.dumps(shown).decode())
-        _say(f"the key {shown['name']!r} ({shown['id']}) is revoked")
+        say(f"the key {shown['name']!r} ({shown['id']}) is revoked")
         return 0
 
     def rotate(self, named: str, keep: str | None) -> int:
@@ -84,7 +84,7 @@ class Keys:
         """The secret alone goes to stdout, so that a script may take it from there."""
         shown = client_keys.shown(row, time.time())
         print(orjson.dumps({**shown, "key": secret}).decode() if self.as_json else secret)
-        _say(f"the key {shown['name']!r} ({shown['id']}) {done}. It is shown this once: keep it.")
+        say(f"the key {shown['name']!r} ({shown['id']}) {done}. It is shown this once: keep it.")
         return 0
 
     def _all(self, *, ended: bool) -> list[dict[str, Any]]:
@@ -138,26 +138,19 @@ def _budget(said: str) -> dict[str, str]:
 
 def run(file: Path | None, command: Callable[[Keys], int], *, as_json: bool) -> int:
     """Exit 1 for a wrong file or request, and for a store that cannot be used."""
-    from sqlalchemy.exc import SQLAlchemyError
+    opened = opening.read(file)
+    if opened is None:
+        return 1
+    config, _ = opened
 
-    loaded = configuration.load(configuration.find(file))
-    if loaded.config is None:
-        for problem in loaded.problems:
-            _say(str(problem))
-        return 1
-    database = Database(loaded.config.server.state.reveal())
-    if database.is_in_memory:
-        _say("server.state is in memory, which only the server itself can reach: use POST /admin/keys")
-        return 1
-    try:
-        return command(Keys(loaded.config, database, as_json))
-    except ProxyError as error:
-        _say(error.message)
-    except SQLAlchemyError as error:  # its words may hold what was to be written
-        _say(f"the store that server.state names cannot be used: {type(error).__name__}")
-    except ModuleNotFoundError as error:
-        _say(f"{error.name} is needed for this store: pip install 'dragoman[postgres]'")
-    return 1
+    def work(database: Database) -> int:
+        try:
+            return command(Keys(config, database, as_json))
+        except ProxyError as error:
+            say(error.message)
+            return 1
+
+    return opening.in_store(config, "POST /admin/keys", work)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -172,7 +165,3 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         "-" if row["budget"] is None else "{amount} {currency}/{period}".format_map(row["budget"]),
         "-" if expires is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(expires)),
     ]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from proxy import config as configuration
 from proxy.checking.tables import table
+from proxy.command import opening
+from proxy.command.opening import say
 from proxy.store.database import Database
 
 if TYPE_CHECKING:
@@ -32,28 +32,16 @@ _LOST = {
 
 def run(file: Path | None, options: Namespace) -> int:
     """Exit 1 for a wrong file or id, and for a store that cannot be used."""
-    loaded = configuration.load(configuration.find(file))
-    if loaded.config is None:
-        for problem in loaded.problems:
-            _say(str(problem))
+    opened = opening.read(file)
+    if opened is None:
         return 1
-    database = Database(loaded.config.server.state.reveal())
-    if database.is_in_memory:
-        _say("server.state is in memory, which only the server itself can reach: use GET /v1/tasks")
-        return 1
-    from sqlalchemy.exc import SQLAlchemyError
 
-    try:
+    def work(database: Database) -> int:
         if not database.may_exist():
             return _listed([], as_json=options.json)
         return _ACTIONS[options.action](database, options)
-    except SQLAlchemyError as error:  # its words may hold what a client wrote
-        _say(f"the store that server.state names cannot be used: {type(error).__name__}")
-    except ModuleNotFoundError as error:
-        _say(f"{error.name} is needed for this store: pip install 'dragoman[postgres]'")
-    finally:
-        database.release()
-    return 1
+
+    return opening.in_store(opened[0], "GET /v1/tasks", work)
 
 
 def _list(database: Database, options: Namespace) -> int:
@@ -78,7 +66,7 @@ def _show(database: Database, options: Namespace) -> int:
 
     row = database.do(partial(tasks.get, identity=options.id))
     if row is None:
-        _say(f"there is no task {options.id}")
+        say(f"there is no task {options.id}")
         return 1
     told = database.do(partial(tasks.deliveries_of, identity=options.id))
     callbacks = [{name: one[name] for name in ("at", "attempt", "status", "error")} for one in told]
@@ -111,7 +99,7 @@ def _resolve(database: Database, options: Namespace) -> int:
         return "" if tasks.resolve(connection, options.id, values) else "it was resolved meanwhile"
 
     wrong = database.do(work)
-    _say(wrong or f"{options.id} is resolved")
+    say(wrong or f"{options.id} is resolved")
     return 1 if wrong else 0
 
 
@@ -142,7 +130,3 @@ _ACTIONS: dict[str | None, Callable[[Database, Namespace], int]] = {
     "show": _show,
     "resolve": _resolve,
 }
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

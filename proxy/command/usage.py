@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import sys
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from proxy import config as configuration
 from proxy.checking import units
+from proxy.command import opening
+from proxy.command.opening import say
 from proxy.ledger import views
 from proxy.store.database import Database
 
@@ -33,42 +35,27 @@ def usage(
     as_csv: bool,
 ) -> int:
     """Print a row for each group. Exit 1 when the file or the store cannot be read, 2 for a wrong word."""
-    loaded = configuration.load(configuration.find(file))
-    if loaded.config is None:
-        for problem in loaded.problems:
-            print(problem, file=sys.stderr)
+    opened = opening.read(file)
+    if opened is None:
         return 1
     groups = tuple(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
     if strangers := [name for name in groups if name not in views.GROUPS]:
-        print(
-            f"--by: {strangers[0]} is nothing to group by; there are {', '.join(views.GROUPS)}",
-            file=sys.stderr,
-        )
+        say(f"--by: {strangers[0]} is nothing to group by; there are {', '.join(views.GROUPS)}")
         return 2
     try:
         wanted = views.Wanted(_day(since), _day(until), key, groups, limit=_MOST_GROUPS)
     except ValueError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 2
-    try:
-        rows = _read(loaded.config.server.state.reveal(), wanted)
-    except Exception as error:  # of whatever driver
-        print(f"server.state: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 1
     names = [name for name in groups if name != "currency"]
-    _show(rows, [*names, *_COLUMNS], as_json=as_json, as_csv=as_csv)
-    return 0
 
+    def work(database: Database) -> int:
+        """Looking makes no database where there is none yet."""
+        rows = database.do(partial(views.sums, wanted=wanted)) if database.may_exist() else []
+        _show(rows, [*names, *_COLUMNS], as_json=as_json, as_csv=as_csv)
+        return 0
 
-def _read(address: str, wanted: views.Wanted) -> list[dict[str, Any]]:
-    """Nothing where there is no database yet: looking makes none."""
-    database = Database(address)
-    if not database.may_exist():
-        return []
-    try:
-        return database.do(lambda connection: views.sums(connection, wanted))
-    finally:
-        database.release()
+    return opening.in_store(opened[0], "GET /admin/usage", work)
 
 
 def _day(said: str | None) -> int:

@@ -92,8 +92,8 @@ class StoredCallers:
         return caller
 
     async def watch(self) -> None:
-        """Follow the store until cancelled. The start is not held up by the first look: whoever comes before it
-        with a key of ours causes one."""
+        """Follow the store until cancelled. The first look does not hold up the start: whoever comes before
+        it with a key of ours causes one."""
         while True:
             await asyncio.sleep(_EVERY_S)
             if self._callers or self.away or (not self._seen and self._database.may_exist()):
