@@ -8,7 +8,7 @@ import pytest
 
 from proxy.codec import jsonio
 from proxy.errors import RequestError
-from proxy.fronts.openai import data_url
+from proxy.fronts import data_url
 from proxy.fronts.openai.chat import request as chat_request
 from proxy.types import CallPart, MediaPart, Message, Part, ResultPart, Slice, TextPart, ThoughtPart
 

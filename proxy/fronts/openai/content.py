@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxy.errors import RequestError
-from proxy.fronts.openai import checks, data_url, signed
-from proxy.fronts.openai.reading import Notes
+from proxy.fronts import checks, data_url
+from proxy.fronts.notes import Notes
+from proxy.fronts.openai import signed
 from proxy.types import Json, MediaKind, MediaPart, Slice, TextPart
 
 Content = TextPart | MediaPart

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+from proxy.fronts import checks
 from proxy.fronts.base import Parsed
-from proxy.fronts.openai import checks
 from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.images import fields as image_fields
 from proxy.fronts.openai.reading import Reading

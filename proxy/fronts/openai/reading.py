@@ -1,13 +1,12 @@
-"""A request in the making: the fields of a body are gathered until all are read. What nobody reads is named,
-so that nothing is lost in silence."""
+"""A request in the making: the fields of a body are gathered until all are read."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.fronts.openai import checks
+from proxy.fronts import checks
+from proxy.fronts.notes import Notes
 from proxy.types import Foreign, Json
 
 DIALECT = "openai"
@@ -16,42 +15,6 @@ _EMPTY: tuple[object, ...] = (None, "", [], {})
 
 # Values that say what OpenAI does anyway: nothing is lost when they are not carried.
 _DEFAULTS: dict[str, Any] = {"verbosity": "medium"}
-
-NAMES_MAX = 64
-_NAME_CHARS_MAX = 200
-_INDEX = re.compile(r"\[\d+\]")
-
-# Values that ask for nothing: clients send back whole replies, with every empty member. An empty object may
-# be a mark (`cache_control: {}`).
-_NOTHING: tuple[object, ...] = (None, "", [])
-
-
-@dataclass(slots=True)
-class Notes:
-    """What is not carried: `named` has its paths, as the client spelled them and in the request's order.
-
-    The same member at several places is named once, as `messages[].cache_control`. At most `NAMES_MAX`
-    names are kept.
-    """
-
-    named: dict[str, str] = field(default_factory=dict)
-
-    def add(self, path: str) -> None:
-        path = path[:_NAME_CHARS_MAX]
-        everywhere = _INDEX.sub("[]", path)
-        if everywhere in self.named:
-            if self.named[everywhere] != path:
-                self.named[everywhere] = everywhere
-        elif len(self.named) < NAMES_MAX:
-            self.named[everywhere] = path
-
-    def unread(self, holder: Json, known: frozenset[str], path: str) -> None:
-        """Note the members of `holder` that are not `known` and ask for something."""
-        if holder.keys() <= known:
-            return
-        for name, value in holder.items():
-            if name not in known and value not in _NOTHING:
-                self.add(f"{path}.{name}")
 
 
 @dataclass(slots=True)

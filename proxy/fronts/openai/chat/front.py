@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from proxy.fronts import checks
 from proxy.fronts.base import Asked, Chore, Facts, Header, Parsed, Piece
-from proxy.fronts.openai import checks, spelling
+from proxy.fronts.openai import spelling
 from proxy.fronts.openai.chat import chores, clients, modes, reply, request
 from proxy.fronts.openai.chat.reply_parts import LINKED, ReplyOptions
 from proxy.fronts.openai.chat.shape import ChatShape

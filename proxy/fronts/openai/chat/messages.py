@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 
 from proxy.errors import RequestError
-from proxy.fronts.openai import checks, content, signed
+from proxy.fronts import checks
+from proxy.fronts.notes import Notes
+from proxy.fronts.openai import content, signed
 from proxy.fronts.openai.content import Content
-from proxy.fronts.openai.reading import Notes
 from proxy.types import (
     CallPart,
     Json,

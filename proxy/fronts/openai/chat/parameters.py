@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from proxy.fronts.openai import checks
+from proxy.fronts import checks
 from proxy.fronts.openai.chat import tools
 from proxy.fronts.openai.reading import Reading
 from proxy.types import AnswerFormat, AudioOptions, ImageOptions, Json, Thinking

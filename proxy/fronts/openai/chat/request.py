@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.errors import RequestError
+from proxy.fronts import checks
 from proxy.fronts.base import Parsed
-from proxy.fronts.openai import checks
 from proxy.fronts.openai.chat import messages, parameters
 from proxy.fronts.openai.chat.messages import IsStored
 from proxy.fronts.openai.chat.shape import ChatShape

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from proxy.fronts.openai import checks
-from proxy.fronts.openai.reading import Notes
+from proxy.fronts import checks
+from proxy.fronts.notes import Notes
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
 
 Tool = FunctionTool | BuiltinTool

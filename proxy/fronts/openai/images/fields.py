@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.fronts.openai import checks
+from proxy.fronts import checks
 from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.chat.parameters import Read
 from proxy.fronts.openai.reading import Reading

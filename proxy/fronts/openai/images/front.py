@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from proxy.errors import RequestError
+from proxy.fronts import checks
 from proxy.fronts.base import Asked, Facts, Form, Header, Kind, Parsed, Piece
-from proxy.fronts.openai import checks, error_reply, spelling
+from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.commons import Commons
 from proxy.fronts.openai.images import reply, request
 from proxy.fronts.openai.images.reply import ImageReplyOptions, ImageStreamRenderer

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import orjson
 
 from proxy.errors import RequestError
+from proxy.fronts import checks
 from proxy.fronts.base import Parsed
-from proxy.fronts.openai import checks, content
+from proxy.fronts.openai import content
 from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.images import fields
 from proxy.fronts.openai.images.fields import REFERENCES

@@ -1,4 +1,4 @@
-"""Checks of single JSON values, and OpenAI's wording when one is wrong: all raise `RequestError`."""
+"""Checks of single JSON values, for every front: all raise `RequestError` that names the field."""
 
 from __future__ import annotations
 
