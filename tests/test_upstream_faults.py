@@ -140,7 +140,7 @@ FAULTS: list[tuple[str, Handler, ErrorClass, str, bool]] = [
     ),
     (
         "broken gzip",
-        answering(CLOSE + b"content-encoding: gzip\r\ncontent-length: 7\r\n\r\nnotgzip"),
+        answering(CLOSE + b"content-encoding: gzip\r\ncontent-length: 7\r\n\r\nnotgzip", then="close"),
         ErrorClass.INTERNAL,
         "upstream_stream_truncated",
         True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,7 +12,7 @@ from proxy.upstream.fetch_rules import FetchRules
 from proxy.upstream.guard import LOCAL_NAMES, PrivateAddressError, is_literal, is_public
 
 if TYPE_CHECKING:
-    import aiohttp
+    from proxy.upstream.guarded import Guarded
 
 MOST_CHARACTERS = 2048
 # documents/001: "timeout: 10 seconds"
@@ -52,43 +51,35 @@ class NotDeliveredError(Exception):
 
 
 class Poster:
-    """Sends callbacks. A name is resolved once by `resolve`, all its addresses are judged, and only these are
-    connected to; a redirect is followed nowhere."""
+    """Sends callbacks, guarded as downloads are; a redirect is followed nowhere."""
 
     def __init__(self, *, resolve: Callable[[str, int], list[str]] | None = None) -> None:
         self._resolve = resolve
-        self._threads = ThreadPoolExecutor(RULES.at_once, thread_name_prefix="callback-resolve")
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._guarded: Guarded | None = None
         self._free = asyncio.Semaphore(RULES.at_once)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, private: bool) -> int:
         """The status of the answer, whose body nobody reads. Raises `NotDeliveredError` when none came within
         ten seconds."""
-        from proxy.upstream.transport import FAULTS, drop_frames, os_error
+        from yarl import URL
 
+        from proxy.upstream.guarded import Guarded
+        from proxy.upstream.transport import drop_frames
+
+        if self._guarded is None:
+            self._guarded = Guarded(RULES, self._resolve, "callback-resolve")
         async with self._free:
             try:
                 async with asyncio.timeout(RULES.total_s):
-                    session = self._session(private=private)
-                    response = await session.post(url, data=body, headers=headers, allow_redirects=False)
-                    response.close()
-                    return response.status
-            except FAULTS as fault:
+                    answer = await self._guarded.ask("POST", URL(url), headers, body, private=private)
+                    answer.drop()
+                    return answer.status
+            except PrivateAddressError:
+                raise NotDeliveredError("the address is not public") from None
+            except OSError as fault:
                 drop_frames(fault)
-                if isinstance(os_error(fault), PrivateAddressError):
-                    raise NotDeliveredError("the address is not public") from None
                 raise NotDeliveredError(type(fault).__name__) from None
 
-    def _session(self, *, private: bool) -> aiohttp.ClientSession:
-        if private not in self._sessions:
-            from proxy.upstream.download import Resolver, anything, open_session, system_addresses
-
-            judge = anything if private else is_public
-            resolver = Resolver(self._resolve or system_addresses, self._threads, judge)
-            self._sessions[private] = open_session(RULES, resolver, judge)
-        return self._sessions[private]
-
     async def close(self) -> None:
-        for session in self._sessions.values():
-            await session.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._guarded is not None:
+            await self._guarded.close()

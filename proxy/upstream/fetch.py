@@ -90,7 +90,7 @@ class Fetcher:
         credentials: Credentials | None = None,
     ) -> Fetched:
         if self._downloader is None:
-            from proxy.upstream.download import Downloader  # imports aiohttp
+            from proxy.upstream.download import Downloader  # most servers never need it
 
             self._downloader = Downloader(self.rules, self._resolve)
         async with self._free:

@@ -7,20 +7,20 @@ import io
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
-from aiohttp import ClientResponse
-
 from proxy.codec import base64_text, jsonio
 from proxy.codec.spill import SPILL_OVER
 from proxy.codec.spool import JsonSpool
 from proxy.types import Json, Slice
 from proxy.upstream.deadlines import Watch
+from proxy.upstream.line import Answer
 from proxy.upstream.payloads import Decoder, decoder_for
 from proxy.upstream.sse import PayloadError
-from proxy.upstream.transport import BROKEN, FAULTS, Progress, drop_frames, fail
+from proxy.upstream.transport import BROKEN, Progress, drop_frames, fail
 
 # Of a stream's events this much is taken at once. A vendor at full speed sends megabytes meanwhile: that is
 # thousands of events for one client, which may not even read them, while all others wait.
 _SLICE = 1 << 16
+_ALL = 1 << 30
 ERROR_BYTES = 1 << 20  # of an error's body, or of what should have been JSON and is not: for its words
 
 
@@ -32,11 +32,11 @@ class Reply:
     """
 
     __slots__ = (
+        "_answer",
         "_cap",
         "_fault",
         "_is_events",
         "_progress",
-        "_response",
         "_size",
         "_time",
         "_watch",
@@ -45,10 +45,10 @@ class Reply:
         "status",
     )
 
-    def __init__(self, response: ClientResponse, progress: Progress, watch: Watch, cap: int) -> None:
-        self.status = response.status
-        self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        self._response = response
+    def __init__(self, answer: Answer, progress: Progress, watch: Watch, cap: int) -> None:
+        self.status = answer.status
+        self.content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._answer = answer
         self._progress = progress
         self._cap = cap
         self._is_events = "event-stream" in self.content_type
@@ -63,7 +63,7 @@ class Reply:
     @property
     def headers(self) -> Mapping[str, str]:
         """Names in lower case."""
-        return {name.lower(): value for name, value in self._response.headers.items()}
+        return self._answer.headers
 
     async def payloads(self) -> AsyncIterator[Iterable[Json]]:
         """Yield the payloads of each read, to be iterated before the next one: they are decoded as they are
@@ -108,7 +108,7 @@ class Reply:
     def _at_once(self, chunk: bytes) -> Json | None:
         """The answer that came in one read, as most do. None for what the decoders have to look at."""
         if (
-            not self._response.content.is_eof()
+            not self._answer.is_over
             or self._fault is not None
             or self.content_type != "application/json"
             or chunk[:1] != b"{"
@@ -184,22 +184,19 @@ class Reply:
         self.drop()
 
     async def _read(self) -> bytes:
-        """The next bytes, none at the end. A fault comes after the bytes that came before it, as the end."""
+        """The next bytes, none at the end, which a fault is too."""
         watch = self._watch
-        content = self._response.content
+        answer = self._answer
         watch.waiting_since = self._time()
         try:
-            chunk = await (content.read(_SLICE) if self._is_events else content.readany())
-        except FAULTS as fault:
+            chunk = await answer.read(_SLICE if self._is_events else _ALL)
+        except OSError as fault:
             drop_frames(fault)
-            if self._fault is not None or self._progress.expired is not None:
-                self._fault = self._fault or fault
-                return b""
             self._fault = fault
-            chunk = self._left_over()
+            return b""
         watch.waiting_since = None
         if not self._size:
-            if content.is_eof():
+            if answer.is_over:
                 watch.stop()
             else:
                 watch.answer()
@@ -208,11 +205,6 @@ class Reply:
             raise _too_large(self._cap)
         return chunk
 
-    def _left_over(self) -> bytes:
-        """aiohttp forgets what it has buffered when the connection breaks; there is no public way to it."""
-        content = self._response.content
-        return content._read_nowait(-1) if content._buffer else b""
-
     def _expire(self, phase: str) -> None:
         self._progress.expired = phase
         self.drop()
@@ -220,11 +212,7 @@ class Reply:
     def drop(self) -> None:
         """What `close` does."""
         self._watch.stop()
-        connection = self._response.connection
-        if connection is not None:  # else it is free already
-            if connection.transport is not None:
-                connection.transport.abort()  # `close` would wait until the vendor has read what was sent
-            self._response.close()
+        self._answer.drop()
 
 
 def _too_large(limit: int) -> PayloadError:

@@ -5,136 +5,135 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
+from time import monotonic
 from urllib.parse import unquote
 
-from aiohttp import ClientResponse, ClientTimeout
 from yarl import URL
 
 from proxy.codec import jsonio
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call
-from proxy.upstream import forms
+from proxy.upstream import asking, forms
 from proxy.upstream.account import Account
-from proxy.upstream.deadlines import Deadlines, Watch, nothing
+from proxy.upstream.asking import Piece, Way
+from proxy.upstream.deadlines import Deadlines, Watch
+from proxy.upstream.guard import is_public
+from proxy.upstream.line import Answer, Line
+from proxy.upstream.pool import Place, Pool
 from proxy.upstream.reply import Reply
-from proxy.upstream.transport import BROKEN, Body, Piece, Progress, fail, open_session, with_query
+from proxy.upstream.transport import BROKEN, Progress, fail
 
 _TOKEN_S = 10.0
 _KEEP_ALIVE_TIMEOUT = re.compile(r"timeout=(\d+)")
+_COMMON = {"accept-encoding": "identity"}
 
 
 class Sender:
-    """What `client.Upstream` opens: a session for vendors on the internet, and one for private networks."""
+    """What `client.Upstream` opens: connections to vendors on the internet, and to those in private networks.
+
+    Nothing passes between callers: there are no cookies, and no proxies and credentials of the environment.
+    """
 
     reply_type: type[Reply] = Reply
 
     def __init__(self, max_reply_bytes: int, connections: int) -> None:
         self._max_reply_bytes = max_reply_bytes
-        self._sessions = {
-            private: open_session(private=private, connections=connections) for private in (False, True)
+        self._loop = asyncio.get_running_loop()
+        self._pools = {
+            private: Pool(connections=connections, judge=None if private else is_public)
+            for private in (False, True)
         }
 
     async def close(self) -> None:
-        for session in self._sessions.values():
-            await session.close()
+        for pool in self._pools.values():
+            await pool.close()
 
     async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
-        if call.method in ("GET", "HEAD"):
-            return await self._ask(call, account, deadlines)
-        progress = Progress(account.provider, sells=True, address=call.url or account.base_url)
-        pieces, kind = _written(call)
-        body = Body(pieces, progress)
-        loop = asyncio.get_running_loop()
-        watch = Watch(deadlines, loop, loop.time(), body.expire)
+        loop = self._loop
+        started = loop.time()
+        sells = call.method != "GET"
+        progress = Progress(account.provider, sells, address=call.url or account.base_url)
+        pieces, content_type = _written(call) if sells else (None, None)
+        headers = _headers(call, account, content_type)
+        request = asking.written(call.method, _way(call, account), headers, pieces)
+        pool = self._pools[account.private]
+        line = pool.idle(request.place)
+        if line is None:
+            patience_s = min(deadlines.connect_s, deadlines.first_byte_s, deadlines.total_s)
+            line = await _opened(pool, request.place, patience_s, progress)
+        answer = asking.begin(line, request, progress)
+        watch = Watch(deadlines, loop, started, functools.partial(_expire, progress, answer))
         try:
-            response = await self._request(call, account, body, deadlines, kind)
+            if not progress.finished:
+                await asking.pour(line, request.rest, progress)
+            await answer.head()
         except BaseException as fault:
             watch.stop()
-            body.abort()
+            answer.drop()
             if isinstance(fault, BROKEN):
                 fail(fault, progress)
             raise
-        if told := response.headers.get("keep-alive"):
-            _note_keep_alive(body, told)
-        return self._reply(response, progress, watch)
-
-    async def _ask(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
-        """Send what has no body, and so cannot tell how far it went; asking again does no harm."""
-        progress = Progress(account.provider, sells=False, address=call.url or account.base_url)
-        progress.started = True
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        try:
-            async with asyncio.timeout(min(deadlines.first_byte_s, deadlines.total_s)):
-                response = await self._request(call, account, None, deadlines)
-        except BROKEN as fault:
-            if fault.__class__ is TimeoutError:  # aiohttp's own are about connecting
-                progress.expired = "first_byte"
-            fail(fault, progress)
-        return self._reply(response, progress, Watch(deadlines, loop, started, nothing))
+        if told := answer.headers.get("keep-alive"):
+            _note_keep_alive(line, told)
+        return self._reply(answer, progress, watch)
 
     async def post(
         self, url: str, data: bytes, content_type: str, provider: str, *, private: bool
     ) -> tuple[int, bytes]:
         """Ask a token server, which sells nothing: status and the body's first 64 KiB."""
         progress = Progress(provider, sells=False, address=url)
-        progress.started = True
+        headers = {**_COMMON, "accept": "application/json", "content-type": content_type}
+        request = asking.written("POST", asking.way(URL(url)), headers, (data,))
+        line = await _opened(self._pools[private], request.place, _TOKEN_S, progress)
+        answer = asking.begin(line, request, progress)
         try:
             async with asyncio.timeout(_TOKEN_S):
-                response = await self._sessions[private].request(
-                    "POST",
-                    URL(url),
-                    data=data,
-                    headers={"accept": "application/json", "content-type": content_type},
-                    allow_redirects=False,
-                    timeout=_timeout(_TOKEN_S),
-                )
-                async with response:
-                    return response.status, await _first_bytes(response, 1 << 16)
+                await answer.head()
+                return answer.status, await _first_bytes(answer, 1 << 16)
         except BROKEN as fault:
-            if fault.__class__ is TimeoutError:  # aiohttp's own are about connecting
+            if fault.__class__ is TimeoutError:
                 progress.expired = "first_byte"
             fail(fault, progress)
+        finally:
+            answer.drop()
 
-    def _reply(self, response: ClientResponse, progress: Progress, watch: Watch) -> Reply:
+    def _reply(self, answer: Answer, progress: Progress, watch: Watch) -> Reply:
         progress.answered = progress.finished = True
-        reply = self.reply_type(response, progress, watch, self._max_reply_bytes)
+        reply = self.reply_type(answer, progress, watch, self._max_reply_bytes)
         if 300 <= reply.status < 400:
             reply.drop()
             raise _redirect(progress, reply.status)
         return reply
 
-    def _request(
-        self,
-        call: Call,
-        account: Account,
-        body: Body | None,
-        deadlines: Deadlines,
-        content_type: str | None = None,
-    ) -> Awaitable[ClientResponse]:
-        headers = {"accept": "text/event-stream" if call.stream else "application/json"}
-        if content_type is not None:
-            headers["content-type"] = content_type
-        headers.update(call.headers)
-        auth = account.auth
-        headers.update(auth.headers)
-        url = _url(account.base_url, call.path) if call.url is None else _named(call.url)
-        return self._sessions[account.private].request(
-            call.method,
-            with_query(url, auth.query) if auth.query else url,
-            data=body,
-            headers=headers,
-            allow_redirects=False,
-            timeout=_timeout(min(deadlines.connect_s, deadlines.first_byte_s, deadlines.total_s)),
-        )
+
+async def _opened(pool: Pool, place: Place, patience_s: float, progress: Progress) -> Line:
+    try:
+        return await pool.open(place, patience_s)
+    except OSError as fault:
+        fail(fault, progress)
 
 
-def _written(call: Call) -> tuple[Sequence[Piece], str | None]:
-    """The body, and its content type unless it is JSON. Raises `RequestError` for what cannot be written."""
+def _expire(progress: Progress, answer: Answer, phase: str) -> None:
+    """The vendor takes too long to answer."""
+    progress.expired = phase
+    answer.drop()
+
+
+def _headers(call: Call, account: Account, content_type: str | None) -> dict[str, str]:
+    headers = {"accept": "text/event-stream" if call.stream else "application/json", **_COMMON}
+    if content_type is not None:
+        headers["content-type"] = content_type
+    headers.update(call.headers)
+    headers.update(account.auth.headers)
+    return headers
+
+
+def _written(call: Call) -> tuple[Sequence[Piece], str]:
+    """The body, and its content type. Raises `RequestError` for what cannot be written."""
     try:
         if not call.files and call.encoding == "json":
-            return jsonio.dumps(call.body), None
+            return jsonio.dumps(call.body), "application/json"
         form = forms.encode(call)
     except jsonio.JSONEncodeError as error:
         raise RequestError(
@@ -145,7 +144,19 @@ def _written(call: Call) -> tuple[Sequence[Piece], str | None]:
     return form.pieces, form.content_type
 
 
+def _way(call: Call, account: Account) -> Way:
+    query = account.auth.query
+    if call.url is None and not query:
+        return _plain_way(account.base_url, call.path)
+    url = _url(account.base_url, call.path) if call.url is None else _named(call.url)
+    return asking.way(asking.with_query(url, query) if query else url)
+
+
 @functools.lru_cache(4096)
+def _plain_way(base_url: str, path: str) -> Way:
+    return asking.way(_url(base_url, path))
+
+
 def _url(base_url: str, path: str) -> URL:
     """Join, quoting what is not quoted. Raises `RequestError` if a model's name climbs out of its place."""
     if not {".", ".."}.isdisjoint(unquote(path.partition("?")[0]).split("/")):
@@ -158,22 +169,17 @@ def _named(address: str) -> URL:
     return URL(address, encoded=address.isascii() and address.isprintable() and " " not in address)
 
 
-@functools.lru_cache(64)
-def _timeout(connect_s: float) -> ClientTimeout:
-    """aiohttp's part of the deadlines: until the connection is there. All others are ours."""
-    return ClientTimeout(total=None, connect=connect_s, sock_connect=None, sock_read=None)
-
-
-async def _first_bytes(response: ClientResponse, limit: int) -> bytes:
+async def _first_bytes(answer: Answer, limit: int) -> bytes:
     body = b""
-    while len(body) < limit and (chunk := await response.content.read(limit - len(body))):
+    while len(body) < limit and (chunk := await answer.read(limit - len(body))):
         body += chunk
     return body
 
 
-def _note_keep_alive(body: Body, told: str) -> None:
+def _note_keep_alive(line: Line, told: str) -> None:
+    """The vendor said how long it keeps the connection open."""
     if found := _KEEP_ALIVE_TIMEOUT.search(told):
-        body.keep_alive_for(float(found[1]))
+        line.kept_until = monotonic() + float(found[1]) - 1
 
 
 def _redirect(progress: Progress, status: int) -> UpstreamError:

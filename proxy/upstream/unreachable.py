@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 from urllib.parse import urlsplit
-
-import aiohttp
 
 _BY_NUMBER = {
     errno.ECONNREFUSED: "{at} refused the connection; nothing listens there, or a firewall says no",
@@ -26,7 +25,7 @@ def why(fault: Exception, address: str) -> str:
     at = place(address)
     reason = _reason(fault, at)
     proxy = next((name for name in _PROXIES if os.environ.get(name)), None)
-    if proxy is None or isinstance(fault, (aiohttp.ClientSSLError, aiohttp.InvalidURL)):
+    if proxy is None or isinstance(fault, ssl.SSLError):
         return reason
     return f"{reason}; the proxy that {proxy} names is not used"
 
@@ -44,21 +43,18 @@ def place(address: str) -> str:
 
 
 def _reason(fault: Exception, at: str) -> str:
-    if isinstance(fault, aiohttp.InvalidURL):
-        return "its address is not one"
-    if isinstance(fault, aiohttp.ClientConnectorDNSError):
+    if isinstance(fault, socket.gaierror):
         return f"the name of {at} could not be resolved (DNS)"
-    if isinstance(fault, aiohttp.ConnectionTimeoutError):
-        return f"{at} did not open the connection in time"
-    if isinstance(fault, aiohttp.ClientConnectorCertificateError):
-        told = getattr(fault.certificate_error, "verify_message", "") or "it cannot be verified"
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        told = fault.verify_message or "it cannot be verified"
         return f"the TLS certificate of {at} is not trusted: {told.rstrip('.')}"
-    cause = fault.os_error if isinstance(fault, aiohttp.ClientConnectorError) else fault
-    if isinstance(cause, ssl.SSLError):
-        told = (cause.reason or "the handshake failed").replace("_", " ").lower()
-        plain = "; is it plain http?" if cause.reason == "WRONG_VERSION_NUMBER" else ""
+    if isinstance(fault, ssl.SSLError):
+        told = (fault.reason or "the handshake failed").replace("_", " ").lower()
+        plain = "; is it plain http?" if fault.reason == "WRONG_VERSION_NUMBER" else ""
         return f"no TLS with {at}: {told}{plain}"
-    return _BY_NUMBER.get(_number(cause), "the connection to {at} failed").format(at=at)
+    if isinstance(fault, TimeoutError):
+        return f"{at} did not open the connection in time"
+    return _BY_NUMBER.get(_number(fault), "the connection to {at} failed").format(at=at)
 
 
 def _number(cause: Exception) -> int:

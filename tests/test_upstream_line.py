@@ -1,0 +1,310 @@
+"""One connection to a vendor: what counts as an answer, however its bytes are cut, and when another may
+follow."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.upstream.line import Answer, BrokenHttpError, ClosedError, Line
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+class Wire(asyncio.Transport):
+    """What the loop would give a connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.reads = True
+        self.aborted = False
+
+    def write(self, data: object) -> None:
+        assert isinstance(data, bytes | memoryview)
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def pause_reading(self) -> None:
+        assert self.reads
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        assert not self.reads
+        self.reads = True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class Connection:
+    def __init__(self) -> None:
+        self.freed = 0
+        self.lost = 0
+        self.line = Line(self._freed, self._lost)
+        self.wire = Wire()
+        self.line.connection_made(self.wire)
+
+    def _freed(self, line: Line) -> None:
+        assert line is self.line
+        self.freed += 1
+
+    def _lost(self, line: Line) -> None:
+        self.lost += 1
+
+    def ask(self) -> Answer:
+        return self.line.ask(REQUEST, whole=True)
+
+    def feed(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            if not self.wire.aborted:
+                self.line.data_received(piece)
+
+    def end(self) -> None:
+        """The vendor closes, in good manners."""
+        self.line.eof_received()
+        self.line.connection_lost(None)
+
+
+async def read_all(answer: Answer, expected: bytes) -> None:
+    """Nothing comes that is not expected."""
+    await answer.head()
+    seen = b""
+    while chunk := await answer.read(1):
+        seen += chunk
+        assert expected.startswith(seen)
+
+
+async def body_of(answer: Answer) -> bytes:
+    body = b""
+    while chunk := await answer.read(1 << 20):
+        body += chunk
+    return body
+
+
+WHOLE: list[tuple[str, bytes, int, bytes]] = [
+    ("length", OK + b"content-length: 5\r\n\r\nhello", 200, b"hello"),
+    (
+        "chunks",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5;x=1\r\nhello\r\n1\r\n!\r\n0\r\n\r\n",
+        200,
+        b"hello!",
+    ),
+    (
+        "trailers",
+        CHUNKED + b"2\r\nhi\r\n0\r\ncontent-encoding: br\r\n\r\n",
+        200,
+        b"hi",
+    ),
+    ("nothing", b"HTTP/1.1 204 No\r\n\r\n", 204, b""),
+    ("interim", b"HTTP/1.1 103 Early\r\nlink: x\r\n\r\n" + OK + b"content-length: 2\r\n\r\nhi", 200, b"hi"),
+    (
+        "two interims",
+        b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 102 Wait\r\n\r\nHTTP/1.1 404 No\r\ncontent-length: 1\r\n\r\n!",
+        404,
+        b"!",
+    ),
+]
+
+
+@pytest.mark.parametrize(("raw", "status", "body"), [row[1:] for row in WHOLE], ids=[row[0] for row in WHOLE])
+async def test_an_answer_is_read_the_same_however_its_bytes_are_cut(
+    raw: bytes, status: int, body: bytes
+) -> None:
+    for cut in range(1, len(raw)):
+        for pieces in ((raw[:cut], raw[cut:]), [raw[at : at + cut] for at in range(0, len(raw), cut)]):
+            connection = Connection()
+            answer = connection.ask()
+            connection.feed(*pieces)
+            await answer.head()
+            assert (answer.status, await body_of(answer), answer.is_over) == (status, body, True)
+            assert (connection.freed, connection.wire.aborted) == (1, False)
+
+
+@pytest.mark.parametrize(("raw", "body"), [(row[1], row[3]) for row in WHOLE], ids=[row[0] for row in WHOLE])
+async def test_an_answer_that_is_cut_anywhere_is_never_taken_for_a_whole_one(raw: bytes, body: bytes) -> None:
+    for cut in range(len(raw)):
+        connection = Connection()
+        answer = connection.ask()
+        connection.feed(raw[:cut])
+        connection.end()
+        with pytest.raises(ClosedError):
+            await read_all(answer, body)
+        assert connection.freed == 0
+        assert connection.lost == 1
+
+
+@pytest.mark.parametrize("head", [OK, b"HTTP/1.0 200 OK\r\n", OK + b"connection: close\r\n"])
+async def test_an_answer_without_a_length_ends_with_the_connection(head: bytes) -> None:
+    connection = Connection()
+    answer = connection.ask()
+    connection.feed(head + b"\r\nhel", b"lo")
+    assert not answer.is_over
+    connection.end()
+    assert await body_of(answer) == b"hello"
+    assert connection.freed == 0
+
+
+@pytest.mark.parametrize("reset", [None, ConnectionResetError()])
+async def test_an_answer_without_a_length_whose_connection_breaks_is_not_whole(
+    reset: ConnectionResetError | None,
+) -> None:
+    """None is what the loop says when the connection was aborted by us: a deadline, a client that left."""
+    connection = Connection()
+    answer = connection.ask()
+    connection.feed(OK + b"\r\nhello")
+    connection.line.connection_lost(reset)
+    assert await answer.read(100) == b"hello"
+    with pytest.raises(ConnectionError):
+        await answer.read(100)
+
+
+BROKEN: list[tuple[str, bytes]] = [
+    ("no status", b"HELLO\r\n\r\n"),
+    ("another protocol", b"HTTP/1.1 101 Switching\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n"),
+    ("two lengths", OK + b"content-length: 1\r\ncontent-length: 2\r\n\r\n"),
+    ("a length and chunks", OK + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"),
+    ("a head without end", OK + b"x: " + b"a" * 200_000),
+    ("many fields", OK + b"x: y\r\n" * 30_000),
+    ("brotli", OK + b"content-encoding: br\r\ncontent-length: 1\r\n\r\nx"),
+]
+
+
+@pytest.mark.parametrize("raw", [row[1] for row in BROKEN], ids=[row[0] for row in BROKEN])
+async def test_what_is_no_answer_is_said_to_be_none_and_ends_the_connection(raw: bytes) -> None:
+    connection = Connection()
+    answer = connection.ask()
+    connection.feed(*(raw[at : at + 1000] for at in range(0, len(raw), 1000)))
+    with pytest.raises(BrokenHttpError):
+        await answer.head()
+    assert connection.wire.aborted
+    assert connection.freed == 0
+
+
+@pytest.mark.parametrize("extra", [b"H", b"\r\n\r\nx", OK + b"content-length: 2\r\n\r\nhi", b"\0"])
+async def test_what_follows_a_whole_answer_belongs_to_nobody(extra: bytes) -> None:
+    for together in (True, False):
+        connection = Connection()
+        answer = connection.ask()
+        raw = OK + b"content-length: 2\r\n\r\nhi"
+        connection.feed(*((raw + extra,) if together else (raw, extra)))
+        assert await body_of(answer) == b"hi"
+        assert connection.wire.aborted
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        OK + b"connection: close\r\ncontent-length: 2\r\n\r\nhi",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+    ],
+)
+async def test_a_connection_that_the_vendor_will_close_serves_no_other_call(raw: bytes) -> None:
+    connection = Connection()
+    answer = connection.ask()
+    connection.feed(raw)
+    assert await body_of(answer) == b"hi"
+    assert (connection.freed, connection.wire.aborted) == (0, True)
+
+
+async def test_a_connection_serves_one_call_after_another_and_no_header_stays() -> None:
+    connection = Connection()
+    for number in range(3):
+        answer = connection.ask()
+        connection.feed(OK + b"x-%d: y\r\ncontent-length: 1\r\n\r\n%d" % (number, number))
+        await answer.head()
+        assert answer.headers == {f"x-{number}": "y", "content-length": "1"}
+        assert await body_of(answer) == b"%d" % number
+    assert connection.freed == 3
+
+
+async def test_a_call_that_is_over_cannot_close_the_connection_of_the_next() -> None:
+    connection = Connection()
+    first = connection.ask()
+    connection.feed(OK + b"content-length: 1\r\n\r\n1")
+    second = connection.ask()
+    first.drop()
+    assert not connection.wire.aborted
+    second.drop()
+    assert connection.wire.aborted
+
+
+async def test_a_vendor_is_held_back_while_nobody_reads() -> None:
+    connection = Connection()
+    answer = connection.ask()
+    connection.feed(OK + b"content-length: 400000\r\n\r\n", b"a" * 100_000)
+    assert connection.wire.reads
+    connection.feed(b"a" * 100_000)
+    assert not connection.wire.reads
+    assert len(await answer.read(1000)) == 1000
+    assert not connection.wire.reads
+    assert len(await answer.read(1 << 20)) == 199_000
+    assert connection.wire.reads
+    connection.feed(b"a" * 200_000)
+    assert connection.wire.reads  # for the next call: this one has all it will get
+    assert connection.freed == 1
+
+
+@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=20), most=st.integers(1, 60))
+def test_reads_are_as_large_as_allowed_and_lose_nothing(sizes: Iterable[int], most: int) -> None:
+    async def read_all() -> tuple[list[bytes], bytes]:
+        connection = Connection()
+        answer = connection.ask()
+        pieces = [bytes([65 + number % 26]) * size for number, size in enumerate(sizes)]
+        sent = b"".join(pieces)
+        connection.feed(OK + b"content-length: %d\r\n\r\n" % len(sent), *pieces)
+        got = []
+        while chunk := await answer.read(most):
+            got.append(chunk)
+        return got, sent
+
+    got, sent = asyncio.run(read_all())
+    assert b"".join(got) == sent
+    assert all(len(chunk) == most for chunk in got[:-1])
+
+
+async def test_the_rest_of_a_request_is_not_sent_to_a_vendor_that_refused_it() -> None:
+    connection = Connection()
+    answer = connection.line.ask(REQUEST, whole=False)
+    assert await connection.line.pour(b"first", last=False)
+    connection.feed(b"HTTP/1.1 413 Too large\r\ncontent-length: 2\r\n\r\n{}")
+    assert not await connection.line.pour(b"second", last=True)
+    assert connection.wire.written == [REQUEST, b"first"]
+    assert (answer.status, await body_of(answer)) == (413, b"{}")
+    assert (connection.freed, connection.wire.aborted) == (0, True)
+
+
+async def test_who_waits_to_write_is_told_when_the_vendor_refuses_or_leaves() -> None:
+    for event in ("refuses", "leaves", "reads"):
+        connection = Connection()
+        connection.line.ask(REQUEST, whole=False)
+        connection.line.pause_writing()
+        pouring = asyncio.create_task(connection.line.pour(b"part", last=False))
+        await asyncio.sleep(0)
+        assert not pouring.done()
+        if event == "refuses":
+            connection.feed(b"HTTP/1.1 413 Too large\r\ncontent-length: 9\r\n\r\n")
+        elif event == "leaves":
+            connection.line.connection_lost(ConnectionResetError())
+        else:
+            connection.line.resume_writing()
+        async with asyncio.timeout(1):
+            await pouring
+        assert await connection.line.pour(b"more", last=True) is (event == "reads")
+
+
+async def test_an_idle_connection_on_which_something_comes_is_closed() -> None:
+    connection = Connection()
+    connection.feed(b"HTTP/1.1 408 Timeout\r\n\r\n")
+    assert connection.wire.aborted
