@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import uvicorn
 
 from proxy import app
 from proxy import config as configuration
+from proxy.serve.endpoint import Row
 from proxy.serve.protocol import Protocol
 from proxy.simulators.server import Running, start
 
@@ -67,10 +68,15 @@ class Gateway:
 
 @contextmanager
 def open_gateway(
-    folder: Path, file: str = FILE, environment: dict[str, str] | None = None, *, watched: bool = False
+    folder: Path,
+    file: str = FILE,
+    environment: dict[str, str] | None = None,
+    *,
+    watched: bool = False,
+    rows: Sequence[Row] = app.ROWS,
 ) -> Iterator[Gateway]:
     """Serve `file` (SIMULATORS stands for the vendors' address) until the block ends. `watched`: it is read
-    again when it changes, with the variables of the process."""
+    again when it changes, with the variables of the process. `rows` are what it answers to."""
     vendors = start()
     path = folder / "providers.yaml"
     if "\nserver:" not in file:  # nothing is left behind in the folder where the tests run
@@ -78,7 +84,7 @@ def open_gateway(
     path.write_text(file.replace("http://SIMULATORS", vendors.base_url))
     loaded = configuration.load(path, {**os.environ, **_ENVIRONMENT, **(environment or {})})
     assert loaded.config is not None, [str(problem) for problem in loaded.problems]
-    application = app.create(loaded.config, loaded.off, file=path if watched else None)
+    application = app.create(loaded.config, loaded.off, file=path if watched else None, rows=rows)
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     server = uvicorn.Server(
         uvicorn.Config(

@@ -167,3 +167,11 @@ class Front(Refusing, Protocol):
     def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
         """Attributes of the request as this client wrote them."""
         ...
+
+
+class Counting(Front, Protocol):
+    """A front that is not asked to answer a chat but how long its prompt is."""
+
+    def counted(self, tokens: int, parsed: Parsed[Any, Any]) -> bytes:
+        """The whole reply."""
+        ...

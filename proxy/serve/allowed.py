@@ -35,6 +35,14 @@ async def admit(house: House, caller: ClientKey, limits: Limits, route: Route, r
     return Allowed(taken)
 
 
+async def admit_free(house: House, caller: ClientKey, limits: Limits) -> Allowed:
+    """A request by which nothing is bought: it counts as a request alone. Raises `LimitError`."""
+    taken = await house.services.limiter.take(caller.name, limits, Wanted(tokens=0, images=0))
+    if taken.refused is not None:
+        raise _refusal(taken)
+    return Allowed(taken)
+
+
 class Allowed:
     """What was counted for one request. `headers` tell what is left; `told` is what came of it."""
 

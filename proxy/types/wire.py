@@ -137,6 +137,17 @@ class Wire(Protocol):
         """How many calls give `request.n` choices: 1, or n where the upstream makes one at a time."""
         ...
 
+    def count(
+        self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()
+    ) -> Call | None:
+        """A call that asks how many tokens the prompt takes, None where the upstream does not tell. Raises
+        as `build`."""
+        ...
+
+    def counted(self, payload: Any) -> int | None:
+        """What the answer to such a call says, None if nothing."""
+        ...
+
     def keeps_url(self, url: str, target: Target) -> bool:
         """True for an address the upstream must read itself; others are fetched and inlined."""
         ...

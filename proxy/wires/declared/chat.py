@@ -75,6 +75,12 @@ class ChatDelegate:
     def calls_needed(self, request: ChatRequest, target: Target) -> int:
         return self._inner.calls_needed(request, target)
 
+    def count(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> None:
+        """No reseller's page has an address for it."""
+
+    def counted(self, payload: Any) -> None:
+        return None
+
     def abilities(self, target: Target) -> Abilities:
         return self._inner.abilities(target)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.types import Target
-from proxy.wires.gemini import models
+from proxy.wires.gemini import counting, models
 from proxy.wires.gemini import request as _request
 from proxy.wires.gemini.error import read_error, repair
 from proxy.wires.gemini.media import IMAGES
@@ -38,6 +38,8 @@ class GeminiWire:
     unable = staticmethod(_request.unable)
     by_piece = staticmethod(_request.by_piece)
     calls_needed = staticmethod(_request.calls_needed)
+    count = staticmethod(counting.call)
+    counted = staticmethod(counting.tokens)
     keeps_url = staticmethod(_request.keeps_url)
     reader = GeminiReader
     error = staticmethod(read_error)

@@ -120,12 +120,15 @@ def keeps_url(url: str, target: Target) -> bool:
 
 @lru_cache(maxsize=1024)
 def _path(model_id: str, stream: bool) -> str:
-    """The path, with nothing in it that a client's model name could turn into another."""
+    return f"/{place(model_id)}:{'streamGenerateContent?alt=sse' if stream else 'generateContent'}"
+
+
+def place(model_id: str) -> str:
+    """The model in a path, with nothing in it that a client's name of it could turn into another path."""
     if ".." in model_id.split("/"):
         raise RequestError(f"{model_id!r} is not a model name.", attribute="model", code="model_not_found")
-    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     folder = "" if model_id.startswith("tunedModels/") else "models/"
-    return f"/{folder}{quote(model_id, safe='/@')}:{method}"
+    return f"{folder}{quote(model_id, safe='/@')}"
 
 
 def _is_too_long_for_one_reply(body: Json, model: ModelTraits) -> bool:

@@ -6,7 +6,7 @@ What they say is normalised, not passed through: every server has its own idea o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.types import Abilities, Call, ChatRequest, Reader, Target
@@ -67,6 +67,12 @@ class OpenAIChatWire:
 
     def calls_needed(self, request: ChatRequest, target: Target) -> int:
         return request.n if target.options.get("n") == "one" else 1
+
+    def count(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> None:
+        """No such server tells before it has answered."""
+
+    def counted(self, payload: Any) -> None:
+        return None
 
     def keeps_url(self, url: str, target: Target) -> bool:
         """Servers of a LAN often cannot reach the internet, and relays fetch badly: inline unless told."""

@@ -1,0 +1,130 @@
+"""How many tokens the prompt of a chat takes: asked of the target that would answer it, or estimated.
+
+Nothing is bought by it, so no money is held, and no row written in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import orjson
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts.base import Asked, Counting
+from proxy.routing.attempts import Attempt, Attempts
+from proxy.routing.routes import Route
+from proxy.serve import allowed, media
+from proxy.serve.body import read
+from proxy.serve.endpoint import Row
+from proxy.serve.exchange import Exchange, Header
+from proxy.serve.house import House
+from proxy.types import CallPart, ChatRequest, FunctionTool, Json, Part, ResultPart, TextPart, ThoughtPart
+
+_BYTES_PER_TOKEN = 4
+_TOKENS_PER_MEDIUM = 258  # of a small picture at Google
+_REPLY_BYTES = 1 << 20
+_JSON: Header = (b"content-type", b"application/json")
+_ESTIMATED: Header = (b"x-proxy-estimated", b"input_tokens")
+
+
+def counted(path: str, front: Counting) -> Row:
+    """The route of an endpoint that counts; `front` parses what it would parse to have it answered."""
+    return Row("POST", path, partial(count, front=front), front=front, bounded=True)
+
+
+async def count(exchange: Exchange, house: House, front: Counting) -> None:
+    plan, caller = house.plan, exchange.caller
+    assert caller is not None
+    body = await read(exchange, plan.config.server.body_limit)
+    name = front.model(body, exchange.scope.get("path_params") or {})
+    route = plan.routes.resolve(name, caller, front.kind)
+    exchange.facts["model"] = route.name
+    if route.name != name:
+        exchange.answered_by = route.name
+    asked = Asked(
+        exchange.request_id,
+        caller,
+        exchange.fields,
+        exchange.query() if exchange.scope.get("query_string") else {},
+        is_stored=house.services.files.is_stored,
+    )
+    exchange.parsed = parsed = route.defaults.under(front.parse(body, asked))
+    if caller.limits is not None:
+        exchange.allowed = await allowed.admit_free(house, caller, caller.limits)
+    tokens = await _told(house, route, parsed.request, asked)
+    headers = [_JSON] if tokens is not None else [_JSON, _ESTIMATED]
+    if tokens is None:
+        tokens = estimated(parsed.request)
+    await exchange.respond(200, [front.counted(tokens, parsed)], headers)
+
+
+async def _told(house: House, route: Route, request: ChatRequest, asked: Asked) -> int | None:
+    """By the target that would answer, or the next one when it fails; None where it does not count, or none
+    of them says anything. Raises what is wrong with the request."""
+    candidates = tuple(one for one in route.order() if one.chat is not None)
+    if not candidates:
+        return None
+    # No breaker is asked: it would wait to hear how the chat went that it let through.
+    attempts = Attempts(candidates, route.attempts if asked.fallback else 1)
+    attempt: Attempt | None = attempts.first()
+    while attempt is not None:
+        wire = attempt.candidate.chat
+        assert wire is not None
+        try:
+            return await _ask(house, attempt, request, asked)
+        except UpstreamError as error:
+            error = error.without(attempt.account.secrets).changed(bought=False)
+            attempt = attempts.failed(attempt, error, wire.repair(error))
+            if attempt is None and error.error_class is ErrorClass.BAD_REQUEST:
+                raise error from None
+    return None
+
+
+async def _ask(house: House, attempt: Attempt, request: ChatRequest, asked: Asked) -> int | None:
+    wire, target = attempt.candidate.chat, attempt.target
+    assert wire is not None
+    request = await media.inline(house, request, asked, wire, target)
+    call = wire.count(request, target, attempt.repairs)
+    if call is None:
+        return None
+    reply = await house.services.upstream.send(call, attempt.account, attempt.candidate.deadlines)
+    try:
+        if reply.status >= 400:
+            raise wire.error(reply.status, reply.headers, await reply.read(_REPLY_BYTES), target)
+        return wire.counted(await reply.value(_REPLY_BYTES))
+    finally:
+        reply.drop()
+
+
+def estimated(request: ChatRequest) -> int:
+    """By a rule of thumb: four bytes a token, in what is said and in what the model may call."""
+    parts = [part for message in request.messages for part in message.parts]
+    told = sum(map(_bytes, parts)) + sum(
+        len(tool.name) + _length(tool.description or "") + _size(tool.parameters)
+        for tool in request.tools
+        if isinstance(tool, FunctionTool)
+    )
+    return -(-told // _BYTES_PER_TOKEN)
+
+
+def _bytes(part: Part) -> int:
+    if isinstance(part, TextPart | ThoughtPart):
+        return _length(part.text)
+    if isinstance(part, CallPart):
+        return _length(part.name) + _size(part.arguments)
+    if isinstance(part, ResultPart):
+        return _sum(part.parts)
+    return _TOKENS_PER_MEDIUM * _BYTES_PER_TOKEN
+
+
+def _sum(parts: Sequence[Part]) -> int:
+    return sum(map(_bytes, parts))
+
+
+def _length(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _size(value: Json | None) -> int:
+    return 0 if value is None else len(orjson.dumps(value, default=str))
