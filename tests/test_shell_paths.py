@@ -160,11 +160,22 @@ async def _secret(exchange: Exchange, house: House) -> None:
     await exchange.respond(200, jsonio.dumps({"for": exchange.caller.name if exchange.caller else None}))
 
 
+async def _named(exchange: Exchange, house: House) -> None:
+    path = exchange.scope["path"]
+    await exchange.respond(
+        200, jsonio.dumps([exchange.scope["path_params"]["name"], path.rpartition(":")[2]])
+    )
+
+
 ROWS = (
     Row("GET", "/nothing", _secret, needs="nothing"),
     Row("GET", "/key", _secret),
     Row("DELETE", "/key", _secret),
     Row("GET", "/admin", _secret, needs="admin"),
+    Row("GET", "/query", _secret, key_in_query=True),
+    Row("POST", "/things/{name:path}:run", _named, needs="nothing", prefixes=("/v2beta", "/v1")),
+    Row("POST", "/things/{name:path}:stop", _named, needs="nothing", prefixes=("/v2beta", "/v1")),
+    Row("GET", "/things", _secret, needs="nothing", prefixes=("/v2beta",)),
 )
 
 
@@ -227,3 +238,46 @@ async def test_where_nobody_is_asked_for_a_key_the_admin_still_is(
 async def test_two_rows_of_one_path_share_their_405(client: httpx.AsyncClient) -> None:
     reply = await client.post("/v1/key")
     assert (reply.status_code, reply.headers["allow"]) == (405, "DELETE, GET")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/v2beta/things/a:run", ["a", "run"]),
+        ("/v1/things/a:stop", ["a", "stop"]),
+        ("/v2beta/things/a%3Arun", ["a", "run"]),
+        ("/v2beta/things/house/a:run", ["house/a", "run"]),
+        ("/v2beta/things/a:b:run", ["a:b", "run"]),
+        ("//v2beta/things/a:run", ["a", "run"]),
+        ("/v1/v2beta/things/a:run/", ["a", "run/"]),
+    ],
+)
+async def test_a_verb_stands_behind_the_last_colon(
+    client: httpx.AsyncClient, path: str, found: list[str]
+) -> None:
+    """N-002"""
+    reply = await client.post(httpx.URL("http://127.0.0.1").copy_with(raw_path=path.encode()))
+    assert (reply.status_code, reply.json()) == (200, found)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/things/a:run", "/openai/v1/other:run", "/v2beta/things/:run"])
+async def test_a_row_is_found_below_its_own_prefixes_alone(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.post(path)).status_code == 404
+
+
+@pytest.mark.anyio
+async def test_of_several_prefixes_the_last_says_which_row_is_meant(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v1/v2beta/things/")).status_code == 200
+    assert (await client.get("/v2beta/v1/things")).status_code == 404
+
+
+@pytest.mark.anyio
+async def test_a_key_in_the_address_opens_only_the_rows_that_say_so(client: httpx.AsyncClient) -> None:
+    """X-003"""
+    assert (await client.get("/query?key=sk-app")).json() == {"for": "app"}
+    assert (await client.get("/query?key=sk-wrong")).status_code == 401
+    assert (await client.get("/query?key=sk-app", headers={"x-api-key": "sk-app"})).status_code == 200
+    assert (await client.get("/query?key=sk-app", headers={"x-api-key": "sk-admin"})).status_code == 400
+    assert (await client.get("/key?key=sk-app")).status_code == 401

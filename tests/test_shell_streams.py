@@ -165,6 +165,17 @@ async def test_the_head_is_asked_for_when_a_ping_opens_the_stream() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_stream_may_be_something_else_than_events() -> None:
+    """N-041: a JSON array that grows."""
+    reader = Reader()
+    stream = EventStream(exchange(reader), 0, content_type=b"application/json")
+    await stream.write(b"[]")
+    await stream.end()
+    [head] = reader.heads
+    assert head[b"content-type"] == b"application/json"
+
+
+@pytest.mark.anyio
 async def test_a_head_that_cannot_be_made_is_the_callers_fault_to_tell() -> None:
     """Not lost in the task of a ping: the caller's own write meets it, and nothing is out yet."""
     asked = asyncio.Event()

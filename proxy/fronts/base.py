@@ -23,6 +23,7 @@ S_co = TypeVar("S_co", covariant=True)
 Piece = bytes | memoryview
 Header = tuple[bytes, bytes]
 Kind = Literal["chat", "pictures"]
+EVENTS = b"text/event-stream; charset=utf-8"
 TellCost = Callable[[], tuple[Decimal, str] | None]
 
 _PATIENCE_MARGIN_S = 2.0  # our answer must be there before the client's own timeout
@@ -40,17 +41,20 @@ class Form:
 class Asked:
     """Who asks, and how the request shall go, as its headers say.
 
-    `headers` and `query` are what the client sent; names of headers are in lower case. `strict`: what cannot
-    be carried shall be refused. `fallback`: the request may be tried more than once. `image_outputs` are what
-    the model and the file say of how pictures are shown, and `has_address` whether the file says at which
-    address browsers reach us; `is_stored` tells which addresses are pictures of ours. `fetched` are pictures
-    by address that this request has downloaded already, or why that failed.
+    `headers` and `query` are what the client sent; names of headers are in lower case. `path` is what stands
+    in the places of its address, `written` the body as it came, where the endpoint asks for it. `strict`:
+    what cannot be carried shall be refused. `fallback`: the request may be tried more than once.
+    `image_outputs` are what the model and the file say of how pictures are shown, and `has_address` whether
+    the file says at which address browsers reach us; `is_stored` tells which addresses are pictures of ours.
+    `fetched` are pictures by address that this request has downloaded already, or why that failed.
     """
 
     request_id: str
     caller: ClientKey
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    path: Mapping[str, str] = field(default_factory=dict)
+    written: bytes = b""
     strict: bool = False
     fallback: bool = True
     image_outputs: tuple[str | None, str | None] = (None, None)
@@ -86,7 +90,8 @@ class Parsed(Generic[R_co, S_co]):
     `shape` is the front's note to its renderer: what the client wants of the reply's form. `links`: the reply
     shows pictures by address. `dropped` names, in the client's spelling, what no wire can carry: members that
     nobody reads, history that is left out. What a wire cannot carry of `request`, it names itself. `as_task`:
-    the client will not wait; at `callback_url` it wants to hear of the end.
+    the client will not wait; at `callback_url` it wants to hear of the end. `streams_as` is the content type
+    of a streamed reply.
     """
 
     request: R_co
@@ -95,6 +100,7 @@ class Parsed(Generic[R_co, S_co]):
     links: bool = False
     as_task: bool = False
     callback_url: str | None = None
+    streams_as: bytes = EVENTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,15 +45,19 @@ _YES = frozenset((b"true", b"True", b"TRUE", b"1"))  # as programs write it
 _JSON: Header = (b"content-type", b"application/json")
 
 
-def answered(path: str, front: Front) -> Row:
-    """The route of an endpoint that a front speaks."""
-    return Row("POST", path, partial(answer, front=front, endpoint=path), front=front, bounded=True)
+def answered(path: str, front: Front, *, verbatim: bool = False, **row: Any) -> Row:
+    """The route of an endpoint that a front speaks; `row` is what else a `Row` has. `verbatim`: the front is
+    given the body as it came too."""
+    handler = partial(answer, front=front, endpoint=path, verbatim=verbatim)
+    return Row("POST", path, handler, front=front, bounded=True, **row)
 
 
-async def answer(exchange: Exchange, house: House, front: Front, endpoint: str) -> None:
+async def answer(
+    exchange: Exchange, house: House, front: Front, endpoint: str, *, verbatim: bool = False
+) -> None:
     plan, caller = house.plan, exchange.caller
     assert caller is not None
-    body = await read(exchange, plan.config.server.body_limit)
+    body, written = await read(exchange, plan.config.server.body_limit)
     path: Mapping[str, str] = exchange.scope.get("path_params") or {}
     name = front.model(body, path)
     route = plan.routes.resolve(name, caller, front.kind)
@@ -66,6 +70,8 @@ async def answer(exchange: Exchange, house: House, front: Front, endpoint: str) 
         caller,
         headers,
         exchange.query() if exchange.scope.get("query_string") else {},
+        path,
+        written if verbatim else b"",
         strict=headers.get(b"x-proxy-strict") in _YES,
         fallback=headers.get(b"x-proxy-no-fallback") not in _YES,
         image_outputs=(route.image_output, plan.config.defaults.image_output),
@@ -101,7 +107,7 @@ async def answer(exchange: Exchange, house: House, front: Front, endpoint: str) 
             watch = await keeping.begun(exchange, work, endpoint, body)
             if watch is None and exchange.started:
                 return
-        del body
+        del body, written
         answering = _Answering(exchange, front, work, handed, watch)
         try:
             await (answering.streamed() if parsed.request.stream else answering.whole())
@@ -242,7 +248,12 @@ class _Answering:
 
     async def streamed(self) -> None:
         exchange, renderer = self._exchange, self._renderer
-        stream = EventStream(exchange, self._house.plan.config.defaults.heartbeat, ping=renderer.ping)
+        stream = EventStream(
+            exchange,
+            self._house.plan.config.defaults.heartbeat,
+            ping=renderer.ping,
+            content_type=self._parsed.streams_as,
+        )
         try:
             async with aclosing(self._batches()) as batches:
                 async for batch in batches:

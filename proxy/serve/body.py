@@ -24,17 +24,17 @@ def read_json(raw: bytes) -> dict[str, Any]:
     return body
 
 
-async def read(exchange: Exchange, limit: int) -> Json | Form:
-    """The body of a request, which is work from then on. Raises a 413 above `limit` bytes, a 400 for what is
-    neither JSON nor a form, and what `Exchange.begin` raises."""
+async def read(exchange: Exchange, limit: int) -> tuple[Json | Form, bytes]:
+    """The body of a request, which is work from then on, and its JSON as it was written. Raises a 413 above
+    `limit` bytes, a 400 for what is neither JSON nor a form, and what `Exchange.begin` raises."""
     content_type = exchange.fields.get(b"content-type", b"")
     if content_type[:19].lower() == b"multipart/form-data":
         form = Form(*await read_form(exchange.chunks(limit), content_type.decode("latin-1")))
         exchange.begin()
-        return form
+        return form, b""
     raw = await exchange.body(limit)
     exchange.begin()
-    return read_json(raw)
+    return read_json(raw), raw
 
 
 async def read_form(

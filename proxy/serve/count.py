@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import orjson
 
@@ -28,16 +29,17 @@ _JSON: Header = (b"content-type", b"application/json")
 _ESTIMATED: Header = (b"x-proxy-estimated", b"input_tokens")
 
 
-def counted(path: str, front: Counting) -> Row:
-    """The route of an endpoint that counts; `front` parses what it would parse to have it answered."""
-    return Row("POST", path, partial(count, front=front), front=front, bounded=True)
+def counted(path: str, front: Counting, **row: Any) -> Row:
+    """The route of an endpoint that counts; `row` is what else a `Row` has."""
+    return Row("POST", path, partial(count, front=front), front=front, bounded=True, **row)
 
 
 async def count(exchange: Exchange, house: House, front: Counting) -> None:
     plan, caller = house.plan, exchange.caller
     assert caller is not None
-    body = await read(exchange, plan.config.server.body_limit)
-    name = front.model(body, exchange.scope.get("path_params") or {})
+    body, _ = await read(exchange, plan.config.server.body_limit)
+    path = exchange.scope.get("path_params") or {}
+    name = front.model(body, path)
     route = plan.routes.resolve(name, caller, front.kind)
     exchange.facts["model"] = route.name
     if route.name != name:
@@ -47,6 +49,7 @@ async def count(exchange: Exchange, house: House, front: Counting) -> None:
         caller,
         exchange.fields,
         exchange.query() if exchange.scope.get("query_string") else {},
+        path,
         is_stored=house.services.files.is_stored,
     )
     exchange.parsed = parsed = route.defaults.under(front.parse(body, asked))

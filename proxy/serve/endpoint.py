@@ -18,14 +18,18 @@ from proxy.serve.house import House
 Handler = Callable[[Exchange, House], Awaitable[None]]
 Needs = Literal["nothing", "key", "admin"]
 
+# What may stand before a path. SDK users type them by mistake; the first is the one that we speak of.
+PREFIXES = ("/v1", "", "/openai/v1", "/openai")
+
 # Asked every few seconds by whoever watches us: what they hear is in no log, but who is refused is.
 _WATCHED = frozenset({"/livez", "/readyz", "/health", "/healthz", "/metrics"})
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table of routes. `path` is Starlette's pattern without `/v1`, which is optional. `front`
-    says in its dialect what went wrong there. `bounded`: it is refused while too much is in flight."""
+    """A line of the table of routes. `path` is Starlette's pattern, before which any of the `prefixes` may
+    stand. `front` says in its dialect what went wrong there. `bounded`: it is refused while too much is in
+    flight. `key_in_query`: the credential may stand in the address."""
 
     method: str
     path: str
@@ -33,6 +37,8 @@ class Row:
     needs: Needs = "key"
     front: Refusing = COMMONS
     bounded: bool = False
+    prefixes: tuple[str, ...] = PREFIXES
+    key_in_query: bool = False
 
 
 class Home(Protocol):
@@ -44,7 +50,7 @@ class Home(Protocol):
 class Endpoint:
     """One row's, at all its spellings."""
 
-    __slots__ = ("_bounded", "_front", "_handler", "_home", "_needs", "_path")
+    __slots__ = ("_bounded", "_front", "_handler", "_home", "_key_in_query", "_needs", "_path")
 
     def __init__(self, row: Row, home: Home) -> None:
         self._bounded = row.bounded
@@ -52,6 +58,7 @@ class Endpoint:
         self._path = row.path
         self._handler = row.handler
         self._needs = row.needs
+        self._key_in_query = row.key_in_query
         self._home = home
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,6 +68,8 @@ class Endpoint:
         load = house.services.load
         try:
             if self._needs != "nothing":
+                if self._key_in_query:
+                    callers.take_from_query(exchange)
                 caller = house.plan.keys.identify(exchange.headers) or await callers.stored(exchange, house)
                 exchange.caller = caller
                 if caller is house.plan.keys.open_caller:

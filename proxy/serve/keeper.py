@@ -459,10 +459,12 @@ class Keeper:
         how = orjson.loads(row["asked"])
         body = bodies.read_again(row["body"])
         caller = ClientKey(row["key"])
-        route = house.plan.routes.resolve(front.model(body, {}), caller)
+        path = how.get("path", {})
+        route = house.plan.routes.resolve(front.model(body, path), caller)
         asked = Asked(
             row["request_id"],
             caller,
+            path=path,
             strict=how["strict"],
             fallback=how["fallback"],
             is_stored=self.services.files.is_stored,

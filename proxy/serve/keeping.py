@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Protocol
@@ -70,7 +70,7 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
         row["body"] = body  # written when somebody leaves it
         return _Here(keeper, keeper.begin(house, row, work, is_kept=False))
     written = bodies.written(body)
-    digest = hashlib.sha256(endpoint.encode() + b"\0" + written).digest()
+    digest = _digest(endpoint, work.asked.path, written)
     row |= {"body": written, "digest": digest, "idempotency": key, "callback_url": callback_url}
     if as_task:
         row["waits"] = False
@@ -110,6 +110,12 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
     return _Here(keeper, running, joined, work.asked.patience_s if not parsed.request.stream else None)
 
 
+def _digest(endpoint: str, path: Mapping[str, str], written: bytes) -> bytes:
+    """Of what is asked for: the same body at another model's address is another request."""
+    place = "\0".join((endpoint, *path.values())).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(place + b"\0" + written).digest()
+
+
 def _row(exchange: Exchange, work: Work, endpoint: str) -> dict[str, Any]:
     """Of a request that this process works at from now on."""
     asked = work.asked
@@ -118,6 +124,7 @@ def _row(exchange: Exchange, work: Work, endpoint: str) -> dict[str, Any]:
         "strict": asked.strict,
         "fallback": asked.fallback,
         "base": public_base(exchange, work.house),
+        "path": dict(asked.path),
     }
     return {
         "id": f"task_{int(time.time() * 1000):012x}{token_hex(10)}",

@@ -13,15 +13,12 @@ from starlette.types import ASGIApp, Lifespan
 
 from proxy.config.models import Cors
 from proxy.errors import RequestError
-from proxy.serve.endpoint import Endpoint, Home, Row
+from proxy.serve.endpoint import PREFIXES, Endpoint, Home, Row
 from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
 from proxy.serve.metrics import OTHER
 
-# SDK users type them by mistake; the first is the one we speak of.
-_PREFIXES = ("/v1", "", "/openai/v1", "/openai")
 _GUESS_UP_TO = 100  # characters of an unknown path: guessing costs the square of them
-_PREFIX = re.compile(r"(?:/(?:openai|v1)(?=/|\Z))+")
 
 
 class _Route(Route):
@@ -38,10 +35,11 @@ class Paths(Router):
     that a chat pays for no pattern; the others are tried in the order of the table."""
 
     def __init__(self, rows: Sequence[Row], home: Home, lifespan: Lifespan[Any]) -> None:
-        routes = [_route(row, prefix, home) for row in rows for prefix in _PREFIXES]
+        routes = [_route(row, prefix, home) for row in rows for prefix in row.prefixes]
         patterns = [route for route in routes if route.param_convertors]
         super().__init__(patterns, redirect_slashes=False, default=self._elsewhere, lifespan=lifespan)
         self._all = routes
+        self._prefix = _any_of({prefix for row in rows for prefix in row.prefixes})
         self._stranger = Endpoint(Row("", OTHER, self._refuse, "nothing"), home)
         self._exact: dict[tuple[str, str], Endpoint] = {
             (method, route.path): route.app
@@ -61,22 +59,24 @@ class Paths(Router):
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
             return
-        plain = {**scope, "path": _plain(scope["path"])}
-        for route in self._all:
-            match, child = route.matches(plain)
-            if match is Match.FULL:
-                scope.update(child)
-                await route.app(scope, receive, send)
-                return
+        for path in self._plain(scope["path"]):
+            plain = {**scope, "path": path}
+            for route in self._all:
+                match, child = route.matches(plain)
+                if match is Match.FULL:
+                    scope.update(child)
+                    await route.app(scope, receive, send)
+                    return
         await self._stranger(scope, receive, send)
 
     async def _refuse(self, exchange: Exchange, house: House) -> None:
         """Raises a 405 that tells the method, or a 404 that tells a near address."""
         method, shown = exchange.scope["method"], exchange.scope["path"][:200]
-        path = _plain(exchange.scope["path"])
+        path = self._plain(exchange.scope["path"])[-1]
         methods = {
             name for route in self._all if route.path_regex.match(path) for name in route.methods or ()
         }
+        methods.discard(method)  # it fits but for an empty name
         if methods:
             allowed = sorted(methods - {"HEAD"})
             raise RequestError(
@@ -88,6 +88,16 @@ class Paths(Router):
         near = _near(path, (route.path for route in self._all if method in (route.methods or ())))
         hint = f" Did you mean {near}?" if near else " See the list at /."
         raise RequestError(f"There is no {method} {shown} here.{hint}", status=404, code="unknown_url")
+
+    def _plain(self, path: str) -> tuple[str, ...]:
+        """The path with single slashes and none at its end; of its prefixes the last one alone, and then the
+        one that we speak of."""
+        path = "/" + "/".join(filter(None, path.split("/")))
+        found = self._prefix.match(path)
+        if found is None:
+            return (path,)
+        rest = path[found.end() :]
+        return f"/{found[1]}{rest}", f"{PREFIXES[0]}{rest}"
 
 
 def for_pages(app: ASGIApp, cors: Cors) -> CORSMiddleware | None:
@@ -108,11 +118,10 @@ def _route(row: Row, prefix: str, home: Home) -> _Route:
     return _Route(path, Endpoint(row, home), methods=[row.method])
 
 
-def _plain(path: str) -> str:
-    """The path with single slashes, none at its end, and its prefix once."""
-    path = "/" + "/".join(filter(None, path.split("/")))
-    prefix = _PREFIX.match(path)
-    return path if prefix is None else "/v1" + path[prefix.end() :]
+def _any_of(prefixes: Iterable[str]) -> re.Pattern[str]:
+    """As many of their steps as stand at the head of a path; the group is the last."""
+    steps = sorted({step for prefix in prefixes for step in prefix.split("/") if step}, reverse=True)
+    return re.compile(rf"(?:/({'|'.join(map(re.escape, steps))})(?=/|\Z))+")
 
 
 def _near(path: str, known: Iterable[str]) -> str | None:

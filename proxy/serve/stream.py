@@ -1,17 +1,14 @@
-"""Server-sent events to the client: comments while the upstream is silent, one write per upstream read."""
+"""A streamed reply, of events mostly: pings while the upstream is silent, one write per upstream read."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
 
+from proxy.fronts.base import EVENTS
 from proxy.serve.exchange import Exchange, Header
 
-_HEADERS: list[Header] = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+_HEADERS: tuple[Header, ...] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 _COMMENT = b": keep-alive\n\n"
 
 
@@ -19,13 +16,25 @@ class EventStream:
     """The reply of a streamed request. The status line waits for the first write or the first comment.
 
     `interval_s` is how long it may be silent, 0 for as long as it likes; `ping` is said then, in the words of
-    the client's dialect. `head` gives what the head tells beside its own, asked when the head really goes.
+    the client's dialect. `content_type` is what its pieces make up. `head` gives what the head tells beside
+    its own, asked when the head really goes.
 
     One timer per stream: it looks at the last write instead of being set again at every chunk. A frame is
     never cut by a ping: a frame waits until a ping that has begun is out, and a ping never begins in a frame.
     """
 
-    __slots__ = ("_busy", "_exchange", "_head", "_interval_s", "_last", "_loop", "_ping", "_pulse", "_timer")
+    __slots__ = (
+        "_busy",
+        "_content_type",
+        "_exchange",
+        "_head",
+        "_interval_s",
+        "_last",
+        "_loop",
+        "_ping",
+        "_pulse",
+        "_timer",
+    )
 
     def __init__(
         self,
@@ -34,11 +43,13 @@ class EventStream:
         head: Callable[[], Iterable[Header]] = tuple,
         *,
         ping: bytes = _COMMENT,
+        content_type: bytes = EVENTS,
     ) -> None:
         self._exchange = exchange
         self._interval_s = interval_s
         self._head = head
         self._ping = ping
+        self._content_type = content_type
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
         self._busy = False
@@ -78,10 +89,13 @@ class EventStream:
     async def _put(self, pieces: Iterable[bytes | memoryview]) -> None:
         try:
             if not self._exchange.status:
-                await self._exchange.start(200, lambda: (*_HEADERS, *self._head()))
+                await self._exchange.start(200, self._named)
             await self._exchange.write(pieces)
         finally:
             self._last = self._loop.time()
+
+    def _named(self) -> Iterable[Header]:
+        return ((b"content-type", self._content_type), *_HEADERS, *self._head())
 
     async def end(self) -> None:
         self.stop()
