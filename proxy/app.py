@@ -17,6 +17,7 @@ from proxy import config as configuration
 from proxy.config import Config, Key, Limits, Loaded
 from proxy.config.models import Server
 from proxy.fronts.base import Front
+from proxy.fronts.gemini.front import CountFront, GeminiFront
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.images.front import ImagesFront
 from proxy.keys import ClientKey, ClientKeys
@@ -33,6 +34,7 @@ from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
 from proxy.serve import admin, files, info, scrape, tasks, usage
 from proxy.serve.answer import answered
+from proxy.serve.count import counted
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Receive, Scope, Send
 from proxy.serve.house import HOME, House, Plan, Services
@@ -52,7 +54,13 @@ _LOOP_LOOK_S = 1.0
 _TASKS_LOOK_S = 0.5
 _IDLE_LOOK_S = 5.0  # where there is no store: another process may make one
 
+# Google's SDKs take the root of the address and add a version of their own choice.
+_GOOGLES: Any = {"prefixes": ("/v1beta", "/v1", "/v1alpha", ""), "key_in_query": True}
+
 ROWS = (
+    answered("/models/{model:path}:generateContent", GeminiFront(stream=False), **_GOOGLES),
+    answered("/models/{model:path}:streamGenerateContent", GeminiFront(stream=True), **_GOOGLES),
+    counted("/models/{model:path}:countTokens", CountFront(), **_GOOGLES),
     answered("/chat/completions", ChatFront()),
     answered("/images/generations", ImagesFront("generation")),
     answered("/images/edits", ImagesFront("edit")),

@@ -5,6 +5,7 @@
     ├── LimitError             the caller has had what it may have for now
     ├── BudgetError            the caller has spent the money it may spend for now
     ├── RequestError           the client's request is wrong (4xx), and names the field
+    │   ├── CallerError            nobody knows who asks
     │   └── NotCarriedError        it is right, but nobody can carry all of it, and the client is strict
     └── UpstreamError          the vendor refused, failed or fell silent; has an `ErrorClass`
 
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
-from typing import Any, NoReturn, Self
+from typing import Any, Literal, NoReturn, Self
 
 _NAMES_SHOWN = 20
 LONGEST_WAIT_S = 3600.0  # no vendor's word on when to come back is believed beyond an hour
@@ -89,6 +90,24 @@ class RequestError(ProxyError):
     ) -> None:
         super().__init__(message, status=status, code=code, headers=headers)
         self._set(param=param, attribute=attribute)
+
+
+class CallerError(RequestError):
+    """Nobody knows who asks. `credential` is what came as the key: a token of the header that is made for
+    them, a key anywhere else, or nothing."""
+
+    credential: Literal["nothing", "key", "token"]
+
+    def __init__(self, credential: Literal["nothing", "key", "token"]) -> None:
+        super().__init__(
+            "No API key provided; send it as a bearer token."
+            if credential == "nothing"
+            else "Incorrect API key provided.",
+            status=401,
+            code="invalid_api_key",
+            headers={"www-authenticate": "Bearer"},
+        )
+        self._set(credential=credential)
 
 
 class NotCarriedError(RequestError):

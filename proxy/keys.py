@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from proxy.errors import RequestError
+from proxy.errors import CallerError, RequestError
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -103,13 +103,11 @@ class ClientKeys:
         return self.open_caller
 
 
-def unknown(secret: bytes) -> RequestError:
-    return RequestError(
-        "Incorrect API key provided." if secret else "No API key provided; send it as a bearer token.",
-        status=401,
-        code="invalid_api_key",
-        headers={"www-authenticate": "Bearer"},
-    )
+def unknown(headers: Iterable[tuple[bytes, bytes]]) -> CallerError:
+    """What is said to a caller with these headers, whose credential nobody knows."""
+    if not credential(headers):
+        return CallerError("nothing")
+    return CallerError("token" if any(name == b"authorization" for name, _ in headers) else "key")
 
 
 def credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

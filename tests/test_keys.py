@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.errors import RequestError
-from proxy.keys import ClientKey, ClientKeys, credential, unknown
+from proxy.keys import ClientKey, ClientKeys, unknown
 
 APP = ClientKey("app", models=("gemini-*", "google/*"))
 KEYS = ClientKeys.of([("sk-app", APP), ("sk-other", ClientKey("other"))])
@@ -29,8 +29,22 @@ def test_a_key_is_found_in_every_header_clients_use(header: tuple[bytes, bytes])
 )
 def test_without_a_known_key_the_caller_is_unknown(headers: list[tuple[bytes, bytes]]) -> None:
     assert KEYS.identify(headers) is None
-    caught = unknown(credential(headers))
+    caught = unknown(headers)
     assert (caught.status, caught.code) == (401, "invalid_api_key")
+
+
+@pytest.mark.parametrize(
+    ("headers", "credential"),
+    [
+        ([], "nothing"),
+        ([(b"authorization", b"Basic sk-app")], "nothing"),
+        ([(b"x-goog-api-key", b"sk-ap")], "key"),
+        ([(b"authorization", b"Bearer sk-ap")], "token"),
+    ],
+)
+def test_what_came_as_the_key_is_told(headers: list[tuple[bytes, bytes]], credential: str) -> None:
+    """N-051: some dialects tell a missing key from a wrong one."""
+    assert unknown(headers).credential == credential
 
 
 def test_two_different_keys_in_one_request_are_refused() -> None:

@@ -18,7 +18,7 @@ async def stored(exchange: Exchange, house: House) -> ClientKey:
     secret = credential(exchange.headers)
     caller = await house.services.callers.find(secret) if secret else None
     if caller is None or caller.name in house.plan.keys.names:
-        raise unknown(secret)
+        raise unknown(exchange.headers)
     return caller
 
 

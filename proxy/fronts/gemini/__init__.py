@@ -1,0 +1,1 @@
+"""Google's own dialect: `generateContent` and its siblings."""

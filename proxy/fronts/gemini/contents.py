@@ -1,0 +1,225 @@
+"""`contents` and `systemInstruction` as messages, and which result belongs to which call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from proxy.fronts import checks, data_url
+from proxy.fronts.gemini.reading import Reading, listed, member, members, text_of
+from proxy.types import CallPart, Json, MediaKind, MediaPart, Message, Part, ResultPart, TextPart, ThoughtPart
+
+SYSTEM: Final = -1  # the place of the system text, which stands in no list
+
+_KINDS: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
+_WORDS_OF_RESULT = ("result", "output")  # Google's words for what a function returned
+# What a part may say beside its content; of a film where it begins, how often it is looked at.
+_BESIDE = frozenset({"thought", "thoughtSignature", "videoMetadata"})
+
+
+def parse(body: Json, reading: Reading) -> tuple[Message, ...]:
+    contents = member(body, "contents")
+    if contents is None or contents == []:
+        raise checks.missing("contents")
+    messages: list[Message] = []
+    system = member(body, "systemInstruction")
+    if system is not None:
+        parts = [TextPart(system)] if isinstance(system, str) else _system(system, reading)
+        if parts:
+            messages.append(Message("system", tuple(parts), SYSTEM))
+    for index, content in enumerate(listed(contents, "contents")):
+        path = f"contents[{index}]"
+        is_models = member(content, "role") == "model"
+        parts = _parts(content, path, reading)
+        last = messages[-1] if messages else None
+        if is_models and last is not None and last.role == "assistant":
+            # N-035: the closing chunk of a stream comes back as a content of its own.
+            messages[-1] = replace(last, parts=(*last.parts, *parts))
+        else:
+            messages.append(Message("assistant" if is_models else "user", tuple(parts), index))
+    return tuple(_paired(messages))
+
+
+def _system(system: Any, reading: Reading) -> list[Part]:
+    return [
+        part
+        for part in _parts(checks.mapping(system, "systemInstruction"), "systemInstruction", reading)
+        if isinstance(part, TextPart)
+    ]
+
+
+def _parts(content: Json, path: str, reading: Reading) -> list[Part]:
+    found: list[Part] = []
+    parts = member(content, "parts")
+    for number, part in enumerate([] if parts is None else listed(parts, f"{path}.parts")):
+        _Content(part, f"{path}.parts[{number}]", reading).read(found)
+    return found
+
+
+class _Content:
+    """One part of a native content."""
+
+    __slots__ = ("_fields", "_path", "_reading", "_signature", "_wrote")
+
+    def __init__(self, part: Json, path: str, reading: Reading) -> None:
+        self._path = path
+        self._reading = reading
+        self._fields: Json = {}
+        self._wrote: dict[str, str] = {}
+        for name, written, value in members(part):
+            self._fields[name] = value
+            self._wrote[name] = written
+        signature = self._fields.get("thoughtSignature")
+        self._signature = str(signature) if signature else None
+
+    def read(self, found: list[Part]) -> None:
+        for name, value in self._fields.items():
+            reads = _READERS.get(name)
+            if reads is not None:
+                if (part := reads(self, value)) is not None:
+                    found.append(part)
+            elif name not in _BESIDE:
+                self._reading.strange(f"{self._path}.{self._wrote[name]}", value)
+        if self._signature and not self._fields.keys() & _READERS.keys():
+            found.append(TextPart("", self._signature))
+
+    def _where(self, name: str, inner: str = "") -> str:
+        return f"{self._path}.{self._wrote[name]}{inner}"
+
+    def _text(self, value: Any) -> Part | None:
+        text = checks.string(value, self._where("text"))
+        if self._fields.get("thought"):
+            return ThoughtPart(text, self._signature, self._where("text"))
+        return TextPart(text, self._signature) if text or self._signature else None
+
+    def _inline_data(self, value: Any) -> MediaPart:
+        blob = checks.mapping(value, self._where("inlineData"))
+        mime, data = member(blob, "mimeType"), member(blob, "data")
+        where = self._where("inlineData", ".data")
+        if data is None:
+            raise checks.missing(where)
+        return self._medium(
+            mime, where, data=data_url.base64(data, where), filename=member(blob, "displayName")
+        )
+
+    def _file_data(self, value: Any) -> MediaPart:
+        file = checks.mapping(value, self._where("fileData"))
+        where = self._where("fileData", ".fileUri")
+        uri, mime = checks.required_string(member(file, "fileUri"), where), member(file, "mimeType")
+        address = "url" if uri.startswith(("http://", "https://")) else "file_id"
+        return self._medium(mime or _guess(uri), where, **{address: uri})
+
+    def _medium(self, mime: Any, where: str, **holds: Any) -> MediaPart:
+        video = self._fields.get("videoMetadata")
+        return MediaPart(
+            _KINDS.get(str(mime).partition("/")[0].lower(), "file"),
+            mime=mime,
+            video=video if isinstance(video, dict) else {},
+            signature=self._signature,
+            where=where,
+            **holds,
+        )
+
+    def _call(self, value: Any) -> CallPart:
+        call = checks.mapping(value, self._where("functionCall"))
+        name = checks.required_string(member(call, "name"), self._where("functionCall", ".name"))
+        arguments = member(call, "args")
+        where = self._where("functionCall", ".args")
+        arguments = {} if arguments is None else checks.carried(checks.mapping(arguments, where), where)
+        return CallPart(_id(call), name, arguments, self._signature)
+
+    def _result(self, value: Any) -> ResultPart:
+        result = checks.mapping(value, self._where("functionResponse"))
+        name = member(result, "name")
+        response = member(result, "response")
+        text, failed = _said(response, self._where("functionResponse", ".response"))
+        parts: list[TextPart | MediaPart] = [TextPart(text)]
+        place = self._where("functionResponse", ".parts")
+        for number, part in enumerate(listed(member(result, "parts") or [], place)):
+            inside: list[Part] = []
+            _Content(part, f"{place}[{number}]", self._reading).read(inside)
+            parts += (one for one in inside if isinstance(one, MediaPart))
+        named = name if isinstance(name, str) and name else None
+        return ResultPart(_id(result) or None, named, tuple(parts), failed)
+
+    def _code(self, value: Any) -> TextPart | None:
+        """What Google's own tool ran, in words: another vendor has no place for it."""
+        code = checks.mapping(value, self._where("executableCode"))
+        return _fenced(member(code, "code"), str(member(code, "language") or "").lower(), self._signature)
+
+    def _outcome(self, value: Any) -> TextPart | None:
+        outcome = checks.mapping(value, self._where("codeExecutionResult"))
+        return _fenced(member(outcome, "output"), "", self._signature)
+
+
+_READERS: dict[str, Callable[[_Content, Any], Part | None]] = {
+    "text": _Content._text,
+    "inlineData": _Content._inline_data,
+    "fileData": _Content._file_data,
+    "functionCall": _Content._call,
+    "functionResponse": _Content._result,
+    "executableCode": _Content._code,
+    "codeExecutionResult": _Content._outcome,
+}
+
+
+def _id(holder: Json) -> str:
+    given = member(holder, "id")
+    return given if isinstance(given, str) else ""
+
+
+def _guess(uri: str) -> str:
+    """Of an address without a type: films on YouTube are written so."""
+    return "video/*" if "youtu" in uri[:40] else "image/*"
+
+
+def _fenced(text: Any, language: str, signature: str | None) -> TextPart | None:
+    return TextPart(f"```{language}\n{str(text).rstrip()}\n```\n", signature) if text else None
+
+
+def _said(response: Any, path: str) -> tuple[str, bool]:
+    """What a function returned, as text, and whether it failed. `result`, `output` and `error` alone are
+    Google's words around it."""
+    if isinstance(response, dict) and len(response) == 1:
+        [(name, value)] = response.items()
+        if name in _WORDS_OF_RESULT or name == "error":
+            return value if isinstance(value, str) else text_of(value, path), name == "error"
+    return text_of({} if response is None else response, path), False
+
+
+# --- which result is whose --------------------------------------------------------------------------
+
+
+def _paired(messages: list[Message]) -> list[Message]:
+    """Every call with an id, and every result with that of its call (N-030): by the id it says, else by its
+    name in the order of the calls, else by order alone."""
+    if not any(isinstance(part, CallPart | ResultPart) for message in messages for part in message.parts):
+        return messages
+    found: list[Message] = []
+    open_calls: list[CallPart] = []
+    made = 0
+    for message in messages:
+        parts: list[Part] = []
+        if message.role == "assistant":
+            open_calls = []
+        for part in message.parts:
+            if isinstance(part, CallPart):
+                if not part.id:
+                    part = replace(part, id=f"call_g{made}")
+                    made += 1
+                open_calls.append(part)
+            elif isinstance(part, ResultPart) and (call := _answered(part, open_calls)) is not None:
+                open_calls.remove(call)
+                part = replace(part, call_id=call.id, name=part.name or call.name)
+            parts.append(part)
+        found.append(replace(message, parts=tuple(parts)))
+    return found
+
+
+def _answered(result: ResultPart, calls: list[CallPart]) -> CallPart | None:
+    """The call, None where the id says that it is another one's or no call is left."""
+    if result.call_id:
+        return next((call for call in calls if call.id == result.call_id), None)
+    named = (call for call in calls if call.name == result.name)
+    return next(named, calls[0] if calls else None)

@@ -1,0 +1,310 @@
+"""Renders events as a generateContent reply, whole or as the chunks of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from proxy.codec import jsonio
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts.base import Header, Piece
+from proxy.fronts.gemini import error_reply
+from proxy.types import (
+    Audio,
+    Citation,
+    Event,
+    Extra,
+    Finish,
+    FinishReason,
+    Image,
+    Json,
+    Logprobs,
+    PartialImage,
+    Reasoning,
+    Refusal,
+    Started,
+    Text,
+    ToolCall,
+    Usage,
+)
+
+PING = b"\r\n"  # X-007: Google's SDKs break on comments, and overlook an empty line
+
+_REASONS: dict[FinishReason, str] = {
+    "stop": "STOP",
+    "tool_calls": "STOP",
+    "function_call": "STOP",
+    "length": "MAX_TOKENS",
+    "content_filter": "SAFETY",
+}
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str
+    name: str
+    signature: str | None
+    arguments: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """One choice: `parts` wait to be written, `texts` for more of their kind, `calls` for the rest of their
+    arguments."""
+
+    index: int
+    parts: list[Json] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    thinks: bool = False
+    calls: dict[int, _Call] = field(default_factory=dict)
+    facts: Json = field(default_factory=dict)
+    finish: Finish | None = None
+
+    def say(self, text: str, *, thought: bool = False) -> None:
+        """Text of one kind in a row is one part."""
+        if thought is not self.thinks:
+            self.close_text()
+            self.thinks = thought
+        if text:
+            self.texts.append(text)
+
+    def add(self, part: Json, signature: str | None = None) -> None:
+        self.close_text()
+        self.parts.append({**part, "thoughtSignature": signature} if signature else part)
+
+    def close_text(self) -> None:
+        if self.texts:
+            text = {"text": "".join(self.texts)}
+            self.parts.append({**text, "thought": True} if self.thinks else text)
+            self.texts = []
+
+    def written(self) -> Json:
+        """Its parts so far, which are written by that: never none, for clients take a content for granted."""
+        self.close_text()
+        parts, self.parts = self.parts or [{"text": ""}], []
+        return {"content": {"role": "model", "parts": parts}, "index": self.index}
+
+    def call(self, event: ToolCall) -> None:
+        call = self.calls.get(event.index)
+        if call is None:
+            call = self.calls[event.index] = _Call(event.id, event.name, event.signature)
+        call.signature = call.signature or event.signature
+        call.arguments.append(event.arguments)
+
+    def close_calls(self) -> None:
+        """N-033: calls are told whole, in their order. Nobody joins pieces of arguments here."""
+        for _, call in sorted(self.calls.items()):
+            told = {"id": call.id, "name": call.name, "args": _arguments(call)}
+            self.add({"functionCall": told}, call.signature)
+        self.calls = {}
+
+
+class GeminiRenderer:
+    """One per reply. In a stream the finish, the counts, and calls that may go on wait for the end."""
+
+    ping = PING
+    headers: tuple[Header, ...] = ()
+
+    def __init__(self, model: str, created: int, *, as_array: bool) -> None:
+        self._model = model
+        self._created = created
+        self._as_array = as_array
+        self._wrote = False
+        self._started: Started | None = None
+        self._usage: Usage | None = None
+        self._candidates: dict[int, _Candidate] = {}
+
+    # --- the contract -------------------------------------------------------------------------------
+
+    def whole(self, events: Iterable[Event]) -> list[Piece]:
+        self._take(events)
+        return jsonio.dumps(self._last())
+
+    def feed(self, events: Iterable[Event]) -> bytes | list[Piece]:
+        self._take(events)
+        told = [
+            one.written()
+            for one in self._candidates.values()
+            if (one.parts or one.texts) and not (one.calls or one.finish)
+        ]
+        return self._frame(self._payload(told, {})) if told else b""
+
+    def finish(self) -> bytes | list[Piece]:
+        pieces = self._frame(self._last())
+        return [*pieces, b"]"] if self._as_array else pieces
+
+    def error(self, error: BaseException, request_id: str) -> bytes:
+        told = orjson.dumps({"error": error_reply.members(error)})
+        if not self._as_array:
+            return b"data: " + told + b"\r\n\r\n"
+        return (b",\r\n" if self._wrote else b"[") + told + b"]"
+
+    # --- events -------------------------------------------------------------------------------------
+
+    def _take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, Started):
+                self._started = self._started or event
+            elif isinstance(event, Usage):
+                self._usage = event
+            else:
+                candidate = self._candidates.get(event.choice)
+                if candidate is None:
+                    candidate = self._candidates[event.choice] = _Candidate(event.choice)
+                if isinstance(event, ToolCall):
+                    candidate.call(event)
+                else:
+                    if candidate.calls and not isinstance(event, Finish):
+                        candidate.close_calls()
+                    _HANDLERS[type(event)](candidate, event)
+
+    # --- what is written ------------------------------------------------------------------------------
+
+    def _last(self) -> Json:
+        """The payload that ends the reply. Raises `UpstreamError` when it is not complete."""
+        if not self._candidates or any(one.finish is None for one in self._candidates.values()):
+            raise UpstreamError(
+                ErrorClass.EMPTY, "The upstream's answer ended before it was complete.", bought=True
+            )
+        told: list[Json] = []
+        for candidate in self._candidates.values():
+            candidate.close_calls()
+            finish = candidate.finish
+            assert finish is not None
+            ended: Json = {**candidate.written(), "finishReason": _word(finish)}
+            if finish.message:
+                ended["finishMessage"] = finish.message
+            if finish.reason == "content_filter":
+                ended["safetyRatings"] = []
+            told.append({**ended, **candidate.facts})
+        counts = {} if self._usage is None else {"usageMetadata": _counts(self._usage)}
+        return self._payload(sorted(told, key=lambda one: one["index"]), counts)
+
+    def _payload(self, candidates: list[Json], counts: Json) -> Json:
+        started = self._started
+        return {
+            "candidates": candidates,
+            **counts,
+            "modelVersion": self._model,
+            "responseId": (started and started.id) or f"dragoman-{self._created}",
+        }
+
+    def _frame(self, payload: Json) -> list[Piece]:
+        text = jsonio.dumps(payload)
+        if not self._as_array:
+            return [b"data: ", *text, b"\r\n\r\n"]
+        before, self._wrote = b",\r\n" if self._wrote else b"[", True
+        return [before, *text]
+
+
+def _word(finish: Finish) -> str:
+    """Google's own word, where it is one that came from there."""
+    native = finish.native
+    return native if native is not None and native.isupper() else _REASONS[finish.reason]
+
+
+def _arguments(call: _Call) -> Any:
+    try:
+        return orjson.loads("".join(call.arguments) or "{}")
+    except orjson.JSONDecodeError:
+        raise UpstreamError(
+            ErrorClass.INTERNAL,
+            f"The upstream's call of {call.name!r} has arguments that are no JSON; do not make it.",
+            code="upstream_malformed_response",
+            bought=True,
+        ) from None
+
+
+def _counts(usage: Usage) -> Json:
+    """N-032"""
+    told: Json = {
+        "promptTokenCount": usage.prompt,
+        "candidatesTokenCount": usage.completion - usage.reasoning,
+        "totalTokenCount": usage.prompt + usage.completion,
+    }
+    if usage.reasoning:
+        told["thoughtsTokenCount"] = usage.reasoning
+    if usage.cached:
+        told["cachedContentTokenCount"] = usage.cached
+    for name, side in (("promptTokensDetails", "prompt"), ("candidatesTokensDetails", "completion")):
+        counts = ((kind, getattr(usage, f"{side}_{kind.lower()}")) for kind in ("TEXT", "IMAGE", "AUDIO"))
+        if details := [{"modality": kind, "tokenCount": count} for kind, count in counts if count]:
+            told[name] = details
+    return told
+
+
+# --- one event each -----------------------------------------------------------------------------------
+
+
+def _text(candidate: _Candidate, event: Text) -> None:
+    if event.signature:
+        candidate.add({"text": event.text}, event.signature)
+    else:
+        candidate.say(event.text)
+
+
+def _reasoning(candidate: _Candidate, event: Reasoning) -> None:
+    candidate.say(event.text, thought=True)
+
+
+def _refusal(candidate: _Candidate, event: Refusal) -> None:
+    candidate.say(event.text)
+
+
+def _image(candidate: _Candidate, event: Image) -> None:
+    if event.data is None:
+        candidate.add({"fileData": {"mimeType": event.mime, "fileUri": event.url}}, event.signature)
+    else:
+        candidate.add({"inlineData": {"mimeType": event.mime, "data": event.data}}, event.signature)
+
+
+def _audio(candidate: _Candidate, event: Audio) -> None:
+    if event.data:
+        candidate.add({"inlineData": {"mimeType": event.mime, "data": event.data}})
+
+
+def _citation(candidate: _Candidate, event: Citation) -> None:
+    source = {"startIndex": event.start, "endIndex": event.end, "uri": event.url, "title": event.title}
+    candidate.facts.setdefault("citationMetadata", {"citationSources": []})["citationSources"].append(source)
+
+
+def _logprobs(candidate: _Candidate, event: Logprobs) -> None:
+    result = candidate.facts.setdefault("logprobsResult", {"chosenCandidates": [], "topCandidates": []})
+    for entry in event.content:
+        result["chosenCandidates"].append(_token(entry))
+        result["topCandidates"].append({"candidates": list(map(_token, entry.get("top_logprobs") or ()))})
+
+
+def _token(entry: Json) -> Json:
+    return {"token": entry.get("token"), "logProbability": entry.get("logprob")}
+
+
+def _extra(candidate: _Candidate, event: Extra) -> None:
+    found = event.values.get("grounding_metadata")
+    if event.vendor == "google" and found:
+        candidate.facts["groundingMetadata"] = found
+
+
+def _finish(candidate: _Candidate, event: Finish) -> None:
+    candidate.finish = event
+
+
+def _nothing(candidate: _Candidate, event: Any) -> None:
+    """An unfinished picture: the dialect has no word for it."""
+
+
+_HANDLERS: dict[type[Any], Callable[[_Candidate, Any], None]] = {
+    Text: _text,
+    Reasoning: _reasoning,
+    Refusal: _refusal,
+    Image: _image,
+    Audio: _audio,
+    Citation: _citation,
+    Logprobs: _logprobs,
+    Extra: _extra,
+    Finish: _finish,
+    PartialImage: _nothing,
+}

@@ -1,0 +1,69 @@
+"""Reads the body of a generateContent request into a `ChatRequest`.
+
+Patient with what only Google understands, for it may well go there; such fields are kept by their paths.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.errors import RequestError
+from proxy.fronts import checks
+from proxy.fronts.gemini import contents, generation, tools
+from proxy.fronts.gemini.reading import Reading, members
+from proxy.types import ChatRequest, Foreign, Json
+
+DIALECT = "gemini"
+
+_READ_APART = frozenset({"contents", "systemInstruction", "model"})
+
+
+def parse(body: Any, model: str, *, stream: bool) -> ChatRequest:
+    """Raises `RequestError` that names the field."""
+    if not isinstance(body, dict):
+        raise RequestError("The request body must be a JSON object, not a form.", code="invalid_type")
+    reading = Reading()
+    request = reading.request
+    request["messages"] = contents.parse(body, reading)
+    for name, written, value in members(body):
+        if name == "generationConfig":
+            generation.read(value, reading)
+        elif name == "tools":
+            request["tools"] = tools.parse(value, reading)
+        elif name == "toolConfig":
+            if (choice := tools.parse_choice(value, reading)) is not None:
+                request["tool_choice"] = choice
+        elif name in _OTHERS:
+            attribute, check = _OTHERS[name]
+            request[attribute] = check(value, written)
+        elif name not in _READ_APART:
+            reading.strange(written, value)
+    if not request.get("logprobs"):
+        request.pop("top_logprobs", None)
+    foreign = Foreign(DIALECT, reading.foreign) if reading.foreign else None
+    return ChatRequest(model, stream=stream, foreign=foreign, **request)
+
+
+def counted(body: Any) -> Json:
+    """The request whose tokens are to be counted: it may stand inside of the body, or be the body."""
+    checks.mapping(body, "body")
+    for name, written, value in members(body):
+        if name == "generateContentRequest":
+            return checks.mapping(value, written)
+    return body  # type: ignore[no-any-return]
+
+
+def _settings(value: Any, path: str) -> list[Json]:
+    return checks.objects(value, path)
+
+
+def _tier(value: Any, path: str) -> str:
+    return checks.string(value, path).lower()
+
+
+_OTHERS = {
+    "safetySettings": ("safety_settings", _settings),
+    "cachedContent": ("cached_content", checks.string),
+    "serviceTier": ("service_tier", _tier),
+    "store": ("store", checks.boolean),
+}

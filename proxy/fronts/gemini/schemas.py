@@ -1,0 +1,91 @@
+"""Google's subset of OpenAPI as JSON Schema, for upstreams that read nothing else (N-006).
+
+A schema in JSON Schema's own words comes out as it is, but for types that clients write in upper case there
+too.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from proxy.fronts import checks
+from proxy.fronts.gemini.reading import camel
+from proxy.types import Json
+
+_REMEMBERED_BYTES = 16_384
+
+# Below these keys stand names of the client's, each with a schema; below those schemas; below the last lists.
+_NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+_ONE = frozenset({"items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"})
+_SEVERAL = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+
+_COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
+_NOT_THERE = frozenset({"propertyOrdering", "example", "nullable"})
+_NO_TYPE = "type_unspecified"
+
+
+def json_schema(schema: Any, path: str) -> Json:
+    """Raises `RequestError` for what is no schema, or nested too deeply."""
+    checks.carried(checks.mapping(schema, path), path)
+    try:
+        dumped = orjson.dumps(schema)
+    except TypeError:
+        return _schema(schema)
+    if len(dumped) > _REMEMBERED_BYTES:
+        return _schema(schema)
+    return _remembered(dumped)
+
+
+@lru_cache(maxsize=512)
+def _remembered(dumped: bytes) -> Json:
+    """An agent sends the same tools every time."""
+    return _schema(orjson.loads(dumped))
+
+
+def _schema(schema: Json) -> Json:
+    found: Json = {}
+    for written, value in schema.items():
+        name = camel(written) if "_" in written else written
+        if name == "type":
+            value = _type(value)
+            if value is None:
+                continue
+        elif name in _NOT_THERE:
+            continue
+        elif name in _NAMED and isinstance(value, dict):
+            value = {key: _inner(inner) for key, inner in value.items()}
+        elif name in _ONE:
+            value = _inner(value)
+        elif name in _SEVERAL and isinstance(value, list):
+            value = [_inner(inner) for inner in value]
+        elif name in _COUNTS and isinstance(value, str) and value.isdecimal():
+            value = int(value)  # int64 is text in proto3's JSON
+        found[name] = value
+    if schema.get("nullable") is True:
+        _allow_null(found)
+    return found
+
+
+def _inner(value: Any) -> Any:
+    return _schema(value) if isinstance(value, dict) else value
+
+
+def _type(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_type(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    return None if value.lower() == _NO_TYPE else value.lower()
+
+
+def _allow_null(schema: Json) -> None:
+    kind = schema.get("type")
+    if isinstance(kind, str) and kind != "null":
+        schema["type"] = [kind, "null"]
+    if isinstance(schema.get("anyOf"), list):
+        schema["anyOf"] = [*schema["anyOf"], {"type": "null"}]
+    if isinstance(schema.get("enum"), list) and None not in schema["enum"]:
+        schema["enum"] = [*schema["enum"], None]
