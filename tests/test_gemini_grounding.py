@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.types import Citation, Event, Extra, Finish, Text
+from proxy.types import Citation, CodeRun, Event, Extra, Finish, Searched, Text
 from tests.gemini_replies import chunk, only, read, reply
 
 SITE = {"web": {"uri": "https://r/1", "title": "example.com"}}
@@ -27,6 +27,16 @@ def spans(events: list[Event]) -> list[tuple[int, int]]:
     return [(event.start, event.end) for event in events if type(event) is Citation]
 
 
+def shown(events: list[Event]) -> str:
+    """The answer as a chat shows it."""
+    texts = (
+        event.shown if type(event) is CodeRun else getattr(event, "text", "")
+        for event in events
+        if type(event) in (Text, CodeRun)
+    )
+    return "".join(texts)
+
+
 def test_offsets_count_characters() -> None:
     """G-158, G-159: the contract's example."""
     metadata = grounded(support("Zürich", 0, 7))
@@ -34,6 +44,21 @@ def test_offsets_count_characters() -> None:
         Citation("https://r/1", "example.com", 0, 6),
         Extra("google", {"grounding_metadata": metadata}),
     ]
+
+
+def test_a_search_is_told_with_its_queries_and_sources() -> None:
+    """X-022: before what it is cited for."""
+    metadata = {**grounded(support("Bern", 0, 4)), "webSearchQueries": ["capital", "capital of CH"]}
+    assert only(read(reply({"text": "Bern"}, groundingMetadata=metadata)), Searched, Citation) == [
+        Searched(("capital", "capital of CH"), (("https://r/1", "example.com"),)),
+        Citation("https://r/1", "example.com", 0, 4),
+    ]
+
+
+def test_facts_without_a_search_tell_of_none() -> None:
+    assert (
+        only(read(reply({"text": "Bern"}, groundingMetadata={"retrievalMetadata": {"a": 1}})), Searched) == []
+    )
 
 
 def test_a_segment_after_emoji() -> None:
@@ -74,7 +99,7 @@ def test_a_part_index_counts_from_its_part() -> None:
     ]
     metadata = grounded(support("Über", 0, 5, partIndex=3), support("uns", 6, 9, partIndex=3))
     events = read(reply(*parts, groundingMetadata=metadata))
-    text = "".join(event.text for event in events if type(event) is Text)
+    text = shown(events)
     assert [text[start:end] for start, end in spans(events)] == ["Über", "uns"]
 
 
@@ -83,7 +108,7 @@ def test_offsets_skip_what_we_put_between() -> None:
     parts = [{"text": "Öl ist "}, {"executableCode": {"code": "1"}}, {"text": "teuer."}]
     metadata = grounded(support("teuer", 8, 13), support("Öl", 0, 3), support("ist teuer", 4, 13))
     events = read(reply(*parts, groundingMetadata=metadata))
-    text = "".join(event.text for event in events if type(event) is Text)
+    text = shown(events)
     assert text == "Öl ist \n```\n1\n```\nteuer."
     assert [text[start:end] for start, end in spans(events)] == ["teuer", "Öl", "ist \n```\n1\n```\nteuer"]
 

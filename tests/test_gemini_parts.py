@@ -5,6 +5,7 @@ import pytest
 from proxy.errors import UpstreamError
 from proxy.types import (
     Audio,
+    CodeRun,
     Extra,
     Finish,
     Image,
@@ -147,10 +148,11 @@ def test_code_and_its_output_are_fenced() -> None:
             {"text": "Done"},
         )
     )
-    assert only(events, Text) == [
+    assert only(events, Text, CodeRun) == [
         Text("Running"),
-        Text("\n```python\nprint(1)\n```\n"),
-        Text("```\n1\n```\n"),
+        CodeRun("\n```python\nprint(1)\n```\n", "print(1)\n", "python"),
+        CodeRun("```\n1\n```\n", output="1\n"),
+        CodeRun("", output=""),
         Text("Done"),
     ]
 
@@ -158,7 +160,13 @@ def test_code_and_its_output_are_fenced() -> None:
 def test_a_fence_is_longer_than_those_inside() -> None:
     """G-161."""
     events = read(reply({"executableCode": {"code": "'```'"}}))
-    assert only(events, Text) == [Text("````\n'```'\n````\n")]
+    assert only(events, CodeRun) == [CodeRun("````\n'```'\n````\n", "'```'")]
+
+
+def test_code_that_failed_says_so() -> None:
+    """X-022."""
+    events = read(reply({"codeExecutionResult": {"outcome": "OUTCOME_FAILED", "output": "Error"}}))
+    assert only(events, CodeRun) == [CodeRun("```\nError\n```\n", output="Error", ok=False)]
 
 
 def test_the_vendors_own_tool_calls_are_kept_for_replay() -> None:

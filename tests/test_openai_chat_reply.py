@@ -17,6 +17,7 @@ from proxy.fronts.openai.chat.reply import ReplyOptions, StreamRenderer, whole
 from proxy.types import (
     Audio,
     Citation,
+    CodeRun,
     Event,
     Extra,
     Finish,
@@ -25,6 +26,7 @@ from proxy.types import (
     MediaPart,
     Reasoning,
     Refusal,
+    Searched,
     Slice,
     Started,
     Text,
@@ -439,6 +441,24 @@ def test_what_is_said_when_there_is_no_text(
     found = message(*events)
     assert (found["content"], found["refusal"]) == (content, refusal)
     assert "".join(delta.get("refusal") or "" for delta in deltas(*events)) == (refusal or "")
+
+
+def test_code_that_the_upstream_ran_stands_in_the_text() -> None:
+    """X-022: a chat has no other place for it, and tells of a search by the vendor's facts alone."""
+    events = (
+        Text("Sum: "),
+        CodeRun("\n```python\nprint(1)\n```\n", "print(1)", "python"),
+        CodeRun("", output=""),
+        Searched(("q",)),
+        Text("done"),
+        Finish("stop"),
+    )
+    assert message(*events)["content"] == "Sum: \n```python\nprint(1)\n```\ndone"
+    assert [delta["content"] for delta in deltas(*events) if delta.get("content")] == [
+        "Sum: ",
+        "\n```python\nprint(1)\n```\n",
+        "done",
+    ]
 
 
 def test_citations_come_once_before_the_finish() -> None:

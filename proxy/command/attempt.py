@@ -24,7 +24,7 @@ from proxy.serve import tries
 from proxy.serve.house import House
 from proxy.serve.told import Told
 from proxy.tasks.engine import Job
-from proxy.types import Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
+from proxy.types import CodeRun, Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
 from proxy.upstream import Upstream
 
 
@@ -169,6 +169,8 @@ def _print(batch: list[Event]) -> None:
     for event in batch:
         if isinstance(event, Text):
             print(event.text, end="", flush=True)
+        elif isinstance(event, CodeRun):
+            print(event.shown, end="", flush=True)
         elif isinstance(event, Reasoning):
             print(event.text, end="", file=sys.stderr, flush=True)
         elif isinstance(event, Refusal):
@@ -177,10 +179,16 @@ def _print(batch: list[Event]) -> None:
             print(f"{event.name}({event.arguments})")
 
 
+def _text_of(event: Event) -> str:
+    if isinstance(event, Text):
+        return event.text
+    return event.shown if isinstance(event, CodeRun) else ""
+
+
 def _summary(seen: list[Event], told: Told, saved: Saved, dropped: tuple[str, ...]) -> dict[str, Any]:
     return {
         "target": told.target,
-        "text": "".join(event.text for event in seen if isinstance(event, Text)),
+        "text": "".join(map(_text_of, seen)),
         "images": sum(isinstance(event, Image) for event in seen),
         "lost": told.lost,
         "saved": saved.names,

@@ -21,6 +21,7 @@ from proxy.memory.past import Past
 from proxy.types import (
     CallPart,
     ChatRequest,
+    CodeRun,
     Event,
     Image,
     MediaPart,
@@ -231,6 +232,9 @@ class SignatureRecorder:
                 self._texts.setdefault(event.choice, []).append(event.text)
                 if event.signature:
                     self._signature[event.choice] = event.signature
+            elif kind is CodeRun:
+                assert isinstance(event, CodeRun)
+                self._texts.setdefault(event.choice, []).append(event.shown)
             elif kind is ToolCall:
                 assert isinstance(event, ToolCall)
                 self._watch_call(event)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from proxy.errors import NotCarriedError, RequestError, UpstreamError
 from proxy.fronts.base import Asked
 from proxy.routing.attempts import Attempt
-from proxy.types import Event, Image, Reasoning, Text, Usage
+from proxy.types import CodeRun, Event, Image, Reasoning, Text, Usage
 from proxy.upstream import Deadlines
 
 if TYPE_CHECKING:
@@ -149,6 +149,8 @@ class Try:
                     self.sizes.append(_size_of(event))  # type: ignore[arg-type]
             elif self.usage is None and kind in _WORDS:
                 self.text_bytes += len(event.text.encode("utf-8", "surrogatepass"))  # type: ignore[union-attr]
+            elif self.usage is None and kind is CodeRun:
+                self.text_bytes += len(event.shown.encode("utf-8", "surrogatepass"))  # type: ignore[union-attr]
 
 
 def _size_of(image: Image) -> str | None:

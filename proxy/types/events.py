@@ -105,6 +105,29 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Searched:
+    """The upstream searched for `queries` by itself, and was shown `sources`: address and title of each."""
+
+    queries: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...] = ()
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRun:
+    """The upstream ran code of its own: first what it runs, in an event of its own what came of it, whether
+    that went well (`ok`). `shown` is the same as text, for dialects that have no other place for it, and
+    citations count its characters."""
+
+    shown: str
+    code: str | None = None
+    language: str = ""
+    output: str | None = None
+    ok: bool = True
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Logprobs:
     """OpenAI's lists of token entries, of the text and of the words of a refusal."""
 
@@ -180,6 +203,8 @@ Event = (
     | ToolCall
     | Refusal
     | Citation
+    | Searched
+    | CodeRun
     | Logprobs
     | Extra
     | Usage

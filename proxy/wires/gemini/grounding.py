@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from proxy.types import Citation, Json
+from proxy.types import Citation, Json, Searched
 from proxy.wires.gemini.lenient import count_of, dict_of, dicts_of, list_of, string_of
 
 # Where a grounding chunk keeps its address.
@@ -81,6 +81,14 @@ def citations(shown: ShownText, grounding: Json, url_context: Json, choice: int)
         if url and url not in cited and page.get("urlRetrievalStatus") == _RETRIEVED:
             found.append(Citation(url, "", 0, 0, choice))
     return found
+
+
+def searched(grounding: Json, choice: int) -> list[Searched]:
+    """The search behind the facts, if there was one: pages may have been read without."""
+    queries = tuple(query for query in list_of(grounding.get("webSearchQueries")) if isinstance(query, str))
+    sources = (_source(chunk) for chunk in list_of(grounding.get("groundingChunks")))
+    found = tuple(source for source in sources if source is not None)
+    return [Searched(queries, found, choice)] if queries or found else []
 
 
 def _source(chunk: Any) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from proxy.types import (
     Audio,
     Call,
     ChatRequest,
+    CodeRun,
     Event,
     Extra,
     Image,
@@ -27,6 +28,7 @@ from proxy.wires.gemini.lenient import dict_of, dicts_of, list_of, string_of
 
 _MAX_TEXT_DATA = 16_384  # characters of base64 that may stand in the text as a data URL
 _FACTS = {"avgLogprobs": "avg_logprobs", "urlContextMetadata": "url_context_metadata"}
+_WELL = (None, "OUTCOME_OK", "OUTCOME_UNSPECIFIED")
 _READ_ABOVE = frozenset(("content", "finishReason", "index"))  # a candidate that has no more holds no facts
 
 
@@ -94,6 +96,8 @@ class CandidateReader:
         """Citations and the vendor's facts. `whole`: part indexes count over the whole reply."""
         events: list[Event] = []
         pages = self._extra.get("url_context_metadata")
+        if self._grounding:
+            events += grounding.searched(self._grounding, self.index)
         if self._grounding or pages:
             shown = grounding.ShownText(self.texts, self._inserted, self._starts if whole else ())
             events += grounding.citations(shown, self._grounding, dict_of(pages), self.index)
@@ -187,13 +191,16 @@ class CandidateReader:
 
     def _code(self, part: Json, events: list[Event]) -> None:
         code = dict_of(part["executableCode"])
-        language = string_of(code.get("language")) or ""
-        self._insert(_fenced(str(code.get("code") or ""), language.lower()), events)
+        language = (string_of(code.get("language")) or "").lower()
+        text = str(code.get("code") or "")
+        shown = self._inserted_text(_fenced(text, language))
+        events.append(CodeRun(shown, text, language, choice=self.index))
 
     def _code_result(self, part: Json, events: list[Event]) -> None:
-        output = dict_of(part["codeExecutionResult"]).get("output")
-        if output:
-            self._insert(_fenced(str(output), ""), events)
+        result = dict_of(part["codeExecutionResult"])
+        output, outcome = str(result.get("output") or ""), result.get("outcome")
+        shown = self._inserted_text(_fenced(output, "")) if output else ""
+        events.append(CodeRun(shown, output=output, ok=outcome in _WELL, choice=self.index))
 
     def _kept(self, part: Json, events: list[Event]) -> None:
         """A tool that the vendor ran itself: only for being sent back in the next turn."""
@@ -203,12 +210,15 @@ class CandidateReader:
         """A functionResponse: the vendor talks to itself (server-side tools)."""
 
     def _insert(self, block: str, events: list[Event]) -> None:
+        events.append(Text(self._inserted_text(block), self.index))
+
+    def _inserted_text(self, block: str) -> str:
         """Put a block of our own on lines of its own into the text."""
         before = "" if not self.texts or self.texts[-1].endswith("\n") else "\n"
         text = f"{before}{block}\n"
         self._inserted.add(len(self.texts))
         self.texts.append(text)
-        events.append(Text(text, self.index))
+        return text
 
     # --- facts -------------------------------------------------------------------------------------
 

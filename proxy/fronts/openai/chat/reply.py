@@ -13,6 +13,7 @@ from proxy.fronts.openai.chat.stream import StreamRenderer
 from proxy.types import (
     Audio,
     Citation,
+    CodeRun,
     Event,
     Extra,
     Finish,
@@ -122,6 +123,8 @@ def _collect(choice: _Choice, event: Event, reply: ReplyOptions) -> None:
             choice.refused = True
         case Audio():
             choice.audio.append(event)
+        case CodeRun():
+            choice.content.append(event.shown)
         case Citation():
             choice.citations.append(event)
         case Logprobs():

@@ -15,6 +15,7 @@ from proxy.fronts.openai.chat.reply_parts import Ending, Piece, ReplyOptions
 from proxy.types import (
     Audio,
     Citation,
+    CodeRun,
     Event,
     Extra,
     Finish,
@@ -22,6 +23,7 @@ from proxy.types import (
     Logprobs,
     Reasoning,
     Refusal,
+    Searched,
     Started,
     Text,
     ToolCall,
@@ -264,6 +266,15 @@ class StreamRenderer:
     def _citation(self, choice: _Choice, event: Citation) -> None:
         choice.citations.append(event)
 
+    def _code_run(self, choice: _Choice, event: CodeRun) -> None:
+        if event.shown:
+            before = "\n\n" if choice.after_image else ""
+            choice.after_image, choice.wrote = False, True
+            self._out += (choice.before_text, orjson.dumps(before + event.shown), self._after_text)
+
+    def _searched(self, choice: _Choice, event: Searched) -> None:
+        """Told by the vendor's facts."""
+
     def _extra(self, choice: _Choice, event: Extra) -> None:
         choice.add_extra(event)
 
@@ -311,6 +322,8 @@ _HANDLERS: dict[type, Callable[[StreamRenderer, _Choice, Any], None]] = {
     ToolCall: StreamRenderer._tool_call,
     Refusal: StreamRenderer._refusal,
     Citation: StreamRenderer._citation,
+    CodeRun: StreamRenderer._code_run,
+    Searched: StreamRenderer._searched,
     Logprobs: StreamRenderer._logprobs,
     Extra: StreamRenderer._extra,
     Finish: StreamRenderer._finish,
