@@ -20,6 +20,7 @@ from proxy.fronts.base import Front
 from proxy.fronts.gemini.front import CountFront, GeminiFront
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.images.front import ImagesFront
+from proxy.fronts.openai.responses.front import ResponsesFront
 from proxy.keys import ClientKey, ClientKeys
 from proxy.ledger.balances import Balances
 from proxy.ledger.recorder import Ledger
@@ -62,9 +63,11 @@ ROWS = (
     answered("/models/{model:path}:streamGenerateContent", GeminiFront(stream=True), **_GOOGLES),
     counted("/models/{model:path}:countTokens", CountFront(), **_GOOGLES),
     answered("/chat/completions", ChatFront()),
+    answered("/responses", ResponsesFront()),
     answered("/images/generations", ImagesFront("generation")),
     answered("/images/edits", ImagesFront("edit")),
     answered("/images/variations", ImagesFront("variation")),
+    Row("GET", "/responses", info.no_socket, needs="nothing"),
     Row("GET", "/models", info.models),
     Row("GET", "/models/{name:path}", info.model),
     *usage.ROWS,

@@ -225,6 +225,7 @@ CHAT: dict[str, Wish | None] = {
     ),
     "ThoughtPart.signature": None,
     "ThoughtPart.where": None,  # our own note
+    "ThoughtPart.spare": None,  # says that nobody misses it
     "CallPart.id": Wish(called(id="call_77"), ("call_77", "12 degrees"), {"messages": (HI,)}, ("messages",)),
     "CallPart.name": Wish(called(name="forecast"), ("forecast",), called(), ("messages",)),
     "CallPart.arguments": Wish(called(arguments={"city": "Ulm"}), ("Ulm",), called(), ("messages",)),

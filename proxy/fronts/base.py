@@ -7,6 +7,7 @@ given.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from decimal import Decimal
@@ -76,11 +77,12 @@ class Asked:
 class Facts:
     """What a renderer cannot know from the events: `created` in seconds, and `link`, which gives the address
     of a picture that was stored, None for one that was not. `cost` tells, once all events are here, what the
-    reply costs: amount and currency, None where that is not one known sum."""
+    reply costs: amount and currency, None where that is not one known sum. `now` is the time in seconds."""
 
     created: int
     link: Callable[[Image], str | None] | None = None
     cost: TellCost | None = None
+    now: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True)

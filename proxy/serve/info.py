@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.codec import jsonio
-from proxy.errors import ProxyError
+from proxy.errors import ProxyError, RequestError
 from proxy.fronts.openai import models_reply
 from proxy.routing.routes import Route
 from proxy.serve import callers
@@ -48,6 +48,24 @@ async def index(exchange: Exchange, house: House) -> None:
                 "docs": "README.md and docs/ of the distribution",
             }
         ),
+    )
+
+
+async def no_socket(exchange: Exchange, house: House) -> None:
+    """Of an address that is only posted to. Codex asks for a WebSocket first: after a 426 it goes on at once,
+    after anything else with seven tries, or not at all."""
+    if b"sec-websocket-key" in exchange.fields:  # what else asked for it, HTTP has overlooked
+        raise RequestError(
+            "There are no WebSockets here; POST the request.",
+            status=426,
+            code="upgrade_required",
+            headers={"upgrade": "HTTP/1.1"},
+        )
+    raise RequestError(
+        f"GET is not possible at {exchange.scope['path']}; use POST.",
+        status=405,
+        code="method_not_allowed",
+        headers={"allow": "POST"},
     )
 
 

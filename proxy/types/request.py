@@ -44,11 +44,13 @@ class MediaPart:
 
 @dataclass(frozen=True, slots=True)
 class ThoughtPart:
-    """What the assistant thought aloud, as far as it was shown. `where` is a `MediaPart`'s."""
+    """What the assistant thought aloud, as far as it was shown. `where` is a `MediaPart`'s. `spare`: its
+    dialect sends it back in any case, and nobody misses it where it is not carried."""
 
     text: str
     signature: str | None = None
     where: str = ""
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

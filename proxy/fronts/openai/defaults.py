@@ -59,6 +59,9 @@ def compiled(written: Mapping[str, Any]) -> ModelDefaults:
 NONE = ModelDefaults({}, {}, {}, {}, {})
 
 
+_ABSENT = object()  # a wish for a form that the replies of this endpoint have not
+
+
 def _of_chat(body: Json) -> Reading:
     reading = Reading()
     for group in parameters.read(body, reading):
@@ -76,7 +79,7 @@ def _unsaid(holder: ChatRequest | ImageRequest | Any, defaults: Mapping[str, Any
     """The attributes that the holder gets from the defaults."""
     found: Json = {}
     for name, value in defaults.items():
-        said = getattr(holder, name)
+        said = getattr(holder, name, _ABSENT)
         if said is None:
             found[name] = value
         elif (merge := _MERGES.get(type(said))) is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy.errors import NotCarriedError, RequestError, UpstreamError
 from proxy.fronts.base import Parsed
-from proxy.types import ImageRequest
+from proxy.types.values import dataclass
 
 # Attribute -> its spellings: the first that the client wrote is taken, else the first of all.
 Spellings = Mapping[str, tuple[str, ...]]
@@ -57,22 +57,66 @@ IMAGES: Spellings = {
     "messages": ("prompt",),
 }
 
-_REBUILT = ("messages", "tools")  # what an upstream counts in there are not the client's own places
+RESPONSES: Spellings = {
+    **_BOTH,
+    "answer_format": ("text.format",),
+    "answer_format.schema": ("text.format.schema",),
+    "foreign.verbosity": ("text.verbosity",),
+    "image.quality": ("tools[].quality",),
+    "image.size": ("tools[].size",),
+    "logprobs": ("include",),
+    "max_tokens": ("max_output_tokens",),
+    "messages": ("input",),
+    "native": ("google",),
+    "parallel_calls": ("parallel_tool_calls",),
+    "prompt": ("input",),
+    "references": ("input",),
+    "thinking": ("reasoning",),
+    "thinking.summary": ("reasoning.summary",),
+    "user": ("user",),
+}
+
+_REBUILT = ("messages", "input", "tools")  # what an upstream counts in there are not the client's own places
 _FIRST_STEP = re.compile(r"[^.\[]+")
 _LAST_STEP = re.compile(r"(\.\w+|\[\d*\])\Z")
 _OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts|signed)\b")
-_MESSAGE_MEMBERS = {"call_id": "tool_call_id", "parts": "content", "signed": "extra_content"}
 _MEMBER_OF_TOOL = re.compile(r"(tools\[\d*\])\.(name|description|parameters|strict)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How an endpoint spells: its table, the members of its messages, and whether a function's members stand
+    in an object of their own."""
+
+    table: Spellings
+    of_message: Mapping[str, str]
+    nests_functions: bool
+
+
+_OF_CHAT = {"call_id": "tool_call_id", "parts": "content", "signed": "extra_content"}
+OF_CHAT = Words(CHAT, _OF_CHAT, nests_functions=True)
+OF_IMAGES = Words(IMAGES, _OF_CHAT, nests_functions=True)
+OF_RESPONSES = Words(
+    RESPONSES,
+    {"call_id": "call_id", "parts": "content", "signed": "encrypted_content"},
+    nests_functions=False,
+)
+
+
+def _words_of(parsed: Parsed[Any, Any] | None) -> Words:
+    found: Words = OF_CHAT if parsed is None else parsed.shape.words
+    return found
 
 
 def spelled(path: str, parsed: Parsed[Any, Any] | None) -> str:
     """The client's spelling of an attribute path; None: nothing is known of the request."""
-    if path.startswith("foreign."):
+    words = _words_of(parsed)
+    table = words.table
+    if path.startswith("foreign.") and path not in table:
         return path.removeprefix("foreign.")
-    table = IMAGES if parsed is not None and isinstance(parsed.request, ImageRequest) else CHAT
     wrote: tuple[str, ...] = parsed.shape.wrote if parsed is not None else ()
-    path = _OF_MESSAGE.sub(lambda found: f"{found[1]}.{_MESSAGE_MEMBERS[found[2]]}", path)
-    if "functions" not in wrote or "tools" in wrote:
+    path = _OF_MESSAGE.sub(lambda found: f"{found[1]}.{words.of_message[found[2]]}", path)
+    if words.nests_functions and ("functions" not in wrote or "tools" in wrote):
         path = _MEMBER_OF_TOOL.sub(r"\1.function.\2", path)
     head, tail = path, ""
     while head not in table:
@@ -114,6 +158,6 @@ def _spelled_field(param: str, parsed: Parsed[Any, Any] | None) -> str | None:
     wrote: tuple[str, ...] = parsed.shape.wrote
     if field in wrote:
         return field if field in _REBUILT else param
-    table = IMAGES if isinstance(parsed.request, ImageRequest) else CHAT
+    table = _words_of(parsed).table
     meant = [field, *(attribute for attribute, words in table.items() if field in words)]
     return next((word for one in meant for word in table.get(one, ()) if word in wrote), None)

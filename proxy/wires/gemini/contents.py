@@ -195,7 +195,8 @@ class _Builder:
                 calls.append((part, built, self._paired().answers.get((position, number))))
             elif isinstance(part, ThoughtPart) and not self._options.get("resend_reasoning"):
                 unplaced = part.signature or unplaced
-                self._out.dropped.append(part.where or f"messages[{message.index}].parts")
+                if not part.spare:
+                    self._out.dropped.append(part.where or f"messages[{message.index}].parts")
                 continue
             elif isinstance(part, ThoughtPart | MediaPart):
                 parts.append(self._thought(part) if isinstance(part, ThoughtPart) else self._picture(part))

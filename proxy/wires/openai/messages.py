@@ -113,7 +113,8 @@ class _Conversation:
         if said.thoughts and place != "drop":
             rendered[place] = "".join(part.text for part in said.thoughts)
         elif said.thoughts:
-            self._dropped += (part.where or f"messages[{message.index}].parts" for part in said.thoughts)
+            missed = (part for part in said.thoughts if not part.spare)
+            self._dropped += (part.where or f"messages[{message.index}].parts" for part in missed)
         if self._signs and (extra := _extra(message.extra, said.content, pictures=not keeps)):
             rendered["extra_content"] = {"google": extra}
         elif not self._signs and message.signed:

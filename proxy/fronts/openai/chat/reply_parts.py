@@ -74,11 +74,7 @@ class Ending:
     def finished(self) -> Finish:
         """The finish, which a complete reply has. We never invent a `stop`."""
         if self.finish is None:
-            raise UpstreamError(
-                ErrorClass.INTERNAL,
-                "The upstream ended its reply before it was complete.",
-                code="upstream_stream_truncated",
-            )
+            raise truncated()
         return self.finish
 
     def reason(self, finish: Finish, legacy: bool) -> str:
@@ -95,6 +91,14 @@ class Ending:
             return None
         native = f" ({finish.native})" if finish.native else ""
         return finish.message or f"The reply was blocked by the upstream content filter{native}."
+
+
+def truncated() -> UpstreamError:
+    return UpstreamError(
+        ErrorClass.INTERNAL,
+        "The upstream ended its reply before it was complete.",
+        code="upstream_stream_truncated",
+    )
 
 
 def empty_reply() -> UpstreamError:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from proxy.fronts.openai import spelling
 from proxy.fronts.openai.chat.modes import Mode
 from proxy.types.values import dataclass
 
@@ -14,6 +17,8 @@ class ChatShape:
     `audio_format` is the file format it wants sound in. `wrote` are the body's fields (and such members as
     `spelling` chooses by), so that an error can name the one that the client really sent.
     """
+
+    words: ClassVar[spelling.Words] = spelling.OF_CHAT
 
     model: str
     image_mode: Mode = "images"

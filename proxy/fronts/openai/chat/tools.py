@@ -150,7 +150,7 @@ def _tool(value: Any, path: str, notes: Notes) -> tuple[Tool, str]:
         return _native(item, path, notes)
     if sort == "custom":
         raise checks.invalid(f"{path}.type", "custom tools are not supported.", "unsupported_value")
-    kind = _builtin_type(sort) if isinstance(sort, str) else None
+    kind = builtin_type(sort) if isinstance(sort, str) else None
     if kind is None:
         raise checks.invalid_value(f"{path}.type", sort, ("function", *_BUILTIN_TYPES))
     options = {key: option for key, option in item.items() if key != "type"}
@@ -239,5 +239,5 @@ def _declared(name: Any, path: str, declared: set[str]) -> str:
     return required
 
 
-def _builtin_type(word: str) -> str | None:
+def builtin_type(word: str) -> str | None:
     return _BUILTIN_TYPES.get(word.partition("_20")[0])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+from proxy.fronts.openai import spelling
 from proxy.types.values import dataclass
 
 Prefix = Literal["image_generation", "image_edit"]
@@ -14,6 +15,8 @@ class ImageShape:
     """`model` is the name as the client wrote it. `prefix` begins the names of a stream's events.
     `safety_identifier` is shown in the reply. `wrote`: as in `ChatShape`.
     """
+
+    words: ClassVar[spelling.Words] = spelling.OF_IMAGES
 
     model: str
     prefix: Prefix = "image_generation"

@@ -1,0 +1,125 @@
+"""The response object, and the pieces of it that look the same whole and streamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.errors import ErrorClass, LimitError, ProxyError, UpstreamError
+from proxy.fronts.base import Parsed, TellCost
+from proxy.fronts.openai.chat.reply_parts import money
+from proxy.fronts.openai.responses.shape import ResponsesShape
+from proxy.types import ChatRequest, Citation, FinishReason, Image, Json, Usage
+
+_INCOMPLETE: dict[FinishReason, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+# R-087: what Codex reads. The first two it tries again by itself, the others it shows.
+_AGAIN = "server_error"
+_CODES: dict[ErrorClass, str] = {
+    ErrorClass.RATE_LIMITED: "rate_limit_exceeded",
+    ErrorClass.QUOTA: "insufficient_quota",
+    ErrorClass.BLOCKED: "invalid_prompt",
+    ErrorClass.BAD_REQUEST: "invalid_prompt",
+    ErrorClass.OVERLOADED: _AGAIN,
+}
+_NOT_AGAIN = "invalid_prompt"
+
+
+def begun(parsed: Parsed[ChatRequest, ResponsesShape], identity: str, created: int) -> Json:
+    """A response that has begun, with every member it may ever have."""
+    shape, request, echo = parsed.shape, parsed.request, parsed.shape.echo
+    return {
+        "id": identity,
+        "object": "response",
+        "created_at": created,
+        "completed_at": None,
+        "status": "in_progress",
+        "error": None,
+        "incomplete_details": None,
+        "model": shape.model,
+        "output": [],
+        **echo,
+        "temperature": 1.0 if request.temperature is None else request.temperature,
+        "top_p": 1.0 if request.top_p is None else request.top_p,
+        "service_tier": request.service_tier or "default",
+        "store": shape.store,
+        "conversation": None,
+        "usage": None,
+    }
+
+
+def usage(counted: Usage, cost: TellCost | None) -> Json:
+    found: Json = {
+        "input_tokens": counted.prompt,
+        "input_tokens_details": {
+            "cached_tokens": counted.cached,
+            "cache_write_tokens": counted.cache_write or 0,
+        },
+        "output_tokens": counted.completion,
+        "output_tokens_details": {"reasoning_tokens": counted.reasoning},
+        "total_tokens": counted.prompt + counted.completion,
+    }
+    if counted.estimated:
+        found["estimated"] = True
+    if counted.vendor is not None:
+        found["vendor"] = counted.vendor
+    if cost is not None and (told := money(cost)) is not None:
+        found["cost"], found["cost_currency"] = told
+    return found
+
+
+def ending(reason: FinishReason) -> tuple[str, Json | None]:
+    """`status` and `incomplete_details`."""
+    why = _INCOMPLETE.get(reason)
+    return ("completed", None) if why is None else ("incomplete", {"reason": why})
+
+
+def failure(error: BaseException, told: Json) -> Json:
+    """The `error` of a response that failed; `told` is OpenAI's error object. What must not be bought again
+    has a word that no client takes for an invitation."""
+    code = _AGAIN
+    if isinstance(error, UpstreamError):
+        code = _CODES.get(error.error_class, code)
+    elif isinstance(error, LimitError):
+        code = "rate_limit_exceeded"
+    elif isinstance(error, ProxyError) and error.status < 500:
+        code = _NOT_AGAIN
+    if code == _AGAIN and isinstance(error, ProxyError) and error.may_repeat is False:
+        code = _NOT_AGAIN
+    return {"code": code, "message": told["message"]}
+
+
+def annotation(citation: Citation, offset: int, size: int) -> Json:
+    """Of a part of `size` characters that begins at `offset` of the answer."""
+    start = min(max(citation.start - offset, 0), size)
+    return {
+        "type": "url_citation",
+        "start_index": start,
+        "end_index": min(max(citation.end - offset, start), size),
+        "url": citation.url,
+        "title": citation.title,
+    }
+
+
+def picture(image: Image, tool: Json) -> Json:
+    """What an `image_generation_call` holds when it is done."""
+    found: Json = {
+        "status": "completed",
+        "result": image.data,
+        "output_format": image.mime.partition("/")[2] or "png",
+        "size": tool.get("size") or "auto",
+        "quality": tool.get("quality") or "auto",
+        "background": tool.get("background") or "auto",
+        "revised_prompt": image.revised_prompt,
+    }
+    if image.data is None:
+        found["url"] = image.url
+    return found
+
+
+def sources(found: tuple[tuple[str, str], ...]) -> list[Json]:
+    return [{"type": "url", "url": url} for url, _ in found]
+
+
+def searched(queries: tuple[str, ...], found: list[Json] | None) -> dict[str, Any]:
+    action: Json = {"type": "search", "query": queries[0] if queries else "", "queries": list(queries)}
+    return action if found is None else {**action, "sources": found}

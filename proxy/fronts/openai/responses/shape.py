@@ -1,0 +1,49 @@
+"""What a client of Responses wants of its reply's form, and how it wrote its request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import ClassVar, Literal
+
+from proxy.fronts.openai import spelling
+from proxy.types import Json
+from proxy.types.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a function of the request is to its client: a tool of another kind, or one of a namespace."""
+
+    kind: Literal["function", "custom", "tool_search"]
+    name: str
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesShape:
+    """`echo` are the fields of the request that its reply repeats. `known` are the functions that the client
+    knows as something else, by the name the upstream was given.
+
+    `shows_thoughts`: their summary was asked for. `seals`: the client carries the signatures itself.
+    `logprobs`, `sources` and `outputs` are shown where they were asked for. `picture` is the client's tool
+    that draws. `store`: the reply shall be kept, with `before`, the items of earlier replies, and `items`,
+    the client's own ones.
+    """
+
+    words: ClassVar[spelling.Words] = spelling.OF_RESPONSES
+
+    model: str
+    echo: Json = field(default_factory=dict)
+    known: Mapping[str, Known] = field(default_factory=dict)
+    shows_thoughts: bool = False
+    seals: bool = False
+    logprobs: bool = False
+    sources: bool = False
+    outputs: bool = False
+    picture: Json = field(default_factory=dict)
+    store: bool = False
+    background: bool = False
+    before: tuple[Json, ...] = ()
+    items: tuple[Json, ...] = ()
+    wrote: tuple[str, ...] = ()

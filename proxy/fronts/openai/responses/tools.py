@@ -1,0 +1,213 @@
+"""`tools` and `tool_choice` of Responses: functions, what is a function for us only, what the vendor runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from proxy.fronts import checks
+from proxy.fronts.notes import Notes
+from proxy.fronts.openai.chat import tools as chat_tools
+from proxy.fronts.openai.responses.shape import Known
+from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
+
+Tool = FunctionTool | BuiltinTool
+
+DRAWS = "image_generation"
+
+_NAME_MAX = 64  # of a function, at OpenAI and at Google
+_ITSELF = frozenset({"type", "name"})
+_FUNCTION = frozenset({"type", "name", "description", "parameters", "strict", "function"})
+_CUSTOM = frozenset({"type", "name", "description", "format"})
+_NAMESPACE = frozenset({"type", "name", "description", "tools"})
+_SEARCH = frozenset({"type", "execution", "description", "parameters"})
+_INPUT = {
+    "type": "object",
+    "properties": {"input": {"type": "string", "description": "the whole free-form input"}},
+    "required": ["input"],
+}
+_MODES = ("auto", "none", "required")
+
+
+def joined(namespace: str | None, name: str) -> str:
+    """One name for a function of a namespace, the same in each request; a long one keeps its beginning."""
+    if not namespace:
+        return name
+    found = f"{namespace}__{name}"
+    if len(found) <= _NAME_MAX:
+        return found
+    digest = hashlib.sha256(found.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{found[: _NAME_MAX - 9]}_{digest}"
+
+
+class Tools:
+    """The tools of a request. `known` has those functions that the client knows as something else; `picture`
+    is the tool that draws."""
+
+    def __init__(self, notes: Notes) -> None:
+        self.tools: list[Tool] = []
+        self.known: dict[str, Known] = {}
+        self.picture: Json | None = None
+        self._notes = notes
+        self._functions: dict[str, FunctionTool] = {}
+
+    def read(self, value: Any, path: str) -> None:
+        for number, item in enumerate(checks.array(value, path)):
+            self._tool(checks.mapping(item, f"{path}[{number}]"), f"{path}[{number}]", None, None)
+
+    def choice(self, value: Any) -> ToolChoice | None:
+        """None: as the model likes, also where the choice is a tool that no vendor can be made to use."""
+        path = "tool_choice"
+        if isinstance(value, str):
+            return ToolChoice(checks.one_of(*_MODES)(value, path))
+        choice = checks.mapping(value, path)
+        sort = choice.get("type")
+        if sort == "allowed_tools":
+            return self._allowed(choice)
+        if sort == "function" or sort == "custom":
+            return ToolChoice("required", (self._named(choice, path),))
+        if not isinstance(sort, str):
+            raise checks.missing(f"{path}.type")
+        if sort in _MODES:
+            return ToolChoice(checks.one_of(*_MODES)(sort, path))
+        self._notes.add(path)
+        return None
+
+    # --- one tool each -------------------------------------------------------------------------------
+
+    def _tool(self, item: Json, path: str, namespace: str | None, about: str | None) -> None:
+        sort = item.get("type", "function" if "name" in item or "function" in item else None)
+        read = _KINDS.get(sort) if isinstance(sort, str) else None
+        if read is not None:
+            read(self, item, path, namespace, about)
+        elif sort == DRAWS:
+            self.picture = checks.carried(item, path)
+        elif isinstance(sort, str) and (kind := chat_tools.builtin_type(sort)) in _VENDORS:
+            self._vendors(kind, item, path)
+        elif isinstance(sort, str) and sort:
+            self._notes.add(f"{path}.type={sort}")
+        else:
+            raise checks.missing(f"{path}.type")
+
+    def _function(self, item: Json, path: str, namespace: str | None, about: str | None) -> None:
+        holder, where = item, path
+        if isinstance(item.get("function"), dict):  # as a chat has it
+            holder, where = item["function"], f"{path}.function"
+        self._notes.unread(holder, _FUNCTION, where)
+        parameters, strict = holder.get("parameters"), holder.get("strict")
+        if parameters is not None:
+            checks.mapping(parameters, f"{where}.parameters")
+        known = Known("function", checks.required_string(holder.get("name"), f"{where}.name"), namespace)
+        is_strict = strict is not None and checks.boolean(strict, f"{where}.strict")
+        self._add(known, _about(holder, where, about), parameters, is_strict, where)
+
+    def _custom(self, item: Json, path: str, namespace: str | None, about: str | None) -> None:
+        """A function of one string; its grammar can only be asked for in words."""
+        self._notes.unread(item, _CUSTOM, path)
+        said = _about(item, path, about)
+        form = item.get("format")
+        if form is not None and checks.mapping(form, f"{path}.format").get("type") == "grammar":
+            rule = checks.required_string(form.get("definition"), f"{path}.format.definition")
+            syntax = form.get("syntax") or "given"
+            law = f"The argument `input` is free text that must follow this {syntax} grammar:\n{rule}"
+            said = f"{said}\n\n{law}" if said else law
+        known = Known("custom", checks.required_string(item.get("name"), f"{path}.name"), namespace)
+        self._add(known, said, _INPUT, False, path)
+
+    def _namespace(self, item: Json, path: str, _: str | None, __: str | None) -> None:
+        """Its functions under joined names; what is said of all of them is said at the first."""
+        self._notes.unread(item, _NAMESPACE, path)
+        name = checks.required_string(item.get("name"), f"{path}.name")
+        about = item.get("description")
+        for number, inner in enumerate(checks.objects(item.get("tools"), f"{path}.tools")):
+            self._tool(inner, f"{path}.tools[{number}]", name, about if number == 0 else None)
+
+    def _search(self, item: Json, path: str, namespace: str | None, about: str | None) -> None:
+        """A function that the client runs; one of OpenAI's own cannot be had."""
+        if item.get("execution") != "client":
+            self._notes.add(f"{path}.type=tool_search")
+            return
+        self._notes.unread(item, _SEARCH, path)
+        parameters = item.get("parameters")
+        if parameters is not None:
+            checks.mapping(parameters, f"{path}.parameters")
+        self._add(Known("tool_search", "tool_search"), _about(item, path, about), parameters, False, path)
+
+    def _vendors(self, kind: str, item: Json, path: str) -> None:
+        options = {key: value for key, value in item.items() if key != "type" and value is not None}
+        container = options.get("container")
+        if isinstance(container, dict) and container.get("file_ids"):
+            raise checks.invalid(f"{path}.container.file_ids", "no files can be given to code.")
+        self.tools.append(BuiltinTool(kind, checks.carried(options, path)))
+
+    def _add(
+        self, known: Known, about: str | None, parameters: Json | None, strict: bool, where: str
+    ) -> None:
+        name = joined(known.namespace, known.name)
+        tool = FunctionTool(name, about, parameters, strict)
+        before = self._functions.setdefault(name, tool)
+        if before is not tool:
+            if before != tool:
+                raise checks.invalid(f"{where}.name", f"there are two functions {name!r}.")
+            return
+        if known.kind != "function" or known.namespace:
+            self.known[name] = known
+        self.tools.append(tool)
+
+    # --- which of them -------------------------------------------------------------------------------
+
+    def _allowed(self, choice: Json) -> ToolChoice | None:
+        mode = checks.one_of("auto", "required")(choice.get("mode"), "tool_choice.mode")
+        names = tuple(
+            self._named(item, f"tool_choice.tools[{number}]")
+            for number, item in enumerate(checks.objects(choice.get("tools"), "tool_choice.tools"))
+            if item.get("type", "function") in ("function", "custom")  # declaring the others allows them
+        )
+        return ToolChoice("required" if mode == "required" else "auto", names)
+
+    def _named(self, item: Json, path: str) -> str:
+        name = checks.required_string(item.get("name"), f"{path}.name")
+        found = joined(item.get("namespace"), name)
+        if found not in self._functions:
+            raise checks.invalid(f"{path}.name", f"{name!r} is not among the functions in 'tools'.")
+        return found
+
+
+_VENDORS = ("web_search", "url_context", "code_execution", "maps")
+
+_KINDS: dict[str, Callable[[Tools, Json, str, str | None, str | None], None]] = {
+    "function": Tools._function,
+    "custom": Tools._custom,
+    "namespace": Tools._namespace,
+    "tool_search": Tools._search,
+}
+
+
+def _about(item: Json, path: str, about: str | None) -> str | None:
+    own = item.get("description")
+    said = None if own is None else checks.string(own, f"{path}.description")
+    return "\n\n".join(text for text in (about, said) if text) or None
+
+
+def shown(value: Sequence[Any]) -> list[Any]:
+    """The tools as a reply repeats them: a function has all its members, as Open Responses wants it."""
+    return [
+        {"type": "function", "name": "", "description": None, "parameters": None, "strict": None} | item
+        if isinstance(item, dict) and item.get("type") == "function" and "function" not in item
+        else item
+        for item in value
+    ]
+
+
+def free_text(arguments: str) -> str:
+    """The one string of a custom tool's arguments; what the model wrote where they are something else."""
+    try:
+        found = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return arguments
+    if isinstance(found, dict) and isinstance(text := found.get("input"), str):
+        return text
+    return found if isinstance(found, str) else arguments

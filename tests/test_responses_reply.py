@@ -1,0 +1,678 @@
+"""Events into a response, whole and streamed: every stream keeps the law, and both say the same."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.responses import Response
+
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts.base import Facts
+from proxy.fronts.openai.responses import request, sealed
+from proxy.fronts.openai.responses.renderer import ResponsesRenderer
+from proxy.types import (
+    Audio,
+    Citation,
+    CodeRun,
+    Event,
+    Extra,
+    Finish,
+    Image,
+    Logprobs,
+    MediaPart,
+    PartialImage,
+    Reasoning,
+    Refusal,
+    Searched,
+    Slice,
+    Started,
+    Text,
+    ToolCall,
+    Usage,
+)
+from tests import responses_law
+
+STOP = Finish("stop")
+PNG = Slice(b"iVBORw0KGgo=")
+KEYS = {
+    "id", "object", "created_at", "completed_at", "status", "incomplete_details", "error", "model",
+    "previous_response_id", "instructions", "output", "tools", "tool_choice", "parallel_tool_calls", "text",
+    "top_p", "temperature", "presence_penalty", "frequency_penalty", "top_logprobs", "truncation",
+    "reasoning", "usage", "max_output_tokens", "max_tool_calls", "store", "background", "service_tier",
+    "metadata", "safety_identifier", "prompt_cache_key", "user", "conversation",
+}  # fmt: skip
+_OWN_ID = re.compile(r"([a-z]+_)[0-9a-f]{32}|(call_)[0-9a-f]{24}")
+
+
+def renderer(**fields: Any) -> ResponsesRenderer:
+    parsed = request.parse({"model": "gemini-flash", "input": "Hi", **fields})
+    return ResponsesRenderer(parsed, Facts(1790000000, now=lambda: 1790000002.5))
+
+
+def plain(value: Any) -> Any:
+    """Without the random part of our ids, and what was sealed opened."""
+    return orjson.loads(_OWN_ID.sub(r"\1\2", orjson.dumps(_unsealed(value)).decode()))
+
+
+def _unsealed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unsealed(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: sealed.opened(one) if name == "encrypted_content" and isinstance(one, str) else _unsealed(one)
+        for name, one in value.items()
+    }
+
+
+def whole(*events: Event, **fields: Any) -> Any:
+    body = orjson.loads(b"".join(renderer(**fields).whole(events)))
+    Response.model_validate(body)
+    return body
+
+
+def joined(out: Any) -> bytes:
+    return out if isinstance(out, bytes) else b"".join(out)
+
+
+def streamed(*events: Event, batch: int = 1, **fields: Any) -> list[dict[str, Any]]:
+    """The events of a stream, which keeps the law."""
+    one = renderer(stream=True, **fields)
+    raw = b"".join(joined(one.feed(events[at : at + batch])) for at in range(0, len(events), batch))
+    return responses_law.checked(raw + joined(one.finish()))
+
+
+def output(*events: Event, **fields: Any) -> Any:
+    """The items, which are the same whole and streamed, without the random part of their ids."""
+    events = (Started(), *events) if any(isinstance(event, Finish) for event in events) else (*events, STOP)
+    found = plain(whole(*events, **fields)["output"])
+    for batch in (1, 100):
+        assert plain(streamed(*events, batch=batch, **fields)[-1]["response"]["output"]) == found
+    return found
+
+
+def kinds(*events: Event, **fields: Any) -> list[str]:
+    return [event["type"].removeprefix("response.") for event in streamed(*events, STOP, **fields)]
+
+
+# --- the object
+
+
+def test_a_whole_reply_has_every_member() -> None:
+    """R-060, R-066, R-067, R-012."""
+    body = whole(
+        Started("g-1"),
+        Text("Oslo lies at the head of a fjord in Norway."),
+        Usage(11, 42, reasoning=30),
+        STOP,
+        instructions="Answer in one sentence.",
+        temperature=0,
+        max_output_tokens=200,
+        metadata={"trace": "t-7"},
+    )
+    assert set(body) == KEYS
+    assert plain(body) == {
+        "id": "resp_",
+        "object": "response",
+        "created_at": 1790000000,
+        "completed_at": 1790000002,
+        "status": "completed",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": "Answer in one sentence.",
+        "max_output_tokens": 200,
+        "max_tool_calls": None,
+        "model": "gemini-flash",
+        "output": [
+            {
+                "id": "msg_00",
+                "type": "message",
+                "role": "assistant",
+                "status": "completed",
+                "content": [
+                    {
+                        "type": "output_text",
+                        "text": "Oslo lies at the head of a fjord in Norway.",
+                        "annotations": [],
+                        "logprobs": [],
+                    }
+                ],
+            }
+        ],
+        "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "prompt_cache_key": None,
+        "reasoning": {"effort": None, "summary": None},
+        "safety_identifier": None,
+        "service_tier": "default",
+        "store": False,
+        "temperature": 0,
+        "text": {"format": {"type": "text"}},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_logprobs": 0,
+        "top_p": 1.0,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "truncation": "disabled",
+        "usage": {
+            "input_tokens": 11,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": 42,
+            "output_tokens_details": {"reasoning_tokens": 30},
+            "total_tokens": 53,
+        },
+        "user": None,
+        "conversation": None,
+        "metadata": {"trace": "t-7"},
+    }
+
+
+def test_what_was_asked_for_is_repeated() -> None:
+    """R-051, R-060."""
+    fields: dict[str, Any] = {
+        "reasoning": {"effort": "xhigh", "summary": "auto"},
+        "text": {"format": {"type": "json_object"}, "verbosity": "low"},
+        "truncation": "auto",
+        "top_p": 0.5,
+        "user": "ann",
+        "parallel_tool_calls": False,
+    }
+    body = whole(Text("{}"), STOP, **fields)
+    assert {name: body[name] for name in fields} == fields
+
+
+def test_ids_have_their_prefixes_and_are_short() -> None:
+    """R-068, X-010."""
+    body = whole(
+        Reasoning("Hm."), Text("a"), ToolCall(0, "", "f", "{}"), Image("image/png", PNG), STOP,
+        reasoning={"summary": "auto"},
+    )  # fmt: skip
+    assert [item["id"][:3] for item in body["output"]] == ["rs_", "msg", "fc_", "ig_"]
+    assert re.fullmatch(r"call_[A-Za-z0-9]{24}", body["output"][2]["call_id"])
+    assert max(len(item["id"]) for item in body["output"]) <= 64
+
+
+# --- text
+
+
+def test_a_stream_of_text() -> None:
+    """R-080..R-085: the whole of it, literally."""
+    events = plain(streamed(Started(), Text("Oslo "), Text("lies."), Usage(3, 2), STOP))
+    at = {"item_id": "msg_00", "output_index": 0, "content_index": 0}
+    part = {"type": "output_text", "text": "Oslo lies.", "annotations": [], "logprobs": []}
+    message = {"id": "msg_00", "type": "message", "role": "assistant"}
+    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+    assert set(events[0]["response"]) == KEYS
+    assert events[2:-1] == [
+        {
+            "type": "response.output_item.added",
+            "sequence_number": 2,
+            "output_index": 0,
+            "item": {**message, "status": "in_progress", "content": []},
+        },
+        {"type": "response.content_part.added", "sequence_number": 3, **at, "part": {**part, "text": ""}},
+        {"type": "response.output_text.delta", "sequence_number": 4, **at, "delta": "Oslo ", "logprobs": []},
+        {"type": "response.output_text.delta", "sequence_number": 5, **at, "delta": "lies.", "logprobs": []},
+        {
+            "type": "response.output_text.done",
+            "sequence_number": 6,
+            **at,
+            "text": "Oslo lies.",
+            "logprobs": [],
+        },
+        {"type": "response.content_part.done", "sequence_number": 7, **at, "part": part},
+        {
+            "type": "response.output_item.done",
+            "sequence_number": 8,
+            "output_index": 0,
+            "item": {**message, "status": "completed", "content": [part]},
+        },
+    ]
+    assert events[-1]["sequence_number"] == 9
+    assert events[-1]["response"]["usage"]["total_tokens"] == 5
+
+
+def test_an_empty_answer_is_a_response_without_items() -> None:
+    assert output(Text("")) == []
+
+
+def test_citations_count_from_their_own_part() -> None:
+    """R-044: a picture between makes two messages."""
+    items = output(
+        Text("Zürich. "), Image("image/png", PNG), Text("Bern is big."), Citation("https://b", "B", 8, 12)
+    )
+    assert items[2]["content"][0]["annotations"] == [
+        {"type": "url_citation", "start_index": 0, "end_index": 4, "url": "https://b", "title": "B"}
+    ]
+    names = kinds(Text("Bern"), Citation("https://b", "B", 0, 4))
+    assert names.index("output_text.annotation.added") == names.index("output_text.done") - 1
+
+
+def test_a_refusal_is_a_part_of_its_own() -> None:
+    """R-014."""
+    items = output(Text("Well. "), Refusal("I "), Refusal("won't."))
+    assert items[0]["content"][1] == {"type": "refusal", "refusal": "I won't."}
+
+
+def test_logprobs_stand_in_the_final_part_where_they_were_asked_for() -> None:
+    """R-070, R-071."""
+    entry = {"token": "a", "logprob": -0.1, "bytes": [97], "top_logprobs": []}
+    asked = output(Text("a"), Logprobs([entry]), include=["message.output_text.logprobs"])
+    assert asked[0]["content"][0]["logprobs"] == [entry]
+    assert output(Text("a"), Logprobs([entry]))[0]["content"][0]["logprobs"] == []
+
+
+def test_sound_is_told_in_words() -> None:
+    assert output(Audio("audio/wav", Slice(b""), "Hello"))[0]["content"][0]["text"] == "Hello"
+
+
+# --- thoughts and signatures
+
+
+def test_thoughts_are_summaries_where_they_were_asked_for() -> None:
+    """R-052, R-053, R-055, R-050: a bold line begins a new one."""
+    thoughts = (Reasoning("**One**\n"), Reasoning("first."), Reasoning("**Two**\nsecond."))
+    assert output(*thoughts, Text("Hi"), reasoning={"summary": "auto"})[0] == {
+        "id": "rs_00",
+        "type": "reasoning",
+        "summary": [
+            {"type": "summary_text", "text": "**One**\nfirst."},
+            {"type": "summary_text", "text": "**Two**\nsecond."},
+        ],
+    }
+    assert [item["type"] for item in output(*thoughts, Text("Hi"))] == ["message"]
+    assert kinds(Reasoning("Hm."), reasoning={"summary": "auto"})[2:-1] == [
+        "output_item.added",
+        "reasoning_summary_part.added",
+        "reasoning_summary_text.delta",
+        "reasoning_summary_text.done",
+        "reasoning_summary_part.done",
+        "output_item.done",
+    ]
+
+
+def test_signatures_go_with_the_reasoning_before_their_call() -> None:
+    """R-050, R-054, X-011, X-023."""
+    calls = (ToolCall(0, "call_A", "f", "{}", signature="c2lnQQ=="), ToolCall(1, "call_B", "f", '{"a":1}'))
+    fields: dict[str, Any] = {"reasoning": {"summary": "auto"}, "store": False}
+    items = output(Reasoning("Hm."), *calls, **fields)
+    assert [item["type"] for item in items] == ["reasoning", "function_call", "function_call"]
+    assert items[0]["encrypted_content"] == {"call_A": "c2lnQQ=="}
+    # without thoughts it still needs its item
+    [reasoning, *_] = output(*calls, store=False)
+    assert (reasoning["summary"], reasoning["encrypted_content"]) == (
+        [],
+        {"call_A": "c2lnQQ=="},
+    )
+    # a client that did not ask, and whose reply is kept, has none
+    assert [item["type"] for item in output(*calls)] == ["function_call", "function_call"]
+
+
+def test_signatures_of_texts_and_pictures() -> None:
+    """X-011, X-013: a text's comes when the text is out; it is answer text all the same."""
+    items = output(
+        Text("Here: "), Image("image/png", PNG, signature="c2lnUA=="), Text("so."),
+        Text("", signature="c2lnVA=="), include=["reasoning.encrypted_content"],
+    )  # fmt: skip
+    assert [item["type"] for item in items] == [
+        "message",
+        "reasoning",
+        "image_generation_call",
+        "message",
+        "reasoning",
+    ]
+    assert list(items[1]["encrypted_content"].values()) == ["c2lnUA=="]
+    sent = whole(Image("image/png", PNG, signature="c2lnUA=="), STOP, store=False)["output"]
+    found = request.parse({"model": "m", "input": sent}).request.messages[0].parts[0]
+    assert isinstance(found, MediaPart)
+    assert found.signature == "c2lnUA=="
+    assert items[4]["encrypted_content"] == {"text": "c2lnVA=="}
+
+
+def test_what_a_vendor_said_to_its_own_tools_goes_along() -> None:
+    parts = [{"toolCall": {"id": "1"}}]
+    told = Extra("google", {"parts": parts, "model_version": "x"})
+    assert output(Text("Hi"), told, store=False)[1]["encrypted_content"] == {"parts": parts}
+    items = whole(Text("Hi"), told, STOP, store=False)["output"]
+    sent = [{"role": "user", "content": "Hi"}, *items, {"role": "user", "content": "Go on"}]
+    found = request.parse({"model": "m", "input": sent}).request.messages[1]
+    assert found.extra == {"parts": parts}
+
+
+# --- calls
+
+
+def test_a_whole_call_is_one_delta() -> None:
+    """R-039, R-084."""
+    events = plain(streamed(ToolCall(0, "call_A", "get_weather", '{"city":"Paris"}'), STOP))
+    call = {"id": "fc_00", "type": "function_call", "call_id": "call_A", "name": "get_weather"}
+    at = {"item_id": "fc_00", "output_index": 0}
+    said = '{"city":"Paris"}'
+    assert events[2:-1] == [
+        {
+            "type": "response.output_item.added",
+            "sequence_number": 2,
+            "output_index": 0,
+            "item": {**call, "arguments": "", "status": "in_progress"},
+        },
+        {"type": "response.function_call_arguments.delta", "sequence_number": 3, **at, "delta": said},
+        {"type": "response.function_call_arguments.done", "sequence_number": 4, **at, "arguments": said},
+        {
+            "type": "response.output_item.done",
+            "sequence_number": 5,
+            "output_index": 0,
+            "item": {**call, "arguments": said, "status": "completed"},
+        },
+    ]
+
+
+def test_pieces_of_calls_are_passed_on_also_when_they_are_mixed() -> None:
+    """R-039: chats give arguments in pieces."""
+    pieces = (
+        ToolCall(0, "call_A", "f", ""),
+        ToolCall(0, "", "", '{"a":'),
+        ToolCall(1, "call_B", "g", '{"b"'),
+        ToolCall(0, "", "", "1}"),
+        ToolCall(1, "", "", ":2}"),
+    )
+    assert [item["arguments"] for item in output(*pieces)] == ['{"a":1}', '{"b":2}']
+
+
+def test_a_call_without_arguments_has_an_empty_object() -> None:
+    assert output(ToolCall(0, "call_A", "f", ""))[0]["arguments"] == "{}"
+
+
+def test_two_calls_of_one_id_get_two() -> None:
+    """R-030."""
+    first, second = output(ToolCall(0, "c", "f", "{}"), ToolCall(1, "c", "f", "{}", signature=None))
+    assert first["call_id"] == "c"
+    assert second["call_id"].startswith("call_")
+
+
+def test_a_custom_call_is_its_bare_text() -> None:
+    """R-036, X-020."""
+    tools = [{"type": "custom", "name": "run_sql"}]
+    call = ToolCall(0, "call_C", "run_sql", '{"input":"SELECT 1;\\nSELECT 2;"}')
+    assert output(call, tools=tools) == [
+        {
+            "id": "ctc_00",
+            "type": "custom_tool_call",
+            "call_id": "call_C",
+            "name": "run_sql",
+            "input": "SELECT 1;\nSELECT 2;",
+            "status": "completed",
+        }
+    ]
+    assert kinds(call, tools=tools)[3:-2] == ["custom_tool_call_input.delta", "custom_tool_call_input.done"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [("", ""), ("plain", "plain"), ('"quoted"', "quoted"), ('{"other":1}', '{"other":1}')],
+)
+def test_a_custom_call_that_is_no_object_of_one_string(arguments: str, text: str) -> None:
+    """R-036: nothing that the model wrote is lost."""
+    [item] = output(ToolCall(0, "c", "t", arguments), tools=[{"type": "custom", "name": "t"}])
+    assert item["input"] == text
+
+
+def test_a_call_of_a_namespace_has_both_names() -> None:
+    """R-035: else Codex knows no such call."""
+    tools = [
+        {
+            "type": "namespace",
+            "name": "mail",
+            "description": "Letters",
+            "tools": [{"type": "function", "name": "send"}],
+        }
+    ]
+    [item] = output(ToolCall(0, "c", "mail__send", "{}"), tools=tools)
+    assert (item["namespace"], item["name"]) == ("mail", "send")
+
+
+def test_a_search_for_tools_is_an_item_of_its_own() -> None:
+    """R-037."""
+    tools = [{"type": "tool_search", "execution": "client", "parameters": {"type": "object"}}]
+    assert output(ToolCall(0, "c", "tool_search", '{"query":"mail"}'), tools=tools) == [
+        {
+            "id": "tsc_00",
+            "type": "tool_search_call",
+            "call_id": "c",
+            "execution": "client",
+            "arguments": {"query": "mail"},
+            "status": "completed",
+        }
+    ]
+
+
+# --- what the upstream made or ran
+
+
+def test_a_picture_is_an_item() -> None:
+    """R-045, R-046: asked for by the tool or not."""
+    tool = {"type": "image_generation", "size": "1024x1024"}
+    picture = Image("image/png", PNG, revised_prompt="a pink sky")
+    assert output(Text("Here it is."), picture, tools=[tool])[1] == {
+        "id": "ig_01",
+        "type": "image_generation_call",
+        "status": "completed",
+        "result": "iVBORw0KGgo=",
+        "output_format": "png",
+        "size": "1024x1024",
+        "quality": "auto",
+        "background": "auto",
+        "revised_prompt": "a pink sky",
+    }
+    assert kinds(PartialImage("image/png", PNG, 0), picture)[2:-1] == [
+        "output_item.added",
+        "image_generation_call.in_progress",
+        "image_generation_call.generating",
+        "image_generation_call.partial_image",
+        "image_generation_call.completed",
+        "output_item.done",
+    ]
+
+
+def test_a_large_picture_is_spliced_and_not_copied() -> None:
+    """R-046."""
+    data = Slice(b"A" * 100_000)
+    one = renderer(stream=True)
+    pieces = one.feed([Image("image/png", data)])
+    assert isinstance(pieces, list)
+    assert sum(isinstance(piece, memoryview) and piece.obj is data.raw.obj for piece in pieces) == 1
+
+
+def test_code_that_was_run_is_an_item_and_no_text() -> None:
+    """X-022."""
+    run = (
+        Text("Sum: "),
+        CodeRun("\n```python\nprint(45)\n```\n", "print(45)", "python"),
+        CodeRun("```\n45\n```\n", output="45\n"),
+        Text("45."),
+        Citation("https://b", "B", 41, 44),
+    )
+    items = output(*run, include=["code_interpreter_call.outputs"])
+    assert [item["type"] for item in items] == ["message", "code_interpreter_call", "message"]
+    assert items[1] == {
+        "id": "ci_01",
+        "type": "code_interpreter_call",
+        "status": "completed",
+        "code": "print(45)",
+        "container_id": "cntr_",
+        "outputs": [{"type": "logs", "logs": "45\n"}],
+    }
+    [cited] = items[2]["content"][0]["annotations"]
+    assert (cited["start_index"], cited["end_index"]) == (0, 3)
+    assert output(*run)[1]["outputs"] is None
+    assert (
+        output(CodeRun("", "1/0", "python"), CodeRun("", output="Error", ok=False))[0]["status"] == "failed"
+    )
+
+
+def test_a_search_is_an_item_with_its_sources_where_they_were_asked_for() -> None:
+    """R-043: before the answer, in a stream behind it, for it is told at the end."""
+    events = (
+        Text("Spain won."),
+        Searched(("euro 2024 winner",), (("https://u", "uefa"),)),
+        Citation("https://u", "uefa", 0, 10),
+        STOP,
+    )
+    body = plain(whole(*events, include=["web_search_call.action.sources"]))
+    assert [item["type"] for item in body["output"]] == ["web_search_call", "message"]
+    action = {"type": "search", "query": "euro 2024 winner", "queries": ["euro 2024 winner"]}
+    assert body["output"][0]["action"] == {**action, "sources": [{"type": "url", "url": "https://u"}]}
+    last = streamed(*events)[-1]["response"]["output"]
+    assert [item["type"] for item in last] == ["message", "web_search_call"]
+    assert last[1]["action"] == action
+    assert len(last[0]["content"][0]["annotations"]) == 1
+
+
+# --- how it ends
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "why"),
+    [
+        ("stop", "completed", None),
+        ("tool_calls", "completed", None),
+        ("length", "incomplete", {"reason": "max_output_tokens"}),
+        ("content_filter", "incomplete", {"reason": "content_filter", "message": None}),
+    ],
+)
+def test_how_it_ended(reason: Any, status: str, why: Any) -> None:
+    """R-066, R-088: the last item says so too."""
+    body = whole(Text("This stops in the mid"), Finish(reason))
+    assert (body["status"], body["incomplete_details"]) == (status, why)
+    assert body["output"][0]["status"] == status
+    assert (body["completed_at"] is None) == (status != "completed")
+    assert streamed(Text("x"), Finish(reason))[-1]["type"] == f"response.{status}"
+
+
+def test_a_blocked_prompt_has_no_items() -> None:
+    """R-066."""
+    events = (
+        Started(),
+        Refusal("The prompt was blocked (SAFETY)."),
+        Usage(5),
+        Finish("content_filter", "SAFETY"),
+    )
+    body = whole(*events)
+    assert (body["status"], body["output"]) == ("incomplete", [])
+    assert body["incomplete_details"] == {
+        "reason": "content_filter",
+        "message": "The prompt was blocked (SAFETY).",
+    }
+    assert streamed(*events)[-1]["response"]["output"] == []
+
+
+def test_a_reply_without_its_end_is_none() -> None:
+    with pytest.raises(UpstreamError) as caught:
+        whole(Text("Hi"))
+    assert caught.value.code == "upstream_stream_truncated"
+    with pytest.raises(UpstreamError) as caught:
+        whole(Started())
+    assert caught.value.error_class is ErrorClass.EMPTY
+
+
+@pytest.mark.parametrize("events", [(), (Started(), Text("Half"), ToolCall(0, "c", "f", "{}"), Text("an"))])
+def test_a_stream_that_breaks_says_so_in_every_form(events: tuple[Event, ...]) -> None:
+    """R-086: an `error` that is flat and nested, then `failed`, then nothing."""
+    one = renderer(stream=True)
+    raw = joined(one.feed(events)) if events else b""
+    limited = UpstreamError(ErrorClass.RATE_LIMITED, "google: quota exceeded.", provider="google")
+    found = responses_law.checked(raw + one.error(limited, "req_1"))
+    error, failed = found[-2:]
+    told = "google: quota exceeded. (request id: req_1)"
+    assert (error["type"], error["code"], error["message"]) == ("error", "rate_limit_exceeded", told)
+    assert error["error"] == {
+        "type": "rate_limit_error",
+        "code": "rate_limit_exceeded",
+        "message": told,
+        "param": None,
+    }
+    assert failed["response"]["status"] == "failed"
+    assert failed["response"]["error"] == {"code": "rate_limit_exceeded", "message": told}
+    kept = ["message", "function_call"] if events else []
+    assert [item["type"] for item in failed["response"]["output"]] == kept
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UpstreamError(ErrorClass.UNAVAILABLE, "x"), "server_error"),
+        (UpstreamError(ErrorClass.QUOTA, "x"), "insufficient_quota"),
+        (UpstreamError(ErrorClass.BLOCKED, "x"), "invalid_prompt"),
+        (UpstreamError(ErrorClass.TIMEOUT, "x", bought=True, by_piece=True), "invalid_prompt"),
+        (ValueError("x"), "server_error"),
+    ],
+)
+def test_a_failure_that_would_buy_again_invites_nobody(error: Exception, code: str) -> None:
+    """R-087."""
+    found = responses_law.checked(renderer(stream=True).error(error, ""))
+    assert found[-1]["response"]["error"]["code"] == code
+
+
+# --- whatever comes
+
+_EVENTS: st.SearchStrategy[Event] = st.one_of(
+    st.builds(Text, st.text(max_size=9), signature=st.sampled_from([None, "c2ln"])),
+    st.builds(Reasoning, st.sampled_from(["", "Hm.", "**Bold** x"])),
+    st.builds(
+        ToolCall, st.integers(0, 2), st.sampled_from(["", "c"]),
+        st.sampled_from(["f", "t", "n__s", "tool_search"]),
+        st.sampled_from(["", "{}", '{"a":', "1}"]), signature=st.sampled_from([None, "c2ln"]),
+    ),
+    st.builds(Image, st.just("image/png"), st.just(PNG), signature=st.sampled_from([None, "c2ln"])),
+    st.builds(PartialImage, st.just("image/png"), st.just(PNG)),
+    st.builds(CodeRun, st.just("x"), st.sampled_from([None, "1"]), st.just(""), st.sampled_from([None, "2"])),
+    st.builds(Refusal, st.text(max_size=9)),
+    st.builds(Citation, st.just("https://x"), st.just("x"), st.integers(-3, 30), st.integers(-3, 30)),
+    st.builds(Logprobs, st.just([{"token": "a"}])),
+    st.builds(Extra, st.just("google"), st.just({"parts": [{"toolCall": {}}]})),
+    st.builds(Usage, st.integers(0, 9), st.integers(0, 9)),
+)  # fmt: skip
+
+
+@given(st.lists(_EVENTS, max_size=12), st.sampled_from(["stop", "length", "content_filter"]), st.booleans())
+def test_every_stream_keeps_the_law_and_says_what_the_whole_says(
+    events: list[Event], reason: Any, stores: bool
+) -> None:
+    """R-080..R-086, A-004."""
+    fields: dict[str, Any] = {
+        "store": stores,
+        "reasoning": {"summary": "auto"},
+        "tools": [
+            {"type": "custom", "name": "t"},
+            {
+                "type": "namespace",
+                "name": "n",
+                "description": "N",
+                "tools": [{"type": "function", "name": "s"}],
+            },
+            {"type": "tool_search", "execution": "client"},
+        ],
+    }
+    every = (Started(), *events, Finish(reason))
+    one, three = streamed(*every, **fields)[-1], streamed(*every, batch=3, **fields)[-1]
+    assert plain(one["response"]["output"]) == plain(three["response"]["output"])
+    assert plain(one["response"]["output"]) == plain(whole(*every, **fields)["output"])
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_a_cut_anywhere_is_a_failure_and_never_a_success(cut: int) -> None:
+    """A-006."""
+    events = (
+        Started(), Reasoning("Hm."), Text("a"), ToolCall(0, "c", "f", '{"a"'), ToolCall(0, "", "", ":1}"),
+        Image("image/png", PNG), Text("b"), STOP,
+    )  # fmt: skip
+    one = renderer(stream=True, reasoning={"summary": "auto"})
+    raw = joined(one.feed(events[:cut]))
+    lost = UpstreamError(ErrorClass.INTERNAL, "cut", code="upstream_stream_truncated")
+    assert responses_law.checked(raw + one.error(lost, ""))[-1]["type"] == "response.failed"
