@@ -167,7 +167,7 @@ class App:
             look_s = _IDLE_LOOK_S
             services = self.house.services
             try:
-                if services.database.may_exist():
+                if keeps.is_set() or await services.have_tasks():
                     await services.keeper.tick(self.house, self._fronts)
             except Exception as error:  # the store is away, or a fault: the next look may go better
                 services.keeper.note_away(error)

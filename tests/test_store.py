@@ -15,8 +15,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from proxy.store import engines
+from proxy.store import tasks as stored_tasks
 from proxy.store.database import Database
-from proxy.store.tables import HEAD, keys, ledger, metadata
+from proxy.store.tables import HEAD, keys, ledger, metadata, tasks
 
 ROW = {
     "at": 1.5,
@@ -36,6 +37,24 @@ ROW = {
     "prompt_tokens": 3,
     "completion_tokens": 4,
     "estimated": False,
+}
+TASK = {
+    "id": "task_1",
+    "key": "app",
+    "request_id": "req_1",
+    "endpoint": "/images/generations",
+    "model": "wan",
+    "waits": False,
+    "state": "completed",
+    "created_at": 1.0,
+    "digest": b"",
+    "asked": "{}",
+    "orders": "{}",
+    "repeatable": True,
+    "epoch": 1,
+    "tries": 1,
+    "cancel_asked": False,
+    "callback_tries": 0,
 }
 
 
@@ -170,4 +189,14 @@ async def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
     database = Database(f"sqlite:{tmp_path}/dragoman.db")
     with pytest.raises(sa.exc.DatabaseError):
         await database.open()
+    await database.close()
+
+
+@pytest.mark.anyio
+async def test_whether_there_are_tasks_is_asked_without_loading_what_keeps_them(store_address: str) -> None:
+    """A server of chats pays nothing for tasks that nobody has."""
+    database = Database(store_address)
+    assert await database.read(stored_tasks.exist) is False
+    await database.run(lambda connection: connection.execute(sa.insert(tasks), [TASK]))
+    assert await database.read(stored_tasks.exist) is True
     await database.close()

@@ -98,6 +98,14 @@ class Services:
             self.keeps.set()
         return self._keeper
 
+    async def have_tasks(self) -> bool:
+        """Whether the store has any: what keeps them is large, and most servers of chats never need it."""
+        if not self.database.may_exist():
+            return False
+        from proxy.store import tasks
+
+        return await self.database.read(tasks.exist)
+
     async def ordered(self, one: Try, request: bill.Request) -> None:
         """A piece is about to be ordered: its hold is in the ledger first, unless that is away."""
         entry = bill.hold(one, request)

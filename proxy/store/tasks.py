@@ -164,6 +164,10 @@ def release(connection: Connection, owner: str) -> None:
 # --- who asks
 
 
+def exist(connection: Connection) -> bool:
+    return connection.execute(sa.select(tasks.c.id).limit(1)).first() is not None
+
+
 def get(connection: Connection, identity: str, key: str | None = None) -> Row | None:
     """The row without its body; of that key's alone where one is given."""
     wanted = sa.select(*_ALL_BUT_BODY).where(tasks.c.id == identity)
