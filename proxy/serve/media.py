@@ -11,7 +11,7 @@ from typing import Protocol
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts.base import Asked
 from proxy.pictures import convert
-from proxy.pictures.media_types import HEAD_BYTES, sniff
+from proxy.pictures.media_types import HEAD_BYTES, is_truncated, sniff
 from proxy.serve.house import House
 from proxy.serve.told import Told
 from proxy.types import (
@@ -173,7 +173,8 @@ def _filled(part: MediaPart, wanted: dict[str, MediaPart], asked: Asked) -> Medi
 
 
 class Arriving:
-    """The pictures of one reply that come by address, fetched while they are there.
+    """The pictures of one reply: those that come by address are fetched while they are there, and what is no
+    whole picture is handed to nobody.
 
     One that cannot be had does not take the others with it: they were paid for as well.
     """
@@ -207,22 +208,33 @@ class Arriving:
         return [event for event in found if event is not None]
 
     def close(self) -> None:
-        """Raise why there is no picture at all, where some were made (upstream_result_unavailable)."""
+        """Raise why there is no picture at all, where some were made."""
         if self._last is not None and not self._came:
             raise self._last.changed()
 
     async def _one(self, event: Event) -> Event | None:
         if type(event) is not Image:
             return event
-        if event.data is None and event.url is not None:
-            try:
+        try:
+            if event.data is None and event.url is not None:
                 event = await self._image(event, event.url)
-            except UpstreamError as error:
-                self._last = error.changed()
-                self._told.lost += 1
-                return None
+            if event.data is not None:
+                self._check(event.data)
+        except UpstreamError as error:
+            self._last = error.changed()
+            self._told.lost += 1
+            return None
         self._came = True
         return event
+
+    def _check(self, data: Slice) -> None:
+        head = data.head(HEAD_BYTES)
+        mime = sniff(head) or ""
+        if not mime.startswith("image/"):
+            raise self._failed("What the vendor sent is no picture.", "upstream_invalid_image")
+        # It is paid for: only what certainly is a torn picture is withheld, not what merely begins like one.
+        if (mime != "image/png" or head[12:16] == b"IHDR") and is_truncated(mime, data):
+            raise self._failed("The vendor's picture lacks its end.", "upstream_invalid_image")
 
     async def _image(self, image: Image, url: str) -> Image:
         results = self._house.services.results
@@ -252,11 +264,15 @@ class Arriving:
         return Credentials(auth.headers, auth.query)
 
     def _unavailable(self) -> UpstreamError:
+        sentence = "The picture was made, but it could not be fetched from the vendor."
+        return self._failed(sentence, "upstream_result_unavailable")
+
+    def _failed(self, sentence: str, code: str) -> UpstreamError:
         return UpstreamError(
             ErrorClass.INTERNAL,
-            "The picture was made, but it could not be fetched from the vendor.",
+            sentence,
             provider=self._account.provider,
-            code="upstream_result_unavailable",
+            code=code,
             bought=True,
             by_piece=True,
             final=True,
