@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ from starlette.middleware.cors import CORSMiddleware
 from proxy import config as configuration
 from proxy.config import Config, Key, Limits, Loaded
 from proxy.config.models import Server
+from proxy.fronts.anthropic.dialect import ANTHROPIC
 from proxy.fronts.base import Front
 from proxy.fronts.gemini.front import CountFront, GeminiFront
 from proxy.fronts.openai.chat.front import ChatFront
+from proxy.fronts.openai.dialect import OPENAI
 from proxy.fronts.openai.images.front import ImagesFront
 from proxy.fronts.openai.responses.front import ResponsesFront
 from proxy.keys import ClientKey, ClientKeys
@@ -58,6 +61,9 @@ _IDLE_LOOK_S = 5.0  # where there is no store: another process may make one
 # Google's SDKs take the root of the address and add a version of their own choice.
 _GOOGLES: Any = {"prefixes": ("/v1beta", "/v1", "/v1alpha", ""), "key_in_query": True}
 
+# Told apart in this order; who speaks none of them speaks the last.
+DIALECTS = (ANTHROPIC, OPENAI)
+
 ROWS = (
     answered("/models/{model:path}:generateContent", GeminiFront(stream=False), **_GOOGLES),
     answered("/models/{model:path}:streamGenerateContent", GeminiFront(stream=True), **_GOOGLES),
@@ -68,8 +74,8 @@ ROWS = (
     answered("/images/edits", ImagesFront("edit")),
     answered("/images/variations", ImagesFront("variation")),
     Row("GET", "/responses", info.no_socket, needs="nothing"),
-    Row("GET", "/models", info.models),
-    Row("GET", "/models/{name:path}", info.model),
+    Row("GET", "/models", partial(info.models, dialects=DIALECTS), front=None),
+    Row("GET", "/models/{name:path}", partial(info.model, dialects=DIALECTS), front=None),
     *usage.ROWS,
     Row("GET", "/tasks", tasks.listed),
     Row("GET", "/tasks/{id}", tasks.one),
@@ -101,7 +107,7 @@ class App:
     ) -> None:
         self._open_house = open_house
         self._config_file = config_file
-        self._paths = Paths(rows, self, self._lifespan)
+        self._paths = Paths(rows, self, self._lifespan, DIALECTS)
         self._fronts = {row.path: row.front for row in rows if isinstance(row.front, Front)}
         self._for_pages: CORSMiddleware | None = None
         self.house: House | None = None

@@ -362,7 +362,7 @@ def test_the_address_says_what_it_gives(gateway: Gateway) -> None:
     max_age = re.fullmatch(r"private, max-age=(\d+), immutable", headers.pop("cache-control"))
     assert max_age is not None
     assert 86_000 < int(max_age[1]) <= 86_400
-    for name in ("date", "server", "x-request-id", "openai-processing-ms"):
+    for name in ("date", "server", "x-request-id", "request-id", "openai-processing-ms"):
         headers.pop(name)
     assert headers == {
         "content-type": "image/png",

@@ -3,8 +3,8 @@
 import orjson
 from openai.types import Model as SdkModel
 
+from proxy.fronts.dialects import ListedModel
 from proxy.fronts.openai import models_reply
-from proxy.fronts.openai.models_reply import ListedModel
 from proxy.types import Abilities
 
 NANO = ListedModel("nano-banana", "google", 1, extra={"modalities": ["image"], "id": "never"})
@@ -25,7 +25,7 @@ def test_one_model() -> None:
 
 
 def test_the_list() -> None:
-    assert orjson.loads(models_reply.listed([NANO, PLAIN])) == {
+    assert orjson.loads(models_reply.listed([NANO, PLAIN], {})) == {
         "object": "list",
         "data": [NANO_BODY, {"id": "flash", "object": "model", "created": 0, "owned_by": "dragoman"}],
     }

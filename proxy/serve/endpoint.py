@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal, Protocol
 
 from proxy.errors import RequestError, StoppingError
 from proxy.fronts.base import Refusing
+from proxy.fronts.dialects import Dialect, spoken
 from proxy.fronts.openai.commons import COMMONS
 from proxy.serve import callers, origin
 from proxy.serve.exchange import Exchange, Receive, Scope, Send
@@ -28,14 +29,15 @@ _WATCHED = frozenset({"/livez", "/readyz", "/health", "/healthz", "/metrics"})
 @dataclass(frozen=True, slots=True)
 class Row:
     """A line of the table of routes. `path` is Starlette's pattern, before which any of the `prefixes` may
-    stand. `front` says in its dialect what went wrong there. `bounded`: it is refused while too much is in
-    flight. `key_in_query`: the credential may stand in the address."""
+    stand. `front` says in its dialect what went wrong there, None where several dialects share the address.
+    `bounded`: it is refused while too much is in flight. `key_in_query`: the credential may stand in the
+    address."""
 
     method: str
     path: str
     handler: Handler
     needs: Needs = "key"
-    front: Refusing = COMMONS
+    front: Refusing | None = COMMONS
     bounded: bool = False
     prefixes: tuple[str, ...] = PREFIXES
     key_in_query: bool = False
@@ -50,9 +52,10 @@ class Home(Protocol):
 class Endpoint:
     """One row's, at all its spellings."""
 
-    __slots__ = ("_bounded", "_front", "_handler", "_home", "_key_in_query", "_needs", "_path")
+    __slots__ = ("_bounded", "_dialects", "_front", "_handler", "_home", "_key_in_query", "_needs", "_path")
 
-    def __init__(self, row: Row, home: Home) -> None:
+    def __init__(self, row: Row, home: Home, dialects: Sequence[Dialect]) -> None:
+        self._dialects = dialects
         self._bounded = row.bounded
         self._front = row.front
         self._path = row.path
@@ -104,8 +107,14 @@ class Endpoint:
         house.note_failure(exchange, error)
         if exchange.started:
             return  # the server cuts the connection, which is all that can be said now
-        status, headers, body = self._front.refusal(error, exchange.request_id, exchange.parsed)
+        front = self._front or dialect_of(exchange, self._dialects).refusing
+        status, headers, body = front.refusal(error, exchange.request_id, exchange.parsed)
         await exchange.respond(status, [body], headers)
+
+
+def dialect_of(exchange: Exchange, dialects: Sequence[Dialect]) -> Dialect:
+    """Which of them the client speaks."""
+    return spoken(dialects, exchange.scope["path"], exchange.fields, exchange.query())
 
 
 def _admin_only(house: House) -> RequestError:

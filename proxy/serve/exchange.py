@@ -226,8 +226,10 @@ class Exchange:
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head. What clients or vendors said may stand in its values: see `head.written`."""
         named = headers() if callable(headers) else headers
+        identity = self.request_id.encode()
         own: list[Header] = [
-            (b"x-request-id", self.request_id.encode()),
+            (b"x-request-id", identity),
+            (b"request-id", identity),  # which Anthropic's SDKs read
             (b"openai-processing-ms", b"%d" % round((perf_counter() - self.began) * 1000)),
             *self.told(),
         ]

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from proxy.codec import jsonio
 from proxy.errors import ProxyError, RequestError
-from proxy.fronts.openai import models_reply
+from proxy.fronts.dialects import Dialect, ListedModel
 from proxy.routing.routes import Route
 from proxy.serve import callers
+from proxy.serve.endpoint import dialect_of
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
 
 
-async def models(exchange: Exchange, house: House) -> None:
+async def models(exchange: Exchange, house: House, dialects: Sequence[Dialect]) -> None:
+    """In the words of the client's dialect, as everything here that tells of models."""
     assert exchange.caller is not None
-    routes = house.plan.routes.listed(exchange.caller)
-    await exchange.respond(200, [models_reply.listed(_card(route) for route in routes)])
+    cards = [_card(route) for route in house.plan.routes.listed(exchange.caller)]
+    reply = dialect_of(exchange, dialects).models
+    await exchange.respond(200, [reply.listed(cards, exchange.query())])
 
 
-async def model(exchange: Exchange, house: House) -> None:
+async def model(exchange: Exchange, house: House, dialects: Sequence[Dialect]) -> None:
     assert exchange.caller is not None
     name = exchange.scope["path_params"]["name"].rstrip("/")
     route = house.plan.routes.resolve(name, exchange.caller)
-    await exchange.respond(200, [models_reply.single(_card(route))])
+    await exchange.respond(200, [dialect_of(exchange, dialects).models.single(_card(route))])
 
 
-def _card(route: Route) -> models_reply.ListedModel:
+def _card(route: Route) -> ListedModel:
     """The price is that of the first target, as it holds now."""
     first = route.order()[0]
     tariff = first.prices.at() if first.prices is not None else None
@@ -32,7 +37,7 @@ def _card(route: Route) -> models_reply.ListedModel:
     speaks = first.chat or first.jobs
     assert speaks is not None
     able = speaks.abilities(first.target)
-    return models_reply.ListedModel(route.name, first.target.provider, abilities=able, extra=extra)
+    return ListedModel(route.name, first.target.provider, abilities=able, extra=extra)
 
 
 async def index(exchange: Exchange, house: House) -> None:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Lifespan
 
 from proxy.config.models import Cors
 from proxy.errors import RequestError
+from proxy.fronts.dialects import Dialect
 from proxy.serve.endpoint import PREFIXES, Endpoint, Home, Row
 from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
@@ -32,15 +33,20 @@ class _Route(Route):
 
 class Paths(Router):
     """The routes of a table of rows, each with and without prefix. Paths without parameters are looked up, so
-    that a chat pays for no pattern; the others are tried in the order of the table."""
+    that a chat pays for no pattern; the others are tried in the order of the table. A stranger is refused in
+    whichever of the dialects it speaks."""
 
-    def __init__(self, rows: Sequence[Row], home: Home, lifespan: Lifespan[Any]) -> None:
-        routes = [_route(row, prefix, home) for row in rows for prefix in row.prefixes]
+    def __init__(
+        self, rows: Sequence[Row], home: Home, lifespan: Lifespan[Any], dialects: Sequence[Dialect]
+    ) -> None:
+        routes = [
+            _route(row, prefix, Endpoint(row, home, dialects)) for row in rows for prefix in row.prefixes
+        ]
         patterns = [route for route in routes if route.param_convertors]
         super().__init__(patterns, redirect_slashes=False, default=self._elsewhere, lifespan=lifespan)
         self._all = routes
         self._prefix = _any_of({prefix for row in rows for prefix in row.prefixes})
-        self._stranger = Endpoint(Row("", OTHER, self._refuse, "nothing"), home)
+        self._stranger = Endpoint(Row("", OTHER, self._refuse, "nothing", front=None), home, dialects)
         self._exact: dict[tuple[str, str], Endpoint] = {
             (method, route.path): route.app
             for route in routes
@@ -113,9 +119,9 @@ def for_pages(app: ASGIApp, cors: Cors) -> CORSMiddleware | None:
     )
 
 
-def _route(row: Row, prefix: str, home: Home) -> _Route:
+def _route(row: Row, prefix: str, endpoint: Endpoint) -> _Route:
     path = (prefix + row.path).removesuffix("/") or "/"
-    return _Route(path, Endpoint(row, home), methods=[row.method])
+    return _Route(path, endpoint, methods=[row.method])
 
 
 def _any_of(prefixes: Iterable[str]) -> re.Pattern[str]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import orjson
 
 from proxy.errors import BudgetError, ErrorClass, LimitError, ProxyError, RequestError, UpstreamError
+from proxy.fronts import refusals
+from proxy.fronts.base import Header
 from proxy.types import Json
-
-Headers = list[tuple[bytes, bytes]]
 
 # `type` and `code` of a failure, None for what its status says and the code it has already.
 Words = Mapping[ErrorClass, tuple[str | None, str | None]]
@@ -33,21 +32,13 @@ _TYPES = {
     429: "rate_limit_error",
 }
 
-_UNKNOWN = "The proxy could not complete this request because of an internal error."
-
 
 def render(
     error: BaseException, request_id: str = "", words: Words = CHAT_WORDS
-) -> tuple[int, Headers, bytes]:
+) -> tuple[int, list[Header], bytes]:
     """Status, headers and body. Of an exception that is not ours nothing but its happening is told."""
-    headers: Headers = [(b"content-type", b"application/json")]
-    if isinstance(error, ProxyError):
-        headers += _retry(error)
-        headers += (
-            (name.lower().encode(), value.encode("utf-8", "replace")) for name, value in error.headers.items()
-        )
     status = error.status if isinstance(error, ProxyError) else 500
-    return status, headers, orjson.dumps({"error": members(error, request_id, words)})
+    return status, refusals.headers(error), orjson.dumps({"error": members(error, request_id, words)})
 
 
 def event(error: BaseException, request_id: str = "", words: Words = CHAT_WORDS) -> bytes:
@@ -62,7 +53,12 @@ def members(error: BaseException, request_id: str = "", words: Words = CHAT_WORD
     """What stands in OpenAI's error object."""
     tail = f" (request id: {request_id})" if request_id else ""
     if not isinstance(error, ProxyError):
-        return {"message": _UNKNOWN + tail, "type": "server_error", "param": None, "code": "internal_error"}
+        return {
+            "message": refusals.UNKNOWN + tail,
+            "type": "server_error",
+            "param": None,
+            "code": "internal_error",
+        }
     type_ = code = None
     if isinstance(error, UpstreamError):
         type_, code = words.get(error.error_class, (None, None))
@@ -71,7 +67,7 @@ def members(error: BaseException, request_id: str = "", words: Words = CHAT_WORD
     elif isinstance(error, BudgetError):
         type_ = error.code
     return {
-        "message": f"{_sayable(error.message)}{tail}",
+        "message": f"{refusals.sayable(error.message)}{tail}",
         "type": type_ or _type(error.status),
         "param": _sayable(_param(error)),
         "code": _sayable(error.code or code),
@@ -79,23 +75,11 @@ def members(error: BaseException, request_id: str = "", words: Words = CHAT_WORD
 
 
 def _sayable(text: str | None) -> str | None:
-    """Errors quote what clients and vendors wrote; half a surrogate pair cannot be written as UTF-8."""
-    return text and text.encode("utf-8", "replace").decode()
+    return text and refusals.sayable(text)
 
 
 def _type(status: int) -> str:
     return _TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
-
-
-def _retry(error: ProxyError) -> Headers:
-    """The true waiting time: openai-python gives up by itself when it is over two minutes."""
-    headers: Headers = []
-    if isinstance(error, UpstreamError | LimitError | BudgetError) and error.retry_after_s is not None:
-        headers.append((b"retry-after", str(math.ceil(error.retry_after_s)).encode()))
-        headers.append((b"retry-after-ms", str(math.ceil(error.retry_after_s * 1000)).encode()))
-    if error.may_repeat is not None:
-        headers.append((b"x-should-retry", b"true" if error.may_repeat else b"false"))
-    return headers
 
 
 def _param(error: ProxyError) -> str | None:

@@ -1,29 +1,16 @@
-"""`/v1/models`: the list and the single object."""
+"""`/v1/models` as OpenAI tells it: the list and the single object."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import orjson
 
-from proxy.types import Abilities, Json
+from proxy.fronts.dialects import ListedModel
+from proxy.types import Json
 
 
-@dataclass(frozen=True, slots=True)
-class ListedModel:
-    """A model as clients see it; `extra` adds to OpenAI's four fields and never replaces them. `abilities`
-    are told as OpenRouter tells them, with sizes and ratios beside."""
-
-    id: str
-    owned_by: str
-    created: int = 0
-    abilities: Abilities = field(default_factory=Abilities)
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-def listed(models: Iterable[ListedModel]) -> bytes:
+def listed(models: Sequence[ListedModel], query: Mapping[str, str]) -> bytes:
     return orjson.dumps({"object": "list", "data": [_members(model) for model in models]})
 
 
@@ -32,6 +19,7 @@ def single(model: ListedModel) -> bytes:
 
 
 def _members(model: ListedModel) -> Json:
+    """What it can do is told as OpenRouter tells it, with sizes and ratios beside."""
     own: Json = {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}
     able = model.abilities
     known = {"input_modalities": able.inputs, "output_modalities": able.outputs}

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from proxy.errors import NotCarriedError, RequestError, UpstreamError
+from proxy.errors import ProxyError, RequestError
+from proxy.fronts import spelling
 from proxy.fronts.base import Parsed
+from proxy.fronts.spelling import Spellings
 from proxy.types.values import dataclass
-
-# Attribute -> its spellings: the first that the client wrote is taken, else the first of all.
-Spellings = Mapping[str, tuple[str, ...]]
 
 _BOTH: Spellings = {
     "image": ("size", "aspect_ratio", "image_size", "quality"),
@@ -78,7 +78,6 @@ RESPONSES: Spellings = {
 
 _REBUILT = ("messages", "input", "tools")  # what an upstream counts in there are not the client's own places
 _FIRST_STEP = re.compile(r"[^.\[]+")
-_LAST_STEP = re.compile(r"(\.\w+|\[\d*\])\Z")
 _OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts|signed)\b")
 _MEMBER_OF_TOOL = re.compile(r"(tools\[\d*\])\.(name|description|parameters|strict)\b")
 
@@ -118,14 +117,7 @@ def spelled(path: str, parsed: Parsed[Any, Any] | None) -> str:
     path = _OF_MESSAGE.sub(lambda found: f"{found[1]}.{words.of_message[found[2]]}", path)
     if words.nests_functions and ("functions" not in wrote or "tools" in wrote):
         path = _MEMBER_OF_TOOL.sub(r"\1.function.\2", path)
-    head, tail = path, ""
-    while head not in table:
-        step = _LAST_STEP.search(head)
-        if step is None:
-            return path
-        head, tail = head[: step.start()], step[0] + tail
-    spellings = table[head]
-    return next((one for one in spellings if one in wrote), spellings[0]) + tail
+    return spelling.found(path, table, wrote)
 
 
 def spelled_all(paths: tuple[str, ...], parsed: Parsed[Any, Any] | None) -> tuple[str, ...]:
@@ -140,13 +132,11 @@ def place_of(error: RequestError) -> str:
 
 def spelled_error(error: BaseException, parsed: Parsed[Any, Any] | None) -> BaseException:
     """The error with the client's own field as its `param`, where it names an attribute or a vendor's."""
-    if isinstance(error, NotCarriedError):
-        error = error.changed(message=error.sentence(spelled_all(error.attributes, parsed)))
-    if isinstance(error, RequestError) and error.param is None and error.attribute is not None:
-        return error.changed(param=spelled(error.attribute, parsed))
-    if isinstance(error, UpstreamError) and error.param is not None:
-        return error.changed(param=_spelled_field(error.param, parsed))
-    return error
+    if not isinstance(error, ProxyError):
+        return error
+    return spelling.spelled_error(
+        error, partial(spelled, parsed=parsed), partial(_spelled_field, parsed=parsed)
+    )
 
 
 def _spelled_field(param: str, parsed: Parsed[Any, Any] | None) -> str | None:
