@@ -1,4 +1,5 @@
-"""The shipped file answers the names of OpenAI's models that programs have built in, with no setting."""
+"""The shipped file answers the names of OpenAI's and Anthropic's models that programs have built in, with no
+setting."""
 
 from __future__ import annotations
 
@@ -63,6 +64,26 @@ def test_openais_names_for_chats_are_answered(shipped: openai.OpenAI, name: str,
     reply = raw.parse()
     assert reply.model == name
     assert reply.choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    ("name", "answered_by"),
+    [
+        ("claude-opus-4-8", "gemini-pro"),
+        ("claude-opus-4-1-20250805", "gemini-pro"),
+        ("claude-sonnet-5", "gemini-flash"),
+        ("claude-3-7-sonnet-latest", "gemini-flash"),
+        ("claude-haiku-4-5-20251001", "gemini-flash-lite"),
+        ("claude-3-5-haiku-20241022", "gemini-flash-lite"),
+        ("claude-fable-5-2", "gemini-pro"),
+    ],
+)
+def test_anthropics_names_are_answered(shipped: openai.OpenAI, name: str, answered_by: str) -> None:
+    """M-050: Claude Code runs without any setting of models."""
+    raw = shipped.chat.completions.with_raw_response.create(
+        model=name, messages=[{"role": "user", "content": "Hi"}]
+    )
+    assert raw.headers["x-proxy-model"] == answered_by
 
 
 @pytest.mark.parametrize(
