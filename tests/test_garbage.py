@@ -16,7 +16,7 @@ import httpx
 import pytest
 from uvicorn.server import ServerState
 
-from proxy.fronts.openai.chat.modes import MODES
+from proxy.fronts.image_modes import MODES
 from proxy.types import Slice
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import HEAD, providers

@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from proxy.fronts.openai.chat.modes import WORDS
+from proxy.fronts.image_modes import WORDS
 from proxy.simulators import pictures
 from proxy.simulators.server import start
 from tests import picture_vendors

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from proxy.errors import RequestError
+from proxy.fronts import image_modes as modes
 from proxy.fronts.base import Asked
-from proxy.fronts.openai.chat import clients, modes
+from proxy.fronts.openai.chat import clients
 from proxy.keys import ClientKey
 
 ALL: dict[str, Any] = {

@@ -7,9 +7,10 @@ from typing import Any
 
 from proxy.errors import RequestError
 from proxy.fronts import checks, data_url
+from proxy.fronts.addresses import media as media
 from proxy.fronts.notes import Notes
 from proxy.fronts.openai import signed
-from proxy.types import Json, MediaKind, MediaPart, Slice, TextPart
+from proxy.types import Json, MediaPart, Slice, TextPart
 
 Content = TextPart | MediaPart
 
@@ -41,8 +42,6 @@ _FILE_MIMES: dict[str, str] = {
     "xml": "text/xml",
 }
 
-_SCHEMES = ("http", "https", "gs")
-
 
 def part(value: Any, path: str, notes: Notes) -> Content:
     """Read one element of a `content` array."""
@@ -68,30 +67,6 @@ def _note_unread(item: Json, sort: str, path: str, notes: Notes) -> None:
     notes.unread(item, _MEMBERS[sort], path)
     if len(item) > 1 and isinstance(holder := item.get(sort), dict):
         notes.unread(holder, _HOLDER_MEMBERS, f"{path}.{sort}")
-
-
-def media(
-    kind: MediaKind, address: Any, where: str, signature: str | None = None, **fields: Any
-) -> MediaPart:
-    """A media part from an address: a data URL, http(s), `gs://`, or bare base64 of a known kind of file."""
-    if not isinstance(address, str | Slice):
-        raise checks.missing(where) if address is None else checks.invalid_type(where, "a string", address)
-    if isinstance(address, str):
-        address = address.strip()
-    if data_url.is_data_url(address):
-        mime, data = data_url.read(address, where)
-        fields["mime"] = mime or fields.get("mime")
-        return MediaPart(kind, data, where=where, signature=signature, **fields)
-    if not address:
-        raise checks.invalid(where, "empty string.", "empty_string")
-    if isinstance(address, str) and address[:8].partition(":")[0].lower() in _SCHEMES:
-        return MediaPart(kind, url=address, where=where, signature=signature, **fields)
-    if isinstance(address, str) and "://" in address[:32]:
-        raise _bad_address(where)
-    bare = data_url.bare_base64(address, where)
-    if bare is None:
-        raise _bad_address(where)
-    return MediaPart(kind, bare, where=where, signature=signature, **fields)
 
 
 def history_image(value: Any, path: str, notes: Notes) -> MediaPart:
@@ -242,14 +217,6 @@ def _holder(item: Json, name: str, where: str) -> Json:
     if item.get(name) is None:
         raise checks.missing(where)
     return checks.mapping(item[name], where)
-
-
-def _bad_address(where: str) -> RequestError:
-    return RequestError(
-        f"Invalid '{where}': expected an http(s) address or a base64 data URL.",
-        param=where,
-        code="invalid_url",
-    )
 
 
 DOCUMENTED_PARTS = ("text", "image_url", "input_audio", "file", "video_url", "refusal")

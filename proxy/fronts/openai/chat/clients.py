@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from proxy.fronts.base import Asked
-from proxy.fronts.openai.chat.modes import Mode
+from proxy.fronts.image_modes import Mode
 
 # Whole, the list of parts of document 004. Streamed the same parts stand in `images`, since list-valued
 # deltas are lost or crash in both official stream helpers.

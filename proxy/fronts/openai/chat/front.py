@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from proxy.fronts import checks
+from proxy.fronts import checks, image_modes
 from proxy.fronts.base import Asked, Chore, Facts, Header, Parsed, Piece
 from proxy.fronts.openai import spelling
-from proxy.fronts.openai.chat import chores, clients, modes, reply, request
+from proxy.fronts.openai.chat import chores, clients, reply, request
 from proxy.fronts.openai.chat.reply_parts import LINKED, ReplyOptions
 from proxy.fronts.openai.chat.shape import ChatShape
 from proxy.fronts.openai.chat.stream import StreamRenderer
@@ -34,16 +34,16 @@ class ChatFront(Commons):
 
     def model(self, body: Any, path: Mapping[str, str]) -> str:
         name = checks.model_of(body)
-        return modes.split_model_suffix(name)[0] if "@" in name else name
+        return image_modes.split_model_suffix(name)[0] if "@" in name else name
 
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, ChatShape]:
         parsed = request.parse(body, is_stored=asked.is_stored)
         shape, headers = parsed.shape, asked.headers
         name, suffix = shape.model, None
         if "@" in name:
-            name, suffix = modes.split_model_suffix(name)
+            name, suffix = image_modes.split_model_suffix(name)
         of_model, default = asked.image_outputs
-        said = modes.choose(
+        said = image_modes.choose(
             body=shape.image_output,
             header=headers.get(b"x-image-output", b"").decode("latin-1"),
             query=asked.query.get("image_output"),

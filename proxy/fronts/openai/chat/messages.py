@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import orjson
 
 from proxy.errors import RequestError
-from proxy.fronts import checks
+from proxy.fronts import checks, history
+from proxy.fronts.history import IsStored
 from proxy.fronts.notes import Notes
 from proxy.fronts.openai import content, signed
 from proxy.fronts.openai.content import Content
@@ -29,8 +27,6 @@ from proxy.types import (
     sign,
 )
 
-IsStored = Callable[[str], bool]
-
 # Google's own compat examples say `model`; a result is a part of what the user's side says.
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -42,7 +38,6 @@ _ROLES: dict[str, Role] = {
     "function": "user",
 }
 _PICTURE = "data:image/"
-_ADDRESS = re.compile(r"\.(?:image_url|url|source|file_id|base64|data)\b.*\Z")  # of a part, behind its place
 _AUDIO_MEMBERS = frozenset({"id", "data", "expires_at", "transcript"})
 # What our own replies hold for a reader: it asks nothing of a model that it is sent back to.
 _TOLD = frozenset({"annotations", "native_finish_reason", "index"})
@@ -88,7 +83,7 @@ def parse(
             plain = False
             messages.append(_message(item, index, notes, is_stored))
     if history_images is not None and not plain:
-        _forget_images(messages, history_images, notes)
+        history.forget_images(messages, history_images, notes)
     return tuple(messages)
 
 
@@ -176,7 +171,7 @@ def _audio_id(item: Json, path: str, notes: Notes) -> str | None:
 def _shown(item: Json, path: str, notes: Notes, is_stored: IsStored | None) -> list[Content]:
     """Text and pictures, in every place where clients put the pictures of an assistant."""
     where = f"{path}.content"
-    parts = _cut_markdown(_parts_or_picture(item.get("content"), where, notes), where, is_stored)
+    parts = history.cut_markdown(_parts_or_picture(item.get("content"), where, notes), where, is_stored)
     images = item.get("images")
     if images is None:
         return parts
@@ -188,7 +183,7 @@ def _shown(item: Json, path: str, notes: Notes, is_stored: IsStored | None) -> l
 def _with_listed(parts: list[Content], listed: list[MediaPart]) -> list[Content]:
     """Add the pictures of `images`. When as many stand in the content, the reply was `images+link`: they are
     the same ones, without signatures."""
-    places = [place for place, part in enumerate(parts) if _is_image(part)]
+    places = [place for place, part in enumerate(parts) if history.is_image(part)]
     if len(places) != len(listed):
         return [*parts, *listed]
     merged: list[Content] = list(parts)
@@ -273,83 +268,6 @@ def _parts_or_picture(value: Any, where: str, notes: Notes) -> list[Content]:
     """Content of a tool or an assistant: a string that is one data URL of a picture becomes the picture."""
     if isinstance(value, str | Slice):
         head = value[:11] if isinstance(value, str) else bytes(value.raw[:11]).decode("latin-1")
-        if head.lower() == _PICTURE and (picture := _picture(value, where)):
-            return [picture]
+        if head.lower() == _PICTURE and (found := history.picture(value, where)):
+            return [found]
     return _parts(value, where, notes)
-
-
-def _picture(address: str | Slice, where: str) -> MediaPart | None:
-    """The picture, or None where the text only looks like one, as in an explanation of data URLs."""
-    try:
-        return content.media("image", address, where)
-    except RequestError:
-        return None
-
-
-def _cut_markdown(parts: list[Content], where: str, is_stored: IsStored | None) -> list[Content]:
-    """Turn markdown pictures inside text back into parts, so that no base64 reaches a model as text."""
-    found: list[Content] = []
-    for part in parts:
-        if isinstance(part, TextPart) and "](" in part.text and "![" in part.text:
-            found += _split(part, where, is_stored)
-        else:
-            found.append(part)
-    return found
-
-
-def _split(part: TextPart, where: str, is_stored: IsStored | None) -> Iterator[Content]:
-    text, begin, search = part.text, 0, 0
-    while (start := text.find("![", search)) >= 0:
-        middle = text.find("](", start)
-        end = text.find(")", middle) if middle >= 0 else -1
-        if end < 0:
-            break
-        search = end + 1
-        # The alternative text holds no brackets: another picture may begin before the one we found.
-        start = text.rfind("![", start, middle)
-        address = text[middle + 2 : end]
-        if not address.startswith("data:image/") and not (is_stored is not None and is_stored(address)):
-            continue
-        picture = _picture(address, where)
-        if picture is None:
-            continue
-        if before := text[begin:start].strip("\n"):  # the blank lines came with the pictures
-            yield TextPart(before)
-        yield picture
-        begin = search
-    rest = text[begin:].lstrip("\n") if begin else text
-    if rest or not begin or part.signature:
-        yield TextPart(rest, part.signature, part.refusal)
-
-
-def _forget_images(messages: list[Message], kept: int, notes: Notes) -> None:
-    """Keep the last `kept` pictures that the assistant made: each costs megabytes and tokens, every turn."""
-    for position in range(len(messages) - 1, -1, -1):
-        message = messages[position]
-        if message.role != "assistant":
-            continue
-        pictures = 0
-        for part in message.parts:
-            if isinstance(part, MediaPart) and part.kind == "image":
-                pictures += 1
-        if pictures > kept:
-            messages[position] = replace(
-                message, parts=_without_images(message.parts, pictures - kept, notes)
-            )
-        kept = max(0, kept - pictures)
-
-
-def _without_images(parts: tuple[Part, ...], surplus: int, notes: Notes) -> tuple[Part, ...]:
-    """All but the first `surplus` pictures, which are named by their entry in the content or in `images`."""
-    left: list[Part] = []
-    for part in parts:
-        if surplus and isinstance(part, MediaPart) and part.kind == "image":
-            surplus -= 1
-            notes.add(_ADDRESS.sub("", part.where))
-        else:
-            left.append(part)
-    return tuple(left)
-
-
-def _is_image(part: Part) -> bool:
-    return isinstance(part, MediaPart) and part.kind == "image"

@@ -13,7 +13,7 @@ import orjson
 from proxy.codec.jsonio import JSONEncodeError
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts.base import Parsed, TellCost
-from proxy.fronts.openai.chat.modes import Mode
+from proxy.fronts.image_modes import Mode
 from proxy.types import Audio, Citation, Extra, Finish, Image, Joined, Json, Slice, Started, ToolCall, Usage
 
 if TYPE_CHECKING:

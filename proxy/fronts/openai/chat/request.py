@@ -10,8 +10,8 @@ from typing import Any
 from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.base import Parsed
+from proxy.fronts.history import IsStored
 from proxy.fronts.openai.chat import messages, parameters
-from proxy.fronts.openai.chat.messages import IsStored
 from proxy.fronts.openai.chat.shape import ChatShape
 from proxy.fronts.openai.reading import Reading
 from proxy.types import ChatRequest

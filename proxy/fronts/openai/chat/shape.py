@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from proxy.fronts.image_modes import Mode
 from proxy.fronts.openai import spelling
-from proxy.fronts.openai.chat.modes import Mode
 from proxy.types.values import dataclass
 
 

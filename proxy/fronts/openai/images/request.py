@@ -9,9 +9,8 @@ from typing import Any, Literal
 import orjson
 
 from proxy.errors import RequestError
-from proxy.fronts import checks
+from proxy.fronts import addresses, checks
 from proxy.fronts.base import Parsed
-from proxy.fronts.openai import content
 from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.images import fields
 from proxy.fronts.openai.images.fields import REFERENCES
@@ -144,7 +143,7 @@ _PICTURE_MEMBERS = frozenset({"type", "image_url", "url", "b64_json", "file_id"}
 def _picture(value: Any, path: str, reading: Reading) -> MediaPart:
     """A string, or OpenAI's object with exactly one of `image_url` and `file_id`."""
     if isinstance(value, str | Slice):
-        return content.media("image", value, path)
+        return addresses.media("image", value, path)
     holder = checks.mapping(value, path)
     reading.notes.unread(holder, _PICTURE_MEMBERS, path)
     if holder.get("file_id") is not None:
@@ -155,7 +154,7 @@ def _picture(value: Any, path: str, reading: Reading) -> MediaPart:
             where = f"{path}.{key}"
             if isinstance(address, dict):
                 address, where = address.get("url"), f"{where}.url"
-            return content.media("image", address, where)
+            return addresses.media("image", address, where)
     raise checks.missing(f"{path}.image_url")
 
 

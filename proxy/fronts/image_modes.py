@@ -1,4 +1,4 @@
-"""How pictures are shown in a chat reply, and who decides that."""
+"""How pictures are shown in the reply of a chat, in whichever dialect, and who decides that."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def choose(
     model: str | None = None,
     default: str | None = None,
 ) -> Mode | None:
-    """The first of these that speaks decides. None for `auto`, also when none does: `clients` knows the rest.
+    """The first of these that speaks decides. None for `auto`, also when none does: the front knows the rest.
 
     Raises `RequestError` for an unknown word.
     """

@@ -1,0 +1,43 @@
+"""A medium that a client names by an address: a data URL, a web address, or bare base64 of a known kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.errors import RequestError
+from proxy.fronts import checks, data_url
+from proxy.types import MediaKind, MediaPart, Slice
+
+_SCHEMES = ("http", "https", "gs")
+
+
+def media(
+    kind: MediaKind, address: Any, where: str, signature: str | None = None, **fields: Any
+) -> MediaPart:
+    """A media part from an address: a data URL, http(s), `gs://`, or bare base64 of a known kind of file."""
+    if not isinstance(address, str | Slice):
+        raise checks.missing(where) if address is None else checks.invalid_type(where, "a string", address)
+    if isinstance(address, str):
+        address = address.strip()
+    if data_url.is_data_url(address):
+        mime, data = data_url.read(address, where)
+        fields["mime"] = mime or fields.get("mime")
+        return MediaPart(kind, data, where=where, signature=signature, **fields)
+    if not address:
+        raise checks.invalid(where, "empty string.", "empty_string")
+    if isinstance(address, str) and address[:8].partition(":")[0].lower() in _SCHEMES:
+        return MediaPart(kind, url=address, where=where, signature=signature, **fields)
+    if isinstance(address, str) and "://" in address[:32]:
+        raise _bad_address(where)
+    bare = data_url.bare_base64(address, where)
+    if bare is None:
+        raise _bad_address(where)
+    return MediaPart(kind, bare, where=where, signature=signature, **fields)
+
+
+def _bad_address(where: str) -> RequestError:
+    return RequestError(
+        f"Invalid '{where}': expected an http(s) address or a base64 data URL.",
+        param=where,
+        code="invalid_url",
+    )
