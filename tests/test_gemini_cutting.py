@@ -1,6 +1,7 @@
 """A Gemini reply cut anywhere gives the same events, and no reply breaks the reader."""
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -11,6 +12,7 @@ from proxy.types import (
     Event,
     Reasoning,
     Slice,
+    Started,
     Text,
 )
 from tests.gemini_replies import PNG, call, chunk, read, reply
@@ -36,7 +38,7 @@ _PARTS = st.one_of(
 
 
 def melted(events: list[Event]) -> list[Any]:
-    """Adjacent text joined."""
+    """Adjacent text joined, and what only a stream tells at its begin left out."""
     result: list[Any] = []
     for event in events:
         last = result[-1] if result else None
@@ -44,6 +46,8 @@ def melted(events: list[Event]) -> list[Any]:
             result[-1] = Text(last.text + event.text, 0, event.signature)
         elif type(event) is Reasoning and type(last) is Reasoning:
             result[-1] = Reasoning(last.text + event.text)
+        elif type(event) is Started:
+            result.append(replace(event, prompt=0, cached=0))
         else:
             result.append(event)
     return result

@@ -55,7 +55,7 @@ def test_a_whole_reply() -> None:
 
 
 def test_a_stream() -> None:
-    """G-173, G-175, G-179, G-193: one start, one end, the last known counts, a kept signature."""
+    """G-173, G-175, G-179, G-193, M-073: one start, one end, the last known counts, a kept signature."""
     told = {"modelVersion": "m-1", "responseId": "r", "createTime": "2026-04-02T17:03:50Z"}
     assert read(
         chunk({"text": "Thin", "thought": True})
@@ -67,7 +67,7 @@ def test_a_stream() -> None:
         | {"usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 3, "totalTokenCount": 16}},
         chunk({"text": "", "thoughtSignature": "U0lH"}, index=0, finishReason="STOP") | told,
     ) == [
-        Started("r", "m-1", 1775149430),
+        Started("r", "m-1", 1775149430, prompt=4),
         Reasoning("Thin"),
         Text("Hel"),
         Text("lo"),
@@ -379,7 +379,7 @@ COUNTED = {"usageMetadata": {"promptTokenCount": 3, "totalTokenCount": 5}}
 @pytest.mark.parametrize("beside", [OVERLOADED, {"success": False, "message": "The model is overloaded."}])
 def test_an_error_beside_a_piece_of_text_is_raised_behind_it(beside: Any) -> None:
     reader = GeminiReader(REQUEST, TARGET, Call("/", {}, stream=True))
-    assert reader.feed(chunk({"text": "First "}) | COUNTED) == [Started(), Text("First ")]
+    assert reader.feed(chunk({"text": "First "}) | COUNTED) == [Started(prompt=3), Text("First ")]
     assert reader.feed(chunk({"text": "last"}) | COUNTED | beside) == [Text("last")]
     with pytest.raises(UpstreamError, match="The model is overloaded"):
         reader.close()

@@ -1,5 +1,6 @@
 """Every recorded Gemini reply goes through the reader: nothing is lost, doubled, or left without an end."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -254,7 +255,7 @@ def citations_of(message: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def comparable(events: list[Event]) -> list[Any]:
-    """Adjacent text joined, ids left out where we made them up."""
+    """Adjacent text joined, ids left out where we made them up, and what only a stream tells at its begin."""
     result: list[Any] = []
     for event in events:
         last = result[-1] if result else None
@@ -264,6 +265,8 @@ def comparable(events: list[Event]) -> list[Any]:
             result[-1] = Reasoning(last.text + event.text, event.choice)
         elif type(event) is ToolCall:
             result.append((event.index, event.name, event.arguments, event.signature))
+        elif type(event) is Started:
+            result.append(replace(event, prompt=0, cached=0))
         else:
             result.append(event)
     return result

@@ -13,13 +13,16 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "functi
 @dataclass(frozen=True, slots=True)
 class Started:
     """First event of a reply; what the upstream calls it, and says of itself: `fingerprint` is of its set-up,
-    `service_tier` where its counts tell none."""
+    `service_tier` where its counts tell none. `prompt` and `cached` are its counts of the prompt, where a
+    stream tells them before its end."""
 
     id: str | None = None
     model: str | None = None
     created: int | None = None
     fingerprint: str | None = None
     service_tier: str | None = None
+    prompt: int = 0
+    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call, ChatRequest, Event, Finish, Json, Refusal, ResultPart, Started, Target, Text
 from proxy.wires.gemini import error, finish, models, usage
 from proxy.wires.gemini.fence import Fences
-from proxy.wires.gemini.lenient import dict_of, list_of, string_of
+from proxy.wires.gemini.lenient import count_of, dict_of, list_of, string_of
 from proxy.wires.gemini.parts import CandidateReader
 
 _ENVELOPES = ("data", "result", "response")  # resellers wrap the reply
@@ -179,7 +179,11 @@ class GeminiReader:
 
     def _begin(self, events: list[Event]) -> list[Event]:
         self._started = True
-        return [Started(self._id, self._model, self._created), *events]
+        prompt = cached = 0
+        if self._streams:
+            prompt = count_of(self._usage.get("promptTokenCount"))
+            cached = count_of(self._usage.get("cachedContentTokenCount"))
+        return [Started(self._id, self._model, self._created, prompt=prompt, cached=cached), *events]
 
     # --- the end -----------------------------------------------------------------------------------
 
