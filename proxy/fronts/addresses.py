@@ -1,12 +1,15 @@
-"""A medium that a client names by an address: a data URL, a web address, or bare base64 of a known kind."""
+"""Media by address: what a client names so (a data URL, a web address, or bare base64 of a known kind), and
+the address of a picture that was made."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from proxy.errors import RequestError
 from proxy.fronts import checks, data_url
-from proxy.types import MediaKind, MediaPart, Slice
+from proxy.types import Image, MediaKind, MediaPart, Slice
 
 _SCHEMES = ("http", "https", "gs")
 
@@ -41,3 +44,11 @@ def _bad_address(where: str) -> RequestError:
         param=where,
         code="invalid_url",
     )
+
+
+def of_picture(image: Image) -> str | Slice:
+    """A data URL that is not copied, or the address the vendor gave."""
+    if image.data is None:
+        return image.url or ""
+    mime = orjson.dumps(image.mime or "image/png")[1:-1]
+    return Slice(image.data.raw, b"data:" + mime + b";base64," + image.data.prefix)

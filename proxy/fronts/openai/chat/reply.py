@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from proxy.codec import jsonio
+from proxy.fronts import faults
 from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.chat.reply_parts import Ending, Piece, ReplyOptions
 from proxy.fronts.openai.chat.stream import StreamRenderer
@@ -80,7 +81,7 @@ def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
             else:
                 _collect(choice, event, reply)
     if not choices:
-        raise reply_parts.empty_reply()
+        raise faults.empty_reply()
     identity, created = reply_parts.identity(started, reply)
     rendered: list[bodies.Choice] = []
     for index in sorted(choices):
@@ -103,7 +104,7 @@ def whole(events: Iterable[Event], reply: ReplyOptions) -> list[Piece]:
     try:
         return jsonio.dumps(body)
     except jsonio.JSONEncodeError as error:
-        raise reply_parts.unwritable(error) from None
+        raise faults.unwritable(error) from None
 
 
 def _collect(choice: _Choice, event: Event, reply: ReplyOptions) -> None:

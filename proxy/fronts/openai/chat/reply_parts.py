@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from proxy.codec.jsonio import JSONEncodeError
-from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts import addresses, faults
 from proxy.fronts.base import Parsed, TellCost
 from proxy.fronts.image_modes import Mode
 from proxy.types import Audio, Citation, Extra, Finish, Image, Joined, Json, Slice, Started, ToolCall, Usage
@@ -74,7 +71,7 @@ class Ending:
     def finished(self) -> Finish:
         """The finish, which a complete reply has. We never invent a `stop`."""
         if self.finish is None:
-            raise truncated()
+            raise faults.truncated()
         return self.finish
 
     def reason(self, finish: Finish, legacy: bool) -> str:
@@ -91,29 +88,6 @@ class Ending:
             return None
         native = f" ({finish.native})" if finish.native else ""
         return finish.message or f"The reply was blocked by the upstream content filter{native}."
-
-
-def truncated() -> UpstreamError:
-    return UpstreamError(
-        ErrorClass.INTERNAL,
-        "The upstream ended its reply before it was complete.",
-        code="upstream_stream_truncated",
-    )
-
-
-def empty_reply() -> UpstreamError:
-    return UpstreamError(ErrorClass.EMPTY, "The upstream answered without a reply.")
-
-
-def unwritable(error: JSONEncodeError) -> UpstreamError:
-    """What a vendor adds to its answer may have no form in JSON, as hundreds of lists in each other. The
-    answer was sold: asked again it costs again."""
-    return UpstreamError(
-        ErrorClass.INTERNAL,
-        f"The answer of the upstream cannot be handed on: {error}.",
-        code="upstream_malformed_response",
-        bought=True,
-    )
 
 
 def identity(started: Started | None, reply: ReplyOptions) -> tuple[str, int]:
@@ -134,23 +108,19 @@ def sign(holder: bodies.Part | bodies.ToolCall, vendor: str, signature: str | No
         holder["extra_content"] = {vendor: {"thought_signature": signature}}
 
 
-def address(image: Image) -> str | Slice:
-    """A data URL that is not copied, or the address the vendor gave."""
-    if image.data is None:
-        return image.url or ""
-    mime = orjson.dumps(image.mime or "image/png")[1:-1]
-    return Slice(image.data.raw, b"data:" + mime + b";base64," + image.data.prefix)
-
-
 def image_part(image: Image, vendor: str) -> bodies.Part:
-    part: bodies.Part = {"type": "image_url", "image_url": {"url": address(image)}}
+    part: bodies.Part = {"type": "image_url", "image_url": {"url": addresses.of_picture(image)}}
     sign(part, vendor, image.signature)
     return part
 
 
 def image_entry(image: Image, index: int, vendor: str) -> bodies.Part:
     """An entry of `images`. Without distinct indexes openai-python's stream helper fails or joins URLs."""
-    entry: bodies.Part = {"type": "image_url", "index": index, "image_url": {"url": address(image)}}
+    entry: bodies.Part = {
+        "type": "image_url",
+        "index": index,
+        "image_url": {"url": addresses.of_picture(image)},
+    }
     sign(entry, vendor, image.signature)
     return entry
 
@@ -161,7 +131,7 @@ def markdown(image: Image, reply: ReplyOptions, before: str) -> str | Joined:
     if reply.image_mode in LINKED:
         found = (reply.link(image) if reply.link is not None else None) or image.url
     if found is None:
-        found = address(image)
+        found = addresses.of_picture(image)
     if isinstance(found, str):
         return f"{before}![image]({found})"
     return Joined(f"{before}![image](", found, ")")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from proxy.codec import jsonio
+from proxy.fronts import faults
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.chat.reply_parts import Ending, Piece, ReplyOptions
@@ -99,7 +100,7 @@ class StreamRenderer:
     def finish(self) -> bytes | list[Piece]:
         """End a complete reply. Raises `UpstreamError` when it is not."""
         if not self._choices:
-            raise reply_parts.empty_reply()
+            raise faults.empty_reply()
         for choice in self._choices.values():
             choice.finished()
         for index in sorted(self._choices):
@@ -174,7 +175,7 @@ class StreamRenderer:
         try:
             body = jsonio.dumps(delta)
         except jsonio.JSONEncodeError as error:
-            raise reply_parts.unwritable(error) from None
+            raise faults.unwritable(error) from None
         self._in_pieces = self._in_pieces or len(body) > 1
         self._out += (choice.before_delta, *body, b",", orjson.dumps(rest)[1:], b"]")
         if finish is not None and self._tier is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts import addresses
 from proxy.fronts.base import Parsed, TellCost
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
@@ -233,7 +234,7 @@ def _item(image: Image, reply: ImageReplyOptions) -> tuple[bodies.Item, bool]:
     if image.data is None:
         return {"url": image.url}, False
     # Scripts fetch `url` with an HTTP library, which cannot read a data URL: give both.
-    return {"b64_json": image.data, "url": reply_parts.address(image)}, True
+    return {"b64_json": image.data, "url": addresses.of_picture(image)}, True
 
 
 def _url(image: Image, reply: ImageReplyOptions) -> str | None:

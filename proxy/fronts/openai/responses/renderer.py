@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from proxy.codec import jsonio
+from proxy.fronts import faults
 from proxy.fronts.base import Facts, Header, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
@@ -108,7 +109,7 @@ class ResponsesRenderer:
         try:
             return jsonio.dumps(self._response)
         except jsonio.JSONEncodeError as error:
-            raise reply_parts.unwritable(error) from None
+            raise faults.unwritable(error) from None
 
     def feed(self, events: Iterable[Event]) -> bytes | list[Piece]:
         if not self._streams:
@@ -167,7 +168,7 @@ class ResponsesRenderer:
         try:
             body = jsonio.dumps({"type": name, "sequence_number": self._number, **members})
         except jsonio.JSONEncodeError as error:
-            raise reply_parts.unwritable(error) from None
+            raise faults.unwritable(error) from None
         self._number += 1
         self._in_pieces = self._in_pieces or len(body) > 1
         self._out += (b"event: ", name.encode(), b"\ndata: ", *body, b"\n\n")
@@ -507,7 +508,7 @@ class ResponsesRenderer:
     def _end(self) -> None:
         """Raises `UpstreamError` when the reply is not complete."""
         if self._finish is None:
-            raise reply_parts.truncated() if self._items else reply_parts.empty_reply()
+            raise faults.truncated() if self._items else faults.empty_reply()
         status, why = reply.ending(self._finish.reason)
         if self._finish.reason == "content_filter":
             assert why is not None

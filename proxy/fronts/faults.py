@@ -1,0 +1,34 @@
+"""What can be wrong with an upstream's reply, seen by whoever renders it."""
+
+from __future__ import annotations
+
+from proxy.codec.jsonio import JSONEncodeError
+from proxy.errors import ErrorClass, UpstreamError
+
+
+def empty_reply() -> UpstreamError:
+    return UpstreamError(ErrorClass.EMPTY, "The upstream answered without a reply.")
+
+
+def truncated() -> UpstreamError:
+    """We never invent an end."""
+    return UpstreamError(
+        ErrorClass.INTERNAL,
+        "The upstream ended its reply before it was complete.",
+        code="upstream_stream_truncated",
+    )
+
+
+def malformed(why: str) -> UpstreamError:
+    """The answer was sold: asked again it costs again."""
+    return UpstreamError(
+        ErrorClass.INTERNAL,
+        f"The answer of the upstream cannot be handed on: {why}.",
+        code="upstream_malformed_response",
+        bought=True,
+    )
+
+
+def unwritable(error: JSONEncodeError) -> UpstreamError:
+    """What a vendor adds to its answer may have no form in JSON, as hundreds of lists in each other."""
+    return malformed(str(error))
