@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -25,6 +26,7 @@ from proxy.serve.protocol import Protocol
 _ON_TIME = {"flush", "take"}  # of the log, ten times a second
 HOUSE = str(Path(proxy.__file__).parent) + "/"
 KEY = "sk-walk"
+CALLS = 187  # of a small chat
 YAML = """
 version: 1
 keys: [{{name: walker, key: env:WALK_KEY}}]
@@ -34,7 +36,7 @@ models: {{}}
 """
 
 # The chat of bench/: four messages, temperature and a limit.
-CHAT = {
+CHAT: Any = {
     "model": "up/gemini-2.5-flash",
     "temperature": 0.7,
     "max_tokens": 300,
@@ -126,16 +128,27 @@ class Client:
         self.writer = writer
         self.vendor = vendor
 
-    def ask(self, body: object) -> None:
+    def ask(self, body: object, path: bytes = b"/v1/chat/completions") -> None:
         raw = json.dumps(body).encode()
         self.writer.write(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n"
-            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (KEY.encode(), len(raw), raw)
+            b"POST %b HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+            % (path, KEY.encode(), len(raw), raw)
         )
 
     async def whole(self) -> dict[str, object]:
         self.vendor.replies = [_plain(WHOLE)]
         self.ask(CHAT)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        answer: dict[str, object] = json.loads(await self.reader.readexactly(_length(head)))
+        return answer
+
+    async def message(self) -> dict[str, object]:
+        """The same conversation in Anthropic's dialect."""
+        self.vendor.replies = [_plain(WHOLE)]
+        system, *messages = CHAT["messages"]
+        self.ask({**CHAT, "system": system["content"], "messages": messages}, b"/v1/messages")
         head = await self.reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         answer: dict[str, object] = json.loads(await self.reader.readexactly(_length(head)))
@@ -227,8 +240,13 @@ def walked(folder: Path, ask: Callable[[Client], Awaitable[object]]) -> Walk:
 
 def test_a_small_chat_walks_a_short_way(tmp_path: Path) -> None:
     walk = walked(tmp_path, Client.whole)
-    assert len(walk.calls) <= 187
+    assert len(walk.calls) <= CALLS
     assert len(walk.files) <= 53
+
+
+def test_a_small_message_walks_hardly_further(tmp_path: Path) -> None:
+    walk = walked(tmp_path, Client.message)
+    assert len(walk.calls) <= 1.3 * CALLS
 
 
 def test_no_file_is_entered_again_and_again(tmp_path: Path) -> None:

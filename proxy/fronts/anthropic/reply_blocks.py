@@ -1,0 +1,364 @@
+"""Events into content blocks, in order and one after the other: whoever writes them, whole or as frames.
+
+One block per uninterrupted run of one kind. Calls behind the first one wait until it is complete: upstreams
+may send the pieces of several side by side, blocks never overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Any, Protocol
+
+import orjson
+
+from proxy.fronts import addresses, faults
+from proxy.fronts.anthropic import ids
+from proxy.fronts.anthropic.blocks import UNSIGNED
+from proxy.fronts.anthropic.shape import MessagesShape
+from proxy.fronts.base import Facts
+from proxy.types import (
+    Audio,
+    Citation,
+    CodeRun,
+    Event,
+    Finish,
+    Image,
+    Joined,
+    Json,
+    Reasoning,
+    Refusal,
+    Searched,
+    Slice,
+    Started,
+    Text,
+    ToolCall,
+    Usage,
+)
+
+# Required by the types of a citation and of a result; Anthropic alone could read a true one.
+_SEALED = UNSIGNED
+_CITED_MOST = 150  # characters, as at Anthropic
+
+_STOP_REASONS = {
+    "stop": "end_turn",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "length": "max_tokens",
+    "content_filter": "refusal",
+}
+
+
+class Writer(Protocol):
+    """Where blocks go: one is begun, gets its pieces, and ends before the next."""
+
+    def begin(self, block: Json) -> None: ...
+    def text(self, text: str | Joined) -> None: ...
+    def thinking(self, text: str) -> None: ...
+    def signature(self, signature: str) -> None: ...
+    def arguments(self, text: str) -> None: ...
+    def citation(self, citation: Json) -> None: ...
+    def end(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Call:
+    event: ToolCall  # its first
+    waiting: list[str] = field(default_factory=list)  # arguments, until its block can be opened
+    has_arguments: bool = False
+    written: bool = False
+
+
+class Blocks:
+    """The state of one reply. `open` is the kind of the block that is open, "" between blocks."""
+
+    __slots__ = (
+        "_after_picture",
+        "_call",
+        "_calls",
+        "_facts",
+        "_pictures",
+        "_refusals",
+        "_searches",
+        "_shape",
+        "_signed",
+        "_texts",
+        "_writer",
+        "finish",
+        "open",
+        "started",
+        "usage",
+    )
+
+    def __init__(self, writer: Writer, shape: MessagesShape, facts: Facts) -> None:
+        self._writer = writer
+        self._shape = shape
+        self._facts = facts
+        self.open = ""
+        self.started: Started | None = None
+        self.usage = Usage()
+        self.finish: Finish | None = None
+        self._texts: list[str] = []
+        self._signed = False  # the thought that is open
+        self._pictures = 0
+        self._after_picture = False
+        self._refusals: list[str] = []
+        self._searches: list[Searched] = []
+        self._calls: dict[int, _Call] = {}
+        self._call: _Call | None = None  # the one that is open
+
+    @property
+    def said(self) -> bool:
+        """Whether anything of a reply came."""
+        return self.started is not None or self.finish is not None or bool(self._texts or self._calls)
+
+    @property
+    def searched(self) -> int:
+        """How often the upstream searched."""
+        return sum(len(search.queries) for search in self._searches)
+
+    def take(self, event: Event) -> None:
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+    def plain(self, text: str) -> bool:
+        """Note a piece of the text that is open, if it can be written as it is."""
+        if self.open != "text" or self._after_picture:
+            return False
+        self._texts.append(text)
+        return True
+
+    def close(self) -> None:
+        """End what is open. Raises `UpstreamError` when the reply is not complete."""
+        if self.finish is None:
+            raise faults.truncated() if self.said else faults.empty_reply()
+        self._end()
+        for search in self._searches if "web_search" in self._shape.server_tools else ():
+            self._write_search(search)
+
+    def stop(self) -> Json:
+        """Why the reply ended."""
+        assert self.finish is not None
+        reason = _STOP_REASONS[self.finish.reason]
+        if reason == "end_turn" and self._calls:
+            reason = "tool_use"  # a call in an early chunk and a plain stop in a later one
+        told: Json = {"stop_reason": reason, "stop_sequence": None}
+        if reason == "refusal":
+            native = f" ({self.finish.native})" if self.finish.native else ""
+            said = "".join(self._refusals) or self.finish.message
+            why = said or f"The reply was blocked by the upstream content filter{native}."
+            told["stop_details"] = {"type": "refusal", "category": None, "explanation": why}
+        return told
+
+    # --- one event each
+
+    def _start(self, event: Started) -> None:
+        self.started = self.started or event
+
+    def _count(self, event: Usage) -> None:
+        self.usage = event
+
+    def _finish(self, event: Finish) -> None:
+        self.finish = event
+
+    def _text(self, event: Text) -> None:
+        if event.signature is not None:
+            self._sign(event.signature)
+        if event.text:
+            self._say(event.text)
+
+    def _refusal(self, event: Refusal) -> None:
+        self._refusals.append(event.text)
+        self._say(event.text)
+
+    def _code_run(self, event: CodeRun) -> None:
+        if event.shown:
+            self._say(event.shown)
+
+    def _audio(self, event: Audio) -> None:
+        """No block has room for sound: what it says is told in words."""
+        if event.transcript:
+            self._say(event.transcript)
+
+    def _say(self, text: str) -> None:
+        self._texts.append(text)
+        if self._after_picture and self.open == "text":
+            text = "\n\n" + text
+        self._after_picture = False
+        self._open_text()
+        self._writer.text(text)
+
+    def _reasoning(self, event: Reasoning) -> None:
+        if self._shape.thinks and event.text:
+            if self.open != "thinking" or self._signed:
+                self._think()
+            self._writer.thinking(event.text)
+
+    def _image(self, event: Image) -> None:
+        """An assistant has no blocks for pictures: a link in its text, or the picture itself there."""
+        if event.signature is not None:
+            self._sign(event.signature)
+        address: str | Slice | None = None
+        if self._shape.image_mode == "link":
+            address = (self._facts.link(event) if self._facts.link is not None else None) or event.url
+        address = address or addresses.of_picture(event)
+        before = "\n\n" if self.open == "text" else ""
+        self._pictures += 1
+        self._after_picture = True
+        self._open_text()
+        opening = f"{before}![picture {self._pictures}]("
+        self._writer.text(
+            f"{opening}{address})" if isinstance(address, str) else Joined(opening, address, ")")
+        )
+
+    def _tool_call(self, event: ToolCall) -> None:
+        call = self._calls.get(event.index)
+        if call is None:
+            call = self._calls[event.index] = _Call(event)
+            if self._call is None:
+                self._open_call(call)
+        if not event.arguments:
+            return
+        if call is self._call:
+            call.has_arguments = True
+            self._writer.arguments(event.arguments)
+        elif call.written:
+            raise faults.malformed("a call went on after it had ended")
+        else:
+            call.waiting.append(event.arguments)
+
+    def _citation(self, event: Citation) -> None:
+        """They come together, behind the text that they are of."""
+        if len(self._texts) > 1:
+            self._texts = ["".join(self._texts)]
+        said = self._texts[0] if self._texts else ""
+        self._open_text()
+        self._writer.citation(
+            {
+                "type": "web_search_result_location",
+                "url": event.url,
+                "title": event.title or None,
+                "cited_text": said[event.start : min(event.end, event.start + _CITED_MOST)],
+                "encrypted_index": _SEALED,
+            }
+        )
+
+    def _search(self, event: Searched) -> None:
+        self._searches.append(event)
+
+    # --- blocks
+
+    def _begin(self, kind: str, block: Json) -> None:
+        self._end()
+        self._writer.begin(block)
+        self.open = kind
+
+    def _open_text(self) -> None:
+        if self.open != "text":
+            self._begin("text", {"type": "text", "text": ""})
+
+    def _think(self) -> None:
+        self._begin("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+        self._signed = False
+
+    def _sign(self, signature: str) -> None:
+        """A signature rides on the thought before what it belongs to. Without one the memory knows it."""
+        if self.open == "thinking" and not self._signed:
+            self._writer.signature(signature)
+            self._signed = True
+
+    def _open_call(self, call: _Call) -> None:
+        signature = call.event.signature
+        if signature is not None and self._shape.thinks:
+            if self.open != "thinking" or self._signed:
+                self._think()
+            self._sign(signature)
+        identity = ids.shown(call.event.id)
+        self._begin("tool_use", {"type": "tool_use", "id": identity, "name": call.event.name, "input": {}})
+        self._call = call
+        call.written = True
+
+    def _end(self) -> None:
+        """End the block that is open; behind a call those that waited for it follow."""
+        call = self._call
+        self._end_one()
+        if call is None:
+            return
+        for following in list(self._calls.values()):
+            if not following.written:
+                self._open_call(following)
+                for piece in following.waiting:
+                    following.has_arguments = True
+                    self._writer.arguments(piece)
+                self._end_one()
+
+    def _end_one(self) -> None:
+        if not self.open:
+            return
+        if self.open == "thinking" and not self._signed:
+            self._writer.signature(UNSIGNED)
+        call, self._call = self._call, None
+        if call is not None and not call.has_arguments:
+            self._writer.arguments("{}")
+        self._writer.end()
+        self.open = ""
+
+    def _write_search(self, search: Searched) -> None:
+        """As Anthropic tells its own; an upstream's is known at the end."""
+        identity = f"srvtoolu_{token_hex(12)}"
+        asked: Json = {"query": "\n".join(search.queries)}
+        self._begin(
+            "server_tool_use",
+            {"type": "server_tool_use", "id": identity, "name": "web_search", "input": {}},
+        )
+        self._writer.arguments(orjson.dumps(asked).decode())
+        results = [
+            {
+                "type": "web_search_result",
+                "url": url,
+                "title": title,
+                "encrypted_content": _SEALED,
+                "page_age": None,
+            }
+            for url, title in search.sources
+        ]
+        self._begin(
+            "web_search_tool_result",
+            {"type": "web_search_tool_result", "tool_use_id": identity, "content": results},
+        )
+        self._end()
+
+
+_HANDLERS: dict[type, Callable[[Blocks, Any], None]] = {
+    Started: Blocks._start,
+    Usage: Blocks._count,
+    Finish: Blocks._finish,
+    Text: Blocks._text,
+    Reasoning: Blocks._reasoning,
+    Image: Blocks._image,
+    ToolCall: Blocks._tool_call,
+    Refusal: Blocks._refusal,
+    CodeRun: Blocks._code_run,
+    Audio: Blocks._audio,
+    Citation: Blocks._citation,
+    Searched: Blocks._search,
+}
+
+
+def usage(counted: Usage, searched: int = 0) -> Json:
+    """What was counted: the three of the input add up to the prompt. `searched`: how often."""
+    cached = min(counted.cached, counted.prompt)
+    written = min(counted.cache_write or 0, counted.prompt - cached)
+    told: Json = {
+        "input_tokens": counted.prompt - cached - written,
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": cached,
+        "output_tokens": counted.completion,
+        "output_tokens_details": {"thinking_tokens": counted.reasoning},
+        "service_tier": "standard",
+    }
+    if searched:
+        told["server_tool_use"] = {"web_search_requests": searched, "web_fetch_requests": 0}
+    return told
