@@ -18,7 +18,7 @@ from proxy import config as configuration
 from proxy.config import Config, Key, Limits, Loaded
 from proxy.config.models import Server
 from proxy.fronts.anthropic.dialect import ANTHROPIC
-from proxy.fronts.anthropic.front import MessagesFront
+from proxy.fronts.anthropic.front import MessagesCount, MessagesFront
 from proxy.fronts.base import Front
 from proxy.fronts.gemini.front import CountFront, GeminiFront
 from proxy.fronts.openai.chat.front import ChatFront
@@ -72,6 +72,7 @@ ROWS = (
     answered("/chat/completions", ChatFront()),
     answered("/responses", ResponsesFront()),
     answered("/messages", MessagesFront()),
+    counted("/messages/count_tokens", MessagesCount()),
     answered("/images/generations", ImagesFront("generation")),
     answered("/images/edits", ImagesFront("edit")),
     answered("/images/variations", ImagesFront("variation")),

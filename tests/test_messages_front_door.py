@@ -33,6 +33,13 @@ def client(gateway: Gateway) -> Iterator[anthropic.Anthropic]:
         yield opened
 
 
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Gateway]:
+    """For a test that lets targets fail: they rest when they have failed often."""
+    with open_gateway(tmp_path) as opened:
+        yield opened
+
+
 def asked(text: str, model: str = "gemini-flash", **fields: Any) -> Any:
     return {"model": model, "max_tokens": 500, "messages": [{"role": "user", "content": text}], **fields}
 
@@ -226,6 +233,36 @@ def test_a_search_of_the_upstreams_own(client: anthropic.Anthropic, gateway: Gat
     assert streamed(gateway, "sim:grounding weather", **fields)["content"][0]["citations"]
 
 
+# --- counts
+
+
+@pytest.mark.parametrize("model", ["gemini-flash", "lan-chat"])
+def test_tokens_are_counted(gateway: Gateway, client: anthropic.Anthropic, model: str) -> None:
+    """M-052: by the target's own count, where it has one, and free of charge."""
+    body: Any = {"model": model, "messages": [{"role": "user", "content": "foo bar"}], "tools": [TOOL]}
+    count = client.messages.count_tokens(**body).input_tokens
+    assert count == client.messages.create(max_tokens=9, **body).usage.input_tokens or model == "lan-chat"
+    assert count > client.messages.count_tokens(**{**body, "tools": []}).input_tokens > 0
+    reply = post(gateway, body, "/v1/messages/count_tokens?beta=true")
+    assert reply.json() == {"input_tokens": count}
+    assert reply.headers.get("x-proxy-estimated") == ("input_tokens" if model == "lan-chat" else None)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        ({"model": "nobody", "messages": [{"role": "user", "content": "x"}]}, 404, "not_found_error"),
+        ({"model": "gemini-flash"}, 400, "invalid_request_error"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused_in_anthropics_words(
+    gateway: Gateway, body: Any, status: int, word: str
+) -> None:
+    """M-052, X-006."""
+    reply = post(gateway, body, "/v1/messages/count_tokens")
+    assert (reply.status_code, reply.json()["error"]["type"]) == (status, word)
+
+
 # --- pictures
 
 
@@ -281,11 +318,11 @@ def test_other_ways_to_show_pictures_are_refused(gateway: Gateway, mode: str) ->
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_the_vendor_says_in_anthropics_words(
-    gateway: Gateway, text: str, status: int, word: str, error: type[Exception], stream: bool
+    fresh: Gateway, text: str, status: int, word: str, error: type[Exception], stream: bool
 ) -> None:
     """M-005, M-080, M-081."""
     with (
-        anthropic.Anthropic(base_url=gateway.base_url, api_key=KEY, max_retries=0) as client,
+        anthropic.Anthropic(base_url=fresh.base_url, api_key=KEY, max_retries=0) as client,
         pytest.raises(error) as caught,
     ):
         client.messages.create(**asked(text), stream=stream)
@@ -427,9 +464,9 @@ def test_the_tool_runner_goes_on_without_threads(client: anthropic.Anthropic, ga
 
 @pytest.mark.parametrize("order", ["sim:cut:2", "sim:error-after:2:503", "sim:nofinish"])
 @pytest.mark.parametrize("model", ["gemini-flash", "lan-chat"])
-def test_a_stream_that_breaks_ends_with_an_error(gateway: Gateway, order: str, model: str) -> None:
+def test_a_stream_that_breaks_ends_with_an_error(fresh: Gateway, order: str, model: str) -> None:
     """M-075, M-076, A-006: never with a success, never without an end."""
-    message = streamed(gateway, f"{order} sim:chunks:6 Tell me more of it", model)
+    message = streamed(fresh, f"{order} sim:chunks:6 Tell me more of it", model)
     assert message["error"]["type"] in ("api_error", "overloaded_error")
     assert message["content"][0]["text"]
     assert message["stop_reason"] is None
