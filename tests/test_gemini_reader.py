@@ -54,6 +54,14 @@ def test_a_whole_reply() -> None:
     ]
 
 
+@pytest.mark.parametrize("index", [True, "1", 0.5, None, [1]])
+def test_an_index_that_is_none_is_the_first(index: Any) -> None:
+    """`True` would be written as it is, which no JSON parser reads."""
+    events = read(chunk({"text": "a"}, index=index), chunk(finishReason="STOP", index=index))
+    assert [event.choice for event in events if isinstance(event, Text | Finish)] == [0, 0]
+    assert all(type(event.choice) is int for event in events if isinstance(event, Text | Finish))
+
+
 def test_a_stream() -> None:
     """G-173, G-175, G-179, G-193, M-073: one start, one end, the last known counts, a kept signature."""
     told = {"modelVersion": "m-1", "responseId": "r", "createTime": "2026-04-02T17:03:50Z"}

@@ -153,7 +153,7 @@ class GeminiReader:
             self._created = _seconds(payload["createTime"])
 
     def _choice(self, index: Any) -> CandidateReader:
-        index = index if isinstance(index, int) else 0
+        index = index if type(index) is int else 0
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = CandidateReader(index, self._request, self._call)
