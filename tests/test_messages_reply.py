@@ -246,6 +246,34 @@ def test_arguments_that_were_cut_off_are_handed_on_as_text() -> None:
     assert (message["stop_reason"], message["content"]) == ("max_tokens", [use("a", arguments='{"at":"Osl')])
 
 
+@pytest.mark.parametrize(
+    ("pieces", "given"),
+    [
+        (["[1]"], "[1]"),
+        (['say "', 'hi"'], 'say "hi"'),
+        (["7"], "7"),
+        (["null"], "null"),
+    ],
+)
+def test_arguments_that_are_no_object_become_one(pieces: list[str], given: str) -> None:
+    """M-072: SDKs raise at anything else."""
+    events: list[Event] = [
+        ToolCall(0, "a", "look", ""),
+        *(ToolCall(0, "", "", piece) for piece in pieces),
+        STOP,
+    ]
+    assert both(*events) == [use("a", arguments=given)]
+    waiting: list[Event] = [
+        ToolCall(0, "a", "look", "{"),
+        *(ToolCall(1, "b", "look", piece) for piece in pieces),
+    ]
+    assert both(*waiting, ToolCall(0, "", "", "}"), STOP) == [use("a"), use("b", arguments=given)]
+
+
+def test_blank_arguments_are_an_empty_object() -> None:
+    assert both(ToolCall(0, "a", "look", " "), STOP) == [use("a")]
+
+
 # --- pictures
 
 

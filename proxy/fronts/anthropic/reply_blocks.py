@@ -66,7 +66,7 @@ class Writer(Protocol):
 class _Call:
     event: ToolCall  # its first
     waiting: list[str] = field(default_factory=list)  # arguments, until its block can be opened
-    has_arguments: bool = False
+    ending: str = "{}"  # of its arguments, as far as they are written
     written: bool = False
 
 
@@ -222,8 +222,7 @@ class Blocks:
         if not event.arguments:
             return
         if call is self._call:
-            call.has_arguments = True
-            self._writer.arguments(event.arguments)
+            self._write_arguments(call, event.arguments)
         elif call.written:
             raise faults.malformed("a call went on after it had ended")
         else:
@@ -280,6 +279,17 @@ class Blocks:
         self._call = call
         call.written = True
 
+    def _write_arguments(self, call: _Call, piece: str) -> None:
+        """They have to be an object: what begins as something else becomes a text in one."""
+        if call.ending == "{}":
+            first = piece.lstrip()[:1]
+            if not first:
+                return
+            call.ending = "" if first == "{" else '"}'
+            if call.ending:
+                self._writer.arguments('{"arguments":"')
+        self._writer.arguments(orjson.dumps(piece).decode()[1:-1] if call.ending else piece)
+
     def _end(self) -> None:
         """End the block that is open; behind a call those that waited for it follow."""
         call = self._call
@@ -290,8 +300,7 @@ class Blocks:
             if not following.written:
                 self._open_call(following)
                 for piece in following.waiting:
-                    following.has_arguments = True
-                    self._writer.arguments(piece)
+                    self._write_arguments(following, piece)
                 self._end_one()
 
     def _end_one(self) -> None:
@@ -300,8 +309,8 @@ class Blocks:
         if self.open == "thinking" and not self._signed:
             self._writer.signature(UNSIGNED)
         call, self._call = self._call, None
-        if call is not None and not call.has_arguments:
-            self._writer.arguments("{}")
+        if call is not None and call.ending:
+            self._writer.arguments(call.ending)
         self._writer.end()
         self.open = ""
 
