@@ -56,6 +56,13 @@ def chat(model: str, prompt: str, **fields: Any) -> tuple[str, bytes, str]:
     return "chat/completions", json.dumps(body).encode(), "application/json"
 
 
+def message(model: str, prompt: str, **fields: Any) -> tuple[str, bytes, str]:
+    source = {"type": "base64", "data": DATA_URL.partition(",")[2]}
+    content = [{"type": "text", "text": prompt}, {"type": "image", "source": source}]
+    body = {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": content}], **fields}
+    return "messages", json.dumps(body).encode(), "application/json"
+
+
 def picture(model: str, prompt: str, **fields: Any) -> tuple[str, bytes, str]:
     return "images/generations", json.dumps({"model": model, "prompt": prompt, **fields}).encode(), ""
 
@@ -147,6 +154,18 @@ ANSWERED = {
     **{f"chat {model} streamed": (chat(model, "hi", stream=True), 200) for model in CHATS},
     **{f"chat {model} with a bad field": (chat(model, "hi", max_tokens="x"), 400) for model in CHATS},
     "chat of an unknown model": (chat("unknown", "hi"), 404),
+    **{f"message of {model}": (message(model, "hi"), 200) for model in CHATS},
+    **{f"message of {model} streamed": (message(model, "hi", stream=True), 200) for model in CHATS},
+    "message with a bad field": (message("google", "hi", max_tokens="x"), 400),
+    "message refused": (message("google", "hi sim:error:400"), 400),
+    "message cut": (message("google", "hi sim:cut:1"), 500),
+    "message streamed, cut": (message("google", "hi sim:cut:1", stream=True), 200),
+    "message with a picture": (message("image", "draw sim:big:4"), 200),
+    "message with a picture streamed": (message("image", "draw sim:big:4", stream=True), 200),
+    "message with a picture in its text": (
+        message("image", "draw sim:big:4", image_output="markdown", stream=True),
+        200,
+    ),
     "chat of broken JSON": (broken(*chat("google", "hi")), 400),
     "chat with a picture": (chat("image", "draw sim:big:4"), 200),
     "chat with a picture streamed": (chat("image", "draw sim:big:4", stream=True), 200),
@@ -198,6 +217,7 @@ ANSWERED = {
 LEFT = {
     **{f"chat {model}": chat(model, "hi sim:slow:30") for model in CHATS},
     **{f"chat {model} streamed": chat(model, "hi sim:slow:30", stream=True) for model in CHATS},
+    **{f"message of {model}": message(model, "hi sim:slow:30", stream=True) for model in CHATS},
     "chat with links": chat("google", "hi sim:slow:30", image_output="images+link"),
     **{f"picture {model}": picture(model, "draw sim:slow:30 sim:polls:1000") for model in PICTURES},
     **{f"edit {model}": edit(model, "draw sim:slow:30 sim:polls:1000") for model in EDITS},
