@@ -23,6 +23,7 @@ from proxy.fronts.base import Front
 from proxy.fronts.gemini.front import CountFront, GeminiFront
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.dialect import OPENAI
+from proxy.fronts.openai.embeddings.front import EmbeddingsFront
 from proxy.fronts.openai.images.front import ImagesFront
 from proxy.fronts.openai.responses.front import ResponsesFront
 from proxy.keys import ClientKey, ClientKeys
@@ -76,6 +77,7 @@ ROWS = (
     answered("/images/generations", ImagesFront("generation")),
     answered("/images/edits", ImagesFront("edit")),
     answered("/images/variations", ImagesFront("variation")),
+    answered("/embeddings", EmbeddingsFront()),
     Row("GET", "/responses", info.no_socket, needs="nothing"),
     Row("GET", "/models", partial(info.models, dialects=DIALECTS), front=None),
     Row("GET", "/models/{name:path}", partial(info.model, dialects=DIALECTS), front=None),

@@ -105,6 +105,23 @@ def test_openais_names_for_pictures_are_answered(
     assert (raw.parse().data or [])[0].b64_json
 
 
+@pytest.mark.parametrize(
+    ("name", "answered_by", "size"),
+    [
+        ("text-embedding-3-small", "gemini-embedding-1536", 1536),
+        ("text-embedding-ada-002", "gemini-embedding-1536", 1536),
+        ("text-embedding-3-large", "gemini-embedding", 3072),
+    ],
+)
+def test_openais_names_for_embeddings_are_answered(
+    shipped: openai.OpenAI, name: str, answered_by: str, size: int
+) -> None:
+    """With as many numbers as the tables have room for that were made for those models."""
+    raw = shipped.embeddings.with_raw_response.create(model=name, input="A fox")
+    assert raw.headers["x-proxy-model"] == answered_by
+    assert len(raw.parse().data[0].embedding) == size
+
+
 def test_streams_and_edits_are_answered_too(shipped: openai.OpenAI) -> None:
     chunks = shipped.chat.completions.create(
         model="gpt-5-mini", messages=[{"role": "user", "content": "Hi"}], stream=True

@@ -22,8 +22,8 @@ from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route, Routes
 from proxy.serve import bill
 from proxy.serve.body import read_json
-from proxy.serve.speakers import Request, Speaker, speaker_of
-from proxy.types import Call
+from proxy.serve.speakers import Speaker, speaker_of
+from proxy.types import Call, Request
 
 _PURPOSES = {"poll": "ask how it is", "result": "fetch the result", "cancel": "call it off"}
 

@@ -379,8 +379,8 @@ class Tasks(_Section):
 
 
 class Defaults(_Section):
-    """What holds where nothing nearer says otherwise. `model` and `image_model` answer the names that nobody
-    has; they and `chores` are a model, or `provider/upstream-model`."""
+    """What holds where nothing nearer says otherwise. `model`, `image_model` and `embedding_model` answer
+    the names that nobody has; they and `chores` are a model, or `provider/upstream-model`."""
 
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
@@ -388,6 +388,7 @@ class Defaults(_Section):
     image_output: ImageOutput = "auto"
     model: str | None = Field(default=None, min_length=1)
     image_model: str | None = Field(default=None, min_length=1)
+    embedding_model: str | None = Field(default=None, min_length=1)
     chores: str | None = Field(default=None, min_length=1)
     images: Images = Images()
 
@@ -542,6 +543,8 @@ class RequestDefaults(_Section):
     output_format: str | None = None
     output_compression: int | None = Field(default=None, ge=0, le=100)
     negative_prompt: str | None = None
+    dimensions: int | None = Field(default=None, ge=1)
+    task_type: str | None = None
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
         return (pair for pair in super().__iter__() if pair[1] is not None)

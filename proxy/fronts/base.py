@@ -15,15 +15,15 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
-from proxy.types import ChatRequest, Event, FormFile, Image, ImageRequest, MediaPart
+from proxy.types import Event, FormFile, Image, MediaPart, Request
 from proxy.types.values import dataclass
 
-R_co = TypeVar("R_co", bound=ChatRequest | ImageRequest, covariant=True)
+R_co = TypeVar("R_co", bound=Request, covariant=True)
 S_co = TypeVar("S_co", covariant=True)
 
 Piece = bytes | memoryview
 Header = tuple[bytes, bytes]
-Kind = Literal["chat", "pictures"]
+Kind = Literal["chat", "pictures", "embeddings"]
 EVENTS = b"text/event-stream; charset=utf-8"
 TellCost = Callable[[], tuple[Decimal, str] | None]
 

@@ -98,7 +98,11 @@ class Routes:
 
     def _catching(self) -> dict[Kind, Route]:
         defaults = self.config.defaults
-        chosen: dict[Kind, str | None] = {"chat": defaults.model, "pictures": defaults.image_model}
+        chosen: dict[Kind, str | None] = {
+            "chat": defaults.model,
+            "pictures": defaults.image_model,
+            "embeddings": defaults.embedding_model,
+        }
         return {kind: self._named(name) for kind, name in chosen.items() if name is not None}
 
     def resolve(self, name: str, caller: ClientKey, kind: Kind = "chat") -> Route:

@@ -11,11 +11,22 @@ from proxy.errors import LimitError
 from proxy.keys import ClientKey, Limits
 from proxy.limits.counting import KINDS, Taken, Wanted
 from proxy.routing.routes import Route
+from proxy.serve import bill
 from proxy.serve.head import Header
 from proxy.serve.house import House
-from proxy.serve.speakers import Request, speaker_of
+from proxy.serve.speakers import speaker_of
 from proxy.serve.told import Told
-from proxy.types import CallPart, FunctionTool, ImageRequest, Part, ResultPart, TextPart, ThoughtPart
+from proxy.types import (
+    CallPart,
+    ChatRequest,
+    FunctionTool,
+    ImageRequest,
+    Part,
+    Request,
+    ResultPart,
+    TextPart,
+    ThoughtPart,
+)
 
 _CHARS_PER_TOKEN = 4
 _TOKENS_OF_MEDIA = 258  # what Gemini counts for a small picture; the vendor's own count comes afterwards
@@ -77,6 +88,8 @@ def _tokens(request: Request) -> int:
     """What the request will come to, by a rule of thumb: four characters a token, and all it may answer."""
     if isinstance(request, ImageRequest):
         return len(request.prompt) // _CHARS_PER_TOKEN + _TOKENS_OF_MEDIA * len(request.references) + 1
+    if not isinstance(request, ChatRequest):
+        return bill.metered(request, 0).prompt
     chars = sum(_chars(part) for message in request.messages for part in message.parts)
     chars += sum(
         len(tool.description or "") + len(orjson.dumps(tool.parameters, default=str))

@@ -28,10 +28,10 @@ from proxy.serve.fan_out import SideBySide
 from proxy.serve.head import listed
 from proxy.serve.house import House
 from proxy.serve.links import Links
-from proxy.serve.speakers import Request, speaker_of
+from proxy.serve.speakers import speaker_of
 from proxy.serve.stream import EventStream
 from proxy.serve.told import Charge, Told, merged
-from proxy.types import Event, Image, ImageRequest, Usage
+from proxy.types import Event, Image, ImageRequest, Request, Usage
 
 if TYPE_CHECKING:
     from proxy.serve.keeping import Watch

@@ -14,9 +14,17 @@ from proxy.ledger import charges
 from proxy.ledger.entries import LONGEST, Entry, Kind
 from proxy.ledger.prices import ZERO, Tariff, exact, plain
 from proxy.serve.told import Charge, Told, Try
-from proxy.types import ChatRequest, ImageOptions, ImageRequest, TextPart, ThoughtPart, Usage, iter_media
-
-Request = ChatRequest | ImageRequest
+from proxy.types import (
+    ChatRequest,
+    EmbedRequest,
+    ImageOptions,
+    ImageRequest,
+    Request,
+    TextPart,
+    ThoughtPart,
+    Usage,
+    iter_media,
+)
 
 _BYTES_PER_TOKEN = 4
 _TOKENS_PER_MEDIUM = 258  # of a small picture at Google
@@ -41,7 +49,8 @@ def expected(tariff: Tariff, request: Request) -> Decimal:
     """What the pictures will cost that the request orders."""
     if tariff.pictures is None:
         return exact(tariff.below.output_image * _TOKENS_PER_PICTURE * request.n)
-    return tariff.of_pictures(request.n, [_size(request.image or ImageOptions(), tariff)] * request.n)
+    wanted = request.image if isinstance(request, ChatRequest | ImageRequest) else None
+    return tariff.of_pictures(request.n, [_size(wanted or ImageOptions(), tariff)] * request.n)
 
 
 def _size(wanted: ImageOptions, tariff: Tariff) -> str:
@@ -126,18 +135,31 @@ def closing(one: Try) -> Entry:
 
 def metered(request: Request, text_bytes: int) -> Usage:
     """About what a vendor would count that counts at the end, and did not get there."""
-    if isinstance(request, ImageRequest):
-        told, media = len(request.prompt.encode("utf-8", "surrogatepass")), len(request.references)
-    else:
-        told = sum(
-            len(part.text.encode("utf-8", "surrogatepass"))
-            for message in request.messages
-            for part in message.parts
-            if isinstance(part, TextPart | ThoughtPart)
-        )
-        media = sum(1 for _ in iter_media(request))
-    prompt = -(-told // _BYTES_PER_TOKEN) + media * _TOKENS_PER_MEDIUM
+    prompt = _prompt(request)
     return Usage(prompt=prompt, completion=-(-text_bytes // _BYTES_PER_TOKEN), estimated=True)
+
+
+def _prompt(request: Request) -> int:
+    """In tokens."""
+    if isinstance(request, EmbedRequest):
+        return sum(_tokens(one) if isinstance(one, str) else len(one) for one in request.inputs)
+    if isinstance(request, ImageRequest):
+        return _tokens(request.prompt) + len(request.references) * _TOKENS_PER_MEDIUM
+    told = sum(
+        _size_of(part.text)
+        for message in request.messages
+        for part in message.parts
+        if isinstance(part, TextPart | ThoughtPart)
+    )
+    return -(-told // _BYTES_PER_TOKEN) + sum(1 for _ in iter_media(request)) * _TOKENS_PER_MEDIUM
+
+
+def _tokens(text: str) -> int:
+    return -(-_size_of(text) // _BYTES_PER_TOKEN)
+
+
+def _size_of(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 # --- what the client is told

@@ -14,7 +14,8 @@ from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
 from proxy.serve import bill
 from proxy.serve.house import House
-from proxy.serve.speakers import Request, speaker_of
+from proxy.serve.speakers import speaker_of
+from proxy.types import Request
 
 _PERIODS = {"day": " a day", "month": " a month", "total": ""}
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from proxy.fronts.base import Front, Parsed
 from proxy.routing.routes import Route, Routes
-from proxy.serve.speakers import Request, speaker_of
+from proxy.serve.speakers import speaker_of
+from proxy.types import Request
 from proxy.types.values import dataclass
 
 

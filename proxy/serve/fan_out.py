@@ -11,28 +11,33 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import ChatRequest, Event, ImageRequest, Started, Usage
+from proxy.types import EmbedRequest, Event, ImageRequest, Request, Started, Usage
 
 Batches = AsyncGenerator[list[Event], None]
-Request = ChatRequest | ImageRequest
 
 # Of several failures the one that tells the client most.
 _TELLING = (ErrorClass.BLOCKED, ErrorClass.BAD_REQUEST)
 
 
 def split(request: Request, shares: Sequence[int]) -> list[Request]:
-    """One request for each call. A seed counts on, else all calls would make the same."""
+    """One request for each call. A seed of pictures counts on, else all calls would make the same."""
     if len(shares) == 1:
         return [request]
     calls: list[Request] = []
     done = 0
     for share in shares:
-        seed = request.seed
-        if isinstance(request, ImageRequest) and seed is not None:
-            seed += done
-        calls.append(replace(request, n=share, seed=seed))
+        calls.append(_part(request, done, share))
         done += share
     return calls
+
+
+def _part(request: Request, done: int, share: int) -> Request:
+    if isinstance(request, EmbedRequest):
+        return replace(request, inputs=request.inputs[done : done + share])
+    seed = request.seed
+    if isinstance(request, ImageRequest) and seed is not None:
+        seed += done
+    return replace(request, n=share, seed=seed)
 
 
 class SideBySide:

@@ -26,6 +26,7 @@ from proxy.serve.told import Try
 from proxy.store.callers import StoredCallers
 from proxy.store.database import Database
 from proxy.store.files import FileStore
+from proxy.types import Request
 from proxy.upstream import Fetcher, Upstream
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Services:
 
         return await self.database.read(tasks.exist)
 
-    async def ordered(self, one: Try, request: bill.Request) -> None:
+    async def ordered(self, one: Try, request: Request) -> None:
         """A piece is about to be ordered: its hold is in the ledger first, unless that is away."""
         entry = bill.hold(one, request)
         if one.asked.caller.budget is not None:

@@ -1,7 +1,7 @@
 """The seam to the wires: whatever a target speaks, a request reaches it through one protocol.
 
-Three implementations: a wire that chats (`talk`), a wire that takes jobs (`draw`), and the bridge between a
-request of one kind and a wire of the other (`bridge`).
+Four implementations: a wire that chats (`talk`), a wire that takes jobs (`draw`), the bridge between a
+request of one kind and a wire of the other (`bridge`), and what a wire does beside chats (`ask`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from proxy.routing.attempts import Candidate
 from proxy.serve.house import House
 from proxy.serve.talk import Talk
 from proxy.serve.told import Try
-from proxy.types import Call, ChatRequest, Event, ImageRequest
-
-Request = ChatRequest | ImageRequest
+from proxy.types import Call, ChatRequest, Event, ImageRequest, Request
 
 
 class Speaker(Protocol):
@@ -55,6 +53,10 @@ def speaker_of(candidate: Candidate, request: Request) -> Speaker:
     """How this target is asked for this request."""
     if candidate.chat is not None and isinstance(request, ChatRequest):
         return Talk(candidate.chat, request, candidate.target)
+    if not isinstance(request, ChatRequest | ImageRequest):
+        from proxy.serve import ask
+
+        return ask.speaker(candidate, request)
     from proxy.serve import bridge  # most servers of chats never need it
 
     if candidate.chat is not None and candidate.pictures is None:

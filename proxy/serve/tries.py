@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.fronts.base import Asked
@@ -17,14 +17,19 @@ from proxy.routing.attempts import SHORT_PAUSE_S, Attempt, Attempts, Candidate
 from proxy.routing.routes import Route
 from proxy.serve import bill
 from proxy.serve.house import House
-from proxy.serve.speakers import Request, Speaker, speaker_of
+from proxy.serve.speakers import Speaker, speaker_of
 from proxy.serve.told import Failure, Told, Try
-from proxy.types import Event, ImageRequest
+from proxy.types import ChatRequest, EmbedRequest, Event, ImageRequest, Request
 
 if TYPE_CHECKING:
     from proxy.serve.record import Kept
 
 _SAME_TARGET_PAUSE_S = 0.25
+_OPERATIONS: dict[type[Any], str] = {
+    ChatRequest: "chat",
+    ImageRequest: "generate_image",
+    EmbedRequest: "embeddings",
+}
 
 
 class Tries:
@@ -99,7 +104,7 @@ class Tries:
         told.target = attempt.target.name
         told.unread = self.speaker.unread()
         request = self._request
-        operation = "generate_image" if type(request) is ImageRequest else "chat"
+        operation = _OPERATIONS[type(request)]
         self.on = Try(
             told.attempts, attempt, self._asked, told, deadline, by_piece, operation, request.stream
         )

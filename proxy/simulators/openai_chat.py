@@ -120,11 +120,7 @@ class Server:
             return json_reply(refused.body(), refused.status)
 
     def _route(self, exchange: Exchange) -> Reply:
-        if not exchange.key:
-            raise Refused(401, "You didn't provide an API key.", code="invalid_api_key")
-        for start, refused in _KEYS.items():
-            if exchange.key.startswith(start):
-                raise refused
+        check_key(exchange)
         if (exchange.method, exchange.path) == ("GET", "/v1/models"):
             return json_reply({"object": "list", "data": [_listed(name) for name in MODELS]})
         if (exchange.method, exchange.path) == ("POST", "/v1/chat/completions"):
@@ -143,7 +139,7 @@ class Server:
             raise Refused(400, "Invalid base64 image_url.", code="invalid_image") from error
         orders = prompt.orders
         if (order := self._failure(orders)) is not None:
-            return _error_reply(order, orders)
+            return error_reply(order, orders)
         thinks = request["model"] == "sim-thinker" or "thoughts" in orders
         replies = [answer_to(request, prompt, number, thinks) for number in range(request.get("n") or 1)]
         identity = "chatcmpl-" + hashlib.sha256(str(exchange.number).encode()).hexdigest()[:24]
@@ -187,6 +183,14 @@ class Server:
         if times.isdigit() and self.log.attempt(f"openai {orders.said}") <= int(times):
             return order or "503"
         return None
+
+
+def check_key(exchange: Exchange) -> None:
+    if not exchange.key:
+        raise Refused(401, "You didn't provide an API key.", code="invalid_api_key")
+    for start, refused in _KEYS.items():
+        if exchange.key.startswith(start):
+            raise refused
 
 
 def _check_results(messages: list[Json]) -> None:
@@ -264,7 +268,7 @@ def _stream(head: Json, chunks: list[Json], usage: Json | None, orders: Directiv
     return Reply(frames, 200, {}, "text/event-stream; charset=utf-8", streamed=True, pace=orders.pace)
 
 
-def _error_reply(order: str, orders: Directives) -> Reply:
+def error_reply(order: str, orders: Directives) -> Reply:
     headers = {"retry-after": orders.word("retry-after")} if "retry-after" in orders else {}
     if order.startswith("html"):
         page = b"<html><h1>Bad gateway</h1></html>"

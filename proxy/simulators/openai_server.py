@@ -1,4 +1,4 @@
-"""A plain OpenAI-compatible server: its chats and its pictures at one address."""
+"""A plain OpenAI-compatible server: its chats, its pictures and what it does beside them, at one address."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ from collections.abc import Awaitable
 
 from proxy.simulators import openai_chat
 from proxy.simulators.exchange import Exchange, Log, Reply
+from proxy.simulators.openai_beside import PATHS, Beside
 from proxy.simulators.serving import Handler
 from proxy.simulators.vendors.openai_images import Kin
 
 
 def make(log: Log) -> Handler:
-    return _either(openai_chat.make(log), Kin(log, strict=False).handle)
+    return _one_of(openai_chat.make(log), Kin(log, strict=False).handle, Beside(log, strict=False).handle)
 
 
 def make_strict(log: Log) -> Handler:
-    return _either(openai_chat.make_strict(log), Kin(log, strict=True).handle)
+    return _one_of(
+        openai_chat.make_strict(log), Kin(log, strict=True).handle, Beside(log, strict=True).handle
+    )
 
 
-def _either(chats: Handler, pictures: Handler) -> Handler:
+def _one_of(chats: Handler, pictures: Handler, beside: Handler) -> Handler:
     def handle(exchange: Exchange) -> Reply | Awaitable[Reply]:
-        return pictures(exchange) if exchange.path.startswith("/v1/images/") else chats(exchange)
+        if exchange.path.startswith("/v1/images/"):
+            return pictures(exchange)
+        return beside(exchange) if exchange.path in PATHS else chats(exchange)
 
     return handle

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from proxy.types.values import Json, Slice, dataclass
+
+if TYPE_CHECKING:
+    from array import array
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 
@@ -149,6 +152,16 @@ class Extra:
 
 
 @dataclass(frozen=True, slots=True)
+class Vector:
+    """What the `index`th input of its call means; `values` are doubles: a list of them takes four times the
+    memory."""
+
+    values: array[float]
+    index: int = 0
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts in OpenAI's meaning, cumulative: `prompt` includes `cached`, `completion` includes
     `reasoning`. A `None` detail is unknown. `vendor` is the vendor's own charge, verbatim.
@@ -210,6 +223,7 @@ Event = (
     | CodeRun
     | Logprobs
     | Extra
+    | Vector
     | Usage
     | Finish
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields, replace
 from functools import cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from proxy.types.values import Json, Slice, dataclass
 
@@ -242,6 +242,31 @@ class ImageRequest:
     foreign: Foreign | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Texts whose meaning is wanted as vectors, one for each of the `inputs`: a text, or the ids of the
+    tokens that the client has cut it into. `task` says what the vectors are for (`retrieval_query`), `title`
+    what a document is called. `user` is the client's own id of who asks.
+    """
+
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None
+    task: str | None = None
+    title: str | None = None
+    user: str | None = None
+    foreign: Foreign | None = None
+
+    stream: ClassVar[bool] = False
+
+    @property
+    def n(self) -> int:
+        return len(self.inputs)
+
+
+Request = ChatRequest | ImageRequest | EmbedRequest
+
+
 def sign(parts: tuple[Part, ...], signature: str) -> tuple[Part, ...]:
     """Put the signature of a whole answer on its part: the first call if no call is signed, without calls the
     last text or medium, or an empty text where there is none. A part that has its own keeps it.
@@ -274,7 +299,7 @@ def iter_media(request: ChatRequest) -> Iterator[MediaPart]:
                 yield from (one for one in part.parts if isinstance(one, MediaPart))
 
 
-def left_out(request: ChatRequest | ImageRequest, carried: frozenset[str]) -> tuple[str, ...]:
+def left_out(request: Request, carried: frozenset[str]) -> tuple[str, ...]:
     """The attributes that ask for something and are not among those that are carried, as paths."""
     kind: Any = type(request)  # mypy takes the class's `__hash__` for its instances'
     names: list[str] = []

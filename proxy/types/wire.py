@@ -37,7 +37,8 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """What a model takes and gives, as far as it is known: `inputs` and `outputs` are words of text, image,
-    audio, video and file; `sizes` (words like 2K, or pixels) and `ratios` those of the pictures it makes."""
+    audio, video, file and embeddings; `sizes` (words like 2K, or pixels) and `ratios` those of the pictures
+    it makes."""
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -101,6 +102,22 @@ class Reader(Protocol):
         ...
 
 
+class Operation(Protocol):
+    """What a wire does beside chats: one kind of request. Its methods are a wire's, for that kind; `shares`
+    says how the `request.n` things that are wanted are spread over calls."""
+
+    @property
+    def carries(self) -> frozenset[str]: ...
+
+    def build(self, request: Any, target: Target, repairs: frozenset[str] = frozenset()) -> Call: ...
+
+    def reader(self, request: Any, target: Target, call: Call) -> Reader: ...
+
+    def unable(self, request: Any, target: Target) -> RequestError | None: ...
+
+    def shares(self, request: Any, target: Target) -> tuple[int, ...]: ...
+
+
 class Wire(Protocol):
     """An upstream dialect. Pure: no sockets, no clock, no configuration but the target's.
 
@@ -154,6 +171,10 @@ class Wire(Protocol):
 
     def abilities(self, target: Target) -> Abilities:
         """For lists of models."""
+        ...
+
+    def operation(self, kind: type[Any]) -> Operation | None:
+        """How it takes requests of this kind, which are no chats; None where it does not."""
         ...
 
     def reads(self, mime: str, target: Target) -> bool:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from proxy.fronts import checks
 from proxy.fronts.base import Parsed
 from proxy.fronts.openai.chat import parameters
+from proxy.fronts.openai.embeddings import request as embeddings
 from proxy.fronts.openai.images import fields as image_fields
 from proxy.fronts.openai.reading import Reading
 from proxy.pictures import sizes
-from proxy.types import AudioOptions, ChatRequest, ImageOptions, ImageRequest, Json, Thinking
+from proxy.types import (
+    AudioOptions,
+    ChatRequest,
+    EmbedRequest,
+    ImageOptions,
+    ImageRequest,
+    Json,
+    Thinking,
+)
 from proxy.types.values import dataclass
 
 Made = TypeVar("Made", bound=Parsed[Any, Any])
@@ -26,10 +35,8 @@ class ModelDefaults:
     """
 
     written: Mapping[str, Any]
-    chat: Mapping[str, Any]
-    chat_shape: Mapping[str, Any]
-    images: Mapping[str, Any]
-    images_shape: Mapping[str, Any]
+    requests: Mapping[type[Any], Mapping[str, Any]]
+    shapes: Mapping[type[Any], Mapping[str, Any]]
 
     def under(self, parsed: Made) -> Made:
         """Lay the defaults under what the client said, attribute by attribute.
@@ -37,26 +44,27 @@ class ModelDefaults:
         One that this kind of request does not have asks for nothing here.
         """
         request = parsed.request
-        if isinstance(request, ChatRequest):
-            own, shape = self.chat, self.chat_shape
-        else:
-            own, shape = self.images, self.images_shape
-        changed = _unsaid(request, own)
-        reshaped = _unsaid(parsed.shape, shape)
+        changed = _unsaid(request, self.requests.get(type(request), _NOTHING))
+        reshaped = _unsaid(parsed.shape, self.shapes.get(type(request), _NOTHING))
         if changed:
             parsed = replace(parsed, request=replace(request, **changed))
         return replace(parsed, shape=replace(parsed.shape, **reshaped)) if reshaped else parsed
 
 
 def compiled(written: Mapping[str, Any]) -> ModelDefaults:
-    """Raises `RequestError` that names the field for what neither kind of request has, or a wrong value."""
-    chat, images = _of_chat(dict(written)), _of_images(dict(written))
-    for name in sorted(chat.foreign.keys() & images.foreign.keys()):
+    """Raises `RequestError` that names the field for what no kind of request has, or a wrong value."""
+    readings = {kind: read(dict(written)) for kind, read in _READERS.items()}
+    for name in sorted(set.intersection(*(set(reading.foreign) for reading in readings.values()))):
         raise checks.invalid(name, "no request has this field.", "unknown_parameter")
-    return ModelDefaults(written, chat.request, chat.shape, images.request, images.shape)
+    return ModelDefaults(
+        written,
+        {kind: reading.request for kind, reading in readings.items()},
+        {kind: reading.shape for kind, reading in readings.items()},
+    )
 
 
-NONE = ModelDefaults({}, {}, {}, {}, {})
+NONE = ModelDefaults({}, {}, {})
+_NOTHING: Mapping[str, Any] = {}
 
 
 _ABSENT = object()  # a wish for a form that the replies of this endpoint have not
@@ -75,7 +83,20 @@ def _of_images(body: Json) -> Reading:
     return reading
 
 
-def _unsaid(holder: ChatRequest | ImageRequest | Any, defaults: Mapping[str, Any]) -> Json:
+def _of_embeddings(body: Json) -> Reading:
+    reading = Reading()
+    embeddings.read(body, reading)
+    return reading
+
+
+_READERS: Mapping[type[Any], Callable[[Json], Reading]] = {
+    ChatRequest: _of_chat,
+    ImageRequest: _of_images,
+    EmbedRequest: _of_embeddings,
+}
+
+
+def _unsaid(holder: Any, defaults: Mapping[str, Any]) -> Json:
     """The attributes that the holder gets from the defaults."""
     found: Json = {}
     for name, value in defaults.items():

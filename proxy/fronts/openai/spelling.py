@@ -57,6 +57,12 @@ IMAGES: Spellings = {
     "messages": ("prompt",),
 }
 
+EMBEDDINGS: Spellings = {
+    "user": ("user",),
+    "inputs": ("input",),
+    "task": ("task_type", "input_type"),
+}
+
 RESPONSES: Spellings = {
     **_BOTH,
     "answer_format": ("text.format",),
@@ -95,6 +101,7 @@ class Words:
 _OF_CHAT = {"call_id": "tool_call_id", "parts": "content", "signed": "extra_content"}
 OF_CHAT = Words(CHAT, _OF_CHAT, nests_functions=True)
 OF_IMAGES = Words(IMAGES, _OF_CHAT, nests_functions=True)
+OF_EMBEDDINGS = Words(EMBEDDINGS, _OF_CHAT, nests_functions=True)
 OF_RESPONSES = Words(
     RESPONSES,
     {"call_id": "call_id", "parts": "content", "signed": "encrypted_content"},

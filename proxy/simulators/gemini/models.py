@@ -79,6 +79,7 @@ class Model:
     whole_output_limit: int = 65536
     output_limit: int = 65536
     embeds: bool = False
+    counts_embeddings: bool = False
 
     @property
     def third(self) -> bool:
@@ -184,7 +185,7 @@ _ALL = (
     _TTS,
     replace(_TTS, name="gemini-3.8-flash-lite-tts"),
     _EMBEDDING,
-    replace(_EMBEDDING, name="gemini-embedding-2"),
+    replace(_EMBEDDING, name="gemini-embedding-2", counts_embeddings=True),
 )
 MODELS: dict[str, Model] = {model.name: model for model in _ALL}
 # They exist on v1beta only.

@@ -7,7 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.errors import RequestError, UpstreamError
-from proxy.types import Abilities, Call, ChatRequest, Event, Json, Reader, Target, Usage, Wire
+from proxy.types import (
+    Abilities,
+    Call,
+    ChatRequest,
+    Event,
+    Json,
+    Operation,
+    Reader,
+    Target,
+    Usage,
+    Wire,
+)
 from proxy.wires import refusals
 from proxy.wires.declared import failures
 from proxy.wires.declared.profile import ChatSurface
@@ -83,6 +94,10 @@ class ChatDelegate:
 
     def abilities(self, target: Target) -> Abilities:
         return self._inner.abilities(target)
+
+    def operation(self, kind: type[Any]) -> Operation | None:
+        """A profile tells the place of chats alone."""
+        return None
 
     def keeps_url(self, url: str, target: Target) -> bool:
         return self._inner.keeps_url(url, target)

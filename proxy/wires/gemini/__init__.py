@@ -6,9 +6,9 @@ upstream error `error.py` (how it is read `wires/refusals`), a tool `tools.py`, 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from proxy.types import Target
+from proxy.types import EmbedRequest, Operation, Target
 from proxy.wires.gemini import counting, models
 from proxy.wires.gemini import request as _request
 from proxy.wires.gemini.error import read_error, repair
@@ -47,3 +47,10 @@ class GeminiWire:
 
     def reads(self, mime: str, target: Target) -> bool:
         return mime in IMAGES
+
+    def operation(self, kind: type[Any]) -> Operation | None:
+        if kind is EmbedRequest:
+            from proxy.wires.gemini.embeddings import GeminiEmbeddings
+
+            return GeminiEmbeddings()
+        return None

@@ -32,6 +32,17 @@ class Thought:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """What vectors it makes: of at most `size` numbers, `unit` long whatever is asked for, `batch` in a call.
+    `task_words`: what they are for is said in the text."""
+
+    size: int
+    batch: int = 100
+    unit: bool = False
+    task_words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelTraits:
     """One model's capabilities. `id` is what is sent; the others are described at the head of the file."""
 
@@ -57,6 +68,7 @@ class ModelTraits:
     image: SizePolicy | None = None
     image_tokens: int = 1120
     speech: bool = False
+    embedding: Embedding | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
     price: Mapping[str, Any] = field(default_factory=dict)
     sunset: str | None = None
@@ -75,8 +87,10 @@ def find(name: str, options: Mapping[str, Any]) -> ModelTraits:
 
 
 def abilities(target: Target) -> Abilities:
-    """Models that speak read text, those that draw read pictures beside it, all others read everything."""
+    """Models that speak or embed read text, those that draw pictures too, all others everything."""
     model = find(target.model, target.options)
+    if model.embedding is not None:
+        return Abilities(("text",), ("embeddings",))
     if model.speech:
         return Abilities(("text",), ("audio",))
     if model.image is not None:
@@ -120,6 +134,8 @@ def _build(plain: str, sent: str, overrides: Json) -> ModelTraits:
     if values.get("image"):
         image = values["image"]
         values["image"] = SizePolicy(tuple(image["ratios"]), tuple(map(str, image["sizes"])), closed=True)
+    if values.get("embedding"):
+        values["embedding"] = Embedding(**values["embedding"])
     return ModelTraits(id=sent, **values)
 
 

@@ -34,6 +34,13 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     """Translate. Raises `RequestError` where the model cannot do what only the client can change."""
     options = target.options
     model = models.find(target.model, options)
+    if model.embedding is not None:
+        raise RequestError(
+            f"The model {target.model!r} makes embeddings and does not answer.",
+            status=404,
+            attribute="model",
+            code="unsupported_endpoint",
+        )
     if not request.messages:
         raise RequestError("There is no message to answer.", attribute="messages", code="empty_array")
     dropped: list[str] = []

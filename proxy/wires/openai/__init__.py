@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.errors import RequestError, UpstreamError
-from proxy.types import Abilities, Call, ChatRequest, Reader, Target
+from proxy.types import Abilities, Call, ChatRequest, EmbedRequest, Operation, Reader, Target
 from proxy.wires.openai import error as failures
 from proxy.wires.openai.models import makes_pictures, place_of_drawing
 from proxy.wires.openai.reader import ChatReader
@@ -81,3 +81,10 @@ class OpenAIChatWire:
     def reads(self, mime: str, target: Target) -> bool:
         """Every server has its own list, so it is asked."""
         return True
+
+    def operation(self, kind: type[Any]) -> Operation | None:
+        if kind is EmbedRequest:
+            from proxy.wires.openai.embeddings import OpenAIEmbeddings
+
+            return OpenAIEmbeddings()
+        return None

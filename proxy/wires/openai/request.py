@@ -15,6 +15,7 @@ from proxy.types import (
     BuiltinTool,
     Call,
     ChatRequest,
+    Foreign,
     FunctionTool,
     ImageOptions,
     Json,
@@ -77,7 +78,7 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     options = target.options
     dropped: list[str] = []
     body: Json = {
-        **_foreign(request, options, dropped),
+        **foreign(request.foreign, options, dropped),
         "model": target.model,
         "messages": messages.build(request, options, dropped),
     }
@@ -101,18 +102,17 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     return Call(PATH, body, stream=stream, dropped=tuple(dropped))
 
 
-def _foreign(request: ChatRequest, options: Mapping[str, Any], dropped: list[str]) -> Json:
+def foreign(wrote: Foreign | None, options: Mapping[str, Any], dropped: list[str]) -> Json:
     """What the client wrote in this very dialect goes on; `unknown: drop` keeps to what is documented."""
-    foreign = request.foreign
-    if foreign is None:
+    if wrote is None:
         return {}
-    if foreign.dialect != DIALECT:
-        dropped += foreign.paths()
+    if wrote.dialect != DIALECT:
+        dropped += wrote.paths()
         return {}
     if options.get("unknown") != "drop":
-        return dict(foreign.fields)
-    known = {name: value for name, value in foreign.fields.items() if name in _DOCUMENTED}
-    dropped += (path for path in foreign.paths() if path.removeprefix("foreign.") not in known)
+        return dict(wrote.fields)
+    known = {name: value for name, value in wrote.fields.items() if name in _DOCUMENTED}
+    dropped += (path for path in wrote.paths() if path.removeprefix("foreign.") not in known)
     return known
 
 
