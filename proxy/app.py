@@ -22,6 +22,7 @@ from proxy.fronts.anthropic.front import MessagesCount, MessagesFront
 from proxy.fronts.base import Front
 from proxy.fronts.gemini.front import CountFront, GeminiFront
 from proxy.fronts.openai.chat.front import ChatFront
+from proxy.fronts.openai.completions.front import CompletionsFront
 from proxy.fronts.openai.dialect import OPENAI
 from proxy.fronts.openai.embeddings.front import EmbeddingsFront
 from proxy.fronts.openai.images.front import ImagesFront
@@ -78,6 +79,7 @@ ROWS = (
     answered("/images/edits", ImagesFront("edit")),
     answered("/images/variations", ImagesFront("variation")),
     answered("/embeddings", EmbeddingsFront()),
+    answered("/completions", CompletionsFront()),
     Row("GET", "/responses", info.no_socket, needs="nothing"),
     Row("GET", "/models", partial(info.models, dialects=DIALECTS), front=None),
     Row("GET", "/models/{name:path}", partial(info.model, dialects=DIALECTS), front=None),

@@ -93,7 +93,8 @@ class Parsed(Generic[R_co, S_co]):
     shows pictures by address. `dropped` names, in the client's spelling, what no wire can carry: members that
     nobody reads, history that is left out. What a wire cannot carry of `request`, it names itself. `as_task`:
     the client will not wait; at `callback_url` it wants to hear of the end. `streams_as` is the content type
-    of a streamed reply.
+    of a streamed reply. `beside` are requests of the same kind that the one reply answers too: their choices
+    follow those of `request`.
     """
 
     request: R_co
@@ -103,6 +104,7 @@ class Parsed(Generic[R_co, S_co]):
     as_task: bool = False
     callback_url: str | None = None
     streams_as: bytes = EVENTS
+    beside: tuple[R_co, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import orjson
 
@@ -34,11 +35,13 @@ _CONCURRENT_WAIT_S = 1.0  # nobody knows when one ends
 _PERIODS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
 
 
-async def admit(house: House, caller: ClientKey, limits: Limits, route: Route, request: Request) -> Allowed:
-    """Raises `LimitError`."""
+async def admit(
+    house: House, caller: ClientKey, limits: Limits, route: Route, requests: Sequence[Request]
+) -> Allowed:
+    """`requests` are those that one reply answers. Raises `LimitError`."""
     wanted = Wanted(
-        tokens=0 if limits.tokens is None else min(_tokens(request), limits.tokens.most),
-        images=0 if limits.images is None else _images(route, request),
+        tokens=0 if limits.tokens is None else min(sum(map(_tokens, requests)), limits.tokens.most),
+        images=0 if limits.images is None else sum(map(partial(_images, route), requests)),
     )
     taken = await house.services.limiter.take(caller.name, limits, wanted)
     if taken.refused is not None:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -93,11 +93,12 @@ async def answer(
             param=parsed.dropped[0],
             code="unsupported_parameter",
         )
+    requests = (parsed.request, *parsed.beside)
     if caller.limits is not None:
-        exchange.allowed = await allowed.admit(house, caller, caller.limits, route, parsed.request)
+        exchange.allowed = await allowed.admit(house, caller, caller.limits, route, requests)
     budget = caller.budget
     if budget is not None:
-        route = await budgets.admit(house, caller, budget, route, parsed.request, asked.request_id)
+        route = await budgets.admit(house, caller, budget, route, requests, asked.request_id)
     work = Work(house, asked, route, parsed, route.order())
     watch: Watch | None = None
     try:
@@ -107,7 +108,7 @@ async def answer(
             watch = await keeping.begun(exchange, work, endpoint, body)
             if watch is None and exchange.started:
                 return
-        del body, written
+        del body, written, requests
         answering = _Answering(exchange, front, work, handed, watch)
         try:
             await (answering.streamed() if parsed.request.stream else answering.whole())
@@ -137,7 +138,9 @@ class Work:
 
     def calls(self) -> list[Request]:
         """As many as the target that makes the fewest at once needs: a fallback may have to make them all."""
-        request = self.parsed.request
+        request, beside = self.parsed.request, self.parsed.beside
+        if beside:
+            return [replace(one, n=1) for one in (request, *beside) for _ in range(one.n)]
         if request.n == 1:
             return [request]
         shares = (speaker_of(one, request).shares() for one in self.candidates)
@@ -234,7 +237,7 @@ class _Answering:
 
     async def whole(self) -> None:
         work = self._work
-        if self._watch is None and work.parsed.request.n == 1:
+        if self._watch is None and work.parsed.request.n == 1 and not work.parsed.beside:
             events = await tries.whole(work.tries(work.parsed.request), self._house)
             if self._parsed.links and Image in map(type, events):
                 await self._linked(events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,10 +22,15 @@ _PERIODS = {"day": " a day", "month": " a month", "total": ""}
 
 
 async def admit(
-    house: House, caller: ClientKey, budget: Budget, route: Route, request: Request, request_id: str
+    house: House,
+    caller: ClientKey,
+    budget: Budget,
+    route: Route,
+    requests: Sequence[Request],
+    request_id: str,
 ) -> Route:
-    """The route without the targets that this money cannot pay. What the request will order by the piece is
-    reserved until `Balances.release`.
+    """The route without the targets that this money cannot pay. What the requests, which one reply answers,
+    will order by the piece is reserved until `Balances.release`.
 
     Raises `RequestError` where no target is left, `BudgetError` where the money does not suffice, and a 503
     where nobody knows.
@@ -32,7 +38,8 @@ async def admit(
     balances = house.services.balances
     now = balances.clock()
     route = _payable(route, budget.currency, now)
-    wanted = max((_price(one, request, now) for one in route.targets or route.fallback), default=ZERO)
+    asked = route.targets or route.fallback
+    wanted = sum((max(_price(one, request, now) for one in asked) for request in requests), ZERO)
     left = budget.amount - await balances.spent(caller, budget)
     if left <= 0 or wanted > left:
         raise _refusal(budget, left, wanted, balances.clock())

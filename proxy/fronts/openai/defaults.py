@@ -47,7 +47,8 @@ class ModelDefaults:
         changed = _unsaid(request, self.requests.get(type(request), _NOTHING))
         reshaped = _unsaid(parsed.shape, self.shapes.get(type(request), _NOTHING))
         if changed:
-            parsed = replace(parsed, request=replace(request, **changed))
+            beside = tuple(replace(one, **changed) for one in parsed.beside) if parsed.beside else ()
+            parsed = replace(parsed, request=replace(request, **changed), beside=beside)
         return replace(parsed, shape=replace(parsed.shape, **reshaped)) if reshaped else parsed
 
 

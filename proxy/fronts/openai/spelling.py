@@ -63,6 +63,8 @@ EMBEDDINGS: Spellings = {
     "task": ("task_type", "input_type"),
 }
 
+COMPLETIONS: Spellings = {**CHAT, "messages": ("prompt",)}
+
 RESPONSES: Spellings = {
     **_BOTH,
     "answer_format": ("text.format",),
@@ -102,6 +104,7 @@ _OF_CHAT = {"call_id": "tool_call_id", "parts": "content", "signed": "extra_cont
 OF_CHAT = Words(CHAT, _OF_CHAT, nests_functions=True)
 OF_IMAGES = Words(IMAGES, _OF_CHAT, nests_functions=True)
 OF_EMBEDDINGS = Words(EMBEDDINGS, _OF_CHAT, nests_functions=True)
+OF_COMPLETIONS = Words(COMPLETIONS, _OF_CHAT, nests_functions=True)
 OF_RESPONSES = Words(
     RESPONSES,
     {"call_id": "call_id", "parts": "content", "signed": "encrypted_content"},

@@ -1,0 +1,1 @@
+"""Completions without a conversation, as programs of before the chat send them."""
