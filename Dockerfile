@@ -3,7 +3,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md providers.yaml ./
 COPY proxy ./proxy
-RUN python3 -m venv /opt/dragoman && /opt/dragoman/bin/pip install --no-cache-dir '.[convert,postgres,redis,vertex]'
+RUN python3 -m venv /opt/dragoman && /opt/dragoman/bin/pip install --no-cache-dir '.[audio,convert,postgres,redis,vertex]'
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/dragoman --create-home dragoman \

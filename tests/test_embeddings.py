@@ -22,6 +22,7 @@ from proxy.types import EmbedRequest, Event, Reader, Target, Usage
 from proxy.wires.gemini.embeddings import GeminiEmbeddings
 from proxy.wires.openai.embeddings import OpenAIEmbeddings
 from tests.gateway import KEY, Gateway, open_gateway
+from tests.served import waited
 
 FILE = """
 version: 1
@@ -59,6 +60,12 @@ def embed(gateway: Gateway, headers: dict[str, str] | None = None, **body: Any) 
 
 def sent(gateway: Gateway, count: int = 1) -> list[Any]:
     return gateway.sent()[-count:]
+
+
+def operations(gateway: Gateway) -> set[str]:
+    headers = {"authorization": f"Bearer {KEY}"}
+    rows = httpx.get(f"{gateway.base_url}/v1/usage?group_by=operation", headers=headers).json()["data"]
+    return {row["operation"] for row in rows}
 
 
 def all_of(reader: Reader, payload: dict[str, Any]) -> list[Event]:
@@ -302,10 +309,7 @@ def test_it_costs_what_the_file_says_and_stands_in_the_ledger(gateway: Gateway) 
     reply = embed(gateway, model="e2", input="x" * 4000)
     assert reply.headers["x-proxy-cost"] == "0.0002 USD"
     assert reply.json()["usage"]["cost"] == 0.0002
-    usage = httpx.get(
-        f"{gateway.base_url}/v1/usage?group_by=operation", headers={"authorization": f"Bearer {KEY}"}
-    ).json()
-    assert [row["operation"] for row in usage["data"]] == ["embeddings"]
+    assert waited(lambda: operations(gateway)) == {"embeddings"}
 
 
 def test_a_keys_tokens_are_counted(gateway: Gateway) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: list[set[str]] = [
     {"errors", "types"},
     {"checking", "codec", "keys", "logs", "memory"},
-    {"pictures"},
+    {"pictures", "sounds"},
     {"fronts", "upstream", "wires", "simulators"},
     {"config", "tasks"},
     {"store"},

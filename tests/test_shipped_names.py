@@ -122,6 +122,18 @@ def test_openais_names_for_embeddings_are_answered(
     assert len(raw.parse().data[0].embedding) == size
 
 
+@pytest.mark.parametrize(
+    ("name", "answered_by"),
+    [("tts-1", "gemini-tts-lite"), ("tts-1-hd", "gemini-tts"), ("gpt-4o-mini-tts", "gemini-tts")],
+)
+def test_openais_names_for_speech_are_answered(shipped: openai.OpenAI, name: str, answered_by: str) -> None:
+    raw = shipped.audio.speech.with_raw_response.create(
+        model=name, voice="nova", input="Hello", response_format="wav"
+    )
+    assert raw.headers["x-proxy-model"] == answered_by
+    assert raw.content[:4] == b"RIFF"
+
+
 def test_streams_and_edits_are_answered_too(shipped: openai.OpenAI) -> None:
     chunks = shipped.chat.completions.create(
         model="gpt-5-mini", messages=[{"role": "user", "content": "Hi"}], stream=True

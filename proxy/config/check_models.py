@@ -34,7 +34,7 @@ def check(file: Checked) -> None:
         if name in file.config.models:
             _model(name, file.config.models[name], file)
         _answering(("models", name, "chores"), names, file)
-    for key in ("chores", "model", "image_model", "embedding_model"):
+    for key in ("chores", "model", "image_model", "embedding_model", "speech_model"):
         _answering(("defaults", key), names, file)
     _drawing(("defaults", "image_model"), names, file)
     if not _loops(names, file):

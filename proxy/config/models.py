@@ -379,8 +379,9 @@ class Tasks(_Section):
 
 
 class Defaults(_Section):
-    """What holds where nothing nearer says otherwise. `model`, `image_model` and `embedding_model` answer
-    the names that nobody has; they and `chores` are a model, or `provider/upstream-model`."""
+    """What holds where nothing nearer says otherwise. Those whose names end in `model` answer, for one
+    kind of request each, the names that nobody has; they and `chores` are a model, or
+    `provider/upstream-model`."""
 
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
@@ -389,6 +390,7 @@ class Defaults(_Section):
     model: str | None = Field(default=None, min_length=1)
     image_model: str | None = Field(default=None, min_length=1)
     embedding_model: str | None = Field(default=None, min_length=1)
+    speech_model: str | None = Field(default=None, min_length=1)
     chores: str | None = Field(default=None, min_length=1)
     images: Images = Images()
 

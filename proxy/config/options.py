@@ -36,6 +36,7 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
         "max_tier": ("512", "1K", "2K", "4K"),
         "store": bool,
         "labels": bool,
+        "voices": dict,
     },
     "openai": {
         "stream": ("both", "only", "never"),

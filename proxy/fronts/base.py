@@ -23,7 +23,7 @@ S_co = TypeVar("S_co", covariant=True)
 
 Piece = bytes | memoryview
 Header = tuple[bytes, bytes]
-Kind = Literal["chat", "pictures", "embeddings"]
+Kind = Literal["chat", "pictures", "embeddings", "speech"]
 EVENTS = b"text/event-stream; charset=utf-8"
 TellCost = Callable[[], tuple[Decimal, str] | None]
 
@@ -93,8 +93,8 @@ class Parsed(Generic[R_co, S_co]):
     shows pictures by address. `dropped` names, in the client's spelling, what no wire can carry: members that
     nobody reads, history that is left out. What a wire cannot carry of `request`, it names itself. `as_task`:
     the client will not wait; at `callback_url` it wants to hear of the end. `streams_as` is the content type
-    of a streamed reply. `beside` are requests of the same kind that the one reply answers too: their choices
-    follow those of `request`.
+    of a streamed reply, `answers_as` of a whole one. `beside` are requests of the same kind that the one
+    reply answers too: their choices follow those of `request`.
     """
 
     request: R_co
@@ -105,6 +105,7 @@ class Parsed(Generic[R_co, S_co]):
     callback_url: str | None = None
     streams_as: bytes = EVENTS
     beside: tuple[R_co, ...] = ()
+    answers_as: bytes = b"application/json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ class Routes:
             "chat": defaults.model,
             "pictures": defaults.image_model,
             "embeddings": defaults.embedding_model,
+            "speech": defaults.speech_model,
         }
         return {kind: self._named(name) for kind, name in chosen.items() if name is not None}
 

@@ -42,7 +42,6 @@ _PIECES_AT_ONCE = 4
 _CHATS_AT_ONCE = 16
 _TIMING = b"upstream;dur=%.1f, total;dur=%.1f"  # milliseconds
 _YES = frozenset((b"true", b"True", b"TRUE", b"1"))  # as programs write it
-_JSON: Header = (b"content-type", b"application/json")
 
 
 def answered(path: str, front: Front, *, verbatim: bool = False, **row: Any) -> Row:
@@ -247,13 +246,14 @@ class _Answering:
         pieces = self._renderer.whole(events)
         del events
         self._complete = True
-        await self._exchange.respond(200, pieces, (_JSON, *self._renderer.headers))
+        kind = (b"content-type", self._parsed.answers_as)
+        await self._exchange.respond(200, pieces, (kind, *self._renderer.headers))
 
     async def streamed(self) -> None:
         exchange, renderer = self._exchange, self._renderer
         stream = EventStream(
             exchange,
-            self._house.plan.config.defaults.heartbeat,
+            self._house.plan.config.defaults.heartbeat if renderer.ping else 0.0,
             ping=renderer.ping,
             content_type=self._parsed.streams_as,
         )

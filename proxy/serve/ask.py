@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.errors import RequestError, UpstreamError
 from proxy.routing.attempts import Candidate
 from proxy.serve import bill
 from proxy.serve.house import House
+from proxy.serve.sound import Sound
 from proxy.serve.told import Try
-from proxy.types import Call, EmbedRequest, Event, Operation, Reader, Request, Target, Usage, Wire, left_out
+from proxy.types import (
+    Call,
+    EmbedRequest,
+    Event,
+    Json,
+    Operation,
+    Reader,
+    Request,
+    SpeechRequest,
+    Target,
+    Usage,
+    Wire,
+    left_out,
+)
+
+if TYPE_CHECKING:
+    from proxy.upstream.reply import Reply
 
 _ERROR_BYTES = 1 << 20
-_DEEDS: Final[dict[type[Any], str]] = {EmbedRequest: "makes no embeddings"}
+_DEEDS: Final[dict[type[Any], str]] = {
+    EmbedRequest: "makes no embeddings",
+    SpeechRequest: "does not speak",
+}
 
 
 def speaker(candidate: Candidate, request: Request) -> Ask:
@@ -53,6 +73,7 @@ class Ask:
         one.told.note(call.dropped, call.size, one.asked)
         reader = operation.reader(request, target, call)
         one.sent = True
+        sound = Sound(request.format if isinstance(request, SpeechRequest) else None)
         batch: list[Event] = []
         counted = False
         reply = await house.services.upstream.send(call, one.attempt.account, one.deadlines())
@@ -60,19 +81,29 @@ class Ask:
             if reply.status >= 400:
                 body = await reply.read(_ERROR_BYTES)
                 raise wire.error(reply.status, reply.headers, body, target).changed(bought=False)
-            async for payloads in reply.payloads():
+            async for payloads in _files(reply) if call.answers_bytes else reply.payloads():
                 for payload in payloads:
                     batch += reader.feed(payload)
                 if batch and request.stream:
                     counted = counted or Usage in map(type, batch)
-                    yield batch
+                    yield await sound.wanted(batch)
                     batch = []
-            batch += reader.close(reply.complete)
+            batch = await sound.wanted(batch + reader.close(reply.complete), last=True)
             if not (counted or Usage in map(type, batch)):
                 batch.append(bill.metered(request, 0))
             yield batch
         finally:
             reply.drop()
+
+
+async def _files(reply: Reply) -> AsyncGenerator[Iterable[Json], None]:
+    """A file's bytes as payloads; JSON in its place is an error that says so."""
+    if "json" in reply.content_type:
+        async for payloads in reply.payloads():
+            yield payloads
+        return
+    async for piece in reply.pieces():
+        yield ({"mime": reply.content_type, "bytes": piece},)
 
 
 class _Unknown:

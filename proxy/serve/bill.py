@@ -20,6 +20,7 @@ from proxy.types import (
     ImageOptions,
     ImageRequest,
     Request,
+    SpeechRequest,
     TextPart,
     ThoughtPart,
     Usage,
@@ -143,6 +144,8 @@ def _prompt(request: Request) -> int:
     """In tokens."""
     if isinstance(request, EmbedRequest):
         return sum(_tokens(one) if isinstance(one, str) else len(one) for one in request.inputs)
+    if isinstance(request, SpeechRequest):
+        return _tokens(request.text) + _tokens(request.instructions or "")
     if isinstance(request, ImageRequest):
         return _tokens(request.prompt) + len(request.references) * _TOKENS_PER_MEDIUM
     told = sum(

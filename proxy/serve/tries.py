@@ -19,7 +19,7 @@ from proxy.serve import bill
 from proxy.serve.house import House
 from proxy.serve.speakers import Speaker, speaker_of
 from proxy.serve.told import Failure, Told, Try
-from proxy.types import ChatRequest, EmbedRequest, Event, ImageRequest, Request
+from proxy.types import ChatRequest, EmbedRequest, Event, ImageRequest, Request, SpeechRequest
 
 if TYPE_CHECKING:
     from proxy.serve.record import Kept
@@ -29,6 +29,7 @@ _OPERATIONS: dict[type[Any], str] = {
     ChatRequest: "chat",
     ImageRequest: "generate_image",
     EmbedRequest: "embeddings",
+    SpeechRequest: "speech",
 }
 
 

@@ -1,4 +1,4 @@
-"""What a server that speaks OpenAI does beside chats and pictures: embeddings.
+"""What a server that speaks OpenAI does beside chats and pictures: embeddings and speech.
 
 The lenient one knows no other encoding than numbers, as many small servers; the strict one all that OpenAI
 documents, and refuses what it does not.
@@ -7,19 +7,32 @@ documents, and refuses what it does not.
 from __future__ import annotations
 
 import base64
+import io
 import struct
+import wave
 from typing import Any
 
 import orjson
 
-from proxy.simulators import directives, vectors
+from proxy.simulators import directives, pictures, vectors
 from proxy.simulators.exchange import Exchange, Log, Reply, json_reply
 from proxy.simulators.openai_chat import Refused, check_key, error_reply
 
 Json = dict[str, Any]
 
-PATHS = ("/v1/embeddings",)
+PATHS = ("/v1/embeddings", "/v1/audio/speech")
 _EMBEDDING_FIELDS = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
+_SPEECH_FIELDS = frozenset(
+    {"model", "input", "voice", "instructions", "response_format", "speed", "stream_format"}
+)
+_SOUND_TYPES = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+}
 _SIZE = 1536
 _MOST = 2048
 
@@ -28,7 +41,7 @@ class Beside:
     def __init__(self, log: Log, *, strict: bool) -> None:
         self.log = log
         self.strict = strict
-        self.services = {"/v1/embeddings": self._embed}
+        self.services = {"/v1/embeddings": self._embed, "/v1/audio/speech": self._speak}
 
     def handle(self, exchange: Exchange) -> Reply:
         try:
@@ -76,6 +89,35 @@ class Beside:
         usage = {"prompt_tokens": count, "total_tokens": count}
         reply = {"object": "list", "data": data, "model": body["model"]}
         return json_reply(reply if "nousage" in orders else reply | {"usage": usage}, pace=orders.pace)
+
+    def _speak(self, exchange: Exchange) -> Reply:
+        """A tone, in pieces; only wav and pcm are what they say, the others are the words themselves."""
+        body = self._json(exchange, _SPEECH_FIELDS)
+        text, kind = body.get("input"), body.get("response_format", "mp3")
+        if not isinstance(text, str) or not 0 < len(text) <= 4096:
+            raise Refused(400, "Invalid 'input': string too short or too long.", param="input")
+        if not isinstance(body.get("voice"), str):
+            raise Refused(400, "Missing required parameter: 'voice'.", param="voice")
+        if kind not in _SOUND_TYPES:
+            raise Refused(400, f"Invalid value: '{kind}'.", param="response_format")
+        orders = directives.parse(text)
+        if "error" in orders:
+            return error_reply(orders.word("error", "500"), orders)
+        sound = pictures.pcm() if kind in ("pcm", "wav") else f"{kind} of {orders.said}".encode()
+        if kind == "wav":
+            sound = _wave(sound)
+        frames = [sound[start : start + 4001] for start in range(0, len(sound), 4001)]
+        return Reply(frames, 200, {}, _SOUND_TYPES[kind], streamed=True, pace=orders.pace)
+
+
+def _wave(samples: bytes) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(24000)
+        sound.writeframes(samples)
+    return file.getvalue()
 
 
 def _inputs(value: Any) -> list[str]:

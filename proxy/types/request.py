@@ -264,7 +264,24 @@ class EmbedRequest:
         return len(self.inputs)
 
 
-Request = ChatRequest | ImageRequest | EmbedRequest
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """A text to be read aloud. `instructions` say how, `voice` by whom, `format` is the file's (mp3, opus,
+    aac, flac, wav, pcm), a `speed` of 1 is the usual. `stream`: pieces are wanted as they come."""
+
+    model: str
+    text: str
+    voice: str | None = None
+    instructions: str | None = None
+    format: str = "mp3"
+    speed: float | None = None
+    stream: bool = False
+    foreign: Foreign | None = None
+
+    n: ClassVar[int] = 1
+
+
+Request = ChatRequest | ImageRequest | EmbedRequest | SpeechRequest
 
 
 def sign(parts: tuple[Part, ...], signature: str) -> tuple[Part, ...]:

@@ -67,7 +67,8 @@ class Call:
     With `files`, and with the encoding `multipart`, the call is multipart/form-data and `body` holds its text
     fields; with `form` they are URL-encoded, and with `raw` the one file is the body. `url` is an address the
     vendor gave, checked by the wire, to be called with the key instead of base URL and path; no redirects.
-    A GET sends no body.
+    A GET sends no body. `answers_bytes`: the answer is a file, of which each read is a payload
+    `{"mime": ..., "bytes": ...}`, unless it is JSON all the same.
     """
 
     path: str
@@ -81,6 +82,7 @@ class Call:
     files: tuple[FormFile, ...] = ()
     url: str | None = None
     encoding: Encoding = "json"
+    answers_bytes: bool = False
 
 
 class Reader(Protocol):

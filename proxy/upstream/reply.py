@@ -25,9 +25,9 @@ ERROR_BYTES = 1 << 20  # of an error's body, or of what should have been JSON an
 
 
 class Reply:
-    """Read it once, by `payloads` or by `read`, and `close` it in any case.
+    """Read it once, by `payloads`, `pieces` or `read`, and `close` it in any case.
 
-    When reading is cancelled or fails the connection is closed at once. Both ways of reading raise
+    When reading is cancelled or fails the connection is closed at once. All ways of reading raise
     `UpstreamError` only.
     """
 
@@ -104,6 +104,24 @@ class Reply:
             raise
         finally:
             decoder, chunk, batch, whole = None, b"", (), None  # the traceback of an error keeps this frame
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the bytes as they come, of what is a file. What came before a fault is yielded before it is
+        raised."""
+        chunk = b""
+        try:
+            while chunk := await self._read():
+                yield chunk
+            if self._fault is not None:
+                raise self._fault
+            self.complete = True
+        except BaseException as fault:
+            self.drop()
+            if isinstance(fault, BROKEN):
+                fail(fault, self._progress)
+            raise
+        finally:
+            chunk = b""  # the traceback of an error keeps this frame
 
     def _at_once(self, chunk: bytes) -> Json | None:
         """The answer that came in one read, as most do. None for what the decoders have to look at."""

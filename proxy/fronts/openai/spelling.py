@@ -63,6 +63,8 @@ EMBEDDINGS: Spellings = {
     "task": ("task_type", "input_type"),
 }
 
+SPEECH: Spellings = {"text": ("input",), "format": ("response_format",), "audio": ("voice",)}
+
 COMPLETIONS: Spellings = {**CHAT, "messages": ("prompt",)}
 
 RESPONSES: Spellings = {
@@ -104,6 +106,7 @@ _OF_CHAT = {"call_id": "tool_call_id", "parts": "content", "signed": "extra_cont
 OF_CHAT = Words(CHAT, _OF_CHAT, nests_functions=True)
 OF_IMAGES = Words(IMAGES, _OF_CHAT, nests_functions=True)
 OF_EMBEDDINGS = Words(EMBEDDINGS, _OF_CHAT, nests_functions=True)
+OF_SPEECH = Words(SPEECH, _OF_CHAT, nests_functions=True)
 OF_COMPLETIONS = Words(COMPLETIONS, _OF_CHAT, nests_functions=True)
 OF_RESPONSES = Words(
     RESPONSES,

@@ -163,12 +163,54 @@ def _check_format(config: Json, model: Model) -> None:
         check_json_schema(config["responseJsonSchema"], place)
 
 
+# ai.google.dev, speech generation: the thirty voices.
+_VOICES = frozenset(
+    {
+        "achernar",
+        "achird",
+        "algenib",
+        "algieba",
+        "alnilam",
+        "aoede",
+        "autonoe",
+        "callirrhoe",
+        "charon",
+        "despina",
+        "enceladus",
+        "erinome",
+        "fenrir",
+        "gacrux",
+        "iapetus",
+        "kore",
+        "laomedeia",
+        "leda",
+        "orus",
+        "puck",
+        "pulcherrima",
+        "rasalgethi",
+        "sadachbia",
+        "sadaltager",
+        "schedar",
+        "sulafat",
+        "umbriel",
+        "vindemiatrix",
+        "zephyr",
+        "zubenelgenubi",
+    }
+)
+
+
 def _check_speech(config: Json, model: Model) -> None:
     speech: Json | None = config.get("speechConfig")
     if speech is None:
         return
     if not model.speaks:
         raise Refused(f"Speech config is not enabled for models/{model.name}")
+    voice = speech.get("voiceConfig", {}).get("prebuiltVoiceConfig", {}).get("voiceName", "kore")
+    if voice.lower() not in _VOICES:
+        raise Refused(
+            f"* GenerateContentRequest.generation_config.speech_config: Voice name {voice} is not supported."
+        )
     several = speech.get("multiSpeakerVoiceConfig", {}).get("speakerVoiceConfigs")
     if several is not None and len(several) != 2:  # 3.2
         raise Refused("multi_speaker_voice_config must have exactly two speakers.")

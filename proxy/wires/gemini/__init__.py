@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from proxy.types import EmbedRequest, Operation, Target
+from proxy.types import EmbedRequest, Operation, SpeechRequest, Target
 from proxy.wires.gemini import counting, models
 from proxy.wires.gemini import request as _request
 from proxy.wires.gemini.error import read_error, repair
@@ -21,7 +21,8 @@ class GeminiWire:
 
     `Target.options`: `kind` (developer, vertex), `schema_mode` (jsonschema, openapi), `mid_system` (hoist,
     inline), `media_mode` (inline, passthrough), `name_prefix`, `resend_reasoning`, `include_thoughts` (false:
-    never), `prefill_text`, `function_ids`, `max_tier`, `store`, `labels`, `aliases`, `capabilities`.
+    never), `prefill_text`, `function_ids`, `max_tier`, `store`, `labels`, `aliases`, `capabilities`,
+    `voices`.
     """
 
     carries: Final = frozenset(
@@ -53,4 +54,8 @@ class GeminiWire:
             from proxy.wires.gemini.embeddings import GeminiEmbeddings
 
             return GeminiEmbeddings()
+        if kind is SpeechRequest:
+            from proxy.wires.gemini.speech import GeminiSpeech
+
+            return GeminiSpeech()
         return None

@@ -11,6 +11,7 @@ import orjson
 from proxy.errors import RequestError
 from proxy.pictures import sizes
 from proxy.types import AnswerFormat, ChatRequest, Json, Thinking
+from proxy.wires.gemini import voices
 from proxy.wires.gemini.models import ModelTraits, Thought
 from proxy.wires.gemini.openapi import OpenApi
 from proxy.wires.gemini.schema import is_empty, json_schema
@@ -48,20 +49,6 @@ _LEVEL_OF_BUDGET = ((0, "minimal"), (1024, "low"), (8192, "medium"))
 _MODALITIES = {"text": "TEXT", "image": "IMAGE", "audio": "AUDIO"}
 
 # litellm 1.109.1. Google's own voices, and names OpenAI does not have, pass as they are.
-_VOICES = {
-    "alloy": "Kore",
-    "ash": "Iapetus",
-    "ballad": "Algieba",
-    "cedar": "Achird",
-    "coral": "Sulafat",
-    "echo": "Charon",
-    "fable": "Umbriel",
-    "marin": "Despina",
-    "onyx": "Orus",
-    "sage": "Vindemiatrix",
-    "shimmer": "Achernar",
-    "verse": "Puck",
-}
 _SPEECH_FORMATS = ("wav", "pcm16")  # others need an encoder
 
 _IMAGE_WISHES = ("size", "aspect_ratio", "image_size", "quality")
@@ -102,7 +89,7 @@ def build(
         if thinking:
             config["thinkingConfig"] = thinking
     if model.speech or request.modalities or request.audio or model.image:
-        _modalities(request, model, config, dropped)
+        _modalities(request, model, options, config, dropped)
     return config
 
 
@@ -251,14 +238,18 @@ def _asked_in_words(wish: AnswerFormat) -> str:
 
 
 def _modalities(
-    request: ChatRequest, model: ModelTraits, config: GenerationConfig, dropped: list[str]
+    request: ChatRequest,
+    model: ModelTraits,
+    options: Mapping[str, Any],
+    config: GenerationConfig,
+    dropped: list[str],
 ) -> None:
     wished = [_MODALITIES[word] for word in request.modalities or ()]
     if model.speech:
         config["responseModalities"] = ["AUDIO"]
         if wished and ("AUDIO" not in wished or "IMAGE" in wished):
             dropped.append("modalities")
-        _speech(request, model, config)
+        _speech(request, model, options, config)
         return
     if request.audio is not None:
         dropped.append("audio")
@@ -280,15 +271,16 @@ def unspeakable(request: ChatRequest, model: ModelTraits) -> RequestError | None
     )
 
 
-def _speech(request: ChatRequest, model: ModelTraits, config: GenerationConfig) -> None:
+def _speech(
+    request: ChatRequest, model: ModelTraits, options: Mapping[str, Any], config: GenerationConfig
+) -> None:
     audio = request.audio
     if audio is None:
         return
     if (refusal := unspeakable(request, model)) is not None:
         raise refusal
     if audio.voice:
-        voice = _VOICES.get(audio.voice.lower(), audio.voice)
-        config["speechConfig"] = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": voice}}}
+        config["speechConfig"] = voices.config(audio.voice, options)
 
 
 def picture_size(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.errors import RequestError, UpstreamError
-from proxy.types import Abilities, Call, ChatRequest, EmbedRequest, Operation, Reader, Target
+from proxy.types import Abilities, Call, ChatRequest, EmbedRequest, Operation, Reader, SpeechRequest, Target
 from proxy.wires.openai import error as failures
 from proxy.wires.openai.models import makes_pictures, place_of_drawing
 from proxy.wires.openai.reader import ChatReader
@@ -87,4 +87,8 @@ class OpenAIChatWire:
             from proxy.wires.openai.embeddings import OpenAIEmbeddings
 
             return OpenAIEmbeddings()
+        if kind is SpeechRequest:
+            from proxy.wires.openai.speech import OpenAISpeech
+
+            return OpenAISpeech()
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.fronts import addresses, faults
 from proxy.fronts.base import Parsed, TellCost
 from proxy.fronts.image_modes import Mode
+from proxy.sounds import formats
 from proxy.types import Audio, Citation, Extra, Finish, Image, Joined, Json, Slice, Started, ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -225,15 +225,4 @@ def _sound(pieces: list[Audio], audio_format: str | None) -> Slice:
     if len(pieces) == 1 and not wrap:
         return pieces[0].data
     samples = b"".join(piece.data.decode() for piece in pieces)
-    return Slice.of(_wave_header(pieces[0].mime, len(samples)) + samples if wrap else samples)
-
-
-def _wave_header(mime: str, size: int) -> bytes:
-    """44 bytes for 16-bit mono; Gemini names the rate in the type: `audio/L16;codec=pcm;rate=24000`."""
-    rate = 24_000
-    for parameter in mime.split(";"):
-        name, _, value = parameter.strip().partition("=")
-        if name.lower() == "rate" and value.isdecimal():
-            rate = int(value)
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
-    return struct.pack("<4sI4s", b"RIFF", 36 + size, b"WAVE") + form + struct.pack("<4sI", b"data", size)
+    return Slice.of(formats.wave_header(pieces[0].mime, len(samples)) + samples if wrap else samples)

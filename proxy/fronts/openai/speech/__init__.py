@@ -1,0 +1,1 @@
+"""Texts read aloud: `/v1/audio/speech`."""
