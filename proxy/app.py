@@ -28,6 +28,7 @@ from proxy.fronts.openai.embeddings.front import EmbeddingsFront
 from proxy.fronts.openai.images.front import ImagesFront
 from proxy.fronts.openai.responses.front import ResponsesFront
 from proxy.fronts.openai.speech.front import SpeechFront
+from proxy.fronts.openai.transcripts.front import TranscriptsFront
 from proxy.keys import ClientKey, ClientKeys
 from proxy.ledger.balances import Balances
 from proxy.ledger.recorder import Ledger
@@ -82,6 +83,8 @@ ROWS = (
     answered("/embeddings", EmbeddingsFront()),
     answered("/completions", CompletionsFront()),
     answered("/audio/speech", SpeechFront()),
+    answered("/audio/transcriptions", TranscriptsFront(translated=False)),
+    answered("/audio/translations", TranscriptsFront(translated=True)),
     Row("GET", "/responses", info.no_socket, needs="nothing"),
     Row("GET", "/models", partial(info.models, dialects=DIALECTS), front=None),
     Row("GET", "/models/{name:path}", partial(info.model, dialects=DIALECTS), front=None),

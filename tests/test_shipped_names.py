@@ -134,6 +134,15 @@ def test_openais_names_for_speech_are_answered(shipped: openai.OpenAI, name: str
     assert raw.content[:4] == b"RIFF"
 
 
+@pytest.mark.parametrize("name", ["whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"])
+def test_openais_names_for_transcripts_are_answered(shipped: openai.OpenAI, name: str) -> None:
+    raw = shipped.audio.transcriptions.with_raw_response.create(
+        model=name, file=("a.mp3", b"ID3" + b"\0" * 64), response_format="srt"
+    )
+    assert raw.headers["x-proxy-model"] == "gemini-transcribe"
+    assert " --> " in raw.text
+
+
 def test_streams_and_edits_are_answered_too(shipped: openai.OpenAI) -> None:
     chunks = shipped.chat.completions.create(
         model="gpt-5-mini", messages=[{"role": "user", "content": "Hi"}], stream=True

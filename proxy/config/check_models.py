@@ -20,6 +20,9 @@ from proxy.fronts.openai.defaults import compiled
 # What a wire is asked in besides chats: OpenAI's Images API. Without a surface each model has its place.
 _WIRE_SURFACES = {"openai": ("image",)}
 
+# Of `defaults`: models, or targets.
+_ANSWERING = ("chores", "model", "image_model", "embedding_model", "speech_model", "transcript_model")
+
 _NAME_BREAKERS = set("@ \t")
 
 
@@ -34,7 +37,7 @@ def check(file: Checked) -> None:
         if name in file.config.models:
             _model(name, file.config.models[name], file)
         _answering(("models", name, "chores"), names, file)
-    for key in ("chores", "model", "image_model", "embedding_model", "speech_model"):
+    for key in _ANSWERING:
         _answering(("defaults", key), names, file)
     _drawing(("defaults", "image_model"), names, file)
     if not _loops(names, file):

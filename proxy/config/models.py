@@ -391,6 +391,7 @@ class Defaults(_Section):
     image_model: str | None = Field(default=None, min_length=1)
     embedding_model: str | None = Field(default=None, min_length=1)
     speech_model: str | None = Field(default=None, min_length=1)
+    transcript_model: str | None = Field(default=None, min_length=1)
     chores: str | None = Field(default=None, min_length=1)
     images: Images = Images()
 

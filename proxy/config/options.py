@@ -37,6 +37,7 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
         "store": bool,
         "labels": bool,
         "voices": dict,
+        "timestamps": bool,
     },
     "openai": {
         "stream": ("both", "only", "never"),

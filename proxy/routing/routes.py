@@ -103,6 +103,7 @@ class Routes:
             "pictures": defaults.image_model,
             "embeddings": defaults.embedding_model,
             "speech": defaults.speech_model,
+            "transcripts": defaults.transcript_model,
         }
         return {kind: self._named(name) for kind, name in chosen.items() if name is not None}
 

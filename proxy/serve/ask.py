@@ -22,6 +22,7 @@ from proxy.types import (
     Request,
     SpeechRequest,
     Target,
+    TranscriptRequest,
     Usage,
     Wire,
     left_out,
@@ -34,6 +35,7 @@ _ERROR_BYTES = 1 << 20
 _DEEDS: Final[dict[type[Any], str]] = {
     EmbedRequest: "makes no embeddings",
     SpeechRequest: "does not speak",
+    TranscriptRequest: "does not listen",
 }
 
 

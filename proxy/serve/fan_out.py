@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import EmbedRequest, Event, ImageRequest, Request, SpeechRequest, Started, Usage
+from proxy.types import ChatRequest, EmbedRequest, Event, ImageRequest, Request, Started, Usage
 
 Batches = AsyncGenerator[list[Event], None]
 
@@ -34,12 +34,11 @@ def split(request: Request, shares: Sequence[int]) -> list[Request]:
 def _part(request: Request, done: int, share: int) -> Request:
     if isinstance(request, EmbedRequest):
         return replace(request, inputs=request.inputs[done : done + share])
-    if isinstance(request, SpeechRequest):
-        return request
-    seed = request.seed
-    if isinstance(request, ImageRequest) and seed is not None:
-        seed += done
-    return replace(request, n=share, seed=seed)
+    if isinstance(request, ImageRequest):
+        return replace(request, n=share, seed=None if request.seed is None else request.seed + done)
+    if isinstance(request, ChatRequest):
+        return replace(request, n=share)
+    return request
 
 
 class SideBySide:

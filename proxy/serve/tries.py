@@ -19,7 +19,15 @@ from proxy.serve import bill
 from proxy.serve.house import House
 from proxy.serve.speakers import Speaker, speaker_of
 from proxy.serve.told import Failure, Told, Try
-from proxy.types import ChatRequest, EmbedRequest, Event, ImageRequest, Request, SpeechRequest
+from proxy.types import (
+    ChatRequest,
+    EmbedRequest,
+    Event,
+    ImageRequest,
+    Request,
+    SpeechRequest,
+    TranscriptRequest,
+)
 
 if TYPE_CHECKING:
     from proxy.serve.record import Kept
@@ -30,6 +38,7 @@ _OPERATIONS: dict[type[Any], str] = {
     ImageRequest: "generate_image",
     EmbedRequest: "embeddings",
     SpeechRequest: "speech",
+    TranscriptRequest: "transcripts",
 }
 
 

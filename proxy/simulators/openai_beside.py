@@ -1,4 +1,4 @@
-"""What a server that speaks OpenAI does beside chats and pictures: embeddings and speech.
+"""What a server that speaks OpenAI does beside chats and pictures: embeddings, speech, transcripts.
 
 The lenient one knows no other encoding than numbers, as many small servers; the strict one all that OpenAI
 documents, and refuses what it does not.
@@ -7,9 +7,11 @@ documents, and refuses what it does not.
 from __future__ import annotations
 
 import base64
+import email
 import io
 import struct
 import wave
+from email.message import Message
 from typing import Any
 
 import orjson
@@ -20,11 +22,33 @@ from proxy.simulators.openai_chat import Refused, check_key, error_reply
 
 Json = dict[str, Any]
 
-PATHS = ("/v1/embeddings", "/v1/audio/speech")
+PATHS = ("/v1/embeddings", "/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations")
 _EMBEDDING_FIELDS = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
 _SPEECH_FIELDS = frozenset(
     {"model", "input", "voice", "instructions", "response_format", "speed", "stream_format"}
 )
+_TRANSLATION_FIELDS = frozenset({"model", "prompt", "response_format", "temperature"})
+_TRANSCRIPT_FIELDS = _TRANSLATION_FIELDS | {
+    "language",
+    "stream",
+    "include[]",
+    "timestamp_granularities[]",
+    "chunking_strategy",
+    "known_speaker_names[]",
+    "known_speaker_references[]",
+}
+_TRANSCRIPT_FORMATS = {
+    "whisper": ("json", "text", "srt", "verbose_json", "vtt"),
+    "diarize": ("json", "text", "diarized_json"),
+}
+_WHISPERED = {
+    "seek": 0,
+    "tokens": [1],
+    "temperature": 0.0,
+    "avg_logprob": -0.5,
+    "compression_ratio": 1.0,
+    "no_speech_prob": 0.1,
+}
 _SOUND_TYPES = {
     "mp3": "audio/mpeg",
     "opus": "audio/ogg",
@@ -41,7 +65,7 @@ class Beside:
     def __init__(self, log: Log, *, strict: bool) -> None:
         self.log = log
         self.strict = strict
-        self.services = {"/v1/embeddings": self._embed, "/v1/audio/speech": self._speak}
+        self.services = dict(zip(PATHS, (self._embed, self._speak, self._listen, self._listen), strict=True))
 
     def handle(self, exchange: Exchange) -> Reply:
         try:
@@ -108,6 +132,134 @@ class Beside:
             sound = _wave(sound)
         frames = [sound[start : start + 4001] for start in range(0, len(sound), 4001)]
         return Reply(frames, 200, {}, _SOUND_TYPES[kind], streamed=True, pace=orders.pace)
+
+    def _listen(self, exchange: Exchange) -> Reply:
+        fields, name, data = _form(exchange)
+        translates = exchange.path.endswith("translations")
+        if self.strict:
+            _check_transcript(fields, translates=translates)
+        orders = directives.parse(fields.get("prompt", [""])[0])
+        if "error" in orders:
+            return error_reply(orders.word("error", "500"), orders)
+        kind = "WAV" if data[:4] == b"RIFF" else "sound"
+        spoken = "English" if translates else fields.get("language", ["some"])[0]
+        text = orders.word("text", f"{len(data)} bytes of {kind} in {name}, {spoken} words")
+        transcript = Transcript(text.split(), fields, translates=translates)
+        if not transcript.streams:
+            return json_reply(transcript.whole(), pace=orders.pace)
+        frames = [b"data: " + orjson.dumps(payload) + b"\n\n" for payload in transcript.events()]
+        return Reply(frames, 200, {}, "text/event-stream; charset=utf-8", streamed=True, pace=orders.pace)
+
+
+class Transcript:
+    """Words of one second each. A model that is called whisper knows times and no events."""
+
+    def __init__(self, words: list[str], fields: dict[str, list[str]], *, translates: bool) -> None:
+        self.words = words
+        self.fields = fields
+        self.task = "translate" if translates else "transcribe"
+        self.format = fields.get("response_format", ["json"])[0]
+        self.streams = fields.get("stream") == ["true"] and "whisper" not in fields["model"][0]
+        self.counts = {
+            "type": "tokens",
+            "input_tokens": 40,
+            "output_tokens": len(words),
+            "total_tokens": 40 + len(words),
+        }
+
+    def whole(self) -> Json:
+        text = " ".join(self.words)
+        seconds = float(len(self.words))
+        if self.format == "verbose_json":
+            found: Json = {
+                "task": self.task,
+                "language": "english",
+                "duration": seconds,
+                "text": text,
+                "segments": [{**self._timed(number), **_WHISPERED} for number in range(len(self.words))],
+                "usage": {"type": "duration", "seconds": len(self.words)},
+            }
+            if "word" in self.fields.get("timestamp_granularities[]", ()):
+                found["words"] = [
+                    {"word": word, "start": float(number), "end": number + 1.0}
+                    for number, word in enumerate(self.words)
+                ]
+            return found
+        found = {"text": text, "usage": self.counts}
+        if self.format == "diarized_json":
+            found |= {"task": self.task, "duration": seconds, "segments": self._spoken()}
+        if "include[]" in self.fields:
+            found["logprobs"] = [{"token": word, "logprob": -0.1, "bytes": None} for word in self.words]
+        return found
+
+    def events(self) -> list[Json]:
+        last = len(self.words) - 1
+        deltas = [word if number == last else f"{word} " for number, word in enumerate(self.words)]
+        return [
+            *({"type": "transcript.text.delta", "delta": delta} for delta in deltas),
+            *(self._spoken() if self.format == "diarized_json" else ()),
+            {"type": "transcript.text.done", "text": " ".join(self.words), "usage": self.counts},
+        ]
+
+    def _timed(self, number: int) -> Json:
+        return {"id": number, "start": float(number), "end": number + 1.0, "text": self.words[number]}
+
+    def _spoken(self) -> list[Json]:
+        return [
+            {
+                **self._timed(number),
+                "id": f"seg_{number}",
+                "type": "transcript.text.segment",
+                "speaker": "AB"[number % 2],
+            }
+            for number in range(len(self.words))
+        ]
+
+
+def _form(exchange: Exchange) -> tuple[dict[str, list[str]], str, bytes]:
+    """Fields, and the one file with its name."""
+    kind = exchange.headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        raise Refused(400, "Could not parse multipart form")
+    message = email.message_from_bytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + exchange.raw)
+    fields: dict[str, list[str]] = {}
+    file: tuple[str, bytes] | None = None
+    for part in message.get_payload() if message.is_multipart() else ():
+        assert isinstance(part, Message)
+        name = str(part.get_param("name", header="content-disposition"))
+        data = part.get_payload(decode=True)
+        assert isinstance(data, bytes)
+        if part.get_filename() is None:
+            fields.setdefault(name, []).append(data.decode())
+        elif name == "file" and file is None:
+            file = part.get_filename() or "", data
+        else:
+            raise Refused(400, f"Unexpected file: '{name}'.", param=name)
+    if file is None or not file[1]:
+        raise Refused(400, "Field required: file.", param="file")
+    if not fields.get("model"):
+        raise Refused(400, "you must provide a model parameter")
+    return fields, *file
+
+
+def _check_transcript(fields: dict[str, list[str]], *, translates: bool) -> None:
+    known = _TRANSLATION_FIELDS if translates else _TRANSCRIPT_FIELDS
+    if unknown := sorted(set(fields) - known):
+        raise Refused(
+            400,
+            f"Unrecognized request argument supplied: {unknown[0]}",
+            code="unknown_parameter",
+            param=unknown[0],
+        )
+    model, format = fields["model"][0], fields.get("response_format", ["json"])[0]
+    taken = next((formats for word, formats in _TRANSCRIPT_FORMATS.items() if word in model), ("json",))
+    if format not in taken:
+        raise Refused(
+            400,
+            f"response_format '{format}' is not compatible with model '{model}'.",
+            code="unsupported_value",
+            param="response_format",
+        )
 
 
 def _wave(samples: bytes) -> bytes:

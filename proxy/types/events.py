@@ -162,6 +162,28 @@ class Vector:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a transcript, said from `start` to `end`, in seconds. `facts` are the vendor's own of it."""
+
+    text: str
+    start: float
+    end: float
+    speaker: str | None = None
+    facts: Json | None = None
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is known of a whole recording; `words` are the vendor's entries of single words."""
+
+    language: str | None = None
+    duration_s: float | None = None
+    words: tuple[Json, ...] = ()
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts in OpenAI's meaning, cumulative: `prompt` includes `cached`, `completion` includes
     `reasoning`. A `None` detail is unknown. `vendor` is the vendor's own charge, verbatim.
@@ -224,6 +246,8 @@ Event = (
     | Logprobs
     | Extra
     | Vector
+    | Segment
+    | Heard
     | Usage
     | Finish
 )

@@ -281,7 +281,28 @@ class SpeechRequest:
     n: ClassVar[int] = 1
 
 
-Request = ChatRequest | ImageRequest | EmbedRequest | SpeechRequest
+@dataclass(frozen=True, slots=True)
+class TranscriptRequest:
+    """What is said in a recording shall be written down: in the language in which it is said, or `translated`
+    into English. `detail` is what is wanted beside the words: nothing, the `times` at which they are said,
+    all `facts` that are known of them, or who the `speakers` are; `words`: the times of single words too.
+    `language` and `prompt` help to understand it."""
+
+    model: str
+    recording: MediaPart
+    translated: bool = False
+    detail: Literal["text", "times", "facts", "speakers"] = "text"
+    words: bool = False
+    language: str | None = None
+    prompt: str | None = None
+    temperature: float | None = None
+    stream: bool = False
+    foreign: Foreign | None = None
+
+    n: ClassVar[int] = 1
+
+
+Request = ChatRequest | ImageRequest | EmbedRequest | SpeechRequest | TranscriptRequest
 
 
 def sign(parts: tuple[Part, ...], signature: str) -> tuple[Part, ...]:

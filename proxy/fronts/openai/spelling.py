@@ -65,6 +65,13 @@ EMBEDDINGS: Spellings = {
 
 SPEECH: Spellings = {"text": ("input",), "format": ("response_format",), "audio": ("voice",)}
 
+TRANSCRIPTS: Spellings = {
+    "recording": ("file",),
+    "messages": ("file",),
+    "detail": ("response_format",),
+    "words": ("timestamp_granularities[]", "timestamp_granularities"),
+}
+
 COMPLETIONS: Spellings = {**CHAT, "messages": ("prompt",)}
 
 RESPONSES: Spellings = {
@@ -107,6 +114,7 @@ OF_CHAT = Words(CHAT, _OF_CHAT, nests_functions=True)
 OF_IMAGES = Words(IMAGES, _OF_CHAT, nests_functions=True)
 OF_EMBEDDINGS = Words(EMBEDDINGS, _OF_CHAT, nests_functions=True)
 OF_SPEECH = Words(SPEECH, _OF_CHAT, nests_functions=True)
+OF_TRANSCRIPTS = Words(TRANSCRIPTS, _OF_CHAT, nests_functions=True)
 OF_COMPLETIONS = Words(COMPLETIONS, _OF_CHAT, nests_functions=True)
 OF_RESPONSES = Words(
     RESPONSES,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from proxy.types import EmbedRequest, Operation, SpeechRequest, Target
+from proxy.types import EmbedRequest, Operation, SpeechRequest, Target, TranscriptRequest
 from proxy.wires.gemini import counting, models
 from proxy.wires.gemini import request as _request
 from proxy.wires.gemini.error import read_error, repair
@@ -22,7 +22,7 @@ class GeminiWire:
     `Target.options`: `kind` (developer, vertex), `schema_mode` (jsonschema, openapi), `mid_system` (hoist,
     inline), `media_mode` (inline, passthrough), `name_prefix`, `resend_reasoning`, `include_thoughts` (false:
     never), `prefill_text`, `function_ids`, `max_tier`, `store`, `labels`, `aliases`, `capabilities`,
-    `voices`.
+    `voices`, `timestamps` (a transcript may be asked for its times).
     """
 
     carries: Final = frozenset(
@@ -58,4 +58,8 @@ class GeminiWire:
             from proxy.wires.gemini.speech import GeminiSpeech
 
             return GeminiSpeech()
+        if kind is TranscriptRequest:
+            from proxy.wires.gemini.transcripts import GeminiTranscripts
+
+            return GeminiTranscripts()
         return None

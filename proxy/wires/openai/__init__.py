@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.errors import RequestError, UpstreamError
-from proxy.types import Abilities, Call, ChatRequest, EmbedRequest, Operation, Reader, SpeechRequest, Target
+from proxy.types import (
+    Abilities,
+    Call,
+    ChatRequest,
+    EmbedRequest,
+    Operation,
+    Reader,
+    SpeechRequest,
+    Target,
+    TranscriptRequest,
+)
 from proxy.wires.openai import error as failures
 from proxy.wires.openai.models import makes_pictures, place_of_drawing
 from proxy.wires.openai.reader import ChatReader
@@ -91,4 +101,8 @@ class OpenAIChatWire:
             from proxy.wires.openai.speech import OpenAISpeech
 
             return OpenAISpeech()
+        if kind is TranscriptRequest:
+            from proxy.wires.openai.transcripts import OpenAITranscripts
+
+            return OpenAITranscripts()
         return None

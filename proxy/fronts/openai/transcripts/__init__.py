@@ -1,0 +1,1 @@
+"""Recordings written down: `/v1/audio/transcriptions` and `/v1/audio/translations`."""
