@@ -26,6 +26,7 @@ from proxy.fronts.openai.completions.front import CompletionsFront
 from proxy.fronts.openai.dialect import OPENAI
 from proxy.fronts.openai.embeddings.front import EmbeddingsFront
 from proxy.fronts.openai.images.front import ImagesFront
+from proxy.fronts.openai.moderations.front import ModerationsFront
 from proxy.fronts.openai.responses.front import ResponsesFront
 from proxy.fronts.openai.speech.front import SpeechFront
 from proxy.fronts.openai.transcripts.front import TranscriptsFront
@@ -85,6 +86,7 @@ ROWS = (
     answered("/audio/speech", SpeechFront()),
     answered("/audio/transcriptions", TranscriptsFront(translated=False)),
     answered("/audio/translations", TranscriptsFront(translated=True)),
+    answered("/moderations", ModerationsFront()),
     Row("GET", "/responses", info.no_socket, needs="nothing"),
     Row("GET", "/models", partial(info.models, dialects=DIALECTS), front=None),
     Row("GET", "/models/{name:path}", partial(info.model, dialects=DIALECTS), front=None),

@@ -21,7 +21,15 @@ from proxy.fronts.openai.defaults import compiled
 _WIRE_SURFACES = {"openai": ("image",)}
 
 # Of `defaults`: models, or targets.
-_ANSWERING = ("chores", "model", "image_model", "embedding_model", "speech_model", "transcript_model")
+_ANSWERING = (
+    "chores",
+    "model",
+    "image_model",
+    "embedding_model",
+    "speech_model",
+    "transcript_model",
+    "moderation_model",
+)
 
 _NAME_BREAKERS = set("@ \t")
 

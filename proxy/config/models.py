@@ -392,6 +392,7 @@ class Defaults(_Section):
     embedding_model: str | None = Field(default=None, min_length=1)
     speech_model: str | None = Field(default=None, min_length=1)
     transcript_model: str | None = Field(default=None, min_length=1)
+    moderation_model: str | None = Field(default=None, min_length=1)
     chores: str | None = Field(default=None, min_length=1)
     images: Images = Images()
 

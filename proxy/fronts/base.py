@@ -23,7 +23,7 @@ S_co = TypeVar("S_co", covariant=True)
 
 Piece = bytes | memoryview
 Header = tuple[bytes, bytes]
-Kind = Literal["chat", "pictures", "embeddings", "speech", "transcripts"]
+Kind = Literal["chat", "pictures", "embeddings", "speech", "transcripts", "moderations"]
 EVENTS = b"text/event-stream; charset=utf-8"
 TellCost = Callable[[], tuple[Decimal, str] | None]
 

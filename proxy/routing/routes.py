@@ -104,6 +104,7 @@ class Routes:
             "embeddings": defaults.embedding_model,
             "speech": defaults.speech_model,
             "transcripts": defaults.transcript_model,
+            "moderations": defaults.moderation_model,
         }
         return {kind: self._named(name) for kind, name in chosen.items() if name is not None}
 
@@ -119,7 +120,7 @@ class Routes:
         elif not (caller.may_use(route.name) or caller.may_use(plain)):
             route = None
         if route is None:
-            raise self._unknown(name, caller)
+            raise self._unknown(name, caller, kind)
         if not route.targets and not route.fallback:
             known = "is configured" if plain == route.name else f"stands for {route.name!r}"
             raise _off(f"The model {plain!r} {known}, but all its providers are off.")
@@ -270,7 +271,7 @@ class Routes:
             self._direct[name] = route
         return route
 
-    def _unknown(self, name: str, caller: ClientKey) -> RequestError:
+    def _unknown(self, name: str, caller: ClientKey, kind: Kind) -> RequestError:
         usable = [
             known
             for known, route in self.by_name.items()
@@ -278,6 +279,8 @@ class Routes:
         ]
         near = difflib.get_close_matches(name[:200], usable, n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else " See GET /v1/models."
+        if kind == "moderations":
+            hint = " No moderation model is configured for this name: see defaults.moderation_model."
         return RequestError(
             f"The model {name[:200]!r} does not exist or you do not have access to it.{hint}",
             status=404,

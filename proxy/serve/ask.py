@@ -17,6 +17,7 @@ from proxy.types import (
     EmbedRequest,
     Event,
     Json,
+    ModerationRequest,
     Operation,
     Reader,
     Request,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _ERROR_BYTES = 1 << 20
 _DEEDS: Final[dict[type[Any], str]] = {
+    ModerationRequest: "judges nothing, and nothing is called harmless for that; ask a moderation model",
     EmbedRequest: "makes no embeddings",
     SpeechRequest: "does not speak",
     TranscriptRequest: "does not listen",
@@ -127,5 +129,5 @@ class _Unknown:
             f"The model {target.model!r} {_DEEDS[type(request)]}.",
             status=404,
             attribute="model",
-            code="unsupported_endpoint",
+            code="model_not_found" if isinstance(request, ModerationRequest) else "unsupported_endpoint",
         )

@@ -19,6 +19,8 @@ from proxy.types import (
     EmbedRequest,
     ImageOptions,
     ImageRequest,
+    MediaPart,
+    ModerationRequest,
     Request,
     SpeechRequest,
     TextPart,
@@ -148,6 +150,8 @@ def _prompt(request: Request) -> int:
         return sum(_tokens(one) if isinstance(one, str) else len(one) for one in request.inputs)
     if isinstance(request, SpeechRequest):
         return _tokens(request.text) + _tokens(request.instructions or "")
+    if isinstance(request, ModerationRequest):
+        return sum(_part(part) for item in request.items for part in item)
     if isinstance(request, TranscriptRequest):
         sound = request.recording.data
         return _tokens(request.prompt or "") + (len(sound) // _BASE64_PER_TOKEN if sound is not None else 0)
@@ -160,6 +164,10 @@ def _prompt(request: Request) -> int:
         if isinstance(part, TextPart | ThoughtPart)
     )
     return -(-told // _BYTES_PER_TOKEN) + sum(1 for _ in iter_media(request)) * _TOKENS_PER_MEDIUM
+
+
+def _part(part: TextPart | MediaPart) -> int:
+    return _tokens(part.text) if isinstance(part, TextPart) else _TOKENS_PER_MEDIUM
 
 
 def _tokens(text: str) -> int:

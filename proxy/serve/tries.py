@@ -24,6 +24,7 @@ from proxy.types import (
     EmbedRequest,
     Event,
     ImageRequest,
+    ModerationRequest,
     Request,
     SpeechRequest,
     TranscriptRequest,
@@ -39,6 +40,7 @@ _OPERATIONS: dict[type[Any], str] = {
     EmbedRequest: "embeddings",
     SpeechRequest: "speech",
     TranscriptRequest: "transcripts",
+    ModerationRequest: "moderations",
 }
 
 

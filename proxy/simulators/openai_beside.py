@@ -1,4 +1,4 @@
-"""What a server that speaks OpenAI does beside chats and pictures: embeddings, speech, transcripts.
+"""What a server that speaks OpenAI does beside chats and pictures: vectors, speech, transcripts, moderation.
 
 The lenient one knows no other encoding than numbers, as many small servers; the strict one all that OpenAI
 documents, and refuses what it does not.
@@ -11,6 +11,7 @@ import email
 import io
 import struct
 import wave
+from collections.abc import Callable
 from email.message import Message
 from typing import Any
 
@@ -22,8 +23,8 @@ from proxy.simulators.openai_chat import Refused, check_key, error_reply
 
 Json = dict[str, Any]
 
-PATHS = ("/v1/embeddings", "/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations")
 _EMBEDDING_FIELDS = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
+_MODERATION_FIELDS = frozenset({"model", "input"})
 _SPEECH_FIELDS = frozenset(
     {"model", "input", "voice", "instructions", "response_format", "speed", "stream_format"}
 )
@@ -65,7 +66,13 @@ class Beside:
     def __init__(self, log: Log, *, strict: bool) -> None:
         self.log = log
         self.strict = strict
-        self.services = dict(zip(PATHS, (self._embed, self._speak, self._listen, self._listen), strict=True))
+        self.services: dict[str, Callable[[Exchange], Reply]] = {
+            "/v1/embeddings": self._embed,
+            "/v1/audio/speech": self._speak,
+            "/v1/audio/transcriptions": self._listen,
+            "/v1/audio/translations": self._listen,
+            "/v1/moderations": self._judge,
+        }
 
     def handle(self, exchange: Exchange) -> Reply:
         try:
@@ -149,6 +156,41 @@ class Beside:
             return json_reply(transcript.whole(), pace=orders.pace)
         frames = [b"data: " + orjson.dumps(payload) + b"\n\n" for payload in transcript.events()]
         return Reply(frames, 200, {}, "text/event-stream; charset=utf-8", streamed=True, pace=orders.pace)
+
+    def _judge(self, exchange: Exchange) -> Reply:
+        """What has the word harm in it is flagged, and so is a text that says sim:flag."""
+        body = self._json(exchange, _MODERATION_FIELDS)
+        entries = body.get("input")
+        entries = [entries] if isinstance(entries, str) else entries
+        if not isinstance(entries, list) or not entries:
+            raise Refused(400, "'$.input' is invalid.", param="input")
+        items = [_words_of(entries)] if isinstance(entries[0], dict) else entries
+        if not all(isinstance(item, str) for item in items):
+            raise Refused(400, "'$.input' is invalid.", param="input")
+        orders = directives.parse("\n".join(items))
+        if "error" in orders:
+            return error_reply(orders.word("error", "500"), orders)
+        kinds = sorted({str(entry["type"]).partition("_")[0] for entry in entries if isinstance(entry, dict)})
+        results = [_verdict(item, kinds or ["text"]) for item in items]
+        return json_reply({"id": "modr-1", "model": body["model"], "results": results}, pace=orders.pace)
+
+
+def _words_of(parts: list[Json]) -> str:
+    for index, part in enumerate(parts):
+        member = {"text": "text", "image_url": "image_url"}.get(part.get("type", ""))
+        if member is None or not part.get(member):
+            raise Refused(400, f"'$.input[{index}]' is invalid.", param=f"input[{index}]")
+    return " ".join(part.get("text", "") for part in parts)
+
+
+def _verdict(text: str, kinds: list[str]) -> Json:
+    flagged = "harm" in text.lower() or "sim:flag" in text
+    return {
+        "flagged": flagged,
+        "categories": {"violence": flagged, "self-harm": False},
+        "category_scores": {"violence": 0.9 if flagged else 0.01, "self-harm": 0.001},
+        "category_applied_input_types": {"violence": kinds, "self-harm": kinds},
+    }
 
 
 class Transcript:

@@ -26,6 +26,7 @@ from proxy.types.events import (
     ToolCall,
     Usage,
     Vector,
+    Verdict,
 )
 from proxy.types.request import (
     AnswerFormat,
@@ -41,6 +42,7 @@ from proxy.types.request import (
     MediaKind,
     MediaPart,
     Message,
+    ModerationRequest,
     Part,
     Request,
     ResultPart,
@@ -102,6 +104,7 @@ __all__ = [
     "MediaKind",
     "MediaPart",
     "Message",
+    "ModerationRequest",
     "Operation",
     "Part",
     "PartialImage",
@@ -126,6 +129,7 @@ __all__ = [
     "TranscriptRequest",
     "Usage",
     "Vector",
+    "Verdict",
     "Wire",
     "iter_media",
     "left_out",

@@ -184,6 +184,15 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """On one item, in the order of the items; `facts` are the vendor's own: categories and their scores."""
+
+    flagged: bool
+    facts: Json
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts in OpenAI's meaning, cumulative: `prompt` includes `cached`, `completion` includes
     `reasoning`. A `None` detail is unknown. `vendor` is the vendor's own charge, verbatim.
@@ -248,6 +257,7 @@ Event = (
     | Vector
     | Segment
     | Heard
+    | Verdict
     | Usage
     | Finish
 )

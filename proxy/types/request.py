@@ -302,7 +302,19 @@ class TranscriptRequest:
     n: ClassVar[int] = 1
 
 
-Request = ChatRequest | ImageRequest | EmbedRequest | SpeechRequest | TranscriptRequest
+@dataclass(frozen=True, slots=True)
+class ModerationRequest:
+    """Each of the `items` shall be judged: whether what it says or shows is harmful."""
+
+    model: str
+    items: tuple[tuple[TextPart | MediaPart, ...], ...]
+    foreign: Foreign | None = None
+
+    n: ClassVar[int] = 1
+    stream: ClassVar[bool] = False
+
+
+Request = ChatRequest | ImageRequest | EmbedRequest | SpeechRequest | TranscriptRequest | ModerationRequest
 
 
 def sign(parts: tuple[Part, ...], signature: str) -> tuple[Part, ...]:

@@ -115,6 +115,7 @@ OF_IMAGES = Words(IMAGES, _OF_CHAT, nests_functions=True)
 OF_EMBEDDINGS = Words(EMBEDDINGS, _OF_CHAT, nests_functions=True)
 OF_SPEECH = Words(SPEECH, _OF_CHAT, nests_functions=True)
 OF_TRANSCRIPTS = Words(TRANSCRIPTS, _OF_CHAT, nests_functions=True)
+OF_MODERATIONS = Words({"items": ("input",)}, _OF_CHAT, nests_functions=True)
 OF_COMPLETIONS = Words(COMPLETIONS, _OF_CHAT, nests_functions=True)
 OF_RESPONSES = Words(
     RESPONSES,

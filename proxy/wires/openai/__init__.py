@@ -14,6 +14,7 @@ from proxy.types import (
     Call,
     ChatRequest,
     EmbedRequest,
+    ModerationRequest,
     Operation,
     Reader,
     SpeechRequest,
@@ -105,4 +106,8 @@ class OpenAIChatWire:
             from proxy.wires.openai.transcripts import OpenAITranscripts
 
             return OpenAITranscripts()
+        if kind is ModerationRequest:
+            from proxy.wires.openai.moderations import OpenAIModerations
+
+            return OpenAIModerations()
         return None

@@ -1,0 +1,1 @@
+"""Texts and pictures judged: `/v1/moderations`."""
