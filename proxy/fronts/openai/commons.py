@@ -1,7 +1,8 @@
-"""What OpenAI's endpoints share: their errors, and that only a chat has chores."""
+"""What OpenAI's endpoints share: their errors, their spelling, and that only a chat has chores."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from proxy.fronts.base import Chore, Header, Kind, Parsed
@@ -18,6 +19,9 @@ class Commons:
         self, error: BaseException, request_id: str, parsed: Parsed[Any, Any] | None
     ) -> tuple[int, list[Header], bytes]:
         return error_reply.render(spelling.spelled_error(error, parsed), request_id, self.words)
+
+    def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
+        return spelling.spelled_all(tuple(attributes), parsed)
 
     def chore(self, parsed: Parsed[Any, Any]) -> Chore | None:
         return None

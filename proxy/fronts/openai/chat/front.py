@@ -8,7 +8,6 @@ from typing import Any
 
 from proxy.fronts import checks, image_modes
 from proxy.fronts.base import Asked, Chore, Facts, Header, Parsed, Piece
-from proxy.fronts.openai import spelling
 from proxy.fronts.openai.chat import chores, clients, reply, request
 from proxy.fronts.openai.chat.reply_parts import LINKED, ReplyOptions
 from proxy.fronts.openai.chat.shape import ChatShape
@@ -78,6 +77,3 @@ class ChatFront(Commons):
                 parsed=parsed,
             )
         )
-
-    def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
-        return spelling.spelled_all(tuple(attributes), parsed)

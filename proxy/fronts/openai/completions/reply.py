@@ -9,6 +9,7 @@ from typing import Any
 
 from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts import faults
 from proxy.fronts.base import Facts, Header, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
@@ -143,7 +144,7 @@ class CompletionRenderer:
 
     def _complete(self) -> list[int]:
         if not self._choices:
-            raise reply_parts.empty_reply()
+            raise faults.empty_reply()
         return sorted(self._choices)
 
     # --- what is written

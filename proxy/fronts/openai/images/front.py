@@ -8,7 +8,7 @@ from typing import Any
 from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.base import Asked, Facts, Form, Header, Kind, Parsed, Piece
-from proxy.fronts.openai import error_reply, spelling
+from proxy.fronts.openai import error_reply
 from proxy.fronts.openai.commons import Commons
 from proxy.fronts.openai.images import reply, request
 from proxy.fronts.openai.images.reply import ImageReplyOptions, ImageStreamRenderer
@@ -66,6 +66,3 @@ class ImagesFront(Commons):
             assert isinstance(error, RequestError)
             error = error.changed(status=404, code="unsupported_endpoint", param="model")
         return super().refusal(error, request_id, parsed)
-
-    def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
-        return spelling.spelled_all(tuple(attributes), parsed)

@@ -1,17 +1,18 @@
-"""`/v1/audio/transcriptions` and `/v1/audio/translations`."""
+"""`/v1/audio/transcriptions` and `/v1/audio/translations`. What reads and writes them is loaded by the first
+request."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from proxy.fronts.base import Asked, Facts, Kind, Parsed
-from proxy.fronts.openai import spelling
 from proxy.fronts.openai.commons import Commons
-from proxy.fronts.openai.transcripts import request
-from proxy.fronts.openai.transcripts.reply import TranscriptRenderer
-from proxy.fronts.openai.transcripts.shape import TranscriptShape
 from proxy.types import TranscriptRequest
+
+if TYPE_CHECKING:
+    from proxy.fronts.openai.transcripts.reply import TranscriptRenderer
+    from proxy.fronts.openai.transcripts.shape import TranscriptShape
 
 
 class TranscriptsFront(Commons):
@@ -23,15 +24,18 @@ class TranscriptsFront(Commons):
         self._translated = translated
 
     def model(self, body: Any, path: Mapping[str, str]) -> str:
+        from proxy.fronts.openai.transcripts import request
+
         return request.model_of(body)
 
     def parse(self, body: Any, asked: Asked) -> Parsed[TranscriptRequest, TranscriptShape]:
+        from proxy.fronts.openai.transcripts import request
+
         return request.parse(body, translated=self._translated)
 
     def renderer(
         self, parsed: Parsed[TranscriptRequest, TranscriptShape], facts: Facts
     ) -> TranscriptRenderer:
-        return TranscriptRenderer(parsed, facts)
+        from proxy.fronts.openai.transcripts.reply import TranscriptRenderer
 
-    def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
-        return spelling.spelled_all(tuple(attributes), parsed)
+        return TranscriptRenderer(parsed, facts)

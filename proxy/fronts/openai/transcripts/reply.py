@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts import faults
 from proxy.fronts.base import Facts, Header, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
@@ -95,7 +96,7 @@ class TranscriptRenderer:
 
     def _check(self) -> None:
         if not self._complete:
-            raise reply_parts.empty_reply()
+            raise faults.empty_reply()
         if self._shape.format in ("srt", "vtt") and not self._segments and any(self._text):
             raise UpstreamError(
                 ErrorClass.INTERNAL,
