@@ -71,8 +71,10 @@ _GOOGLES: Any = {"prefixes": ("/v1beta", "/v1", "/v1alpha", ""), "key_in_query":
 DIALECTS = (ANTHROPIC, OPENAI)
 
 ROWS = (
-    answered("/models/{model:path}:generateContent", GeminiFront(stream=False), **_GOOGLES),
-    answered("/models/{model:path}:streamGenerateContent", GeminiFront(stream=True), **_GOOGLES),
+    answered("/models/{model:path}:generateContent", GeminiFront(stream=False), verbatim=True, **_GOOGLES),
+    answered(
+        "/models/{model:path}:streamGenerateContent", GeminiFront(stream=True), verbatim=True, **_GOOGLES
+    ),
     counted("/models/{model:path}:countTokens", CountFront(), **_GOOGLES),
     answered("/chat/completions", ChatFront()),
     answered("/responses", ResponsesFront()),

@@ -343,6 +343,7 @@ CHAT: dict[str, Wish | None] = {
         named=("foreign.logit_bias",),
     ),
     "Foreign.silent": None,  # it says that nothing is asked
+    "Foreign.whole": None,  # it says all that the request says, in the client's words
 }
 
 PICTURES: dict[str, Wish | None] = {

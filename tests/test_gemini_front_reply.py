@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -15,19 +15,23 @@ from proxy.errors import (
     RequestError,
     UpstreamError,
 )
+from proxy.fronts.gemini import reply
 from proxy.fronts.gemini.front import SPEAKING, GeminiFront
 from proxy.fronts.gemini.reply import GeminiRenderer
 from proxy.types import (
     Audio,
     Citation,
+    CodeRun,
     Event,
     Extra,
     Finish,
     Image,
     Logprobs,
+    Native,
     PartialImage,
     Reasoning,
     Refusal,
+    Searched,
     Slice,
     Started,
     Text,
@@ -56,8 +60,11 @@ def parts(*events: Event) -> list[Any]:
 
 def streamed(batches: Iterable[Iterable[Event]], *, as_array: bool = False) -> bytes:
     one = renderer(as_array=as_array)
-    written = [b"".join(one.feed(batch)) if batch else b"" for batch in map(list, batches)]
-    return b"".join((*written, *one.finish()))
+    return b"".join((*(joined(one.feed(batch)) for batch in batches), joined(one.finish())))
+
+
+def joined(written: bytes | list[Any]) -> bytes:
+    return written if isinstance(written, bytes) else b"".join(written)
 
 
 def chunks(*batches: Iterable[Event]) -> list[Any]:
@@ -201,6 +208,34 @@ def test_facts_beside_the_text() -> None:
     }
 
 
+def test_what_the_upstream_did_by_itself() -> None:
+    """X-022"""
+    [candidate] = whole(
+        CodeRun("```\nprint(1)\n```\n", "print(1)", "python"),
+        CodeRun("```\n1\n```\n", output="1\n"),
+        CodeRun("", output="no", ok=False),
+        Text("One."),
+        Searched(("one?",), (("https://x.example", "X"),)),
+        STOP,
+    )["candidates"]
+    assert candidate["content"]["parts"] == [
+        {"executableCode": {"language": "PYTHON", "code": "print(1)"}},
+        {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1\n"}},
+        {"codeExecutionResult": {"outcome": "OUTCOME_FAILED", "output": "no"}},
+        {"text": "One."},
+    ]
+    assert candidate["groundingMetadata"] == {
+        "webSearchQueries": ["one?"],
+        "groundingChunks": [{"web": {"uri": "https://x.example", "title": "X"}}],
+    }
+
+
+def test_every_event_has_its_place() -> None:
+    """A new one must not end a reply."""
+    elsewhere = {Started, Usage, ToolCall, Native}
+    assert set(get_args(Event)) - elsewhere == set(reply._HANDLERS)
+
+
 def test_a_stream() -> None:
     """N-040, N-042, N-043: the last chunk has the finish and the counts, and no [DONE] follows."""
     assert chunks([STARTED, Text("Oslo lies ")], [Text("in "), Text("Norway.")], [STOP], [USAGE]) == [
@@ -295,7 +330,7 @@ def test_a_stream_that_broke_ends_with_an_error() -> None:
 
 def test_an_array_that_broke_is_an_array_all_the_same() -> None:
     one = renderer(as_array=True)
-    text = b"".join(one.feed([STARTED, Text("Hi")])) + one.error(OVERLOADED, "req_1")
+    text = joined(one.feed([STARTED, Text("Hi")])) + one.error(OVERLOADED, "req_1")
     assert [list(item) for item in json.loads(text)] == [
         ["candidates", "modelVersion", "responseId"],
         ["error"],

@@ -176,14 +176,27 @@ def test_stray_and_mixed_results_are_refused(parts: list[dict[str, Any]], messag
     assert message in refused({"contents": [{"role": "user", "parts": parts}]})
 
 
-def test_ids_stand_on_both_sides_or_on_neither() -> None:
+@pytest.mark.parametrize(
+    ("of_call", "of_result", "message"),
+    [
+        ({}, {"id": "a"}, "must both have an id"),
+        ({"id": "a"}, {"id": "b"}, "does not belong to"),
+        ({"id": "a"}, {}, ""),  # google-genai's automatic function calling
+        ({"id": "a"}, {"id": "a"}, ""),
+        ({}, {}, ""),
+    ],
+)
+def test_an_id_of_a_result_is_that_of_its_call(
+    of_call: dict[str, str], of_result: dict[str, str], message: str
+) -> None:
     """G090"""
     call = {
         "role": "model",
-        "parts": [{"functionCall": {"id": "a", "name": "f"}, "thoughtSignature": SENTINEL}],
+        "parts": [{"functionCall": {"name": "f", **of_call}, "thoughtSignature": SENTINEL}],
     }
-    answer = {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]}
-    assert "must both have an id" in refused({"contents": [user("a"), call, answer]})
+    answer = {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}, **of_result}}]}
+    told = refused({"contents": [user("a"), call, answer]})
+    assert message in told if message else told == ""
 
 
 def test_pictures_in_results_need_the_third_generation() -> None:

@@ -36,7 +36,7 @@ _KINDS: dict[str, Any] = {
     for kind in vars(events).values()
     if isinstance(kind, type) and hasattr(kind, "__dataclass_fields__") and kind.__module__ == events.__name__
 }
-_SKIPPED = {"PartialImage"}  # to be looked at while the rest comes
+_SKIPPED = {"PartialImage", "Native"}  # to be looked at while the rest comes, and what others tell again
 
 
 class LostLeaseError(asyncio.CancelledError):

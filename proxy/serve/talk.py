@@ -44,7 +44,7 @@ class Talk:
     async def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
         wire, account, target = self._wire, one.attempt.account, self._target
         request = self._request
-        if next(iter_media(request), None) is not None:
+        if next(iter_media(request), None) is not None and not wire.relays(request, target):
             request = await media.inline(house, request, one.asked, wire, target)
         # After the pictures: one that we stored is known by its bytes, not by its address.
         origin = Origin(account.base_url, target.model, one.asked.caller.name)

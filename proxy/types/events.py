@@ -193,6 +193,15 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    """A payload as the upstream wrote it, for a client that speaks its dialect. Events tell what it says to
+    all others: they follow."""
+
+    payload: Json
+    choice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts in OpenAI's meaning, cumulative: `prompt` includes `cached`, `completion` includes
     `reasoning`. A `None` detail is unknown. `vendor` is the vendor's own charge, verbatim.
@@ -258,6 +267,7 @@ Event = (
     | Segment
     | Heard
     | Verdict
+    | Native
     | Usage
     | Finish
 )

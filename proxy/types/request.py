@@ -160,15 +160,27 @@ class AudioOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """A client's own body: decoded, and as it was `written`, empty where those bytes are not at hand. `said`
+    are the attributes of the request that were read out of it."""
+
+    body: Json
+    written: bytes
+    said: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Foreign:
     """What a client sent that has no attribute of ours, as it wrote it. Only a wire that speaks the same
     `dialect` carries it; the others name it. `silent` are fields whose values ask for nothing (an empty
-    list, what the dialect documents as its default): nobody misses them.
+    list, what the dialect documents as its default): nobody misses them. `whole` is there where such a wire
+    may send the client's own body in place of one that it builds.
     """
 
     dialect: str
     fields: Mapping[str, Any]
     silent: frozenset[str] = frozenset()
+    whole: Whole | None = None
 
     def paths(self) -> list[str]:
         """The fields that ask for something, as attribute paths of a request."""

@@ -64,6 +64,7 @@ class Call:
     answer, whatever the client asked. `dropped` names the attributes that are not carried; `size` tells how
     a picture's size was understood, empty where none was asked for;
     `context` is the wire's own note to its reader (renamed functions and the like).
+    `written` is `body` as bytes, sent as they are; empty where it is yet to be written.
     With `files`, and with the encoding `multipart`, the call is multipart/form-data and `body` holds its text
     fields; with `form` they are URL-encoded, and with `raw` the one file is the body. `url` is an address the
     vendor gave, checked by the wire, to be called with the key instead of base URL and path; no redirects.
@@ -83,6 +84,7 @@ class Call:
     url: str | None = None
     encoding: Encoding = "json"
     answers_bytes: bool = False
+    written: bytes = b""
 
 
 class Reader(Protocol):
@@ -135,6 +137,10 @@ class Wire(Protocol):
         ...
 
     def reader(self, request: ChatRequest, target: Target, call: Call) -> Reader: ...
+
+    def relays(self, request: ChatRequest, target: Target) -> bool:
+        """Whether the client's own body is sent, so that nothing in it need be at hand."""
+        ...
 
     def unable(self, request: ChatRequest, target: Target) -> RequestError | None:
         """Why this target cannot serve the request, as far as that can be told before it is built."""

@@ -132,6 +132,8 @@ def _headers(call: Call, account: Account, content_type: str | None) -> dict[str
 def _written(call: Call) -> tuple[Sequence[Piece], str]:
     """The body, and its content type. Raises `RequestError` for what cannot be written."""
     try:
+        if call.written:
+            return [call.written], "application/json"
         if not call.files and call.encoding == "json":
             return jsonio.dumps(call.body), "application/json"
         form = forms.encode(call)

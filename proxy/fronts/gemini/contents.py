@@ -53,6 +53,10 @@ def _parts(content: Json, path: str, reading: Reading) -> list[Part]:
     found: list[Part] = []
     parts = member(content, "parts")
     for number, part in enumerate([] if parts is None else listed(parts, f"{path}.parts")):
+        if len(part) == 1 and type(text := part.get("text")) is str:
+            if text:
+                found.append(TextPart(text))
+            continue
         _Content(part, f"{path}.parts[{number}]", reading).read(found)
     return found
 

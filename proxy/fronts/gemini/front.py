@@ -58,7 +58,7 @@ class GeminiFront(Speaking):
         from proxy.fronts.gemini import request
 
         model = self.model(body, asked.path)
-        parsed = request.parse(body, model, stream=self._stream)
+        parsed = request.parse(body, model, stream=self._stream, written=asked.written)
         as_array = self._stream and "sse" not in (asked.query.get("alt"), asked.query.get("$alt"))
         return Parsed(parsed, GeminiShape(model, as_array), streams_as=_ARRAY if as_array else EVENTS)
 

@@ -49,14 +49,21 @@ def members(holder: Json) -> Iterator[tuple[str, str, Any]]:
 def member(holder: Json, name: str) -> Any:
     """The member of that name, in whichever spelling; None if there is none."""
     value = holder.get(name)
-    if value is not None:
-        return value
-    return next((found for spelled, _, found in members(holder) if spelled == name), None)
+    return value if value is not None else holder.get(_snake(name))
+
+
+@lru_cache(maxsize=256)
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
 def listed(value: Any, path: str) -> list[Json]:
     """A list of objects, or the one object that clients write in its place (N-005)."""
-    return [value] if isinstance(value, dict) else checks.objects(value, path)
+    if isinstance(value, dict):
+        return [value]
+    if isinstance(value, list) and set(map(type, value)) == {dict}:
+        return value
+    return checks.objects(value, path)
 
 
 def word(value: Any) -> str:

@@ -15,6 +15,7 @@ from proxy.fronts.gemini import error_reply
 from proxy.types import (
     Audio,
     Citation,
+    CodeRun,
     Event,
     Extra,
     Finish,
@@ -22,9 +23,11 @@ from proxy.types import (
     Image,
     Json,
     Logprobs,
+    Native,
     PartialImage,
     Reasoning,
     Refusal,
+    Searched,
     Started,
     Text,
     ToolCall,
@@ -103,7 +106,10 @@ class _Candidate:
 
 
 class GeminiRenderer:
-    """One per reply. In a stream the finish, the counts, and calls that may go on wait for the end."""
+    """One per reply. In a stream the finish, the counts, and calls that may go on wait for the end.
+
+    Where the upstream speaks the dialect too, its own payloads are the reply.
+    """
 
     ping = PING
     headers: tuple[Header, ...] = ()
@@ -113,6 +119,7 @@ class GeminiRenderer:
         self._created = created
         self._as_array = as_array
         self._wrote = False
+        self._relays = False
         self._started: Started | None = None
         self._usage: Usage | None = None
         self._candidates: dict[int, _Candidate] = {}
@@ -120,21 +127,31 @@ class GeminiRenderer:
     # --- the contract -------------------------------------------------------------------------------
 
     def whole(self, events: Iterable[Event]) -> list[Piece]:
+        events = list(events)
+        natives = [event for event in events if type(event) is Native]
+        if len(natives) == 1:
+            return jsonio.dumps(natives[0].payload)
         self._take(events)
         return jsonio.dumps(self._last())
 
     def feed(self, events: Iterable[Event]) -> bytes | list[Piece]:
-        self._take(events)
+        batch = list(events)
+        if self._relays or (batch and type(batch[0]) is Native):
+            self._relays = True
+            return self._framed([event.payload for event in batch if type(event) is Native])
+        self._take(batch)
         told = [
             one.written()
             for one in self._candidates.values()
             if (one.parts or one.texts) and not (one.calls or one.finish)
         ]
-        return self._frame(self._payload(told, {})) if told else b""
+        return self._framed([self._payload(told, {})] if told else [])
 
     def finish(self) -> bytes | list[Piece]:
-        pieces = self._frame(self._last())
-        return [*pieces, b"]"] if self._as_array else pieces
+        last = self._framed([] if self._relays else [self._last()])
+        if not self._as_array:
+            return last
+        return last + b"]" if isinstance(last, bytes) else [*last, b"]"]
 
     def error(self, error: BaseException, request_id: str) -> bytes:
         told = orjson.dumps({"error": error_reply.members(error)})
@@ -150,7 +167,7 @@ class GeminiRenderer:
                 self._started = self._started or event
             elif isinstance(event, Usage):
                 self._usage = event
-            else:
+            elif not isinstance(event, Native):
                 candidate = self._candidates.get(event.choice)
                 if candidate is None:
                     candidate = self._candidates[event.choice] = _Candidate(event.choice)
@@ -192,12 +209,22 @@ class GeminiRenderer:
             "responseId": (started and started.id) or f"dragoman-{self._created}",
         }
 
-    def _frame(self, payload: Json) -> list[Piece]:
-        text = jsonio.dumps(payload)
-        if not self._as_array:
-            return [b"data: ", *text, b"\r\n\r\n"]
-        before, self._wrote = b",\r\n" if self._wrote else b"[", True
-        return [before, *text]
+    def _framed(self, payloads: Iterable[Json]) -> bytes | list[Piece]:
+        """In pieces where one of them holds a picture, else in one."""
+        pieces: list[Piece] = []
+        has_picture = False
+        for payload in payloads:
+            text: Iterable[Piece]
+            try:
+                text = (orjson.dumps(payload),)
+            except TypeError:
+                text, has_picture = jsonio.dumps(payload), True
+            if self._as_array:
+                pieces += (b",\r\n" if self._wrote else b"[", *text)
+                self._wrote = True
+            else:
+                pieces += (b"data: ", *text, b"\r\n\r\n")
+        return pieces if has_picture else b"".join(pieces)
 
 
 def _word(finish: Finish) -> str:
@@ -282,6 +309,21 @@ def _token(entry: Json) -> Json:
     return {"token": entry.get("token"), "logProbability": entry.get("logprob")}
 
 
+def _searched(candidate: _Candidate, event: Searched) -> None:
+    chunks = [{"web": {"uri": address, "title": title}} for address, title in event.sources]
+    told = {"webSearchQueries": list(event.queries), "groundingChunks": chunks}
+    candidate.facts.setdefault("groundingMetadata", told)
+
+
+def _code_run(candidate: _Candidate, event: CodeRun) -> None:
+    if event.code is not None:
+        language = event.language.upper() or "LANGUAGE_UNSPECIFIED"
+        candidate.add({"executableCode": {"language": language, "code": event.code}})
+    if event.output is not None:
+        outcome = "OUTCOME_OK" if event.ok else "OUTCOME_FAILED"
+        candidate.add({"codeExecutionResult": {"outcome": outcome, "output": event.output}})
+
+
 def _extra(candidate: _Candidate, event: Extra) -> None:
     found = event.values.get("grounding_metadata")
     if event.vendor == "google" and found:
@@ -304,6 +346,8 @@ _HANDLERS: dict[type[Any], Callable[[_Candidate, Any], None]] = {
     Audio: _audio,
     Citation: _citation,
     Logprobs: _logprobs,
+    Searched: _searched,
+    CodeRun: _code_run,
     Extra: _extra,
     Finish: _finish,
     PartialImage: _nothing,

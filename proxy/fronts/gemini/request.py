@@ -11,21 +11,21 @@ from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.gemini import contents, generation, tools
 from proxy.fronts.gemini.reading import Reading, members
-from proxy.types import ChatRequest, Foreign, Json
+from proxy.types import ChatRequest, Foreign, Json, Whole
 
 DIALECT = "gemini"
 
 _READ_APART = frozenset({"contents", "systemInstruction", "model"})
 
 
-def parse(body: Any, model: str, *, stream: bool) -> ChatRequest:
-    """Raises `RequestError` that names the field."""
+def parse(body: Any, model: str, *, stream: bool, written: bytes = b"") -> ChatRequest:
+    """`written` are the body's own bytes. Raises `RequestError` that names the field."""
     if not isinstance(body, dict):
         raise RequestError("The request body must be a JSON object, not a form.", code="invalid_type")
     reading = Reading()
     request = reading.request
     request["messages"] = contents.parse(body, reading)
-    for name, written, value in members(body):
+    for name, spelled, value in members(body):
         if name == "generationConfig":
             generation.read(value, reading)
         elif name == "tools":
@@ -35,12 +35,12 @@ def parse(body: Any, model: str, *, stream: bool) -> ChatRequest:
                 request["tool_choice"] = choice
         elif name in _OTHERS:
             attribute, check = _OTHERS[name]
-            request[attribute] = check(value, written)
+            request[attribute] = check(value, spelled)
         elif name not in _READ_APART:
-            reading.strange(written, value)
+            reading.strange(spelled, value)
     if not request.get("logprobs"):
         request.pop("top_logprobs", None)
-    foreign = Foreign(DIALECT, reading.foreign) if reading.foreign else None
+    foreign = Foreign(DIALECT, reading.foreign, whole=Whole(body, written, request))
     return ChatRequest(model, stream=stream, foreign=foreign, **request)
 
 

@@ -214,9 +214,11 @@ def _runs(contents: list[Json]) -> Iterator[tuple[bool, list[Json]]]:
 
 
 def _check_pair(call: Json, result: Json) -> None:
-    if bool(call.get("id")) != bool(result.get("id")):  # G-090
+    if result.get("id") and not call.get("id"):  # G-090
         raise Refused("Function call and function response must both have an id, or neither.")
-    if call.get("id", "") != result.get("id", "") or call["name"] != result["name"]:  # Strict, G-082
+    # google-genai 3.6.1 leaves the id out where it calls functions by itself, and the service takes that.
+    given = result.get("id") or call.get("id")
+    if call.get("id") != given or call["name"] != result["name"]:  # Strict, G-082
         raise Refused(
             f"Function response {result['name']} ({result.get('id', 'no id')}) does not belong to function "
             f"call {call['name']} ({call.get('id', 'no id')}) at its position."

@@ -54,6 +54,7 @@ class ChatDelegate:
             path=surface.path or call.path,
             body={**body, **{name: value for name, value in variant.extra.items() if name not in body}},
             dropped=(*call.dropped, *dropped),
+            written=call.written if body == call.body and not variant.extra else b"",
         )
 
     def reader(self, request: ChatRequest, target: Target, call: Call) -> Reader:
@@ -72,6 +73,9 @@ class ChatDelegate:
         if found is None:
             return self._inner.error(status, headers, body, target)
         return failures.failure(found, complaint, target.provider)
+
+    def relays(self, request: ChatRequest, target: Target) -> bool:
+        return self._inner.relays(request, target)
 
     def unable(self, request: ChatRequest, target: Target) -> RequestError | None:
         return self._inner.unable(request, target)

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from proxy.types import EmbedRequest, Operation, SpeechRequest, Target, TranscriptRequest
 from proxy.wires.gemini import counting, models
+from proxy.wires.gemini import reader as _reader
 from proxy.wires.gemini import request as _request
 from proxy.wires.gemini.error import read_error, repair
 from proxy.wires.gemini.media import IMAGES
-from proxy.wires.gemini.reader import GeminiReader
 
 
 class GeminiWire:
@@ -30,19 +30,20 @@ class GeminiWire:
             "model", "messages", "stream", "max_tokens", "temperature", "top_p", "top_k", "n", "stop", "seed",
             "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "answer_format", "tools",
             "tool_choice", "parallel_calls", "thinking", "modalities", "audio", "image", "safety_settings",
-            "cached_content", "service_tier", "store", "metadata", "native",
+            "cached_content", "service_tier", "store", "metadata", "native", "foreign",
         }
     )  # fmt: skip
 
     abilities = staticmethod(models.abilities)
     build = staticmethod(_request.build)
+    relays = staticmethod(_request.relays)
     unable = staticmethod(_request.unable)
     by_piece = staticmethod(_request.by_piece)
     calls_needed = staticmethod(_request.calls_needed)
     count = staticmethod(counting.call)
     counted = staticmethod(counting.tokens)
     keeps_url = staticmethod(_request.keeps_url)
-    reader = GeminiReader
+    reader = staticmethod(_reader.reader)
     error = staticmethod(read_error)
     repair = staticmethod(repair)
 

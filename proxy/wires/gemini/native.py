@@ -64,7 +64,7 @@ def unfold(native: Mapping[str, Any]) -> Json:
     """
     body: Json = {}
     for spelled, given in native.items():
-        key = _camel(spelled)
+        key = camel(spelled)
         value = given if key in _FREE_FORM else camelise(given)
         if value is None:
             continue
@@ -115,7 +115,7 @@ def camelise(value: Any) -> Any:
     """Keys from snake_case to camelCase, at every depth that is Gemini's."""
     if isinstance(value, Mapping):
         return {
-            (name := _camel(key)): inner if name in _FREE_FORM else camelise(inner)
+            (name := camel(key)): inner if name in _FREE_FORM else camelise(inner)
             for key, inner in value.items()
         }
     if isinstance(value, list):
@@ -135,6 +135,6 @@ def merge(body: Json, extra: Mapping[str, Any]) -> None:
             body[key] = value
 
 
-def _camel(key: str) -> str:
+def camel(key: str) -> str:
     first, *rest = key.split("_") if "_" in key.strip("_") else (key,)
     return first + "".join(word[:1].upper() + word[1:] for word in rest)

@@ -17,6 +17,14 @@ _ENVELOPES = ("data", "result", "response")  # resellers wrap the reply
 _GOOGLES = frozenset(("candidates", "usageMetadata", "responseId", "modelVersion", "createTime"))
 
 
+def reader(request: ChatRequest, target: Target, call: Call) -> GeminiReader:
+    if "relayed" not in call.context:
+        return GeminiReader(request, target, call)
+    from proxy.wires.gemini.relay import RelayReader  # most servers never get a body in Google's own words
+
+    return RelayReader(request, target, call)
+
+
 class GeminiReader:
     """One per call.
 
@@ -197,14 +205,15 @@ class GeminiReader:
                 code="upstream_stream_truncated",
                 bought=shows or self._may_be_sold(),
             )
-        if (choice := next((one for one in choices if one.called_in_vain), None)) is not None:
-            raise UpstreamError(
-                ErrorClass.INTERNAL,
-                f"The upstream broke off a tool call that had begun ({choice.native}); do not make it.",
-                code="upstream_malformed_response",
-                native=choice.native,
-                bought=True,
-            )
+        for choice in choices:  # a generator would be entered for every choice
+            if choice.called_in_vain:
+                raise UpstreamError(
+                    ErrorClass.INTERNAL,
+                    f"The upstream broke off a tool call that had begun ({choice.native}); do not make it.",
+                    code="upstream_malformed_response",
+                    native=choice.native,
+                    bought=True,
+                )
         if shows:
             return
         if not choices:

@@ -26,12 +26,21 @@ if TYPE_CHECKING:
 _SERVICE_TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
 _VERTEX_TIER = "X-Vertex-AI-LLM-Shared-Request-Type"
 
+DIALECT = "gemini"
+
 _SCHEMAS = frozenset({"responseSchema", "responseJsonSchema"})
 _LABEL_KEY = re.compile(r"[^a-z0-9_-]")
 
 
 def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
     """Translate. Raises `RequestError` where the model cannot do what only the client can change."""
+    dropped: list[str] = []
+    if request.foreign is not None:
+        if relays(request, target):
+            from proxy.wires.gemini import relay  # most servers never get a body in Google's own words
+
+            return relay.build(request, target, repairs)
+        dropped += request.foreign.paths()
     options = target.options
     model = models.find(target.model, options)
     if model.embedding is not None:
@@ -43,7 +52,6 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         )
     if not request.messages:
         raise RequestError("There is no message to answer.", attribute="messages", code="empty_array")
-    dropped: list[str] = []
     size = ""
     context: Json = {}
     names = Names()
@@ -89,9 +97,12 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         _leave_to_cache(request, body, dropped)
     if names.originals and (renamed := names.renamed()):
         context["names"] = renamed
-    stream = request.stream or ("whole" in model.limits and _is_too_long_for_one_reply(body, model))
+    stream = request.stream or (
+        "whole" in model.limits
+        and is_too_long_for_one_reply(body.get("generationConfig", {}).get("maxOutputTokens"), model)
+    )
     return Call(
-        path=_path(model.id, stream),
+        path=path(model.id, stream),
         body=body,
         stream=stream,
         headers=headers,
@@ -101,9 +112,17 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     )
 
 
+def relays(request: ChatRequest, target: Target) -> bool:
+    """Whether the client wrote its body in Google's own words; not where one call is asked for less of it."""
+    foreign = request.foreign
+    if foreign is None or foreign.whole is None or foreign.dialect != DIALECT:
+        return False
+    return bool(request.n == foreign.whole.said.get("n", 1))
+
+
 def calls_needed(request: ChatRequest, target: Target) -> int:
     """One, or as many as choices where the model gives one at a time."""
-    if request.n == 1:
+    if request.n == 1 or relays(request, target):
         return 1
     model = models.find(target.model, target.options)
     return 1 if generation.candidates(request, model) == request.n else request.n
@@ -126,7 +145,7 @@ def keeps_url(url: str, target: Target) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _path(model_id: str, stream: bool) -> str:
+def path(model_id: str, stream: bool) -> str:
     return f"/{place(model_id)}:{'streamGenerateContent?alt=sse' if stream else 'generateContent'}"
 
 
@@ -138,10 +157,9 @@ def place(model_id: str) -> str:
     return f"{folder}{quote(model_id, safe='/@')}"
 
 
-def _is_too_long_for_one_reply(body: Json, model: ModelTraits) -> bool:
+def is_too_long_for_one_reply(wanted: Any, model: ModelTraits) -> bool:
     """Long decode: beyond a limit only the stream endpoint answers, also for a whole reply."""
-    wanted = body.get("generationConfig", {}).get("maxOutputTokens")
-    return isinstance(wanted, int) and wanted > model.limits["whole"]
+    return isinstance(wanted, int) and wanted > model.limits.get("whole", wanted)
 
 
 def _others(

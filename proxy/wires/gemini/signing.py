@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 SENTINEL = "skip_thought_signature_validator"
 
 
+def sentinel(repairs: frozenset[str]) -> str:
+    return b64encode(SENTINEL.encode()).decode() if SENTINEL_BASE64 in repairs else SENTINEL
+
+
 class Signer:
     """Places the signatures of one request."""
 
@@ -28,7 +32,7 @@ class Signer:
         self._forwards = model.signatures != "none" and RESIGN not in repairs
         self._required = model.signatures == "required"
         self._images = model.sign_images
-        self._sentinel = b64encode(SENTINEL.encode()).decode() if SENTINEL_BASE64 in repairs else SENTINEL
+        self._sentinel = sentinel(repairs)
         self._used: set[str] = set()
         self.signs_history = RESIGN in repairs  # harmless, and Google's idea of the turn may not be ours
 

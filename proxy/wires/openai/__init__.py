@@ -62,6 +62,9 @@ class OpenAIChatWire:
     def error(self, status: int, headers: Mapping[str, str], body: bytes, target: Target) -> UpstreamError:
         return failures.error(status, headers, body, target)
 
+    def relays(self, request: ChatRequest, target: Target) -> bool:
+        return False
+
     def unable(self, request: ChatRequest, target: Target) -> RequestError | None:
         return None
 
