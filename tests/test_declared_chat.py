@@ -54,7 +54,7 @@ class Echo:
     def error(self, status, headers, body, target):
         return UpstreamError(ErrorClass.INTERNAL, "the inner wire's reading")
 
-    def repair(self, error):
+    def repair(self, error, request=None):
         return "cure"
 
     def calls_needed(self, request, target):

@@ -529,6 +529,16 @@ def test_a_fallback_in_another_dialect_is_translated(opened: Gateway) -> None:
     assert reply.headers["x-proxy-dropped"] == "labels"
 
 
+def test_types_in_upper_case_are_google_s_to_read(opened: Gateway) -> None:
+    """N-006: the Gemini CLI's router"""
+    schema = {"type": "OBJECT", "properties": {"score": {"type": "INTEGER"}}, "required": ["score"]}
+    config = {"responseMimeType": "application/json", "responseJsonSchema": schema}
+    reply = generate(opened, "flash", [user({"text": "Hi"})], generationConfig=config)
+    assert opened.sent()[-1].body["generationConfig"] == config
+    [part] = [part for part in reply.json()["candidates"][0]["content"]["parts"] if not part.get("thought")]
+    assert set(json.loads(part["text"])) == {"score"}
+
+
 def test_a_default_of_the_file_reaches_google(opened: Gateway) -> None:
     """N-022"""
     generate(opened, "calm", [user({"text": "Hi"})])
@@ -537,12 +547,17 @@ def test_a_default_of_the_file_reaches_google(opened: Gateway) -> None:
     }
 
 
-def test_a_vendors_refusal_is_told_in_its_words(opened: Gateway) -> None:
-    """N-050: and nothing is asked twice"""
+@pytest.mark.parametrize(
+    "fields",
+    [{"noSuchField": 1}, {"tools": [{"functionDeclarations": [{"name": "look", "noSuchField": 1}]}]}],
+    ids=["at the top", "where a schema of ours would be written in its other form"],
+)
+def test_a_vendors_refusal_is_told_in_its_words(opened: Gateway, fields: Any) -> None:
+    """N-050, A-003: and nothing is asked twice"""
     before = len(opened.sent())
     reply = opened.http.post(
         f"{opened.base_url}/v1beta/models/flash:generateContent",
-        json={"contents": [user({"text": "Hi"})], "noSuchField": 1},
+        json={"contents": [user({"text": "Hi"})], **fields},
         headers={"x-goog-api-key": KEY},
     )
     told = reply.json()["error"]

@@ -219,7 +219,7 @@ MEANING = [
             ({"anyOf": [{"required": ["x"]}]}, "anyOf[0].required[0]: property is not defined"),
             ({"items": {"$ref": "#/$defs/X"}}, "undefined schema '#/$defs/X'"),
             ({"$ref": "#/properties/a"}, "undefined schema '#/properties/a'"),
-            ({"type": "STRING"}, "'STRING' is not a type of JSON Schema"),
+            ({"type": "text"}, "'text' is not a type of JSON Schema"),
         )
     ),
     (

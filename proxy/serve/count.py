@@ -78,7 +78,7 @@ async def _told(house: House, route: Route, request: ChatRequest, asked: Asked) 
             return await _ask(house, attempt, request, asked)
         except UpstreamError as error:
             error = error.without(attempt.account.secrets).changed(bought=False)
-            attempt = attempts.failed(attempt, error, wire.repair(error))
+            attempt = attempts.failed(attempt, error, wire.repair(error, request))
             if attempt is None and error.error_class is ErrorClass.BAD_REQUEST:
                 raise error from None
     return None

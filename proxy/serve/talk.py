@@ -32,7 +32,7 @@ class Talk:
         self.unable = partial(wire.unable, request, target)
         self.by_piece = partial(wire.by_piece, request, target)
         self.preview = partial(wire.build, request, target)
-        self.repair = wire.repair
+        self.repair = partial(wire.repair, request=request)
 
     def shares(self) -> tuple[int, ...]:
         calls = self._wire.calls_needed(self._request, self._target)

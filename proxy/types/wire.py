@@ -154,8 +154,8 @@ class Wire(Protocol):
         """What an HTTP status >= 400 stands for. Any body, also HTML."""
         ...
 
-    def repair(self, error: UpstreamError) -> str | None:
-        """Name a change to the request that may cure the refusal, None if there is none."""
+    def repair(self, error: UpstreamError, request: ChatRequest | None = None) -> str | None:
+        """Name a change to the request that may cure the refusal, None if there is none for this request."""
         ...
 
     def calls_needed(self, request: ChatRequest, target: Target) -> int:

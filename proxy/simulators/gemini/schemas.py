@@ -90,7 +90,8 @@ def check_json_schema(schema: Json, place: str, *, root: Json | None = None) -> 
         root = schema
         _check_circles(schema.get("$defs", {}), place)
     word = schema.get("type", [])
-    kinds = [word] if isinstance(word, str) else list(word)
+    # The Gemini CLI 0.61.0 writes them in upper case here too, and the service takes that.
+    kinds = [kind.lower() for kind in ([word] if isinstance(word, str) else word)]
     if unknown := [kind for kind in kinds if kind not in _KINDS]:
         raise Refused(f"{place}.type: {unknown[0]!r} is not a type of JSON Schema.")
     if "array" in kinds and "items" not in schema and "prefixItems" not in schema:
@@ -110,7 +111,7 @@ def check_json_schema(schema: Json, place: str, *, root: Json | None = None) -> 
 def check_json_parameters(schema: Any, place: str) -> None:
     if not isinstance(schema, dict):
         raise Refused(f"{place}: must be a JSON object.")
-    if schema.get("type") != "object":
+    if str(schema.get("type")).lower() != "object":
         raise Refused(f"{place}: parameters schema should be of type OBJECT.")
     check_json_schema(schema, place)
 

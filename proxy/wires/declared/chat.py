@@ -84,8 +84,8 @@ class ChatDelegate:
         added = self._surface.variant(target.model).extra.get("modalities") or ()
         return "image" in added or self._inner.by_piece(request, target)
 
-    def repair(self, error: UpstreamError) -> str | None:
-        return self._inner.repair(error)
+    def repair(self, error: UpstreamError, request: ChatRequest | None = None) -> str | None:
+        return self._inner.repair(error, request)
 
     def calls_needed(self, request: ChatRequest, target: Target) -> int:
         return self._inner.calls_needed(request, target)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Json, Target
+from proxy.types import ChatRequest, Json, Target
 from proxy.wires import refusals
 from proxy.wires.gemini.repairs import RESIGN, SCHEMA_FORM, SENTINEL_BASE64
 from proxy.wires.refusals import classes
@@ -155,13 +155,16 @@ def error_in(payload: Json, target: Target) -> UpstreamError:
     return _judge(refusals.read(None, {}, payload), target)
 
 
-def repair(error: Exception) -> str | None:
-    """Name the change to the request that may cure a 400, None if there is none."""
+def repair(error: Exception, request: ChatRequest | None = None) -> str | None:
+    """Name the change to the request that may cure a 400, None if there is none. A client's own body keeps
+    the form of its schemas."""
     if not isinstance(error, UpstreamError) or error.error_class is not ErrorClass.BAD_REQUEST:
         return None
-    return next(
+    name = next(
         (name for name, patterns in _REPAIRS if all(one.search(error.message) for one in patterns)), None
     )
+    is_ours = request is None or request.foreign is None or request.foreign.whole is None
+    return name if is_ours or name != SCHEMA_FORM else None
 
 
 def _judge(report: refusals.ToldRefusal, target: Target) -> UpstreamError:

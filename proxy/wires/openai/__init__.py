@@ -71,7 +71,7 @@ class OpenAIChatWire:
     def by_piece(self, request: ChatRequest, target: Target) -> bool:
         return makes_pictures(request, target)
 
-    def repair(self, error: Exception) -> str | None:
+    def repair(self, error: Exception, request: ChatRequest | None = None) -> str | None:
         return failures.repair(error)
 
     def abilities(self, target: Target) -> Abilities:
