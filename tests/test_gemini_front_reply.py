@@ -25,6 +25,7 @@ from proxy.types import (
     Event,
     Extra,
     Finish,
+    Heard,
     Image,
     Logprobs,
     Native,
@@ -32,11 +33,14 @@ from proxy.types import (
     Reasoning,
     Refusal,
     Searched,
+    Segment,
     Slice,
     Started,
     Text,
     ToolCall,
     Usage,
+    Vector,
+    Verdict,
 )
 
 STARTED = Started("d-1", "qwen3")
@@ -231,8 +235,8 @@ def test_what_the_upstream_did_by_itself() -> None:
 
 
 def test_every_event_has_its_place() -> None:
-    """A new one must not end a reply."""
-    elsewhere = {Started, Usage, ToolCall, Native}
+    """A new one must not end a reply. Those of other operations never come in a chat."""
+    elsewhere = {Started, Usage, ToolCall, Native, Vector, Segment, Heard, Verdict}
     assert set(get_args(Event)) - elsewhere == set(reply._HANDLERS)
 
 
