@@ -17,7 +17,7 @@ import pytest
 from pydantic import BaseModel
 
 from proxy.simulators import pictures
-from tests.gateway import KEY, Gateway, open_gateway
+from tests.gateway import FILE, KEY, Gateway, open_gateway
 
 WEATHER: Any = {
     "type": "function",
@@ -214,10 +214,11 @@ def test_structured_output_is_parsed_by_the_sdk(gateway: Gateway, model: str) ->
     ],
 )
 def test_an_upstream_refusal_raises_the_right_exception(
-    gateway: Gateway, order: str, expected: type[openai.APIStatusError], code: str | None, stream: bool
+    tmp_path: Path, order: str, expected: type[openai.APIStatusError], code: str | None, stream: bool
 ) -> None:
-    """G-186, G-197, G-199, G-200, G-201"""
-    with pytest.raises(expected) as caught:
+    """G-186, G-197, G-199, G-200, G-201. Once a heartbeat is out a refusal is an event of the stream."""
+    file = FILE.replace("heartbeat: 300ms", "heartbeat: 60s")
+    with open_gateway(tmp_path, file) as gateway, pytest.raises(expected) as caught:
         ask(gateway, f"Hi {order}", model="google/gemini-2.5-flash-lite", stream=stream)
     assert caught.value.code == code
     assert caught.value.request_id is not None
