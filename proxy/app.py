@@ -42,7 +42,7 @@ from proxy.memory.signatures import SignatureMemory
 from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
-from proxy.serve import admin, files, info, scrape, tasks, usage
+from proxy.serve import admin, files, info, replies, scrape, tasks, usage
 from proxy.serve.answer import answered
 from proxy.serve.count import counted
 from proxy.serve.endpoint import Row
@@ -66,6 +66,7 @@ _IDLE_LOOK_S = 5.0  # where there is no store: another process may make one
 
 # Google's SDKs take the root of the address and add a version of their own choice.
 _GOOGLES: Any = {"prefixes": ("/v1beta", "/v1", "/v1alpha", ""), "key_in_query": True}
+_RESPONSES = ResponsesFront()
 
 # Told apart in this order; who speaks none of them speaks the last.
 DIALECTS = (ANTHROPIC, OPENAI)
@@ -77,7 +78,8 @@ ROWS = (
     ),
     counted("/models/{model:path}:countTokens", CountFront(), **_GOOGLES),
     answered("/chat/completions", ChatFront()),
-    answered("/responses", ResponsesFront()),
+    answered("/responses", _RESPONSES),
+    *replies.rows("/responses", _RESPONSES),
     answered("/messages", MessagesFront()),
     counted("/messages/count_tokens", MessagesCount()),
     answered("/images/generations", ImagesFront("generation")),

@@ -151,7 +151,7 @@ def test_a_whole_reply_has_every_member() -> None:
         "reasoning": {"effort": None, "summary": None},
         "safety_identifier": None,
         "service_tier": "default",
-        "store": False,
+        "store": True,
         "temperature": 0,
         "text": {"format": {"type": "text"}},
         "tool_choice": "auto",

@@ -181,6 +181,13 @@ class Files(_Section):
     max_bytes: Annotated[Size, Field(gt=0)] = _default(2 * 1024**3, "2GiB")
 
 
+class Replies(_Section):
+    """Replies that clients come back to. `max_bytes` is what one key may have of them."""
+
+    ttl: Annotated[Duration, Field(gt=0)] = _default(7 * 24 * 3600.0, "7d")
+    max_bytes: Annotated[Size, Field(gt=0)] = _default(256 * 1024**2, "256MiB")
+
+
 def _origin(value: str) -> str:
     origin = value.removesuffix("/").lower()
     if origin != "*" and not _ORIGIN.match(origin):
@@ -229,6 +236,7 @@ class Server(_Section):
     public_url: Address | None = None
     cors: Cors = Cors()
     files: Files = Files()
+    replies: Replies = Replies()
     body_limit: Size = _default(64 * 1024**2, "64MiB")
     in_flight: InFlight = InFlight()
     connections: int = Field(default=2000, ge=1)

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
-from proxy.types import Event, FormFile, Image, MediaPart, Request
+from proxy.types import Event, FormFile, Image, Json, MediaPart, Request
 from proxy.types.values import dataclass
 
 R_co = TypeVar("R_co", bound=Request, covariant=True)
@@ -48,6 +48,8 @@ class Asked:
     `image_outputs` are what the model and the file say of how pictures are shown, and `has_address` whether
     the file says at which address browsers reach us; `is_stored` tells which addresses are pictures of ours.
     `fetched` are pictures by address that this request has downloaded already, or why that failed.
+    `earlier` are the replies that the request goes on from, as far as they are kept: what its front told of
+    each (`Kept`), by its id.
     """
 
     request_id: str
@@ -62,6 +64,7 @@ class Asked:
     has_address: bool = False
     is_stored: Callable[[str], bool] | None = None
     fetched: dict[str, MediaPart | RequestError] = field(default_factory=dict)
+    earlier: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def patience_s(self) -> float:
@@ -94,7 +97,8 @@ class Parsed(Generic[R_co, S_co]):
     nobody reads, history that is left out. What a wire cannot carry of `request`, it names itself. `as_task`:
     the client will not wait; at `callback_url` it wants to hear of the end. `streams_as` is the content type
     of a streamed reply, `answers_as` of a whole one. `beside` are requests of the same kind that the one
-    reply answers too: their choices follow those of `request`.
+    reply answers too: their choices follow those of `request`. `keeps`: the reply shall be kept for later
+    requests; `later`: and fetched by one of them, for the client waits for its id alone.
     """
 
     request: R_co
@@ -106,6 +110,16 @@ class Parsed(Generic[R_co, S_co]):
     streams_as: bytes = EVENTS
     beside: tuple[R_co, ...] = ()
     answers_as: bytes = b"application/json"
+    keeps: bool = False
+    later: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a reply: JSON in its front's own words, which may hold `Slice` leaves."""
+
+    id: str
+    told: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +156,18 @@ class Renderer(Protocol):
 
     def error(self, error: BaseException, request_id: str) -> bytes:
         """The last bytes of a streamed reply that broke."""
+        ...
+
+
+class KeptRenderer(Renderer, Protocol):
+    """Of a reply that is kept."""
+
+    def queued(self) -> list[Piece]:
+        """What a client is told that will fetch the reply later. Called before anything else."""
+        ...
+
+    def kept(self) -> Kept:
+        """As it stands, also while it is being made."""
         ...
 
 
@@ -185,4 +211,38 @@ class Counting(Front, Protocol):
 
     def counted(self, tokens: int, parsed: Parsed[Any, Any]) -> bytes:
         """The whole reply."""
+        ...
+
+
+class KeepingFront(Front, Protocol):
+    """One whose replies can be kept. What is `told` is what `KeptRenderer.kept` gave."""
+
+    def goes_on_from(self, body: Any) -> tuple[str, ...]:
+        """The ids of earlier replies that a body speaks of. Checks nothing."""
+        ...
+
+    def shown(self, told: Json, query: Mapping[str, str]) -> list[Piece]: ...
+
+    def listed(self, told: Json, query: Mapping[str, str]) -> list[Piece]:
+        """A page of what the reply was made from. Raises `RequestError`."""
+        ...
+
+    def is_over(self, told: Json) -> bool: ...
+
+    def may_cancel(self, told: Json) -> bool:
+        """Whether it was asked for as one that is made while nobody waits."""
+        ...
+
+    def cancelled(self, told: Json) -> Json:
+        """The same, called off."""
+        ...
+
+    def lost(self, told: Json) -> Json:
+        """The same, of which nobody knows what has become."""
+        ...
+
+    def forgotten(self, identity: str) -> bytes: ...
+
+    def number_of(self, frame: bytes) -> int:
+        """Of an event of a stream, as its client counts them."""
         ...

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from proxy.errors import RequestError, StoppingError
-from proxy.fronts.base import Asked, Facts, Front, Header, Parsed, Renderer
+from proxy.fronts.base import Asked, Facts, Front, Header, KeepingFront, KeptRenderer, Parsed, Renderer
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
 from proxy.serve import allowed, bill, budgets, chores, fan_out, output, tries
@@ -31,7 +31,7 @@ from proxy.serve.links import Links
 from proxy.serve.speakers import speaker_of
 from proxy.serve.stream import EventStream
 from proxy.serve.told import Charge, Told, merged
-from proxy.types import Event, Image, ImageRequest, Request, Usage
+from proxy.types import Event, Image, ImageRequest, Json, Request, Usage
 
 if TYPE_CHECKING:
     from proxy.serve.keeping import Watch
@@ -47,13 +47,21 @@ _YES = frozenset((b"true", b"True", b"TRUE", b"1"))  # as programs write it
 def answered(path: str, front: Front, *, verbatim: bool = False, **row: Any) -> Row:
     """The route of an endpoint that a front speaks; `row` is what else a `Row` has. `verbatim`: the front is
     given the body as it came too."""
-    handler = partial(answer, front=front, endpoint=path, verbatim=verbatim)
+    recall = getattr(front, "goes_on_from", None)
+    handler = partial(answer, front=front, endpoint=path, verbatim=verbatim, recall=recall)
     return Row("POST", path, handler, front=front, bounded=True, **row)
 
 
 async def answer(
-    exchange: Exchange, house: House, front: Front, endpoint: str, *, verbatim: bool = False
+    exchange: Exchange,
+    house: House,
+    front: Front,
+    endpoint: str,
+    *,
+    verbatim: bool = False,
+    recall: Callable[[Any], tuple[str, ...]] | None = None,
 ) -> None:
+    """`recall` tells which earlier replies a body goes on from, where a front can be told of such."""
     plan, caller = house.plan, exchange.caller
     assert caller is not None
     body, written = await read(exchange, plan.config.server.body_limit)
@@ -64,6 +72,11 @@ async def answer(
     if route.name != name:
         exchange.answered_by = route.name
     headers = exchange.fields
+    earlier: Mapping[str, Json] = {}
+    if recall is not None and (named := recall(body)):
+        from proxy.serve import shelf
+
+        earlier = await shelf.recalled(house, caller.name, named)
     asked = Asked(
         exchange.request_id,
         caller,
@@ -76,6 +89,7 @@ async def answer(
         image_outputs=(route.image_output, plan.config.defaults.image_output),
         has_address=plan.config.server.public_url is not None,
         is_stored=house.services.files.is_stored,
+        earlier=earlier,
     )
     parsed = front.parse(body, asked)
     handed = chores.handed(plan.routes, route, front, parsed) if route.chores is not None else None
@@ -101,6 +115,11 @@ async def answer(
     work = Work(house, asked, route, parsed, route.order())
     watch: Watch | None = None
     try:
+        if parsed.later:
+            from proxy.serve import later
+
+            await later.accepted(exchange, work, cast(KeepingFront, front))
+            return
         if route.draws or isinstance(parsed.request, ImageRequest):
             from proxy.serve import keeping  # most servers of chats never need it
 
@@ -230,7 +249,7 @@ class _Answering:
         self._tolds: list[Told] = work.tolds if watch is None else watch.tolds
         self._complete = False
         link = None if self._links is None else self._links.of
-        cost = partial(_cost_of, self._tolds) if work.route.priced else None
+        cost = partial(cost_of, self._tolds) if work.route.priced else None
         self._renderer: Renderer = front.renderer(parsed, Facts(int(time.time()), link, cost))
         exchange.told = self.head
 
@@ -245,6 +264,8 @@ class _Answering:
                 events = [event async for batch in batches for event in batch]
         pieces = self._renderer.whole(events)
         del events
+        if self._parsed.keeps:
+            await self._keep()
         self._complete = True
         kind = (b"content-type", self._parsed.answers_as)
         await self._exchange.respond(200, pieces, (kind, *self._renderer.headers))
@@ -262,7 +283,10 @@ class _Answering:
                 async for batch in batches:
                     if frames := renderer.feed(batch):
                         await stream.write(frames)
-            await stream.write(renderer.finish())
+            last = renderer.finish()
+            if self._parsed.keeps:
+                await self._keep()
+            await stream.write(last)
         except Exception as fault:  # what has begun as a stream must end as one, also when the fault is ours
             if not exchange.started:
                 raise
@@ -277,7 +301,15 @@ class _Answering:
 
     async def _broken_off(self, stream: EventStream, error: Exception) -> None:
         self._house.note_failure(self._exchange, error)
-        await stream.write(self._renderer.error(error, self._exchange.request_id))
+        last = self._renderer.error(error, self._exchange.request_id)
+        if self._parsed.keeps:
+            await self._keep()
+        await stream.write(last)
+
+    async def _keep(self) -> None:
+        """Before the client has all of it, for it may come back at once."""
+        kept = cast(KeptRenderer, self._renderer).kept()
+        await self._house.services.shelf.keep(self._house, self._work.asked.caller.name, kept)
 
     def stopped(self) -> StoppingError:
         """What the client is told when the server ends first: whether its SDK may send the request again."""
@@ -361,7 +393,7 @@ class _Answering:
             facts["images"] = told.images
 
 
-def _cost_of(tolds: list[Told]) -> Charge | None:
+def cost_of(tolds: list[Told]) -> Charge | None:
     """One sum, where there is one."""
     costs = bill.total(tolds)
     return costs[0] if len(costs) == 1 else None

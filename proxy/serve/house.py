@@ -32,6 +32,7 @@ from proxy.upstream import Fetcher, Upstream
 if TYPE_CHECKING:
     from proxy.serve.exchange import Exchange
     from proxy.serve.keeper import Keeper
+    from proxy.serve.shelf import Shelf
     from proxy.serve.traces import Traces
     from proxy.tasks.engine import Job
     from proxy.tasks.runner import Runner
@@ -79,6 +80,7 @@ class Services:
     _runner: Runner | None = None
     keeps: asyncio.Event = field(default_factory=asyncio.Event)
     _keeper: Keeper | None = None
+    _shelf: Shelf | None = None
 
     @property
     def runner(self) -> Runner:
@@ -106,6 +108,15 @@ class Services:
         from proxy.store import tasks
 
         return await self.database.read(tasks.exist)
+
+    @property
+    def shelf(self) -> Shelf:
+        """The same for replies that clients come back to."""
+        if self._shelf is None:
+            from proxy.serve.shelf import Shelf
+
+            self._shelf = Shelf(self)
+        return self._shelf
 
     async def ordered(self, one: Try, request: Request) -> None:
         """A piece is about to be ordered: its hold is in the ledger first, unless that is away."""
@@ -141,6 +152,8 @@ class Services:
             )
 
     async def close(self) -> None:
+        if self._shelf is not None:
+            await self._shelf.close()
         if self._keeper is not None:
             await self._keeper.close()
         if self._runner is not None:

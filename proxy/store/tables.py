@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
 
-HEAD = "0001"  # the newest revision
+HEAD = "0002"  # the newest revision
 
 _STEP = Decimal("0.000000000001")
 
@@ -132,6 +132,26 @@ tasks = Table(
     Index("tasks_by_state", "state", "lease_until"),
     Index("tasks_by_callback", "callback_due"),
     Index("tasks_by_end", "ended_at"),
+)
+
+# Replies that clients come back to, by the id that the reply has. `told` is what its front kept of it, JSON;
+# `events` are the frames of a stream that may be taken up again. One that is still being made is `running`
+# until its process tells its end, or has not been heard of since `alive_until`.
+replies = Table(
+    "replies",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("told", LargeBinary, nullable=False),
+    Column("events", LargeBinary),
+    Column("running", Boolean, nullable=False),
+    Column("alive_until", Float),
+    Column("cancel_asked", Boolean, nullable=False),
+    Index("replies_by_key", "key", "created_at"),
+    Index("replies_by_end", "expires_at"),
 )
 
 # Every try to tell a client that its task is over. `status` is None where no answer came.

@@ -5,27 +5,60 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import orjson
+
 from proxy.fronts import checks
-from proxy.fronts.base import Asked, Facts, Parsed
+from proxy.fronts.base import Asked, Facts, Parsed, Piece
 from proxy.fronts.openai import spelling
 from proxy.fronts.openai.commons import Commons
-from proxy.fronts.openai.responses import request
+from proxy.fronts.openai.responses import request, state
 from proxy.fronts.openai.responses.renderer import ResponsesRenderer
 from proxy.fronts.openai.responses.shape import ResponsesShape
-from proxy.types import ChatRequest
+from proxy.types import ChatRequest, Json
+
+_LOST: Json = {"code": "server_error", "message": "The server ended before this response was complete."}
 
 
 class ResponsesFront(Commons):
-    """A `Front`."""
+    """A `KeepingFront`."""
 
     def model(self, body: Any, path: Mapping[str, str]) -> str:
         return checks.model_of(body)
 
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, ResponsesShape]:
-        return request.parse(body)
+        return request.parse(body, asked.earlier)
 
     def renderer(self, parsed: Parsed[ChatRequest, ResponsesShape], facts: Facts) -> ResponsesRenderer:
         return ResponsesRenderer(parsed, facts)
 
     def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
         return spelling.spelled_all(tuple(attributes), parsed)
+
+    # --- replies that are kept
+
+    def goes_on_from(self, body: Any) -> tuple[str, ...]:
+        return state.goes_on_from(body)
+
+    def shown(self, told: Json, query: Mapping[str, str]) -> list[Piece]:
+        return state.shown(told)
+
+    def listed(self, told: Json, query: Mapping[str, str]) -> list[Piece]:
+        return state.page(told, query)
+
+    def is_over(self, told: Json) -> bool:
+        return state.is_over(told)
+
+    def may_cancel(self, told: Json) -> bool:
+        return bool(told["response"]["background"])
+
+    def cancelled(self, told: Json) -> Json:
+        return state.ended(told, "cancelled")
+
+    def lost(self, told: Json) -> Json:
+        return state.ended(told, "failed", _LOST)
+
+    def forgotten(self, identity: str) -> bytes:
+        return orjson.dumps({"id": identity, "object": "response", "deleted": True})
+
+    def number_of(self, frame: bytes) -> int:
+        return state.number_of(frame)

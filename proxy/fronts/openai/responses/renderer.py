@@ -15,10 +15,10 @@ import orjson
 
 from proxy.codec import jsonio
 from proxy.fronts import faults
-from proxy.fronts.base import Facts, Header, Parsed, Piece
+from proxy.fronts.base import Facts, Header, Kept, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
-from proxy.fronts.openai.responses import reply, sealed, tools
+from proxy.fronts.openai.responses import reply, sealed, state, tools
 from proxy.fronts.openai.responses.shape import Known, ResponsesShape
 from proxy.types import (
     Audio,
@@ -78,7 +78,6 @@ class ResponsesRenderer:
         self._shape = parsed.shape
         self._facts = facts
         self._token = token_hex(16)
-        self.identity = f"resp_{self._token}"
         self._response: Json = {}
         self._streams = False
         self._out: list[Piece] = []
@@ -91,7 +90,7 @@ class ResponsesRenderer:
         self._calls: dict[int, _Item] = {}
         self._shown = 0  # characters of the answer so far
         self._seals: Json = {}  # signatures that no reasoning item holds yet
-        self.all_seals: Json = {}
+        self._all_seals: Json = {}
         self._searches: list[Searched] = []
         self._refusals: list[str] = []
         self._partial: _Item | None = None
@@ -146,20 +145,27 @@ class ResponsesRenderer:
         taken = self._taken()
         return taken if isinstance(taken, bytes) else b"".join(taken)
 
-    @property
-    def response(self) -> Json:
-        """As it stands."""
-        return self._response
+    def queued(self) -> list[Piece]:
+        self._begin()
+        return jsonio.dumps(self._response)
+
+    def kept(self) -> Kept:
+        told = state.told(self._response, self._shape, self._token, self._all_seals)
+        return Kept(f"resp_{self._token}", told)
 
     # --- frames --------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._response = reply.begun(self._parsed, self.identity, self._facts.created)
+        self._response = reply.begun(self._parsed, f"resp_{self._token}", self._facts.created)
 
     def _begin_stream(self) -> None:
         self._streams = True
-        self._begin()
+        if not self._response:
+            self._begin()
         self._emit("response.created", response=self._response)
+        if self._shape.background:
+            self._emit("response.queued", response=self._response)
+            self._response["status"] = "in_progress"
         self._emit("response.in_progress", response=self._response)
 
     def _emit(self, name: str, **members: Any) -> None:
@@ -341,7 +347,7 @@ class ResponsesRenderer:
 
     def _seal(self, name: str, value: Any) -> None:
         self._seals[name] = value
-        self.all_seals[name] = value
+        self._all_seals[name] = value
 
     def _seal_now(self) -> None:
         """Signatures go out before what they belong to or, where they come late, behind it."""

@@ -32,7 +32,7 @@ def begun(parsed: Parsed[ChatRequest, ResponsesShape], identity: str, created: i
         "object": "response",
         "created_at": created,
         "completed_at": None,
-        "status": "in_progress",
+        "status": "queued" if shape.background else "in_progress",
         "error": None,
         "incomplete_details": None,
         "model": shape.model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxy.errors import RequestError
@@ -10,7 +10,7 @@ from proxy.fronts import checks
 from proxy.fronts.base import Parsed
 from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.reading import Reading
-from proxy.fronts.openai.responses import items, tools
+from proxy.fronts.openai.responses import items, state, tools
 from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import AnswerFormat, ChatRequest, ImageOptions, Json, Message, TextPart, Thinking
 
@@ -33,6 +33,8 @@ _FOREIGN = ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"
 _EFFORTS = checks.one_of("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _SUMMARIES = checks.one_of("auto", "concise", "detailed", "none")
 _VERBOSITY = checks.one_of("low", "medium", "high")
+
+_NONE: Mapping[str, Json] = {}
 
 _LOGPROBS = "message.output_text.logprobs"
 _ENCRYPTED = "reasoning.encrypted_content"
@@ -67,9 +69,9 @@ _ECHO: Json = {
 }
 
 
-def parse(body: Any, before: Sequence[Json] = ()) -> Parsed[ChatRequest, ResponsesShape]:
-    """Read a body as `jsonio.loads` gave it; it is not changed. `before` are the items of earlier replies
-    that it goes on from. Raises `RequestError`."""
+def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest, ResponsesShape]:
+    """Read a body as `jsonio.loads` gave it; it is not changed. `earlier` are the replies that it goes on
+    from, by id: see `state`. Raises `RequestError`."""
     if not isinstance(body, dict):
         raise RequestError(
             f"The request body must be a JSON object, but it is {checks.kind(body)}.", code="invalid_type"
@@ -84,8 +86,10 @@ def parse(body: Any, before: Sequence[Json] = ()) -> Parsed[ChatRequest, Respons
     if "model" not in request:
         raise checks.missing("model")
     own = items.listed(body["input"]) if body.get("input") is not None else []
+    before = state.before(body, earlier)
     if not own and not before:
         raise checks.missing("input")
+    own = state.resolved(own, earlier)
     messages = items.parse(before, own, reading.notes)
     if body.get("instructions"):
         said = TextPart(checks.string(body["instructions"], "instructions"))
@@ -99,12 +103,21 @@ def parse(body: Any, before: Sequence[Json] = ()) -> Parsed[ChatRequest, Respons
     echo["tools"] = tools.shown(echo["tools"])
     echo["text"] = {"format": {"type": "text"}} | (body.get("text") or {})
     echo["reasoning"] = {"effort": None, "summary": None} | (body.get("reasoning") or {})
+    keeps = body.get("store") is not False
     shape = ResponsesShape(
-        request["model"], echo, before=tuple(before), items=tuple(own), wrote=tuple(body), **reading.shape
+        request["model"],
+        echo,
+        store=keeps,
+        background=bool(body.get("background")),
+        before=tuple(before),
+        items=tuple(own),
+        wrote=tuple(body),
+        **reading.shape,
     )
     if reading.foreign:
         request["foreign"] = reading.foreign_fields()
-    return Parsed(ChatRequest(**request), shape, tuple(reading.notes.named.values()))
+    dropped = tuple(reading.notes.named.values())
+    return Parsed(ChatRequest(**request), shape, dropped, keeps=keeps, later=shape.background)
 
 
 def _read(body: Json, reading: Reading) -> None:

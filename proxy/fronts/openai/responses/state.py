@@ -1,0 +1,175 @@
+"""Replies that are kept: what is told of one, how a request goes on from it, how its client reads it later.
+
+Of a reply these are kept: `response`, the object; `items`, what the client sent with it, each with an id;
+`before`, the items of the replies it went on from; and `seal`, which holds the signatures of its output.
+Ids of items hold the id of their reply, so that a reference finds it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from proxy.codec import jsonio
+from proxy.errors import RequestError
+from proxy.fronts import checks
+from proxy.fronts.base import Piece
+from proxy.fronts.openai.responses import sealed
+from proxy.fronts.openai.responses.shape import ResponsesShape
+from proxy.types import Json, Slice
+
+_REPLY = re.compile(r"resp_[0-9a-f]{32}\Z")
+_ITEM = re.compile(r"[a-z]{1,8}_([0-9a-f]{32})i?[0-9a-f]{2,8}\Z")
+_OVER = frozenset(("completed", "incomplete", "failed", "cancelled"))
+_NUMBER = re.compile(rb'"sequence_number":(\d+)')
+_PREFIXES = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "reasoning": "rs",
+}
+_SEAL = {"type", "summary", "encrypted_content"}
+_PAGE, _MOST_PER_PAGE = 20, 100
+
+
+def goes_on_from(body: Any) -> tuple[str, ...]:
+    """The ids of the replies that a body speaks of."""
+    if not isinstance(body, dict):
+        return ()
+    found = []
+    before = body.get("previous_response_id")
+    if isinstance(before, str) and _REPLY.match(before):
+        found.append(before)
+    items = body.get("input")
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict) and item.get("type") == "item_reference" and (of := _reply_of(item)):
+            found.append(of)
+    return tuple(dict.fromkeys(found))
+
+
+def before(body: Json, earlier: Mapping[str, Json]) -> list[Json]:
+    """The items of the reply that the client goes on from, and of all before it. Raises `RequestError`."""
+    identity = body.get("previous_response_id")
+    if identity is None:
+        return []
+    told = earlier.get(checks.required_string(identity, "previous_response_id"))
+    if told is None:
+        raise RequestError(
+            f"Previous response with id '{identity[:100]}' not found: it was not kept, is not kept any more, "
+            "or is another key's.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+    if told["response"]["status"] not in _OVER:
+        raise checks.invalid("previous_response_id", "this response is not complete yet.")
+    return [*told["before"], *told["items"], *_seal_of(told), *told["response"]["output"]]
+
+
+def resolved(items: Sequence[Json], earlier: Mapping[str, Json]) -> list[Json]:
+    """The client's items with what is kept in place of references to it; the others stay, to be refused."""
+    if not earlier or not any(item.get("type") == "item_reference" for item in items):
+        return list(items)
+    found: list[Json] = []
+    sealed_by: set[str] = set()
+    for item in items:
+        of = _reply_of(item) if item.get("type") == "item_reference" else None
+        told = earlier.get(of) if of is not None else None
+        kept = None if told is None else _kept_item(told, item["id"])
+        if told is not None and kept is not None:
+            if of not in sealed_by:
+                sealed_by.add(str(of))
+                found += _seal_of(told)
+            found.append(kept)
+        else:
+            found.append(item)
+    return found
+
+
+def told(response: Json, shape: ResponsesShape, token: str, seals: Json) -> Json:
+    """What is kept of a reply."""
+    return {
+        "response": response,
+        "before": shape.before,
+        "items": [_listed(item, f"{token}i{number:02x}") for number, item in enumerate(shape.items)],
+        "seal": sealed.seal(seals) if seals else None,
+    }
+
+
+def shown(told: Json) -> list[Piece]:
+    return jsonio.dumps(told["response"])
+
+
+def page(told: Json, query: Mapping[str, str]) -> list[Piece]:
+    """What the reply was made from, the newest first unless `order` is `asc`. Raises `RequestError`."""
+    items = [*told["before"], *told["items"]]
+    items = [item for item in items if item.get("id")]  # seals are ours
+    if checks.one_of("asc", "desc")(query.get("order", "desc"), "order") == "desc":
+        items.reverse()
+    after = query.get("after")
+    if after is not None:
+        places = [place for place, item in enumerate(items) if item["id"] == after]
+        if not places:
+            raise checks.invalid("after", "there is no such item.")
+        items = items[places[0] + 1 :]
+    limit = query.get("limit", str(_PAGE))
+    if not (limit.isascii() and limit.isdigit()) or not 1 <= int(limit[:9]) <= _MOST_PER_PAGE:
+        raise checks.invalid("limit", f"a number from 1 to {_MOST_PER_PAGE}.")
+    listed = items[: int(limit)]
+    return jsonio.dumps(
+        {
+            "object": "list",
+            "data": listed,
+            "first_id": listed[0]["id"] if listed else None,
+            "last_id": listed[-1]["id"] if listed else None,
+            "has_more": len(items) > len(listed),
+        }
+    )
+
+
+def is_over(told: Json) -> bool:
+    return told["response"]["status"] in _OVER
+
+
+def ended(told: Json, status: str, error: Json | None = None) -> Json:
+    return {**told, "response": {**told["response"], "status": status, "error": error}}
+
+
+def number_of(frame: bytes) -> int:
+    found = _NUMBER.search(frame)
+    return int(found[1]) if found else 0
+
+
+def _reply_of(item: Json) -> str | None:
+    identity = item.get("id")
+    found = _ITEM.match(identity) if isinstance(identity, str) else None
+    return None if found is None else f"resp_{found[1]}"
+
+
+def _kept_item(told: Json, identity: str) -> Json | None:
+    kept = (*told["response"]["output"], *told["items"])
+    return next((item for item in kept if item.get("id") == identity), None)
+
+
+def _seal_of(told: Json) -> list[Json]:
+    """As an item without an id, which stands before what it signs."""
+    if told["seal"] is None:
+        return []
+    return [{"type": "reasoning", "summary": [], "encrypted_content": told["seal"]}]
+
+
+def _listed(item: Json, place: str) -> Json:
+    """An item with its type, an id and, in a message, a list of parts. A seal of ours stays what it is."""
+    if item.keys() == _SEAL:
+        return item
+    sort = item.get("type", "message")
+    found = {"id": f"{_PREFIXES.get(sort, 'item')}_{place}", "type": sort, **item}
+    if not isinstance(found["id"], str) or not found["id"]:
+        found["id"] = f"{_PREFIXES.get(sort, 'item')}_{place}"
+    if sort == "message" and isinstance(found.get("content"), str | Slice):
+        kind = "output_text" if found.get("role") == "assistant" else "input_text"
+        more: Json = {"annotations": []} if kind == "output_text" else {}
+        found["content"] = [{"type": kind, "text": found["content"], **more}]
+    return found

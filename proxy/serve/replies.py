@@ -1,0 +1,159 @@
+"""Replies that are kept: shown, listed, called off and forgotten, in the words of the front that made them.
+
+Another key's are not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from functools import partial
+
+from proxy.errors import RequestError
+from proxy.fronts.base import KeepingFront
+from proxy.serve import shelf as shelves
+from proxy.serve.endpoint import Row
+from proxy.serve.exchange import Exchange
+from proxy.serve.house import House
+from proxy.types import Json
+
+_LOOK_S = 0.5  # between looks at a reply that another process makes
+
+
+def rows(path: str, front: KeepingFront) -> tuple[Row, ...]:
+    """The addresses below that of an endpoint whose replies are kept."""
+    one = f"{path}/{{id}}"
+    return (
+        Row("GET", one, partial(show, front=front), front=front),
+        Row("DELETE", one, partial(forget, front=front), front=front),
+        Row("POST", f"{one}/cancel", partial(cancel, front=front), front=front),
+        Row("GET", f"{one}/input_items", partial(inputs, front=front), front=front),
+    )
+
+
+async def show(exchange: Exchange, house: House, front: KeepingFront) -> None:
+    query = exchange.query()
+    if query.get("stream", "").lower() in ("true", "1"):
+        await _resume(exchange, house, front, query.get("starting_after"))
+        return
+    told = await _told(exchange, house, front)
+    await exchange.respond(200, front.shown(told, query))
+
+
+async def inputs(exchange: Exchange, house: House, front: KeepingFront) -> None:
+    told = await _told(exchange, house, front)
+    await exchange.respond(200, front.listed(told, exchange.query()))
+
+
+async def forget(exchange: Exchange, house: House, front: KeepingFront) -> None:
+    """What is still being made is called off first."""
+    identity, key = _asked_for(exchange)
+    told = await _told(exchange, house, front)
+    if not front.is_over(told):
+        await _call_off(exchange, house, front)
+    if not await house.services.shelf.forget(key, identity):
+        raise shelves.unknown(identity)
+    await exchange.respond(200, [front.forgotten(identity)])
+
+
+async def cancel(exchange: Exchange, house: House, front: KeepingFront) -> None:
+    """The second time changes nothing. Raises a 400 for what its client waits for."""
+    told = await _told(exchange, house, front)
+    if not front.may_cancel(told):
+        raise RequestError(
+            "Only a reply that is made in the background can be cancelled.", code="not_cancellable"
+        )
+    if not front.is_over(told):
+        told = await _call_off(exchange, house, front)
+    await exchange.respond(200, front.shown(told, {}))
+
+
+async def _call_off(exchange: Exchange, house: House, front: KeepingFront) -> Json:
+    identity, key = _asked_for(exchange)
+    making = house.services.shelf.making.get(identity)
+    if making is not None:
+        await making.stop(called_off=True)
+        return await _told(exchange, house, front)
+    from proxy.store import replies
+
+    await house.services.shelf.changing(replies.ask_cancel, key, identity)
+    while True:
+        told = await _told(exchange, house, front)
+        if front.is_over(told):
+            return told
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _told(exchange: Exchange, house: House, front: KeepingFront) -> Json:
+    """What is known of the reply now. Raises a 404 when this key has none of that name."""
+    identity, key = _asked_for(exchange)
+    shelf = house.services.shelf
+    making = shelf.making.get(identity)
+    row = (await shelf.find(key, [identity])).get(identity)
+    if row is None:
+        raise shelves.unknown(identity)
+    if making is not None:
+        return making.renderer.kept().told
+    told = await shelf.told(row)
+    if row["running"] and row["alive_until"] < time.time():
+        return front.lost(told)
+    return told
+
+
+async def _resume(exchange: Exchange, house: House, front: KeepingFront, after: str | None) -> None:
+    from proxy.serve import later
+
+    if after is not None and not (after.isascii() and after.lstrip("-").isdigit()):
+        raise RequestError(
+            "'starting_after' must be a number.", attribute="starting_after", code="invalid_value"
+        )
+    start = -1 if after is None else int(after[:12])
+    frames = await _frames(exchange, house, front)
+    exchange.begin()
+
+    async def wanted() -> AsyncGenerator[bytes, None]:
+        async for frame in frames:
+            if front.number_of(frame) > start:
+                yield frame
+
+    heartbeat_s = house.plan.config.defaults.heartbeat
+    await later.followed(exchange, heartbeat_s, b": keep-alive\n\n", wanted())
+
+
+async def _frames(exchange: Exchange, house: House, front: KeepingFront) -> AsyncGenerator[bytes, None]:
+    """The events of a stream from the first. Raises a 400 where they are not kept."""
+    identity, key = _asked_for(exchange)
+    shelf = house.services.shelf
+    told = await _told(exchange, house, front)
+    making = shelf.making.get(identity)
+    if making is not None:
+        if making.frames is None:
+            raise _no_stream()
+        return making.follow()
+    while not front.is_over(told):  # another process makes it
+        await asyncio.sleep(_LOOK_S)
+        told = await _told(exchange, house, front)
+    row = (await shelf.find(key, [identity])).get(identity)
+    if row is None or row["events"] is None:
+        raise _no_stream()
+    return _cut(row["events"])
+
+
+async def _cut(events: bytes) -> AsyncGenerator[bytes, None]:
+    for frame in events.split(b"\n\n"):
+        if frame:
+            yield frame + b"\n\n"
+
+
+def _no_stream() -> RequestError:
+    return RequestError(
+        "Only the stream of a background reply can be taken up again; fetch this one without 'stream'.",
+        attribute="stream",
+        code="not_resumable",
+    )
+
+
+def _asked_for(exchange: Exchange) -> tuple[str, str]:
+    assert exchange.caller is not None
+    return exchange.scope["path_params"]["id"], exchange.caller.name

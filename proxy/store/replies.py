@@ -1,0 +1,73 @@
+"""Rows of replies that clients come back to. Loaded by the first of them.
+
+Plain functions over a connection, for `Database.run` and `read`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from proxy.store.tables import replies
+
+Row = dict[str, Any]
+
+_SWEPT_AT_ONCE = 1000
+
+
+def write(connection: Connection, rows: Sequence[Row]) -> None:
+    """Insert, or put in place of what was written before its end."""
+    connection.execute(sa.delete(replies).where(replies.c.id.in_([row["id"] for row in rows])))
+    connection.execute(sa.insert(replies), list(rows))
+
+
+def get(connection: Connection, key: str, identities: Sequence[str]) -> list[Row]:
+    """Those that are this key's and not too old, in no order."""
+    mine = (replies.c.key == key) & replies.c.id.in_(identities) & (replies.c.expires_at > time.time())
+    return [dict(row) for row in connection.execute(sa.select(replies).where(mine)).mappings()]
+
+
+def delete(connection: Connection, key: str, identity: str) -> bool:
+    mine = (replies.c.key == key) & (replies.c.id == identity)
+    return bool(connection.execute(sa.delete(replies).where(mine)).rowcount)
+
+
+def ask_cancel(connection: Connection, key: str, identity: str) -> None:
+    mine = (replies.c.key == key) & (replies.c.id == identity) & replies.c.running
+    connection.execute(sa.update(replies).where(mine).values(cancel_asked=True))
+
+
+def alive(connection: Connection, identities: Sequence[str], until: float) -> list[str]:
+    """Say that these are being worked at; returns those that shall be called off, or are gone."""
+    mine = replies.c.id.in_(identities)
+    connection.execute(sa.update(replies).where(mine).values(alive_until=until))
+    rows = connection.execute(sa.select(replies.c.id, replies.c.cancel_asked).where(mine)).all()
+    wanted = {row.id for row in rows if not row.cancel_asked}
+    return [identity for identity in identities if identity not in wanted]
+
+
+def sweep(connection: Connection, max_bytes: int) -> None:
+    """Remove what is too old, then of each key the oldest of what is too much."""
+    connection.execute(sa.delete(replies).where(replies.c.expires_at <= time.time()))
+    total = sa.func.sum(replies.c.size)
+    crowded = connection.execute(
+        sa.select(replies.c.key, total).group_by(replies.c.key).having(total > max_bytes)
+    ).all()
+    for key, size in crowded:
+        oldest = sa.select(replies.c.id, replies.c.size).where(replies.c.key == key, ~replies.c.running)
+        surplus = size - max_bytes
+        while surplus > 0:
+            rows = connection.execute(oldest.order_by(replies.c.created_at).limit(_SWEPT_AT_ONCE)).all()
+            gone = []
+            for row in rows:
+                if surplus <= 0:
+                    break
+                gone.append(row.id)
+                surplus -= row.size
+            if not gone:
+                break
+            connection.execute(sa.delete(replies).where(replies.c.id.in_(gone)))

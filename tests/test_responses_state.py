@@ -1,0 +1,401 @@
+"""Responses that are kept: gone on from, referred to, read, deleted, made in the background, called off."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from proxy.memory.signatures import SignatureMemory
+from proxy.simulators import pictures
+from tests import responses_law
+from tests.gateway import FILE, KEY, Gateway, open_gateway
+from tests.test_responses import WEATHER, ask, post
+
+NARROW = "sk-test-narrow"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with a store on disk."""
+    with on_disk(tmp_path_factory.mktemp("kept")) as opened:
+        yield opened
+
+
+def on_disk(folder: Path, more: str = "") -> Any:
+    server = f'server: {{state: "sqlite:{folder}/state/dragoman.db"{more}}}\n'
+    return open_gateway(folder, FILE + server)
+
+
+def contents(gateway: Gateway) -> Any:
+    """What the newest request had in it at Google."""
+    return gateway.sent()[-1].body["contents"]
+
+
+def texts(gateway: Gateway) -> list[tuple[str, str]]:
+    return [
+        (one["role"], "".join(part.get("text", "") for part in one["parts"])) for one in contents(gateway)
+    ]
+
+
+def finished(gateway: Gateway, identity: str) -> Any:
+    deadline = time.monotonic() + 10
+    while True:
+        reply = gateway.client().responses.retrieve(identity)
+        if reply.status not in ("queued", "in_progress"):
+            return reply
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def refused(call: Any) -> tuple[int, str | None, str | None]:
+    with pytest.raises(openai.APIStatusError) as caught:
+        call()
+    return caught.value.status_code, caught.value.param, caught.value.code
+
+
+# --- going on
+
+
+def test_a_reply_is_kept_unless_the_client_says_otherwise(kept: Gateway) -> None:
+    """R-062, R-063."""
+    reply = ask(kept, "Hi")
+    assert reply.store is True
+    assert kept.client().responses.retrieve(reply.id).model_dump() == reply.model_dump()
+    own = ask(kept, "Hi", store=False)
+    assert own.store is False
+    assert refused(lambda: kept.client().responses.retrieve(own.id)) == (404, None, "not_found")
+    assert refused(lambda: ask(kept, "Hi", previous_response_id=own.id)) == (
+        400,
+        "previous_response_id",
+        "previous_response_not_found",
+    )
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_conversation_goes_on_from_its_last_reply(kept: Gateway, stream: bool) -> None:
+    """R-061, R-012, S-002: all of it; instructions are those of the new request."""
+
+    def said(input: str, **fields: Any) -> Any:
+        with kept.client().responses.stream(model="gemini-flash", input=input, **fields) as opened:
+            return opened.get_final_response()
+
+    tell = said if stream else lambda input, **fields: ask(kept, input, **fields)
+    first = tell("One", instructions="Be brief.")
+    second = tell("Two", previous_response_id=first.id)
+    third = tell("Three", previous_response_id=second.id, instructions="Be long.")
+    assert third.previous_response_id == second.id
+    assert texts(kept) == [
+        ("user", "One"),
+        ("model", "You said: One"),
+        ("user", "Two"),
+        ("model", "You said: Two"),
+        ("user", "Three"),
+    ]
+    assert kept.sent()[-1].body["systemInstruction"] == {"parts": [{"text": "Be long."}]}
+
+
+def test_a_call_is_answered_by_its_output_alone(kept: Gateway) -> None:
+    """R-030, R-061, section 0.2: the call and its signature are in the store, whatever is remembered."""
+    counts = kept.vendors.log.counts
+    before = counts["google.signatures.sentinels"]
+    first = ask(kept, "Weather in Paris?", tools=[WEATHER])
+    assert kept.application.house is not None
+    kept.application.house.services.signatures = SignatureMemory()
+    output: Any = [{"type": "function_call_output", "call_id": first.output[0].call_id, "output": "18 C"}]
+    second = ask(kept, output, tools=[WEATHER], previous_response_id=first.id)
+    assert "18 C" in second.output_text
+    assert counts["google.signatures.sentinels"] == before
+
+
+def test_references_are_what_they_refer_to(kept: Gateway) -> None:
+    """R-065: two turns as Vercel's provider sends them. S-006: the third step finds them too."""
+    first = ask(kept, "hi", reasoning={"effort": "low", "summary": "auto"})
+    rs, msg = first.output
+    turns: Any = [
+        {"role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+        {"type": "item_reference", "id": rs.id},
+        {"type": "item_reference", "id": msg.id},
+        {"role": "user", "content": [{"type": "input_text", "text": "again"}]},
+    ]
+    second = ask(kept, turns)
+    assert texts(kept) == [("user", "hi"), ("model", "You said: hi"), ("user", "again")]
+    ask(kept, "more", previous_response_id=second.id)
+    assert texts(kept)[:3] == [("user", "hi"), ("model", "You said: hi"), ("user", "again")]
+    listed = kept.client().responses.input_items.list(second.id, order="asc").data
+    assert [item.type for item in listed] == ["message", "reasoning", "message", "message"]
+
+
+def test_a_call_beside_a_reference_to_its_reasoning_keeps_its_signature(kept: Gateway) -> None:
+    """R-065, as in `vercel-openai-tool-result`."""
+    counts = kept.vendors.log.counts
+    before = counts["google.signatures.sentinels"]
+    first = ask(kept, "Weather in Paris?", tools=[WEATHER], reasoning={"effort": "low", "summary": "auto"})
+    rs, call = first.output
+    assert kept.application.house is not None
+    kept.application.house.services.signatures = SignatureMemory()
+    history: Any = [
+        {"role": "user", "content": "Weather in Paris?"},
+        {"type": "item_reference", "id": rs.id},
+        {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments},
+        {"type": "function_call_output", "call_id": call.call_id, "output": "18 C"},
+    ]
+    assert "18 C" in ask(kept, history, tools=[WEATHER]).output_text
+    assert counts["google.signatures.sentinels"] == before
+
+
+@pytest.mark.parametrize("identity", ["msg_" + "0" * 34, "msg_foreign", "rs_" + "f" * 34])
+def test_a_reference_to_what_is_not_kept_names_it_and_the_cure(kept: Gateway, identity: str) -> None:
+    """R-065, X-008."""
+    reply = post(kept, input=[{"role": "user", "content": "x"}, {"type": "item_reference", "id": identity}])
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (400, "input[1].id")
+    assert identity in error["message"]
+    assert "store: false" in error["message"]
+
+
+@pytest.mark.parametrize("identity", ["resp_unknown", "resp_" + "0" * 32])
+def test_an_unknown_reply_is_refused_and_never_forgotten_in_silence(kept: Gateway, identity: str) -> None:
+    """R-061, X-008."""
+    assert refused(lambda: ask(kept, "Hi", previous_response_id=identity)) == (
+        400,
+        "previous_response_id",
+        "previous_response_not_found",
+    )
+
+
+def test_replies_are_seen_by_their_own_key_only(kept: Gateway) -> None:
+    """R-064, S-004."""
+    reply = ask(kept, "Hi")
+    other = kept.client(api_key=NARROW)
+    assert refused(lambda: other.responses.retrieve(reply.id))[0] == 404
+    assert refused(lambda: other.responses.delete(reply.id))[0] == 404
+    assert refused(lambda: other.responses.input_items.list(reply.id))[0] == 404
+    assert refused(lambda: other.responses.cancel(reply.id))[0] == 404
+    with pytest.raises(openai.BadRequestError):
+        other.responses.create(model="gemini-flash", input="Hi", previous_response_id=reply.id)
+    assert kept.client().responses.retrieve(reply.id).id == reply.id
+
+
+def test_a_deleted_reply_is_gone_and_what_was_built_on_it_is_not(kept: Gateway) -> None:
+    """S-003."""
+    first = ask(kept, "One")
+    second = ask(kept, "Two", previous_response_id=first.id)
+    assert httpx.delete(
+        f"{kept.base_url}/v1/responses/{first.id}", headers={"authorization": f"Bearer {KEY}"}
+    ).json() == {"id": first.id, "object": "response", "deleted": True}
+    assert refused(lambda: kept.client().responses.delete(first.id))[0] == 404
+    ask(kept, "Three", previous_response_id=second.id)
+    assert texts(kept)[0] == ("user", "One")
+
+
+def test_what_a_reply_was_made_from_is_listed_page_by_page(kept: Gateway) -> None:
+    first = ask(kept, "One")
+    second = ask(kept, [{"role": "user", "content": "Two"}], previous_response_id=first.id)
+    items = kept.client().responses.input_items
+    newest = items.list(second.id).data
+    assert [item.content[0].text for item in newest] == ["Two", "You said: One", "One"]  # type: ignore[union-attr]
+    page = items.list(second.id, order="asc", limit=2)
+    assert [item.id for item in page.data] == [newest[2].id, newest[1].id]
+    rest = items.list(second.id, order="asc", after=page.data[-1].id or "")
+    assert [item.id for item in rest.data] == [newest[0].id]
+    assert refused(lambda: items.list(second.id, limit=0))[1] == "limit"
+    assert refused(lambda: items.list(second.id, after="msg_1"))[1] == "after"
+
+
+def test_pictures_are_files_and_come_back(kept: Gateway) -> None:
+    """S-001: those that were sent and those that were drawn."""
+    sent = base64.b64encode(pictures.png(64, 32, "mine", size_bytes=40_000)).decode()
+    look: Any = [{"type": "input_image", "image_url": f"data:image/png;base64,{sent}", "detail": "auto"}]
+    first = post(
+        kept,
+        model="nano-banana-pro",
+        input=[{"role": "user", "content": [{"type": "input_text", "text": "A cat sim:big:1"}, *look]}],
+    ).json()
+    drawn = next(item for item in first["output"] if item["type"] == "image_generation_call")
+    assert len(drawn["result"]) > 20_000
+    shown = kept.client().responses.retrieve(first["id"]).model_dump()
+    assert [item["result"] for item in shown["output"] if "result" in item] == [drawn["result"]]
+    post(kept, model="nano-banana-pro", input="Redder", previous_response_id=first["id"])
+    parts = [part for one in contents(kept) for part in one["parts"] if "inlineData" in part]
+    digests = [hashlib.sha256(data.encode()).hexdigest() for data in (sent, drawn["result"])]
+    assert [part["inlineData"]["data"].rpartition(" ")[2][:-1] for part in parts] == digests
+    assert kept.application.house is not None
+    address = kept.application.house.services.database.address.removeprefix("sqlite:")
+    time.sleep(0.2)  # rows are written a moment later
+    assert drawn["result"][:64].encode() not in Path(address).read_bytes()
+
+
+# --- the store
+
+
+def test_a_reply_outlives_its_process(tmp_path: Path) -> None:
+    """R-062: also one that was given a moment before the end."""
+    with on_disk(tmp_path) as first:
+        reply = ask(first, "One")
+    with on_disk(tmp_path) as second:
+        ask(second, "Two", previous_response_id=reply.id)
+        assert texts(second)[0] == ("user", "One")
+        assert second.client().responses.retrieve(reply.id).output_text == "You said: One"
+
+
+def test_replies_have_an_age(tmp_path: Path) -> None:
+    """R-062."""
+    with on_disk(tmp_path, ", replies: {ttl: 300ms}") as own:
+        reply = ask(own, "One")
+        assert own.client().responses.retrieve(reply.id).id == reply.id
+        time.sleep(0.6)
+        assert refused(lambda: own.client().responses.retrieve(reply.id))[0] == 404
+
+
+def test_a_key_has_room_for_so_much(tmp_path: Path) -> None:
+    """S-001: its oldest go, another's stay."""
+    with on_disk(tmp_path, ", replies: {max_bytes: 64KiB}") as own:
+        other = own.client(api_key=NARROW).responses.create(model="gemini-flash", input="Mine")
+        long = "word " * 2000
+        replies = []
+        for _ in range(12):
+            replies.append(ask(own, long).id)
+            time.sleep(0.08)
+        assert refused(lambda: own.client().responses.retrieve(replies[0]))[0] == 404
+        assert own.client().responses.retrieve(replies[-1]).id == replies[-1]
+        assert own.client(api_key=NARROW).responses.retrieve(other.id).id == other.id
+
+
+def test_a_broken_reply_is_kept_as_failed(kept: Gateway) -> None:
+    reply = post(kept, input="Hi sim:chunks:5 sim:cut:2", stream=True)
+    identity = responses_law.checked(reply.content)[0]["response"]["id"]
+    found = kept.client().responses.retrieve(identity)
+    assert (found.status, found.error is not None) == ("failed", True)
+
+
+def test_what_is_no_chat_is_not_asked_for_earlier_replies(kept: Gateway) -> None:
+    """A body of a wrong shape is refused as any."""
+    headers = {"authorization": f"Bearer {KEY}"}
+    reply = httpx.post(f"{kept.base_url}/v1/responses", json=[1], headers=headers)
+    assert reply.status_code == 400
+    reply = post(kept, input="Hi", previous_response_id=7)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "previous_response_id")
+
+
+# --- in the background
+
+
+def test_a_background_reply_is_fetched_when_it_is_done(kept: Gateway) -> None:
+    """R-074."""
+    reply = ask(kept, "Hello sim:slow:0.3", background=True)
+    assert (reply.status, reply.output, reply.background) == ("queued", [], True)
+    done = finished(kept, reply.id)
+    assert (done.id, done.status, done.output_text) == (reply.id, "completed", "You said: Hello")
+    assert done.usage.total_tokens > 0
+    assert refused(lambda: ask(kept, "x", background=True, store=False))[:2] == (400, "background")
+
+
+def test_a_background_reply_that_fails_says_why(kept: Gateway) -> None:
+    reply = ask(kept, "Hello sim:error:400", background=True)
+    done = finished(kept, reply.id)
+    assert done.status == "failed"
+    assert done.error.code == "invalid_prompt"
+
+
+def test_one_that_is_not_complete_cannot_be_gone_on_from(kept: Gateway) -> None:
+    reply = ask(kept, "Hello sim:slow:0.5", background=True)
+    assert refused(lambda: ask(kept, "x", previous_response_id=reply.id))[:2] == (400, "previous_response_id")
+    finished(kept, reply.id)
+    ask(kept, "Go on", previous_response_id=reply.id)
+    assert [text for _, text in texts(kept)][1] == "You said: Hello"
+
+
+def test_cancelling_is_for_the_background_and_can_be_repeated(kept: Gateway) -> None:
+    """R-003, R-074: and stops the upstream's work."""
+    reply = ask(kept, "Hello sim:slow:20", background=True)
+    client = kept.client()
+    assert client.responses.cancel(reply.id).status == "cancelled"
+    assert client.responses.cancel(reply.id).status == "cancelled"
+    assert finished(kept, reply.id).status == "cancelled"
+    done = finished(kept, ask(kept, "Hello", background=True).id)
+    assert client.responses.cancel(done.id).status == "completed"
+    plain = ask(kept, "Hello")
+    assert refused(lambda: client.responses.cancel(plain.id))[2] == "not_cancellable"
+
+
+def test_deleting_calls_off_what_is_being_made(kept: Gateway) -> None:
+    """R-075."""
+    reply = ask(kept, "Hello sim:slow:20", background=True)
+    assert kept.application.house is not None
+    kept.client().responses.delete(reply.id)
+    assert kept.application.house.services.shelf.making == {}
+    assert refused(lambda: kept.client().responses.retrieve(reply.id))[0] == 404
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 1.5], ids=["running", "done"])
+def test_a_background_stream_is_taken_up_again(kept: Gateway, wait_s: float) -> None:
+    """R-002, R-074, R-081: from the number that the client has seen last."""
+    stream = ask(kept, "Hello sim:chunks:8 sim:gap:60", background=True, stream=True)
+    seen = []
+    for event in stream:
+        seen.append(event)
+        if event.sequence_number == 6:
+            break
+    stream.close()
+    identity = seen[0].response.id
+    assert [event.type for event in seen[:3]] == [
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+    ]
+    time.sleep(wait_s)
+    rest = list(kept.client().responses.retrieve(identity, stream=True, starting_after=6))
+    numbers = [event.sequence_number for event in rest]
+    assert numbers == list(range(7, 7 + len(rest)))
+    assert rest[-1].type == "response.completed"
+    assert finished(kept, identity).status == "completed"
+
+
+def test_a_foreground_stream_cannot_be_taken_up_again(kept: Gateway) -> None:
+    """R-074."""
+    reply = ask(kept, "Hello")
+    found = refused(lambda: list(kept.client().responses.retrieve(reply.id, stream=True)))
+    assert found == (400, "stream", "not_resumable")
+
+
+def test_a_client_that_leaves_a_background_stream_ends_nothing(kept: Gateway) -> None:
+    """R-074: the work is not the connection's."""
+    stream = ask(kept, "Hello sim:chunks:8 sim:gap:60", background=True, stream=True)
+    identity = next(iter(stream)).response.id
+    stream.close()
+    assert finished(kept, identity).output_text.startswith("You said: Hello")
+
+
+def test_what_a_stopped_server_was_making_has_failed(tmp_path: Path) -> None:
+    """S-005."""
+    with on_disk(tmp_path) as first:
+        reply = ask(first, "Hello sim:slow:20", background=True)
+    with on_disk(tmp_path) as second:
+        found = second.client().responses.retrieve(reply.id)
+    assert (found.status, found.error is not None and found.error.code) == ("failed", "server_error")
+
+
+def test_what_a_dead_process_was_making_has_failed(tmp_path: Path) -> None:
+    """S-005: nobody renews its row."""
+    with on_disk(tmp_path) as own:
+        reply = ask(own, "Hello")
+        time.sleep(0.2)
+        with sqlite3.connect(tmp_path / "state" / "dragoman.db") as database:
+            told = json.loads(database.execute("SELECT told FROM replies").fetchone()[0])
+            told["response"] |= {"status": "in_progress", "output": [], "background": True}
+            database.execute(
+                "UPDATE replies SET running = 1, alive_until = ?, told = ?",
+                (time.time() - 1, json.dumps(told).encode()),
+            )
+        found = own.client().responses.retrieve(reply.id)
+    assert (found.status, found.error is not None and found.error.code) == ("failed", "server_error")

@@ -1,0 +1,80 @@
+"""Rows of replies, the same on both stores."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from proxy.store import replies
+from proxy.store.database import Database
+
+
+def row(identity: str, key: str = "app", size: int = 10, **more: Any) -> dict[str, Any]:
+    return {
+        "id": identity,
+        "key": key,
+        "created_at": time.time(),
+        "expires_at": time.time() + 60,
+        "size": size,
+        "told": b'{"a":1}',
+        "events": None,
+        "running": False,
+        "alive_until": None,
+        "cancel_asked": False,
+        **more,
+    }
+
+
+async def names(database: Database, key: str, *wanted: str) -> list[str]:
+    found = await database.read(lambda connection: replies.get(connection, key, wanted))
+    return sorted(one["id"] for one in found)
+
+
+@pytest.mark.anyio
+async def test_rows_are_found_by_key_until_they_are_too_old(store_address: str) -> None:
+    database = Database(store_address)
+    old = row("r3", expires_at=time.time() - 1)
+    await database.run(lambda connection: replies.write(connection, [row("r1"), row("r2", "other"), old]))
+    assert await names(database, "app", "r1", "r2", "r3", "r4") == ["r1"]
+    await database.run(lambda connection: replies.write(connection, [row("r1", told=b"{}", events=b"e")]))
+    [found] = await database.read(lambda connection: replies.get(connection, "app", ["r1"]))
+    assert (bytes(found["told"]), bytes(found["events"])) == (b"{}", b"e")
+    assert await database.run(lambda connection: replies.delete(connection, "other", "r1")) is False
+    assert await database.run(lambda connection: replies.delete(connection, "app", "r1")) is True
+    assert await names(database, "app", "r1") == []
+    await database.close()
+
+
+@pytest.mark.anyio
+async def test_what_is_being_made_hears_that_it_shall_end(store_address: str) -> None:
+    database = Database(store_address)
+    rows = [row("r1", running=True, alive_until=1.0), row("r2", running=True, alive_until=1.0), row("r3")]
+    await database.run(lambda connection: replies.write(connection, rows))
+    for identity in ("r2", "r3"):
+        await database.run(lambda connection, one=identity: replies.ask_cancel(connection, "app", one))
+    gone = await database.run(lambda connection: replies.alive(connection, ["r1", "r2", "r9"], 99.0))
+    assert gone == ["r2", "r9"]
+    found = await database.read(lambda connection: replies.get(connection, "app", ["r1", "r3"]))
+    assert {one["id"]: (one["alive_until"], one["cancel_asked"]) for one in found} == {
+        "r1": (99.0, False),
+        "r3": (None, False),
+    }
+    await database.close()
+
+
+@pytest.mark.anyio
+async def test_the_oldest_of_a_key_that_has_too_much_go(store_address: str) -> None:
+    database = Database(store_address)
+    rows = [row(f"r{number}", created_at=1000.0 + number) for number in range(5)]
+    rows += [
+        row("running", running=True, created_at=1.0),
+        row("mine", "other", 25),
+        row("old", expires_at=1.0),
+    ]
+    await database.run(lambda connection: replies.write(connection, rows))
+    await database.run(lambda connection: replies.sweep(connection, 35))
+    assert await names(database, "app", "r0", "r1", "r2", "r3", "r4", "running") == ["r3", "r4", "running"]
+    assert await names(database, "other", "mine") == ["mine"]
+    await database.close()
