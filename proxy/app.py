@@ -27,7 +27,7 @@ from proxy.fronts.openai.dialect import OPENAI
 from proxy.fronts.openai.embeddings.front import EmbeddingsFront
 from proxy.fronts.openai.images.front import ImagesFront
 from proxy.fronts.openai.moderations.front import ModerationsFront
-from proxy.fronts.openai.responses.front import ResponsesFront
+from proxy.fronts.openai.responses.front import InputTokensFront, ResponsesFront
 from proxy.fronts.openai.speech.front import SpeechFront
 from proxy.fronts.openai.transcripts.front import TranscriptsFront
 from proxy.keys import ClientKey, ClientKeys
@@ -79,6 +79,7 @@ ROWS = (
     counted("/models/{model:path}:countTokens", CountFront(), **_GOOGLES),
     answered("/chat/completions", ChatFront()),
     answered("/responses", _RESPONSES),
+    counted("/responses/input_tokens", InputTokensFront()),
     *replies.rows("/responses", _RESPONSES),
     answered("/messages", MessagesFront()),
     counted("/messages/count_tokens", MessagesCount()),

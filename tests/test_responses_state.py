@@ -235,6 +235,26 @@ def test_pictures_are_files_and_come_back(kept: Gateway) -> None:
     assert drawn["result"][:64].encode() not in Path(address).read_bytes()
 
 
+# --- tokens
+
+
+def test_the_tokens_of_a_prompt_are_counted_with_all_that_came_before(kept: Gateway) -> None:
+    """Section 1.1, `input_tokens`."""
+    count = kept.client().responses.input_tokens.count
+    one = count(model="gemini-flash", input="Hello there, my friend")
+    assert (one.object, one.input_tokens > 0) == ("response.input_tokens", True)
+    first = ask(kept, "A long story about courts. " * 20)
+    assert count(model="gemini-flash", input="Hi", previous_response_id=first.id).input_tokens > 100
+    assert refused(lambda: count(model="gemini-flash", input="Hi", previous_response_id="resp_no"))[0] == 400
+    reply = httpx.post(
+        f"{kept.base_url}/v1/responses/input_tokens",
+        json={"model": "lan-chat", "input": "Hello there"},
+        headers={"authorization": f"Bearer {KEY}"},
+    )
+    assert reply.json()["input_tokens"] > 0
+    assert reply.headers["x-proxy-estimated"] == "input_tokens"
+
+
 # --- the store
 
 

@@ -25,6 +25,7 @@ Piece = bytes | memoryview
 Header = tuple[bytes, bytes]
 Kind = Literal["chat", "pictures", "embeddings", "speech", "transcripts", "moderations"]
 EVENTS = b"text/event-stream; charset=utf-8"
+Recall = Callable[[Any], tuple[str, ...]]  # which earlier replies a body goes on from
 TellCost = Callable[[], tuple[Decimal, str] | None]
 
 _PATIENCE_MARGIN_S = 2.0  # our answer must be there before the client's own timeout

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +16,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 from proxy.errors import RequestError, StoppingError
-from proxy.fronts.base import Asked, Facts, Front, Header, KeepingFront, KeptRenderer, Parsed, Renderer
+from proxy.fronts.base import (
+    Asked,
+    Facts,
+    Front,
+    Header,
+    KeepingFront,
+    KeptRenderer,
+    Parsed,
+    Recall,
+    Renderer,
+)
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
 from proxy.serve import allowed, bill, budgets, chores, fan_out, output, tries
@@ -59,7 +69,7 @@ async def answer(
     endpoint: str,
     *,
     verbatim: bool = False,
-    recall: Callable[[Any], tuple[str, ...]] | None = None,
+    recall: Recall | None = None,
 ) -> None:
     """`recall` tells which earlier replies a body goes on from, where a front can be told of such."""
     plan, caller = house.plan, exchange.caller

@@ -5,14 +5,14 @@ Nothing is bought by it, so no money is held, and no row written in the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import orjson
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.fronts.base import Asked, Counting
+from proxy.fronts.base import Asked, Counting, Recall
 from proxy.routing.attempts import Attempt, Attempts
 from proxy.routing.routes import Route
 from proxy.serve import allowed, media
@@ -31,10 +31,11 @@ _ESTIMATED: Header = (b"x-proxy-estimated", b"input_tokens")
 
 def counted(path: str, front: Counting, **row: Any) -> Row:
     """The route of an endpoint that counts; `row` is what else a `Row` has."""
-    return Row("POST", path, partial(count, front=front), front=front, bounded=True, **row)
+    handler = partial(count, front=front, recall=getattr(front, "goes_on_from", None))
+    return Row("POST", path, handler, front=front, bounded=True, **row)
 
 
-async def count(exchange: Exchange, house: House, front: Counting) -> None:
+async def count(exchange: Exchange, house: House, front: Counting, recall: Recall | None = None) -> None:
     plan, caller = house.plan, exchange.caller
     assert caller is not None
     body, _ = await read(exchange, plan.config.server.body_limit)
@@ -44,6 +45,11 @@ async def count(exchange: Exchange, house: House, front: Counting) -> None:
     exchange.facts["model"] = route.name
     if route.name != name:
         exchange.answered_by = route.name
+    earlier: Mapping[str, Json] = {}
+    if recall is not None and (named := recall(body)):
+        from proxy.serve import shelf
+
+        earlier = await shelf.recalled(house, caller.name, named)
     asked = Asked(
         exchange.request_id,
         caller,
@@ -51,6 +57,7 @@ async def count(exchange: Exchange, house: House, front: Counting) -> None:
         exchange.query() if exchange.scope.get("query_string") else {},
         path,
         is_stored=house.services.files.is_stored,
+        earlier=earlier,
     )
     exchange.parsed = parsed = route.defaults.under(front.parse(body, asked))
     if caller.limits is not None:

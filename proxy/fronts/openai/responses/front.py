@@ -1,9 +1,9 @@
-"""`/v1/responses`."""
+"""`/v1/responses`. What reads and writes it is loaded by the first request: many servers never see one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -11,10 +11,11 @@ from proxy.fronts import checks
 from proxy.fronts.base import Asked, Facts, Parsed, Piece
 from proxy.fronts.openai import spelling
 from proxy.fronts.openai.commons import Commons
-from proxy.fronts.openai.responses import request, state
-from proxy.fronts.openai.responses.renderer import ResponsesRenderer
-from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import ChatRequest, Json
+
+if TYPE_CHECKING:
+    from proxy.fronts.openai.responses.renderer import ResponsesRenderer
+    from proxy.fronts.openai.responses.shape import ResponsesShape
 
 _LOST: Json = {"code": "server_error", "message": "The server ended before this response was complete."}
 
@@ -26,9 +27,13 @@ class ResponsesFront(Commons):
         return checks.model_of(body)
 
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, ResponsesShape]:
+        from proxy.fronts.openai.responses import request
+
         return request.parse(body, asked.earlier)
 
     def renderer(self, parsed: Parsed[ChatRequest, ResponsesShape], facts: Facts) -> ResponsesRenderer:
+        from proxy.fronts.openai.responses.renderer import ResponsesRenderer
+
         return ResponsesRenderer(parsed, facts)
 
     def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
@@ -37,28 +42,49 @@ class ResponsesFront(Commons):
     # --- replies that are kept
 
     def goes_on_from(self, body: Any) -> tuple[str, ...]:
+        from proxy.fronts.openai.responses import state
+
         return state.goes_on_from(body)
 
     def shown(self, told: Json, query: Mapping[str, str]) -> list[Piece]:
+        from proxy.fronts.openai.responses import state
+
         return state.shown(told)
 
     def listed(self, told: Json, query: Mapping[str, str]) -> list[Piece]:
+        from proxy.fronts.openai.responses import state
+
         return state.page(told, query)
 
     def is_over(self, told: Json) -> bool:
+        from proxy.fronts.openai.responses import state
+
         return state.is_over(told)
 
     def may_cancel(self, told: Json) -> bool:
         return bool(told["response"]["background"])
 
     def cancelled(self, told: Json) -> Json:
+        from proxy.fronts.openai.responses import state
+
         return state.ended(told, "cancelled")
 
     def lost(self, told: Json) -> Json:
+        from proxy.fronts.openai.responses import state
+
         return state.ended(told, "failed", _LOST)
 
     def forgotten(self, identity: str) -> bytes:
         return orjson.dumps({"id": identity, "object": "response", "deleted": True})
 
     def number_of(self, frame: bytes) -> int:
+        from proxy.fronts.openai.responses import state
+
         return state.number_of(frame)
+
+
+class InputTokensFront(ResponsesFront):
+    """A `Counting`."""
+
+    def counted(self, tokens: int, parsed: Parsed[Any, Any]) -> bytes:
+        return orjson.dumps({"object": "response.input_tokens", "input_tokens": tokens})
