@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 from proxy.memory.signatures import SignatureMemory
 from proxy.simulators import pictures
 from tests import responses_law
-from tests.gateway import KEY, Gateway, open_gateway
+from tests.gateway import FILE, KEY, Gateway, open_gateway
 
 WEATHER: Any = {
     "type": "function",
@@ -262,6 +263,58 @@ def test_a_picture_model_draws_and_edits_what_it_drew(gateway: Gateway, stream: 
     sent = gateway.sent()[-1].body["contents"]
     assert sent[1]["role"] == "model"
     assert [part for part in sent[1]["parts"] if "inlineData" in part]
+
+
+PAINTER = FILE.replace("  heartbeat: 300ms", "  heartbeat: 300ms\n  image_model: nano-banana-pro")
+
+
+@pytest.fixture(scope="module")
+def painting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway whose file names a model for pictures."""
+    with open_gateway(tmp_path_factory.mktemp("painting"), PAINTER) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("model", ["gemini-flash", "lan-chat"])
+def test_a_model_of_words_lets_the_picture_model_draw(painting: Gateway, model: str, stream: bool) -> None:
+    """R-046, section 1.5: the call is answered here, and is no call to the client."""
+    fields: Any = {
+        "model": model,
+        "input": "A cat, please sim:call:image_generation",
+        "tools": [WEATHER, {"type": "image_generation", "size": "1024x1024"}],
+        "tool_choice": {"type": "image_generation"},
+    }
+    if stream:
+        body = streamed(painting, fields.pop("input"), **fields)[-1]["response"]
+    else:
+        body = post(painting, **fields).json()
+    [drawn] = [item for item in body["output"] if item["type"] != "message"]
+    seen = pictures.look(base64.b64decode(drawn["result"]))
+    assert (drawn["type"], seen.width, seen.height) == ("image_generation_call", 1024, 1024)
+    words, picture = painting.sent()[-2:]
+    assert "image_generation" in str(words.body["tools"])
+    assert picture.path.endswith("/gemini-3-pro-image:generateContent")
+
+
+def test_a_model_of_words_that_draws_nothing_answers_as_ever(painting: Gateway) -> None:
+    reply = ask(painting, "Hello", tools=[{"type": "image_generation"}])
+    assert reply.output_text == "You said: Hello"
+
+
+def test_where_nobody_draws_the_tool_is_named(gateway: Gateway) -> None:
+    """X-008."""
+    tools = [{"type": "image_generation", "size": "1024x1024"}]
+    reply = post(gateway, tools=tools)
+    assert reply.headers["x-proxy-dropped"] == "tools[0].type=image_generation"
+    reply = post(gateway, {"x-proxy-strict": "true"}, tools=tools)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "tools[0].type=image_generation")
+
+
+def test_a_key_without_the_picture_model_has_no_such_tool(painting: Gateway) -> None:
+    headers = {"authorization": "Bearer sk-test-narrow"}
+    reply = post(painting, headers, tools=[{"type": "image_generation"}])
+    assert reply.headers["x-proxy-dropped"] == "tools[0].type=image_generation"
 
 
 # --- how it ends

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
-from proxy.types import Event, FormFile, Image, Json, MediaPart, Request
+from proxy.types import Event, FormFile, Image, ImageOptions, Json, MediaPart, Request
 from proxy.types.values import dataclass
 
 R_co = TypeVar("R_co", bound=Request, covariant=True)
@@ -90,6 +90,19 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """A tool by which a model of words has a picture drawn: `name` is that of its function, `image` and
+    `model` are what its client wishes. `forced`: the model shall use it. `where` is the tool in the client's
+    spelling."""
+
+    name: str
+    where: str
+    image: ImageOptions | None = None
+    model: str | None = None
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed(Generic[R_co, S_co]):
     """What a front makes of a client's request.
 
@@ -99,7 +112,8 @@ class Parsed(Generic[R_co, S_co]):
     the client will not wait; at `callback_url` it wants to hear of the end. `streams_as` is the content type
     of a streamed reply, `answers_as` of a whole one. `beside` are requests of the same kind that the one
     reply answers too: their choices follow those of `request`. `keeps`: the reply shall be kept for later
-    requests; `later`: and fetched by one of them, for the client waits for its id alone.
+    requests; `later`: and fetched by one of them, for the client waits for its id alone. `aside`: a
+    model that does not draw may let another.
     """
 
     request: R_co
@@ -113,6 +127,7 @@ class Parsed(Generic[R_co, S_co]):
     answers_as: bytes = b"application/json"
     keeps: bool = False
     later: bool = False
+    aside: Aside | None = None
 
 
 @dataclass(frozen=True, slots=True)

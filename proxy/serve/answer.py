@@ -109,6 +109,11 @@ async def answer(
         exchange.answered_by = route.name
     if route.defaults.written:
         parsed = route.defaults.under(parsed)
+    painter: Route | None = None
+    if parsed.aside is not None:
+        from proxy.serve import aside
+
+        parsed, painter = aside.settled(house, caller, route, parsed)
     exchange.parsed = parsed
     if parsed.dropped and asked.strict:
         raise RequestError(
@@ -122,7 +127,7 @@ async def answer(
     budget = caller.budget
     if budget is not None:
         route = await budgets.admit(house, caller, budget, route, requests, asked.request_id)
-    work = Work(house, asked, route, parsed, route.order())
+    work = Work(house, asked, route, parsed, route.order(), painter=painter)
     watch: Watch | None = None
     try:
         if parsed.later:
@@ -154,7 +159,8 @@ async def answer(
 @dataclass(slots=True)
 class Work:
     """The calls of one request at its targets, and what they told; knows of no client's connection. `record`
-    is what a task has of them, None for what is not kept."""
+    is what a task has of them, None for what is not kept. `painter` draws what the model asks for by a call
+    (`aside`)."""
 
     house: House
     asked: Asked
@@ -162,6 +168,7 @@ class Work:
     parsed: Parsed[Any, Any]
     candidates: tuple[Candidate, ...]
     record: Record | None = None
+    painter: Route | None = None
     tolds: list[Told] = field(default_factory=list)
 
     def calls(self) -> list[Request]:
@@ -189,6 +196,10 @@ class Work:
         """All calls' events, with pictures in the wanted format."""
         calls = self.calls()
         if len(calls) == 1:
+            if self.painter is not None:
+                from proxy.serve import aside
+
+                return aside.drawn(self._batches(calls, 0), self, self.painter)
             return self._batches(calls, 0)
         by_piece = self.by_piece()
         return SideBySide(
@@ -265,9 +276,11 @@ class _Answering:
 
     async def whole(self) -> None:
         work = self._work
-        if self._watch is None and work.parsed.request.n == 1 and not work.parsed.beside:
+        parsed = self._parsed
+        is_one_call = parsed.request.n == 1 and not parsed.beside and work.painter is None
+        if self._watch is None and is_one_call:
             events = await tries.whole(work.tries(work.parsed.request), self._house)
-            if self._parsed.links and Image in map(type, events):
+            if parsed.links and Image in map(type, events):
                 await self._linked(events)
         else:
             async with aclosing(self._batches()) as batches:

@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.errors import RequestError
 from proxy.fronts import checks
-from proxy.fronts.base import Parsed
+from proxy.fronts.base import Aside, Parsed
 from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.reading import Reading
 from proxy.fronts.openai.responses import items, state, tools
@@ -81,7 +81,7 @@ def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest,
         body, native = parameters.unfold(body)
         if native:
             reading.request["native"] = checks.carried(native, "google")
-    _read(body, reading)
+    aside = _read(body, reading)
     request = reading.request
     if "model" not in request:
         raise checks.missing("model")
@@ -117,10 +117,10 @@ def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest,
     if reading.foreign:
         request["foreign"] = reading.foreign_fields()
     dropped = tuple(reading.notes.named.values())
-    return Parsed(ChatRequest(**request), shape, dropped, keeps=keeps, later=shape.background)
+    return Parsed(ChatRequest(**request), shape, dropped, keeps=keeps, later=shape.background, aside=aside)
 
 
-def _read(body: Json, reading: Reading) -> None:
+def _read(body: Json, reading: Reading) -> Aside | None:
     for name, value in body.items():
         if value is None:
             continue
@@ -133,12 +133,15 @@ def _read(body: Json, reading: Reading) -> None:
             reading.add_foreign(name, parameters.DOCUMENTED[name](value, name))
         elif name not in ("input", "tool_choice") and value not in ("", [], {}):
             reading.notes.add(name)
+    aside = None
     if body.get("tools") or body.get("tool_choice") is not None:
-        _tools(body, reading)
+        aside = _tools(body, reading)
     _check_state(body)
+    return aside
 
 
-def _tools(body: Json, reading: Reading) -> None:
+def _tools(body: Json, reading: Reading) -> Aside | None:
+    """The tool that draws, if there is one, is settled where it is known who answers."""
     found = tools.Tools(reading.notes)
     if body.get("tools"):
         found.read(body["tools"], "tools")
@@ -148,23 +151,28 @@ def _tools(body: Json, reading: Reading) -> None:
     reading.request["tools"] = tuple(found.tools)
     if found.known:
         reading.shape["known"] = found.known
-    if found.picture is not None:
-        _picture(found.picture, reading)
     if body.get("tool_choice") is not None and (choice := found.choice(body["tool_choice"])) is not None:
         reading.request["tool_choice"] = choice
+    return None if found.picture is None else _picture(found, found.picture, reading)
 
 
 _PICTURE = frozenset({"type", "size", "quality", "model", "moderation", "output_format", "action"})
 
 
-def _picture(tool: Json, reading: Reading) -> None:
-    """The wishes of the tool that draws; the model draws itself, or names them as not carried."""
+def _picture(found: tools.Tools, tool: Json, reading: Reading) -> Aside:
+    """The wishes of the tool that draws: they are the request's where its model draws."""
     reading.shape["picture"] = tool
     reading.notes.unread(tool, _PICTURE, f"tools[].type={tools.DRAWS}")
     wishes = {name: tool[name] for name in ("size", "quality") if tool.get(name) not in (None, "auto")}
+    image = None
     if wishes:
-        found = {name: checks.string(value, f"tools[].{name}") for name, value in wishes.items()}
-        reading.request["image"] = ImageOptions(**found)
+        image = ImageOptions(
+            **{name: checks.string(value, f"tools[].{name}") for name, value in wishes.items()}
+        )
+        reading.request["image"] = image
+    model = tool.get("model")
+    name = None if model is None else checks.string(model, "tools[].model")
+    return Aside(tools.DRAWS, found.draws_at, image, name, found.must_draw)
 
 
 def _check_state(body: Json) -> None:

@@ -44,13 +44,15 @@ def joined(namespace: str | None, name: str) -> str:
 
 
 class Tools:
-    """The tools of a request. `known` has those functions that the client knows as something else; `picture`
-    is the tool that draws."""
+    """The tools of a request. `known` has those functions that the client knows as something else. `picture`
+    is the tool that draws, if there is one, at `draws_at`; `must_draw`: the model shall use it."""
 
     def __init__(self, notes: Notes) -> None:
         self.tools: list[Tool] = []
         self.known: dict[str, Known] = {}
         self.picture: Json | None = None
+        self.draws_at = ""
+        self.must_draw = False
         self._notes = notes
         self._functions: dict[str, FunctionTool] = {}
 
@@ -73,7 +75,10 @@ class Tools:
             raise checks.missing(f"{path}.type")
         if sort in _MODES:
             return ToolChoice(checks.one_of(*_MODES)(sort, path))
-        self._notes.add(path)
+        if sort == DRAWS and self.picture is not None:
+            self.must_draw = True
+        else:
+            self._notes.add(path)
         return None
 
     # --- one tool each -------------------------------------------------------------------------------
@@ -84,7 +89,7 @@ class Tools:
         if read is not None:
             read(self, item, path, namespace, about)
         elif sort == DRAWS:
-            self.picture = checks.carried(item, path)
+            self.picture, self.draws_at = checks.carried(item, path), f"{path}.type={DRAWS}"
         elif isinstance(sort, str) and (kind := chat_tools.builtin_type(sort)) in _VENDORS:
             self._vendors(kind, item, path)
         elif isinstance(sort, str) and sort:
