@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # What may also come after the options; argparse looks for it only before them.
+_DIALECTS = ("chat", "images", "responses")  # of `proxy.command.dialects`, which takes long to load
 _LATE = {"explain": "prompt", "check": "file", "simulate": "vendor", "help": "topic"}
 
 
@@ -76,7 +77,14 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     explain.add_argument(
         "--request", type=Path, metavar="FILE", help="a chat completion or Images request as JSON, instead"
     )
-    explain.add_argument("--images", action="store_true", help="explain a request to /v1/images/generations")
+    explain.add_argument(
+        "--images",
+        dest="dialect",
+        action="store_const",
+        const="images",
+        help="explain a request to /v1/images/generations, as --as images does",
+    )
+    _add_dialect(explain, "the request's, where its members do not tell it")
     explain.add_argument("--stream", action="store_true", help="as a client would that wants a stream")
 
     attempt = command("try", "send one prompt through the gateway's own path")
@@ -86,6 +94,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         "--image", type=Path, action="append", default=[], metavar="FILE", help="a picture to send along"
     )
     attempt.add_argument("--stream", action="store_true", help="print the answer as it comes")
+    _add_dialect(attempt, "to ask in (default: chat)")
     attempt.add_argument(
         "--out", type=Path, metavar="FILE", help="where to save the picture, others beside it"
     )
@@ -120,6 +129,12 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     command("version", "print the version")
     command("help", "tell what a command does").add_argument("topic", nargs="?", help="the command")
     return parser, commands.choices
+
+
+def _add_dialect(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument(
+        "--as", dest="dialect", choices=_DIALECTS, metavar="DIALECT", help=f"{what}: {', '.join(_DIALECTS)}"
+    )
 
 
 def _keys_parser(keys: argparse.ArgumentParser) -> None:
@@ -245,7 +260,7 @@ def _explain(options: argparse.Namespace) -> int:
         options.model,
         options.prompt or "Hello",
         options.request,
-        images=options.images,
+        dialect=options.dialect,
         stream=options.stream,
         as_json=options.json,
     )
@@ -260,6 +275,7 @@ def _try(options: argparse.Namespace) -> int:
         options.prompt,
         options.image,
         options.out,
+        dialect=options.dialect,
         stream=options.stream,
         as_json=options.json,
         simulate=options.simulate,

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from proxy.__main__ import _parser, main
+from proxy.command.dialects import DIALECTS
 from proxy.command.serve import Pasted, snippets
 from tests.served import run, serving
 
@@ -160,6 +161,29 @@ def test_explain_takes_picture_requests(file: Path, capsys: pytest.CaptureFixtur
     code, out, err = out_of(capsys, "explain", "slow", "--json", *how)
     assert code == 0, err
     assert json.loads(out)["steps"][0]["body"]["prompt"] == "A fox"
+
+
+@pytest.mark.parametrize("option", [True, False], ids=["--as", "--request"])
+def test_explain_takes_requests_for_a_response(
+    file: Path, capsys: pytest.CaptureFixture[str], option: bool
+) -> None:
+    """What is not carried is told in this dialect's words."""
+    request = file.with_name("request.json")
+    request.write_text('{"input": "A fox", "text": {"verbosity": "low"}, "truncation": "auto"}')
+    how = ("A fox", "--as", "responses") if option else ("--request", str(request))
+    code, out, err = out_of(capsys, "explain", "off", "--json", *how)
+    assert code == 0, err
+    [step] = json.loads(out)["steps"]
+    assert step["body"]["contents"] == [{"role": "user", "parts": [{"text": "A fox"}]}]
+    assert step["dropped"] == ([] if option else ["truncation", "text.verbosity"])
+
+
+def test_every_dialect_can_be_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in DIALECTS:
+        code, _, err = out_of(capsys, "explain", "slow" if name == "images" else "off", "Hi", "--as", name)
+        assert code == 0, err
+    code, _, err = out_of(capsys, "explain", "off", "Hi", "--as", "telegraph")
+    assert (code, all(name in err for name in DIALECTS)) == (2, True)
 
 
 @pytest.mark.parametrize(

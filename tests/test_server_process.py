@@ -345,6 +345,7 @@ def test_the_log_says_why_a_vendor_could_not_be_reached(tmp_path: Path, file: st
         (0, ("try", "gemini-flash", "Hi")),
         (0, ("try", "nano-banana-pro", "Draw a cat", "--out", "cat.png")),
         (0, ("try", "gemini-flash", "Hi", "--stream", "--json")),
+        (0, ("try", "gemini-flash", "Hi", "--as", "responses")),
         (0, ("try", "gemini-flash", "Hi", "--simulate")),
         (1, ("try", "nothing", "Hi")),
         (1, ("try", "gemini-flash", "Hi", "--image", "none.png")),

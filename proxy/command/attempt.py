@@ -12,19 +12,19 @@ from typing import Any
 import orjson
 
 from proxy import app
-from proxy.command import opening
+from proxy.command import dialects, opening
+from proxy.command.dialects import Dialect
 from proxy.command.saving import Destination, Saved
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.base import Asked
-from proxy.fronts.openai.chat import request as chat_request
-from proxy.fronts.openai.spelling import place_of, spelled_all
+from proxy.fronts.openai.spelling import place_of
 from proxy.keys import ClientKey
 from proxy.logs import Log
 from proxy.serve import tries
 from proxy.serve.house import House
 from proxy.serve.told import Told
 from proxy.tasks.engine import Job
-from proxy.types import CodeRun, Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
+from proxy.types import CodeRun, Event, Image, Json, Reasoning, Refusal, Text, ToolCall, Usage
 from proxy.upstream import Upstream
 
 
@@ -35,6 +35,7 @@ def attempt(
     images: list[Path],
     out: Path | None,
     *,
+    dialect: str | None,
     stream: bool,
     as_json: bool,
     simulate: bool,
@@ -47,7 +48,8 @@ def attempt(
     back, `record` keeps it in a folder.
     """
     try:
-        body = _body(model, prompt, images, stream=stream)
+        spoken = dialects.of(dialect, None)
+        body = spoken.asks(prompt, list(map(_shown, images))) | {"model": model, "stream": stream}
         place = Destination(out)
         heard = _heard(verbose, record)
     except OSError as error:
@@ -64,7 +66,7 @@ def attempt(
     base_url = simulators.base_url if simulators else None
     try:
         application = app.create(*opened, simulated=base_url)
-        return asyncio.run(_run(application, body, place, heard, as_json=as_json))
+        return asyncio.run(_run(application, spoken, body, place, heard, as_json=as_json))
     finally:
         if simulators is not None:
             simulators.stop()
@@ -78,16 +80,18 @@ def _heard(verbose: bool, record: Path | None) -> Upstream | None:
     return Loud(shows=verbose, folder=record)
 
 
-def _body(model: str, prompt: str, images: list[Path], *, stream: bool) -> dict[str, Any]:
-    content: list[dict[str, Any]] = [{"type": "text", "text": prompt}]
-    for image in images:
-        data = base64.b64encode(image.read_bytes()).decode()
-        content.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}})
-    return {"model": model, "messages": [{"role": "user", "content": content}], "stream": stream}
+def _shown(image: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
 
 
 async def _run(
-    application: app.App, body: dict[str, Any], place: Destination, heard: Upstream | None, *, as_json: bool
+    application: app.App,
+    spoken: Dialect,
+    body: Json,
+    place: Destination,
+    heard: Upstream | None,
+    *,
+    as_json: bool,
 ) -> int:
     house = await application.open()
     if heard is not None:
@@ -97,7 +101,7 @@ async def _run(
         house.services.log = Log()
         house.services.on_progress = _show_progress
     try:
-        return await _ask(house, body, place, as_json=as_json)
+        return await _ask(house, spoken, body, place, as_json=as_json)
     except RequestError as error:
         house.services.log.close()
         print(f"{place_of(error)}: {error.message}", file=sys.stderr)
@@ -112,10 +116,11 @@ async def _run(
         await application.close()
 
 
-async def _ask(house: House, body: dict[str, Any], place: Destination, *, as_json: bool) -> int:
+async def _ask(house: House, spoken: Dialect, body: Json, place: Destination, *, as_json: bool) -> int:
     caller = ClientKey("try")
-    route = house.plan.routes.resolve(body["model"], caller)
-    parsed = route.defaults.under(chat_request.parse(body))
+    front, parsed = spoken.parsed(body, body["model"], caller.name)
+    route = house.plan.routes.resolve(body["model"], caller, front.kind)
+    parsed = route.defaults.under(parsed)
     asked = Asked("try", caller)
     told = Told()
     on = tries.Tries(house, parsed.request, asked, route, route.order(), told)
@@ -131,7 +136,7 @@ async def _ask(house: House, body: dict[str, Any], place: Destination, *, as_jso
         saved = place.save([event for event in seen if isinstance(event, Image)])
         _tell(saved, told)
     if as_json:
-        dropped = spelled_all(told.dropped, parsed)
+        dropped = front.spelled(told.dropped, parsed)
         print(orjson.dumps(_summary(seen, told, saved, dropped)).decode())
     else:
         print()

@@ -9,13 +9,11 @@ from typing import Any
 
 import orjson
 
-from proxy.command import opening, showing
+from proxy.command import dialects, opening, showing
 from proxy.config import missing_surface
 from proxy.errors import ProxyError, RequestError
-from proxy.fronts.base import Kind
-from proxy.fronts.openai.chat import request as chat_request
-from proxy.fronts.openai.images import request as image_request
-from proxy.fronts.openai.spelling import place_of, spelled_all
+from proxy.fronts.base import Front, Kind, Parsed
+from proxy.fronts.openai.spelling import place_of
 from proxy.keys import ClientKey
 from proxy.ledger.prices import Tariff, plain
 from proxy.routing.attempts import Candidate
@@ -34,33 +32,33 @@ def explain(
     prompt: str,
     request: Path | None,
     *,
-    images: bool,
+    dialect: str | None,
     stream: bool,
     as_json: bool,
 ) -> int:
-    """Print the plan. Exit 1 when the file or the request is wrong. A request with `prompt` in place of
-    `messages` is one of the Images API, and so is a prompt with `images`."""
+    """Print the plan. Exit 1 when the file or the request is wrong. The `dialect` of a request is told by its
+    members where it is not named."""
     opened = opening.read(file)
     if opened is None:
         return 1
     config, off = opened
-    body: dict[str, Any] = (
-        {"prompt": prompt} if images else {"messages": [{"role": "user", "content": prompt}]}
-    )
     try:
-        if request is not None:
-            body = read_json(request.read_bytes())
+        body = None if request is None else read_json(request.read_bytes())
+        spoken = dialects.of(dialect, body)
+        if body is None:
+            body = spoken.asks(prompt, ())
         body["model"] = model
         if stream:
             body["stream"] = True
         # A provider that is off has a plan too: explaining needs no key.
         routes = Routes.of(config, {})
-        kind: Kind = "pictures" if "prompt" in body and "messages" not in body else "chat"
+        kind = spoken.front().kind
         route = routes.resolve(model, ClientKey("explain"), kind)
+        front, parsed = spoken.parsed(body, model, "explain")
         plan = {
             "asked": model,
             "by": _reason(model, route, routes, kind),
-            **_plan(route, body, kind, off),
+            **_plan(route, front, route.defaults.under(parsed), off),
         }
     except RequestError as error:
         why = missing_surface(model, config) if error.code == "model_not_found" else None
@@ -85,10 +83,7 @@ def _reason(asked: str, route: Route, routes: Routes, kind: Kind) -> str | None:
     return "defaults.model" if kind == "chat" else "defaults.image_model"
 
 
-def _plan(route: Route, body: dict[str, Any], kind: Kind, off: dict[str, str]) -> dict[str, Any]:
-    parsed = route.defaults.under(
-        image_request.parse(body) if kind == "pictures" else chat_request.parse(body)
-    )
+def _plan(route: Route, front: Front, parsed: Parsed[Any, Any], off: dict[str, str]) -> dict[str, Any]:
     steps = []
     for candidate in (*route.targets, *route.fallback):
         target = candidate.target
@@ -111,7 +106,7 @@ def _plan(route: Route, body: dict[str, Any], kind: Kind, off: dict[str, str]) -
                 "then": _later(candidate, call, account.base_url, query),
                 "price": None if tariff is None else tariff.card,
                 "estimate": None if tariff is None else _estimate(tariff, parsed.request, speaker),
-                "dropped": [*parsed.dropped, *spelled_all((*call.dropped, *speaker.unread()), parsed)],
+                "dropped": [*parsed.dropped, *front.spelled((*call.dropped, *speaker.unread()), parsed)],
                 "deadlines_s": asdict(candidate.deadlines),
             }
         )

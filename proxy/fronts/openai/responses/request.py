@@ -101,7 +101,7 @@ def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest,
         request.pop("top_logprobs", None)  # 0 is what a reply says that has none
     echo = _ECHO | {name: body[name] for name in _ECHO if body.get(name) is not None}
     echo["tools"] = tools.shown(echo["tools"])
-    echo["text"] = {"format": {"type": "text"}} | (body.get("text") or {})
+    echo["text"] = _text_shown(body.get("text") or {})
     echo["reasoning"] = {"effort": None, "summary": None} | (body.get("reasoning") or {})
     keeps = body.get("store") is not False
     shape = ResponsesShape(
@@ -207,6 +207,14 @@ def _text(value: Any, path: str, out: Reading) -> None:
     form = options.get("format")
     if form is not None:
         out.request["answer_format"] = _answer_format(checks.mapping(form, f"{path}.format"), out)
+
+
+def _text_shown(text: Json) -> Json:
+    """As a reply repeats it: a schema with all the members that Open Responses wants."""
+    form = text.get("format") or {"type": "text"}
+    if form["type"] == "json_schema":
+        form = {"type": "json_schema", "name": None, "description": None, "strict": None, **form}
+    return {**text, "format": form}
 
 
 _FORM = frozenset({"type", "name", "schema", "strict", "description"})
