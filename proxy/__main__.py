@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # What may also come after the options; argparse looks for it only before them.
-_DIALECTS = ("chat", "images", "responses")  # of `proxy.command.dialects`, which takes long to load
+_DIALECTS = (
+    "chat",
+    "images",
+    "responses",
+    "messages",
+    "gemini",
+)  # of `proxy.command.dialects`, which takes long to load
 _LATE = {"explain": "prompt", "check": "file", "simulate": "vendor", "help": "topic"}
 
 

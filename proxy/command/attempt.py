@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import sys
+from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,9 @@ import orjson
 
 from proxy import app
 from proxy.command import dialects, opening
-from proxy.command.dialects import Dialect
 from proxy.command.saving import Destination, Saved
 from proxy.errors import ProxyError, RequestError
-from proxy.fronts.base import Asked
+from proxy.fronts.base import Asked, Front, Parsed
 from proxy.fronts.openai.spelling import place_of
 from proxy.keys import ClientKey
 from proxy.logs import Log
@@ -24,8 +25,10 @@ from proxy.serve import tries
 from proxy.serve.house import House
 from proxy.serve.told import Told
 from proxy.tasks.engine import Job
-from proxy.types import CodeRun, Event, Image, Json, Reasoning, Refusal, Text, ToolCall, Usage
+from proxy.types import CodeRun, Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
 from proxy.upstream import Upstream
+
+Wish = Callable[[], tuple[Front, Parsed[Any, Any]]]  # reads the request; raises `RequestError`
 
 
 def attempt(
@@ -49,7 +52,8 @@ def attempt(
     """
     try:
         spoken = dialects.of(dialect, None)
-        body = spoken.asks(prompt, list(map(_shown, images))) | {"model": model, "stream": stream}
+        body = spoken.asks(prompt, list(map(_shown, images)))
+        wish = partial(spoken.parsed, body, model, "try", stream=stream)
         place = Destination(out)
         heard = _heard(verbose, record)
     except OSError as error:
@@ -66,7 +70,7 @@ def attempt(
     base_url = simulators.base_url if simulators else None
     try:
         application = app.create(*opened, simulated=base_url)
-        return asyncio.run(_run(application, spoken, body, place, heard, as_json=as_json))
+        return asyncio.run(_run(application, model, wish, place, heard, as_json=as_json))
     finally:
         if simulators is not None:
             simulators.stop()
@@ -86,8 +90,8 @@ def _shown(image: Path) -> str:
 
 async def _run(
     application: app.App,
-    spoken: Dialect,
-    body: Json,
+    model: str,
+    wish: Wish,
     place: Destination,
     heard: Upstream | None,
     *,
@@ -101,7 +105,7 @@ async def _run(
         house.services.log = Log()
         house.services.on_progress = _show_progress
     try:
-        return await _ask(house, spoken, body, place, as_json=as_json)
+        return await _ask(house, model, wish, place, as_json=as_json)
     except RequestError as error:
         house.services.log.close()
         print(f"{place_of(error)}: {error.message}", file=sys.stderr)
@@ -116,10 +120,10 @@ async def _run(
         await application.close()
 
 
-async def _ask(house: House, spoken: Dialect, body: Json, place: Destination, *, as_json: bool) -> int:
+async def _ask(house: House, model: str, wish: Wish, place: Destination, *, as_json: bool) -> int:
     caller = ClientKey("try")
-    front, parsed = spoken.parsed(body, body["model"], caller.name)
-    route = house.plan.routes.resolve(body["model"], caller, front.kind)
+    front, parsed = wish()
+    route = house.plan.routes.resolve(model, caller, front.kind)
     parsed = route.defaults.under(parsed)
     asked = Asked("try", caller)
     told = Told()

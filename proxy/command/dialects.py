@@ -11,38 +11,58 @@ from proxy.fronts.base import Asked, Front, Parsed
 from proxy.keys import ClientKey
 from proxy.types import Json
 
+_MOST_TOKENS = 4096  # which Anthropic's clients have to say
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`front` loads it. `asks` makes the body that says a prompt and shows pictures, as data URLs. `mark` is
-    the member of a body by which it is told from the others; None where it has to be named."""
+    """`front` loads it, for a stream or not. `asks` makes the body that says a prompt and shows pictures, as
+    data URLs. `mark` is the member of a body by which it is told from the others; None where it has to be
+    named. `by_address`: model and stream stand in the address, not in the body."""
 
-    front: Callable[[], Front]
+    front: Callable[[bool], Front]
     asks: Callable[[str, Sequence[str]], Json]
     mark: str | None = None
+    by_address: bool = False
 
-    def parsed(self, body: Json, model: str, who: str) -> tuple[Front, Parsed[Any, Any]]:
-        """Raises `RequestError`."""
-        front = self.front()
+    def parsed(
+        self, body: Json, model: str, who: str, *, stream: bool = False
+    ) -> tuple[Front, Parsed[Any, Any]]:
+        """Raises `RequestError`. `stream` also where the body does not say it."""
+        if not self.by_address:
+            body = {**body, "model": model} | ({"stream": True} if stream else {})
+        front = self.front(stream)
         return front, front.parse(body, Asked(who, ClientKey(who), path={"model": model}))
 
 
-def _chat() -> Front:
+def _chat(_: bool) -> Front:
     from proxy.fronts.openai.chat.front import ChatFront
 
     return ChatFront()
 
 
-def _images() -> Front:
+def _images(_: bool) -> Front:
     from proxy.fronts.openai.images.front import ImagesFront
 
     return ImagesFront("generation")
 
 
-def _responses() -> Front:
+def _responses(_: bool) -> Front:
     from proxy.fronts.openai.responses.front import ResponsesFront
 
     return ResponsesFront()
+
+
+def _messages(_: bool) -> Front:
+    from proxy.fronts.anthropic.front import MessagesFront
+
+    return MessagesFront()
+
+
+def _gemini(stream: bool) -> Front:
+    from proxy.fronts.gemini.front import GeminiFront
+
+    return GeminiFront(stream=stream)
 
 
 def _as_chat(prompt: str, pictures: Sequence[str]) -> Json:
@@ -63,10 +83,31 @@ def _as_response(prompt: str, pictures: Sequence[str]) -> Json:
     return {"input": [{"role": "user", "content": [{"type": "input_text", "text": prompt}, *shown]}]}
 
 
+def _as_message(prompt: str, pictures: Sequence[str]) -> Json:
+    sources = [
+        {"type": "base64", "media_type": kind, "data": data} for kind, data in map(_taken_apart, pictures)
+    ]
+    shown = [{"type": "image", "source": source} for source in sources]
+    said = [{"role": "user", "content": [{"type": "text", "text": prompt}, *shown]}]
+    return {"max_tokens": _MOST_TOKENS, "messages": said}
+
+
+def _as_content(prompt: str, pictures: Sequence[str]) -> Json:
+    shown = [{"inlineData": {"mimeType": kind, "data": data}} for kind, data in map(_taken_apart, pictures)]
+    return {"contents": [{"role": "user", "parts": [{"text": prompt}, *shown]}]}
+
+
+def _taken_apart(picture: str) -> tuple[str, str]:
+    head, _, data = picture.removeprefix("data:").partition(",")
+    return head.partition(";")[0], data
+
+
 DIALECTS: dict[str, Dialect] = {
     "chat": Dialect(_chat, _as_chat, "messages"),
     "images": Dialect(_images, _as_images, "prompt"),
     "responses": Dialect(_responses, _as_response, "input"),
+    "messages": Dialect(_messages, _as_message),
+    "gemini": Dialect(_gemini, _as_content, "contents", by_address=True),
 }
 
 

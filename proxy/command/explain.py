@@ -47,14 +47,11 @@ def explain(
         spoken = dialects.of(dialect, body)
         if body is None:
             body = spoken.asks(prompt, ())
-        body["model"] = model
-        if stream:
-            body["stream"] = True
         # A provider that is off has a plan too: explaining needs no key.
         routes = Routes.of(config, {})
-        kind = spoken.front().kind
+        kind = spoken.front(stream).kind
         route = routes.resolve(model, ClientKey("explain"), kind)
-        front, parsed = spoken.parsed(body, model, "explain")
+        front, parsed = spoken.parsed(body, model, "explain", stream=stream)
         plan = {
             "asked": model,
             "by": _reason(model, route, routes, kind),
