@@ -235,7 +235,9 @@ CHAT: dict[str, Wish | None] = {
     "ResultPart.parts": Wish(
         called(result(parts=(TextPart("Rosebud"),))), ("Rosebud",), called(), ("messages",)
     ),
-    "ResultPart.failed": None,  # no dialect of a front has a word for it yet
+    "ResultPart.failed": Wish(
+        called(result(failed=True)), ('"error": "12 degrees"',), called(), ("messages",)
+    ),
     "FunctionTool.name": Wish(tool(name="forecast"), ('"forecast"',), tool(), ("tools",)),
     "FunctionTool.description": Wish(tool(description="Rosebud"), ("Rosebud",), tool(), ("tools",)),
     "FunctionTool.parameters": Wish(tool(), ('"city"',), tool(parameters=None), ("tools",)),

@@ -414,16 +414,16 @@ def test_every_field_that_a_front_reads_is_asked_for_here(
 @pytest.mark.parametrize("path", CHAT)
 def test_a_field_of_a_chat_is_carried_or_named(path: str, targets: dict[str, Candidate]) -> None:
     body = {"model": "m", "messages": [HI]}
-    assert _lost(ChatFront(), path, CHAT[path], body, targets) == {}
+    assert lost_of(ChatFront(), path, CHAT[path], body, targets) == {}
 
 
 @pytest.mark.parametrize("path", IMAGES)
 def test_a_field_of_a_picture_request_is_carried_or_named(path: str, targets: dict[str, Candidate]) -> None:
     body = {"model": "m", "prompt": "A cat"}
-    assert _lost(ImagesFront("generation"), path, IMAGES[path], body, targets) == {}
+    assert lost_of(ImagesFront("generation"), path, IMAGES[path], body, targets) == {}
 
 
-def _lost(
+def lost_of(
     front: Front, path: str, member: Member, body: dict[str, Any], targets: dict[str, Candidate]
 ) -> dict[str, str]:
     """At which targets nobody would notice that it is gone."""

@@ -275,7 +275,7 @@ def call(identity: str, signature: str | None = None) -> CallPart:
 
 
 def thought(said: str, place: int) -> ThoughtPart:
-    return ThoughtPart(said, where=f"messages[1].content[{place}]")
+    return ThoughtPart(said, where=f"messages[1].content[{place}]", spare=True)
 
 
 @pytest.mark.parametrize(
@@ -724,7 +724,7 @@ def test_long_conversations_take_linear_time() -> None:
 
     took(10)
     few, many = min(took(20) for _ in range(3)), min(took(200) for _ in range(3))
-    assert many < 30 * few
+    assert many < 50 * few  # 100 times as long, if it were the square
 
 
 def test_foreign_fields_are_of_this_dialect() -> None:

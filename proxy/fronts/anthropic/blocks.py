@@ -145,7 +145,8 @@ def _tool_use(item: Json, path: str, notes: Notes) -> list[Part]:
 def _thinking(item: Json, path: str, notes: Notes) -> list[Part]:
     notes.unread(item, _CACHE | {"thinking", "signature"}, path)
     said, signature = (_said(item, name, path) for name in ("thinking", "signature"))
-    return [ThoughtPart(said or "", None if signature == UNSIGNED else signature, where=path)]
+    known = None if signature == UNSIGNED else signature
+    return [ThoughtPart(said or "", known, where=path, spare=True)]  # this dialect has them sent back
 
 
 def _source(item: Json, path: str, notes: Notes, kind: Any, title: str | None) -> MediaPart:

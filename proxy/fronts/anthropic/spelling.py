@@ -25,8 +25,7 @@ _TABLE: spelling.Spellings = {
     "references": ("messages",),
 }
 _SYSTEM = f"messages[{SYSTEM}]"
-_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts|signed)\b")
-_MESSAGE_MEMBERS = {"call_id": "content", "parts": "content", "signed": "content"}
+_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|failed|parts|signed)\b")
 _OF_TOOL = re.compile(r"(tools\[\d*\])\.parameters\b")
 _SERVER_TOOL = re.compile(r"tools\.(\w+)")
 
@@ -37,7 +36,7 @@ def spelled(path: str, parsed: Parsed[Any, Any] | None) -> str:
         return path.removeprefix("foreign.")
     if path.startswith(_SYSTEM):
         return "system"
-    path = _OF_MESSAGE.sub(lambda found: f"{found[1]}.{_MESSAGE_MEMBERS[found[2]]}", path)
+    path = _OF_MESSAGE.sub(r"\1.content", path)
     path = _OF_TOOL.sub(r"\1.input_schema", path)
     wrote: tuple[str, ...] = ()
     if parsed is not None:

@@ -141,7 +141,9 @@ class _Conversation:
         return rendered
 
     def _result(self, result: ResultPart, index: int) -> None:
-        """A call's result, failed or not: the dialect has no word for it."""
+        """A call's result. That it failed stands in its words alone: the dialect has none for it."""
+        if result.failed:
+            self._dropped.append(f"messages[{index}].failed")
         shown, moved = _split(result.parts)
         content = self._content(shown) if shown or not moved else _TOOL_SHOWS
         identity = result.call_id or self._open_call(result.name) or f"call_{index}"
