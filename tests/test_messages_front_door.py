@@ -35,8 +35,9 @@ def client(gateway: Gateway) -> Iterator[anthropic.Anthropic]:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Gateway]:
-    """For a test that lets targets fail: they rest when they have failed often."""
-    with open_gateway(tmp_path) as opened:
+    """For a test that lets targets fail: they rest when they have failed often. No ping comes before what is
+    told of it."""
+    with open_gateway(tmp_path, FILE.replace("heartbeat: 300ms", "heartbeat: 0s")) as opened:
         yield opened
 
 
@@ -470,6 +471,19 @@ def test_a_stream_that_breaks_ends_with_an_error(fresh: Gateway, order: str, mod
     assert message["error"]["type"] in ("api_error", "overloaded_error")
     assert message["content"][0]["text"]
     assert message["stop_reason"] is None
+
+
+@pytest.mark.parametrize("frames", range(7))
+def test_wherever_it_is_cut_a_stream_is_no_success(fresh: Gateway, frames: int) -> None:
+    """A-006: thoughts, text and a call were on their way."""
+    text = f"sim:cut:{frames} sim:chunks:4 sim:thoughts Tell me more of the weather"
+    reply = post(fresh, asked(text, stream=True, tools=[TOOL], thinking={"type": "adaptive"}))
+    if reply.status_code != 200:
+        assert (reply.status_code, reply.json()["error"]["type"]) == (500, "api_error")
+        return
+    message = checked(decoded(reply.content))
+    assert ("error" in message) is (message["stop_reason"] is None)
+    assert "error" in message or frames >= 4
 
 
 def test_a_blocked_prompt_is_a_refusal(client: anthropic.Anthropic, gateway: Gateway) -> None:

@@ -1,21 +1,23 @@
-"""`/v1/messages`, and `/v1/messages/count_tokens`."""
+"""`/v1/messages`, and `/v1/messages/count_tokens`. What reads and writes is loaded by the first request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from proxy.fronts import checks, image_modes
-from proxy.fronts.anthropic import request, spelling
+from proxy.fronts.anthropic import spelling
 from proxy.fronts.anthropic.dialect import Commons
-from proxy.fronts.anthropic.reply import MessagesRenderer
-from proxy.fronts.anthropic.shape import MessagesShape
 from proxy.fronts.base import Asked, Chore, Facts, Kind, Parsed
 from proxy.fronts.image_modes import Mode
 from proxy.types import ChatRequest
+
+if TYPE_CHECKING:
+    from proxy.fronts.anthropic.reply import MessagesRenderer
+    from proxy.fronts.anthropic.shape import MessagesShape
 
 _MODES: tuple[Mode, ...] = ("link", "markdown")  # an assistant's message has no pictures but in its text
 
@@ -30,12 +32,16 @@ class MessagesFront(Commons):
         return image_modes.split_model_suffix(name)[0] if "@" in name else name
 
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, MessagesShape]:
+        from proxy.fronts.anthropic import request
+
         return _with_mode(request.parse(body, is_stored=asked.is_stored), asked)
 
     def chore(self, parsed: Parsed[Any, Any]) -> Chore | None:
         return None
 
     def renderer(self, parsed: Parsed[ChatRequest, MessagesShape], facts: Facts) -> MessagesRenderer:
+        from proxy.fronts.anthropic.reply import MessagesRenderer
+
         return MessagesRenderer(parsed, facts)
 
     def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
@@ -46,6 +52,8 @@ class MessagesCount(MessagesFront):
     """The same request, of which the tokens are counted."""
 
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, MessagesShape]:
+        from proxy.fronts.anthropic import request
+
         return request.parse(body, answers=False, is_stored=asked.is_stored)
 
     def counted(self, tokens: int, parsed: Parsed[Any, Any]) -> bytes:
