@@ -131,7 +131,14 @@ def _any_of(prefixes: Iterable[str]) -> re.Pattern[str]:
 
 
 def _near(path: str, known: Iterable[str]) -> str | None:
+    """An address that is spelled nearly so. What all of them begin with makes none alike."""
     if len(path) > _GUESS_UP_TO:
         return None
-    spelled = [address for address in known if address.startswith("/v1") and "{" not in address]
-    return next(iter(difflib.get_close_matches(path.lower(), spelled, n=1)), None)
+    usual = PREFIXES[0]
+    rests = {
+        address.removeprefix(usual): address
+        for address in known
+        if address.startswith(usual) and "{" not in address
+    }
+    found = difflib.get_close_matches(path.lower().removeprefix(usual), rests, n=1)
+    return rests[found[0]] if found else None
