@@ -42,7 +42,7 @@ from proxy.memory.signatures import SignatureMemory
 from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
-from proxy.serve import admin, files, info, replies, scrape, tasks, usage
+from proxy.serve import admin, files, info, replies, scrape, tasks, uploads, usage
 from proxy.serve.answer import answered
 from proxy.serve.count import counted
 from proxy.serve.endpoint import Row
@@ -54,6 +54,7 @@ from proxy.serve.paths import Paths, for_pages
 from proxy.store.callers import StoredCallers
 from proxy.store.database import Database, path_of
 from proxy.store.files import SWEEP_EVERY_S, FileStore, folder_of
+from proxy.store.uploads import Uploads
 from proxy.upstream import RESULT_RULES, Fetcher, FetchRules, Upstream
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ ROWS = (
     Row("GET", "/tasks/{id}", tasks.one),
     Row("POST", "/tasks/{id}/cancel", tasks.cancel),
     Row("GET", "/tasks/{id}/events", tasks.events),
+    *uploads.ROWS,
     Row("GET", "/files/{name:path}", files.content, needs="nothing"),  # the signature is the credential
     Row("GET", "/admin/keys", admin.listed, needs="admin"),
     Row("POST", "/admin/keys", admin.create, needs="admin"),
@@ -175,6 +177,7 @@ class App:
             assert self.house is not None
             try:
                 await asyncio.to_thread(self.house.services.files.sweep)
+                await asyncio.to_thread(self.house.services.uploads.sweep)
             except OSError as error:
                 self.house.services.log.crash("files", error)
 
@@ -335,6 +338,7 @@ def create(
             results=Fetcher(RESULT_RULES),
             signatures=SignatureMemory(shared=SignatureFile(Path(shared)) if shared else None),
             files=FileStore.of(config.server),
+            uploads=Uploads.of(config.server),
             log=log,
             rests=rests,
             load=Load(config.server.in_flight),

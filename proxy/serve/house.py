@@ -26,6 +26,7 @@ from proxy.serve.told import Try
 from proxy.store.callers import StoredCallers
 from proxy.store.database import Database
 from proxy.store.files import FileStore
+from proxy.store.uploads import Uploads
 from proxy.types import Request
 from proxy.upstream import Fetcher, Upstream
 
@@ -63,6 +64,7 @@ class Services:
     results: Fetcher
     signatures: SignatureMemory
     files: FileStore
+    uploads: Uploads
     log: Log
     rests: Rests
     load: Load

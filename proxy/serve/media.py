@@ -14,6 +14,7 @@ from proxy.pictures import convert
 from proxy.pictures.media_types import HEAD_BYTES, is_truncated, sniff
 from proxy.serve.house import House
 from proxy.serve.told import Told
+from proxy.store.uploads import is_ours as is_upload
 from proxy.types import (
     Call,
     ChatRequest,
@@ -52,6 +53,10 @@ async def inline(house: House, request: ChatRequest, asked: Asked, wire: Wire, t
     Raises `RequestError` (invalid_image_url) naming the part.
     """
     parts = list(iter_media(request))
+    uploaded = [part for part in parts if part.file_id is not None and is_upload(part.file_id)]
+    if uploaded:
+        request = _with({id(part): await _uploaded(house, part, asked) for part in uploaded}, request)
+        parts = list(iter_media(request))
     is_ours = house.services.files.is_stored  # an upstream may have no way to such an address
     wanted = await _fetch(house, parts, asked, lambda url: wire.keeps_url(url, target) and not is_ours(url))
     changed: dict[int, MediaPart] = {}  # by identity: to compare pictures is to read all of them
@@ -59,9 +64,25 @@ async def inline(house: House, request: ChatRequest, asked: Asked, wire: Wire, t
         filled = await _readable(_filled(part, wanted, asked), wire, target)
         if filled is not part:
             changed[id(part)] = filled
-    if not changed:
-        return request
+    return _with(changed, request) if changed else request
+
+
+def _with(changed: dict[int, MediaPart], request: ChatRequest) -> ChatRequest:
     return replace(request, messages=tuple(_changed(message, changed) for message in request.messages))
+
+
+async def _uploaded(house: House, part: MediaPart, asked: Asked) -> MediaPart:
+    """What the caller has uploaded, in place of its id. Raises a 404 that names the part."""
+    assert part.file_id is not None
+    found = await asyncio.to_thread(house.services.uploads.read, asked.caller.name, part.file_id)
+    if found is None:
+        raise RequestError(
+            f"There is no file {part.file_id!r}.", param=part.where, status=404, code="file_not_found"
+        )
+    upload, data = found
+    mime = part.mime or upload.mime or None
+    filename = part.filename or upload.filename or None
+    return replace(part, data=Slice.of(data), file_id=None, mime=mime, filename=filename)
 
 
 async def inline_references(

@@ -19,6 +19,7 @@ from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
 from proxy.serve.metrics import OTHER
 
+_NEARLY = 0.7  # alike; films are no files
 _GUESS_UP_TO = 100  # characters of an unknown path: guessing costs the square of them
 
 
@@ -140,5 +141,5 @@ def _near(path: str, known: Iterable[str]) -> str | None:
         for address in known
         if address.startswith(usual) and "{" not in address
     }
-    found = difflib.get_close_matches(path.lower().removeprefix(usual), rests, n=1)
+    found = difflib.get_close_matches(path.lower().removeprefix(usual), rests, n=1, cutoff=_NEARLY)
     return rests[found[0]] if found else None

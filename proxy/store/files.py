@@ -53,8 +53,8 @@ class FileStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
-        self._ttl_s = ttl_s
-        self._max_bytes = max_bytes
+        self.ttl_s = ttl_s
+        self.max_bytes = max_bytes
         self._clock = clock
         self._secret: bytes | None = None
         self._unswept = max_bytes  # the first picture sweeps what an earlier process left
@@ -83,7 +83,7 @@ class FileStore:
             unfinished.unlink(missing_ok=True)
             raise
         self._unswept += len(data.raw) // 4 * 3
-        if self._unswept >= self._max_bytes // 16:
+        if self._unswept >= self.max_bytes // 16:
             self.sweep(keep=identity)
         return identity
 
@@ -94,7 +94,7 @@ class FileStore:
         total = 0
         for age, size, path in sorted(self._files(now)):
             total += size
-            if (age > self._ttl_s or total > self._max_bytes) and path.name != keep:
+            if (age > self.ttl_s or total > self.max_bytes) and path.name != keep:
                 total -= size
                 path.unlink(missing_ok=True)
 
@@ -112,13 +112,16 @@ class FileStore:
                     continue  # somebody is writing it; it has the system's time, not ours
                 yield now - stat.st_mtime, stat.st_size, Path(entry.path)
 
+    def remove(self, identity: str) -> None:
+        (self._folder / identity).unlink(missing_ok=True)
+
     # --- addresses
 
     def address(self, identity: str) -> str:
         """Path and query of a picture that was saved here, valid from now for as long as it is kept."""
         if self._secret is None:
             self._secret = _shared_secret(self._folder / ".secret")
-        expires = str(int(self._clock() + self._ttl_s))
+        expires = str(int(self._clock() + self.ttl_s))
         signature = _sign(self._secret, identity, expires)
         return f"/v1/files/{identity}/content?expires={expires}&signature={signature}"
 
@@ -145,6 +148,12 @@ class FileStore:
         return self.identify(address) is not None
 
     # --- reading
+
+    def identities(self) -> Iterator[str]:
+        """Of what is here and not too old."""
+        for age, _, path in self._files(self._clock()):
+            if age <= self.ttl_s and _IDENTITY.match(path.name):
+                yield path.name
 
     def open(self, identity: str) -> tuple[BinaryIO, int] | None:
         """The file and its size, None if it is gone. The id has been granted before."""
