@@ -141,5 +141,8 @@ def _near(path: str, known: Iterable[str]) -> str | None:
         for address in known
         if address.startswith(usual) and "{" not in address
     }
-    found = difflib.get_close_matches(path.lower().removeprefix(usual), rests, n=1, cutoff=_NEARLY)
+    rest = path.lower().removeprefix(usual)
+    # A client appends its own path to a base URL that has it already.
+    doubled = max((known for known in rests if rest.endswith(known)), key=len, default="")
+    found = [doubled] if doubled else difflib.get_close_matches(rest, rests, n=1, cutoff=_NEARLY)
     return rests[found[0]] if found else None
