@@ -398,6 +398,14 @@ def test_why_it_ended(finish: Finish, reason: str) -> None:
     assert whole(Text("x"), finish)["stop_reason"] == reason
 
 
+def test_which_stop_sequence_was_met_is_told_where_it_is_known() -> None:
+    """M-042."""
+    message = whole(Text("x"), Finish("stop", "stop", stopped_by="END"))
+    assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", "END")
+    message = whole(ToolCall(0, "a", "look", "{}"), Finish("stop", "stop", stopped_by="END"))
+    assert (message["stop_reason"], message["stop_sequence"]) == ("tool_use", None)
+
+
 @pytest.mark.parametrize("finish", [Finish("stop", "STOP"), Finish("tool_calls"), Finish("function_call")])
 def test_a_call_ends_with_tool_use(finish: Finish) -> None:
     """M-042: also where the stop came in a chunk of its own."""

@@ -266,6 +266,31 @@ def test_text_after_the_finish_and_the_vendors_own_word_are_kept() -> None:
     assert events(late, delta(content="b"))[1:] == [Text("a"), Text("b"), Finish("stop", "STOP")]
 
 
+@pytest.mark.parametrize(
+    ("fields", "stopped_by"),
+    [
+        ({"stop_reason": "END"}, "END"),
+        ({"matched_stop": "END"}, "END"),
+        ({"stop_reason": 128009}, None),
+        ({"stop_reason": "eos", "matched_stop": None}, None),
+        ({"stop_reason": ["END"]}, None),
+        ({}, None),
+    ],
+)
+def test_the_stop_sequence_that_was_met_is_kept(fields: Json, stopped_by: str | None) -> None:
+    """M-042: vLLM and SGLang say which; other servers have other things there."""
+    payload = whole(content="a")
+    payload["choices"][0] |= fields
+    request = replace(HELLO, stop=("STOP", "END"))
+    assert events(payload, request=request)[-1] == Finish("stop", "stop", stopped_by=stopped_by)
+
+
+@pytest.mark.parametrize("index", [True, "1", None])
+def test_an_index_that_is_none_is_the_first(index: Any) -> None:
+    found = events(delta(content="a", index=index), delta("stop", index=index))
+    assert [type(event.choice) for event in found if isinstance(event, Text | Finish)] == [int, int]
+
+
 def test_choices_are_told_apart_by_their_index() -> None:
     found = events(delta(content="a", index=1), delta(content="b"), delta("stop"), delta("length", index=1))
     assert found == [STARTED, Text("a", 1), Text("b"), Finish("length", "length", 1), Finish("stop", "stop")]

@@ -241,12 +241,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The choice is complete. `native` is the vendor's word, `message` its explanation."""
+    """The choice is complete. `native` is the vendor's word, `message` its explanation. `stopped_by` is the
+    stop sequence that ended it, where the vendor says which."""
 
     reason: FinishReason
     native: str | None = None
     choice: int = 0
     message: str | None = None
+    stopped_by: str | None = None
 
 
 Event = (

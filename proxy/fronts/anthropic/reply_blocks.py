@@ -144,7 +144,11 @@ class Blocks:
         reason = _STOP_REASONS[self.finish.reason]
         if reason == "end_turn" and self._calls:
             reason = "tool_use"  # a call in an early chunk and a plain stop in a later one
-        told: Json = {"stop_reason": reason, "stop_sequence": None}
+        stopped_by = self.finish.stopped_by if reason == "end_turn" else None
+        told: Json = {
+            "stop_reason": "stop_sequence" if stopped_by is not None else reason,
+            "stop_sequence": stopped_by,
+        }
         if reason == "refusal":
             native = f" ({self.finish.native})" if self.finish.native else ""
             said = "".join(self._refusals) or self.finish.message

@@ -48,6 +48,7 @@ class Choice:
         self.index = index
         self.native: str | None = None
         self.finish_word: str | None = None
+        self.stopped_by: str | None = None
         self.broken = False  # the server says that its calls are not to be made
         self.images = 0
         self.shows = False

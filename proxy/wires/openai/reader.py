@@ -19,6 +19,7 @@ _AUDIO_MIMES = {
     "flac": "audio/flac",
     "aac": "audio/aac",
 }
+_STOPPED_BY = ("stop_reason", "matched_stop")  # vLLM's and SGLang's word; a number is a token of the model's
 
 
 class ChatReader:
@@ -35,6 +36,7 @@ class ChatReader:
         self._draws = makes_pictures(request, target, call.body)
         self._tags = target.options.get("think_tags") or False
         self._max_tokens = request.max_tokens
+        self._stops = request.stop
         self._shows_reasoning = request.thinking is None or request.thinking.summary is not False
         self._audio_mime = _AUDIO_MIMES.get(request.audio.format if request.audio else "", "audio/wav")
         self._started = False
@@ -94,7 +96,8 @@ class ChatReader:
         for choice in choices:
             word = choice.finish_word or self._silent_end(choice)
             reason = finish.reason(word, called=bool(choice.calls))
-            events.append(Finish(reason, choice.native or word, choice.index, self._remark))
+            native = choice.native or word
+            events.append(Finish(reason, native, choice.index, self._remark, choice.stopped_by))
         return self._begin(events)
 
     def flush(self) -> list[Event]:
@@ -146,6 +149,9 @@ class ChatReader:
         kind = details.get("type") if isinstance(details, dict) else None
         if word := item.get("finish_reason") or kind:
             choice.finish_word = str(word)
+            for name in _STOPPED_BY:
+                if item.get(name) in self._stops:
+                    choice.stopped_by = item[name]
             choice.native = _word(item.get("native_finish_reason")) or choice.native
             choice.broken = choice.broken or finish.breaks_calls(choice.finish_word, choice.native)
         for name, whole in (("delta", False), ("message", True)):
@@ -156,7 +162,7 @@ class ChatReader:
             events += choice.logprobs(item["logprobs"])
 
     def _choice(self, index: Any) -> Choice:
-        index = index if isinstance(index, int) else 0
+        index = index if type(index) is int else 0
         choice = self._choices.get(index)
         if choice is None:
             is_picture: Callable[[str], bool] | None = _any_address if self._draws else None
