@@ -110,7 +110,9 @@ MEMBERS: dict[str, Member] = {
         ("77.png", "{upload 1}"),
         named=("messages.content.source",),
     ),
-    "messages.content.source.file_id": Member(source("image", type="file", file_id="f_77")),
+    "messages.content.source.file_id": Member(
+        source("image", type="file", file_id="files/77"), ("files/77",)
+    ),
     "messages.content.document": Member(
         source("document", type="base64", media_type="application/pdf", data=PDF),
         (PDF,),

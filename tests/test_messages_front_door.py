@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -302,6 +303,24 @@ def test_other_ways_to_show_pictures_are_refused(gateway: Gateway, mode: str) ->
     reply = post(gateway, asked("A fox", "nano-banana-pro", image_output=mode))
     assert (reply.status_code, reply.json()["error"]["type"]) == (400, "invalid_request_error")
     assert "image_output" in reply.json()["error"]["message"]
+
+
+def test_a_file_that_was_uploaded_is_shown_to_the_model(gateway: Gateway) -> None:
+    """E-060: by its id, to the key that uploaded it."""
+    upload = gateway.http.post(
+        f"{gateway.base_url}/v1/files",
+        headers={"x-api-key": KEY},
+        data={"purpose": "user_data"},
+        files={"file": ("red.png", base64.b64decode(PNG), "image/png")},
+    )
+    source = {"type": "file", "file_id": upload.json()["id"]}
+    messages = [{"role": "user", "content": [{"type": "image", "source": source}]}]
+    assert post(gateway, {**asked(""), "messages": messages}).status_code == 200
+    assert PNG in str(gateway.sent()[-1].body)
+    source["file_id"] = source["file_id"][:-1] + ("0" if source["file_id"][-1] != "0" else "1")
+    reply = post(gateway, {**asked(""), "messages": messages})
+    assert (reply.status_code, reply.json()["error"]["type"]) == (404, "not_found_error")
+    assert "messages[0].content[0].source.file_id" in reply.json()["error"]["message"]
 
 
 # --- what does not go well

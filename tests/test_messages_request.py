@@ -140,6 +140,7 @@ def test_pictures_and_documents() -> None:
                 "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
             },
             {"type": "document", "source": {"type": "url", "url": "https://e.example/x.pdf"}},
+            {"type": "document", "source": {"type": "file", "file_id": "file-1"}},
             {
                 "type": "document",
                 "title": "T",
@@ -176,6 +177,7 @@ def test_pictures_and_documents() -> None:
             mime="application/pdf",
             where=f"{where}[3].source.url",
         ),
+        MediaPart("file", file_id="file-1", where=f"{where}[4].source.file_id"),
         TextPart("T\np"),
         TextPart("C"),
         TextPart("a"),
@@ -600,11 +602,7 @@ def test_a_tool_that_stands_there_twice_is_one() -> None:
             {},
             "messages[0].content[0].source.data",
         ),
-        (
-            [user({"type": "image", "source": {"type": "file", "file_id": "f_1"}})],
-            {},
-            "messages[0].content[0].source.file_id",
-        ),
+        ([user({"type": "image", "source": {"type": "file"}})], {}, "messages[0].content[0].source.file_id"),
         ([], {"system": [{"type": "image"}]}, "system[0].type"),
         ([], {"temperature": "warm"}, "temperature"),
         ([], {"stop_sequences": "END"}, "stop_sequences"),

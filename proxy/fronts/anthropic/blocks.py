@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from proxy.errors import RequestError
 from proxy.fronts import checks, data_url
 from proxy.fronts.addresses import media
 from proxy.fronts.anthropic import ids
@@ -158,11 +157,8 @@ def _source(item: Json, path: str, notes: Notes, kind: Any, title: str | None) -
         mime = _PDF if kind == "file" else None
         return media(kind, source.get("url"), f"{where}.url", mime=mime, filename=title)
     if sort == "file":
-        raise RequestError(
-            f"Invalid '{where}': there are no files here; send base64 or an address.",
-            param=f"{where}.file_id",
-            code="unsupported_value",
-        )
+        file_id = checks.required_string(source.get("file_id"), f"{where}.file_id")
+        return MediaPart(kind, file_id=file_id, filename=title, where=f"{where}.file_id")
     data = source.get("data")
     if data is None:
         raise checks.missing(f"{where}.data")
