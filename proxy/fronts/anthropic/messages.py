@@ -29,8 +29,7 @@ def parse(body: Json, notes: Notes, is_stored: IsStored | None) -> tuple[Message
     messages: list[Message] = []
     if (system := body.get("system")) is not None and (said := _system(system, "system", notes)) is not None:
         messages.append(Message("system", (said,), SYSTEM))
-    for index, item in enumerate(value):
-        messages.append(_message(item, index, notes, is_stored))
+    messages += [_message(item, index, notes, is_stored) for index, item in enumerate(value)]
     history.forget_images(messages, _HISTORY_IMAGES, notes)
     return tuple(messages)
 

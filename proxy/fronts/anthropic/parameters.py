@@ -19,7 +19,7 @@ _THINKING_MEMBERS = frozenset({"type", "budget_tokens", "display"})
 _FORMAT_MEMBERS = frozenset({"type", "schema"})
 _CLEARS_THOUGHTS = "clear_thinking_"  # what happens to old thoughts anyway
 
-# Fields that are read elsewhere, or that ask nothing of an upstream: who asks is for Anthropic's eyes alone.
+# Fields that are read elsewhere, or that ask nothing of an upstream.
 _ELSEWHERE = frozenset({"messages", "system", "cache_control", "image_output", "betas"})
 # Values that ask for what happens without them.
 _DEFAULTS: Json = {"service_tier": "auto", "speed": "standard"}
@@ -79,9 +79,7 @@ def _thinking(reading: Reading, value: Any) -> None:
     """How much, and whether it is shown. An effort beside `adaptive` wins, one beside a budget or `disabled`
     does not."""
     wish = checks.mapping(value, "thinking")
-    sort = checks.one_of("enabled", "adaptive", "disabled", "between_tools")(
-        wish.get("type"), "thinking.type"
-    )
+    sort = checks.one_of(*_SORTS_OF_THINKING)(wish.get("type"), "thinking.type")
     reading.notes.unread(wish, _THINKING_MEMBERS, "thinking")
     said = reading.request.get("thinking")
     effort = said.effort if said is not None else None
@@ -93,10 +91,9 @@ def _thinking(reading: Reading, value: Any) -> None:
     if sort == "enabled":
         budget = checks.integer(1)(wish.get("budget_tokens"), "thinking.budget_tokens")
         reading.request["thinking"] = Thinking(budget=budget, summary=shows)
-    elif effort is not None:
-        reading.request["thinking"] = Thinking(effort=effort, summary=shows)
     else:
-        reading.request["thinking"] = Thinking(budget=-1, summary=shows)
+        budget = -1 if effort is None else None
+        reading.request["thinking"] = Thinking(effort=effort, budget=budget, summary=shows)
 
 
 def _output_config(reading: Reading, value: Any) -> None:
