@@ -81,11 +81,11 @@ async def delete(exchange: Exchange, house: House) -> None:
 
 
 ROWS = (
-    Row("POST", "/files", create, bounded=True),
-    Row("GET", "/files", listed),
-    Row("GET", "/files/file-{id}", one),
-    Row("GET", "/files/file-{id}/content", content),
-    Row("DELETE", "/files/file-{id}", delete),
+    Row("POST", "/files", create, front=None, bounded=True),
+    Row("GET", "/files", listed, front=None),
+    Row("GET", "/files/file-{id}", one, front=None),
+    Row("GET", "/files/file-{id}/content", content, front=None),
+    Row("DELETE", "/files/file-{id}", delete, front=None),
 )
 
 
