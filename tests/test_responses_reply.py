@@ -537,6 +537,13 @@ def test_a_search_is_an_item_with_its_sources_where_they_were_asked_for() -> Non
 # --- how it ends
 
 
+@pytest.mark.parametrize("events", [(Usage(5, 2), STOP), (STOP, Usage(5, 2))])
+def test_usage_may_come_before_the_end_or_behind_it(events: tuple[Event, ...]) -> None:
+    """X-024: the last event has both."""
+    for response in (whole(Text("Hi"), *events), streamed(Text("Hi"), *events)[-1]["response"]):
+        assert (response["status"], response["usage"]["total_tokens"]) == ("completed", 7)
+
+
 @pytest.mark.parametrize(
     ("reason", "status", "why"),
     [

@@ -38,7 +38,9 @@ async def test_rows_are_found_by_key_until_they_are_too_old(store_address: str) 
     old = row("r3", expires_at=time.time() - 1)
     await database.run(lambda connection: replies.write(connection, [row("r1"), row("r2", "other"), old]))
     assert await names(database, "app", "r1", "r2", "r3", "r4") == ["r1"]
-    await database.run(lambda connection: replies.write(connection, [row("r1", told=b"{}", events=b"e")]))
+    await database.run(
+        lambda connection: replies.write(connection, [row("r1", told=b"{}", events=b"e")], ["r1"])
+    )
     [found] = await database.read(lambda connection: replies.get(connection, "app", ["r1"]))
     assert (bytes(found["told"]), bytes(found["events"])) == (b"{}", b"e")
     assert await database.run(lambda connection: replies.delete(connection, "other", "r1")) is False

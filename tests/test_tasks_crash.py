@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,40 @@ def test_what_was_not_ordered_yet_starts_anew(tmp_path: Path, store_address: str
     with place.served() as server:
         assert ended(server, task)["status"] == "completed"
     assert place.orders("Waiting") == 1
+
+
+def test_a_reply_that_went_on_from_another_is_taken_over_with_it(tmp_path: Path, vendors: Running) -> None:
+    """What came before it is read again where it is taken over; see test_responses_state.py."""
+    place, prompt = Place(tmp_path, f"sqlite:{tmp_path}/state/dragoman.db", vendors), "Redder sim:polls:15"
+    body: dict[str, Any] = {"model": "wan", "input": "A hat"}
+    headers = {**HEADERS, "idempotency-key": "hat-1"}
+
+    def ask(server: Served) -> httpx.Response:
+        return httpx.post(f"{server.base_url}/v1/responses", json=body, headers=headers, timeout=20)
+
+    with place.served() as server:
+        first = httpx.post(f"{server.base_url}/v1/responses", json=body, headers=HEADERS, timeout=20)
+        body = {"model": "wan", "input": prompt, "previous_response_id": first.json()["id"]}
+        with ThreadPoolExecutor(1) as aside:
+            waiting = aside.submit(ask, server)
+            waited(_polled(place, prompt))
+            kill(server)
+            with pytest.raises(httpx.TransportError):
+                waiting.result()
+    with place.served() as server:
+        waited(lambda: _states(place) == {"completed"})
+        reply = ask(server)
+    assert [item["type"] for item in reply.json()["output"]] == ["image_generation_call"]
+    assert place.orders(prompt) == 1
+
+
+def _states(place: Place) -> set[str]:
+    return set(
+        asked(
+            place.store,
+            lambda connection: connection.execute(sa.text("SELECT state FROM tasks")).scalars().all(),
+        )
+    )
 
 
 def test_several_pictures_of_one_task_are_each_ordered_once(

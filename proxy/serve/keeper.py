@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from proxy.errors import ErrorClass, ProxyError, RequestError, StoppingError, UpstreamError
-from proxy.fronts.base import Asked, Front
+from proxy.fronts.base import Asked, Form, Front
 from proxy.keys import ClientKey
 from proxy.serve import body as bodies
 from proxy.serve import chores
@@ -35,7 +35,7 @@ from proxy.serve.record import (
     plain_told,
     text_of,
 )
-from proxy.types import Event, Image
+from proxy.types import Event, Image, Json
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -445,7 +445,14 @@ class Keeper:
         if row["state"] != "running":
             return
         try:
-            work = await asyncio.to_thread(self._read, house, row)
+            body = await asyncio.to_thread(bodies.read_again, row["body"])
+            recall = getattr(self.fronts[row["endpoint"]], "goes_on_from", None)
+            earlier: Mapping[str, Json] = {}
+            if recall is not None:
+                from proxy.serve import shelf
+
+                earlier = await shelf.recalled(house, row["key"], recall(body))
+            work = await asyncio.to_thread(self._read, house, row, body, earlier)
         except ProxyError as error:  # its model is not in the file any more
             record = Record(self, row, is_kept=True)
             values = {"error": text_of(plain_error(error)), "repeatable": True}
@@ -453,11 +460,10 @@ class Keeper:
             return
         self.begin(house, row, work, is_kept=True)
 
-    def _read(self, house: House, row: Row) -> Work:
+    def _read(self, house: House, row: Row, body: Json | Form, earlier: Mapping[str, Json]) -> Work:
         """The request as it was parsed when it came. Raises `ProxyError`."""
         front = self.fronts[row["endpoint"]]
         how = orjson.loads(row["asked"])
-        body = bodies.read_again(row["body"])
         caller = ClientKey(row["key"])
         path = how.get("path", {})
         route = house.plan.routes.resolve(front.model(body, path), caller)
@@ -468,6 +474,7 @@ class Keeper:
             strict=how["strict"],
             fallback=how["fallback"],
             is_stored=self.services.files.is_stored,
+            earlier=earlier,
         )
         parsed = front.parse(body, asked)
         handed = chores.handed(house.plan.routes, route, front, parsed) if route.chores is not None else None

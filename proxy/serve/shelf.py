@@ -53,6 +53,7 @@ class Shelf:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._waiting: dict[str, Row] = {}
+        self._being_made: set[str] = set()  # as the store knows it
         self._bytes = 0
         self._unswept = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -128,6 +129,7 @@ class Shelf:
         from proxy.store import replies
 
         await self.flush()
+        self._being_made.discard(identity)
         return bool(await self.changing(replies.delete, key, identity))
 
     async def flush(self) -> None:
@@ -177,8 +179,11 @@ class Shelf:
         from proxy.store import replies
 
         rows = list(self._waiting.values())
+        again = [row["id"] for row in rows if row["id"] in self._being_made]
         try:
-            await self.changing(replies.write, rows)
+            await self.changing(replies.write, rows, again)
+            self._being_made.difference_update(again)
+            self._being_made.update(row["id"] for row in rows if row["running"])
             self._unswept += sum(row["size"] for row in rows)
             if self._rules is not None and self._unswept * _SWEEP_SHARE >= self._rules.max_bytes:
                 self._unswept = 0

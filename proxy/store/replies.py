@@ -19,9 +19,10 @@ Row = dict[str, Any]
 _SWEPT_AT_ONCE = 1000
 
 
-def write(connection: Connection, rows: Sequence[Row]) -> None:
-    """Insert, or put in place of what was written before its end."""
-    connection.execute(sa.delete(replies).where(replies.c.id.in_([row["id"] for row in rows])))
+def write(connection: Connection, rows: Sequence[Row], written_before: Sequence[str] = ()) -> None:
+    """Insert; those that were `written_before`, when they were being made, are replaced."""
+    if written_before:
+        connection.execute(sa.delete(replies).where(replies.c.id.in_(written_before)))
     connection.execute(sa.insert(replies), list(rows))
 
 
