@@ -230,9 +230,28 @@ def test_pictures_are_files_and_come_back(kept: Gateway) -> None:
     digests = [hashlib.sha256(data.encode()).hexdigest() for data in (sent, drawn["result"])]
     assert [part["inlineData"]["data"].rpartition(" ")[2][:-1] for part in parts] == digests
     assert kept.application.house is not None
+    [listed] = kept.client().responses.input_items.list(first["id"]).data
+    address = listed.model_dump()["content"][1]["image_url"]
+    assert httpx.get(address).content == base64.b64decode(sent)
     address = kept.application.house.services.database.address.removeprefix("sqlite:")
     time.sleep(0.2)  # rows are written a moment later
     assert drawn["result"][:64].encode() not in Path(address).read_bytes()
+
+
+def test_a_long_chain_of_pictures_writes_each_once_and_sends_the_last(tmp_path: Path) -> None:
+    """S-001: and forgets older ones by name, as a chat does."""
+    with on_disk(tmp_path) as own:
+        identity = None
+        for turn in range(5):
+            body = {"input": f"Step {turn} sim:big:1", "previous_response_id": identity}
+            reply = post(own, model="nano-banana-pro", **body)
+            identity = reply.json()["id"]
+        assert reply.headers["x-proxy-dropped"] == "previous_response_id.result"
+        parts = [part for one in contents(own) for part in one["parts"] if "inlineData" in part]
+        assert len(parts) == 2
+        time.sleep(0.2)  # rows are written a moment later
+        files = [file for file in (tmp_path / "state" / "files").iterdir() if not file.name.startswith(".")]
+        assert len(files) == 10  # a picture's order keeps it too, for whoever asks for the same again
 
 
 # --- tokens

@@ -19,6 +19,7 @@ def row(identity: str, key: str = "app", size: int = 10, **more: Any) -> dict[st
         "expires_at": time.time() + 60,
         "size": size,
         "told": b'{"a":1}',
+        "context": b'{"b":2}',
         "events": None,
         "running": False,
         "alive_until": None,
@@ -28,7 +29,9 @@ def row(identity: str, key: str = "app", size: int = 10, **more: Any) -> dict[st
 
 
 async def names(database: Database, key: str, *wanted: str) -> list[str]:
-    found = await database.read(lambda connection: replies.get(connection, key, wanted))
+    found = await database.read(
+        lambda connection: replies.get(connection, key, dict.fromkeys(wanted, False), 1 << 20)
+    )
     return sorted(one["id"] for one in found)
 
 
@@ -41,7 +44,7 @@ async def test_rows_are_found_by_key_until_they_are_too_old(store_address: str) 
     await database.run(
         lambda connection: replies.write(connection, [row("r1", told=b"{}", events=b"e")], ["r1"])
     )
-    [found] = await database.read(lambda connection: replies.get(connection, "app", ["r1"]))
+    [found] = await database.read(lambda connection: replies.get(connection, "app", {"r1": False}, 99))
     assert (bytes(found["told"]), bytes(found["events"])) == (b"{}", b"e")
     assert await database.run(lambda connection: replies.delete(connection, "other", "r1")) is False
     assert await database.run(lambda connection: replies.delete(connection, "app", "r1")) is True
@@ -58,7 +61,9 @@ async def test_what_is_being_made_hears_that_it_shall_end(store_address: str) ->
         await database.run(lambda connection, one=identity: replies.ask_cancel(connection, "app", one))
     gone = await database.run(lambda connection: replies.alive(connection, ["r1", "r2", "r9"], 99.0))
     assert gone == ["r2", "r9"]
-    found = await database.read(lambda connection: replies.get(connection, "app", ["r1", "r3"]))
+    found = await database.read(
+        lambda connection: replies.get(connection, "app", {"r1": False, "r3": False}, 99)
+    )
     assert {one["id"]: (one["alive_until"], one["cancel_asked"]) for one in found} == {
         "r1": (99.0, False),
         "r3": (None, False),
@@ -79,4 +84,18 @@ async def test_the_oldest_of_a_key_that_has_too_much_go(store_address: str) -> N
     await database.run(lambda connection: replies.sweep(connection, 35))
     assert await names(database, "app", "r0", "r1", "r2", "r3", "r4", "running") == ["r3", "r4", "running"]
     assert await names(database, "other", "mine") == ["mine"]
+    await database.close()
+
+
+@pytest.mark.anyio
+async def test_the_context_is_read_where_it_is_wanted_and_not_more_than_there_is_room_for(
+    store_address: str,
+) -> None:
+    database = Database(store_address)
+    await database.run(lambda connection: replies.write(connection, [row("r1"), row("r2")]))
+    wanted = {"r1": True, "r2": False}
+    found = await database.read(lambda connection: replies.get(connection, "app", wanted, 21))
+    assert {one["id"]: bytes(one["context"]) for one in found} == {"r1": b'{"b":2}', "r2": b""}
+    with pytest.raises(OverflowError):
+        await database.read(lambda connection: replies.get(connection, "app", wanted, 20))
     await database.close()

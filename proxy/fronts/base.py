@@ -25,7 +25,8 @@ Piece = bytes | memoryview
 Header = tuple[bytes, bytes]
 Kind = Literal["chat", "pictures", "embeddings", "speech", "transcripts", "moderations"]
 EVENTS = b"text/event-stream; charset=utf-8"
-Recall = Callable[[Any], tuple[str, ...]]  # which earlier replies a body goes on from
+# Which earlier replies a body speaks of, by id, and of which it needs all that came before them too.
+Recall = Callable[[Any], Mapping[str, bool]]
 TellCost = Callable[[], tuple[Decimal, str] | None]
 
 _PATIENCE_MARGIN_S = 2.0  # our answer must be there before the client's own timeout
@@ -132,10 +133,12 @@ class Parsed(Generic[R_co, S_co]):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of a reply: JSON in its front's own words, which may hold `Slice` leaves."""
+    """What is kept of a reply: JSON in its front's own words, which may hold `Slice` leaves. `context` is
+    what is needed besides to go on from the reply."""
 
     id: str
     told: Json
+    context: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +236,13 @@ class Counting(Front, Protocol):
 class KeepingFront(Front, Protocol):
     """One whose replies can be kept. What is `told` is what `KeptRenderer.kept` gave."""
 
-    def goes_on_from(self, body: Any) -> tuple[str, ...]:
-        """The ids of earlier replies that a body speaks of. Checks nothing."""
+    def goes_on_from(self, body: Any) -> Mapping[str, bool]:
+        """A `Recall`. Checks nothing."""
         ...
 
     def shown(self, told: Json, query: Mapping[str, str]) -> list[Piece]: ...
 
-    def listed(self, told: Json, query: Mapping[str, str]) -> list[Piece]:
+    def listed(self, context: Json, query: Mapping[str, str]) -> list[Piece]:
         """A page of what the reply was made from. Raises `RequestError`."""
         ...
 

@@ -81,7 +81,7 @@ class Making:
         except asyncio.CancelledError:
             if self._called_off:
                 told = self.renderer.kept()
-                kept = Kept(told.id, self._front.cancelled(told.told))
+                kept = Kept(told.id, self._front.cancelled(told.told), told.context)
             else:
                 self._tell(self.renderer.error(StoppingError(), self._work.asked.request_id))
         except Exception as error:

@@ -16,6 +16,7 @@ from proxy.serve import shelf as shelves
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
+from proxy.serve.links import public_base
 from proxy.types import Json
 
 _LOOK_S = 0.5  # between looks at a reply that another process makes
@@ -42,8 +43,13 @@ async def show(exchange: Exchange, house: House, front: KeepingFront) -> None:
 
 
 async def inputs(exchange: Exchange, house: House, front: KeepingFront) -> None:
-    told = await _told(exchange, house, front)
-    await exchange.respond(200, front.listed(told, exchange.query()))
+    identity, key = _asked_for(exchange)
+    shelf = house.services.shelf
+    row = (await shelf.find(key, {identity: True})).get(identity)
+    if row is None:
+        raise shelves.unknown(identity)
+    context = await shelf.read(row, "context", public_base(exchange, house))
+    await exchange.respond(200, front.listed(context, exchange.query()))
 
 
 async def forget(exchange: Exchange, house: House, front: KeepingFront) -> None:
@@ -90,12 +96,12 @@ async def _told(exchange: Exchange, house: House, front: KeepingFront) -> Json:
     identity, key = _asked_for(exchange)
     shelf = house.services.shelf
     making = shelf.making.get(identity)
-    row = (await shelf.find(key, [identity])).get(identity)
+    row = (await shelf.find(key, {identity: False})).get(identity)
     if row is None:
         raise shelves.unknown(identity)
     if making is not None:
         return making.renderer.kept().told
-    told = await shelf.told(row)
+    told = await shelf.read(row, "told", None)
     if row["running"] and row["alive_until"] < time.time():
         return front.lost(told)
     return told
@@ -134,7 +140,7 @@ async def _frames(exchange: Exchange, house: House, front: KeepingFront) -> Asyn
     while not front.is_over(told):  # another process makes it
         await asyncio.sleep(_LOOK_S)
         told = await _told(exchange, house, front)
-    row = (await shelf.find(key, [identity])).get(identity)
+    row = (await shelf.find(key, {identity: False})).get(identity)
     if row is None or row["events"] is None:
         raise _no_stream()
     return _cut(row["events"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,17 +34,16 @@ _AGAIN_S = 2.0  # where the store was away
 _WAITING_BYTES = 32 << 20
 _LATE_S = 0.2  # another process may be about to write
 _SWEEP_SHARE = 16  # of what a key may have: so much is written between looks at it
+_RECALLED_BYTES = 64 << 20  # of all replies that a request goes on from, pictures not counted
+_OURS = "http://store.invalid"  # whoever reads our addresses looks at no host
 _FILE, _HEAD = "$file", "$head"
 
 
-class _Stored(Slice):
-    """A picture that is in the store already: it goes from reply to reply without being written again."""
+class _Stored(str):
+    """The address of a picture that is in the store: it goes from reply to reply, and is read by whoever
+    needs it. `marker` is what stands for it in a row."""
 
-    __slots__ = ("identity",)
-
-    def __init__(self, data: Slice, identity: str, head: str) -> None:
-        super().__init__(data.raw, head.encode("latin-1"))
-        self.identity = identity
+    marker: Json
 
 
 class Shelf:
@@ -73,10 +72,10 @@ class Shelf:
         """Keep a reply from now on; `alive_until` says that it is still being made. What is too large is not
         kept, and said so in the log."""
         self._rules = rules = house.plan.config.server.replies
-        told = await self._packed(kept.told)
-        size = len(told) + len(events or b"")
-        if len(told) > MOST_BYTES:
-            self._services.log.write("reply_not_kept", id=kept.id, bytes=len(told))
+        told, context = await self._packed(kept.told), await self._packed(kept.context)
+        size = len(told) + len(context) + len(events or b"")
+        if size > MOST_BYTES:
+            self._services.log.write("reply_not_kept", id=kept.id, bytes=size)
             return
         now = time.time()
         row = {
@@ -86,6 +85,7 @@ class Shelf:
             "expires_at": now + rules.ttl,
             "size": size,
             "told": told,
+            "context": context,
             "events": events,
             "running": alive_until is not None,
             "alive_until": alive_until,
@@ -98,31 +98,39 @@ class Shelf:
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WRITE_S, self._write_soon)
 
-    async def find(self, key: str, identities: Sequence[str]) -> dict[str, Row]:
-        """The rows of those that are kept for this key. Raises a 503 when the store is away."""
+    async def find(self, key: str, wanted: Mapping[str, bool]) -> dict[str, Row]:
+        """The rows of those that are kept for this key, with their context where that is wanted. Raises a 503
+        when the store is away, a 400 for more than any model could read."""
         found = {}
-        for identity in identities:
+        for identity in wanted:
             row = self._waiting.get(identity)
             if row is not None and row["key"] == key:
                 found[identity] = row
         for pause_s in (0.0, _LATE_S):
-            missing = [identity for identity in identities if identity not in found]
+            missing = {identity: whole for identity, whole in wanted.items() if identity not in found}
             if not missing or (self._services.database.is_in_memory and pause_s):
                 break
             await asyncio.sleep(pause_s)
             if self._services.database.may_exist():
                 from proxy.store import replies
 
-                rows = await self.asking(replies.get, key, missing)
+                try:
+                    rows = await self.asking(replies.get, key, missing, _RECALLED_BYTES)
+                except OverflowError:
+                    raise RequestError(
+                        f"The replies that this goes on from come to more than {_RECALLED_BYTES >> 20} MB.",
+                        code="context_too_large",
+                    ) from None
                 found |= {row["id"]: row for row in rows}
         return found
 
-    async def told(self, row: Row) -> Json:
-        """What the front told, with its pictures; those that are not kept any more are None."""
-        told: Json = orjson.loads(row["told"])
-        if b'"$file"' in row["told"]:
-            told = await asyncio.to_thread(self._unpacked, told)
-        return told
+    async def read(self, row: Row, name: str, base: str | None) -> Json:
+        """A column, with addresses below `base` for its pictures, or the pictures themselves where that is
+        None. Those that are not kept any more are None."""
+        found: Json = orjson.loads(row[name] or b"{}")
+        if b'"$file"' in row[name]:
+            found = await asyncio.to_thread(self._unpacked, found, base)
+        return found
 
     async def forget(self, key: str, identity: str) -> bool:
         """False where there is none."""
@@ -210,18 +218,19 @@ class Shelf:
 
     async def _packed(self, told: Json) -> bytes:
         try:
-            return orjson.dumps(told)
+            return orjson.dumps(told, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
         except TypeError:
-            return await asyncio.to_thread(partial(orjson.dumps, told, default=self._leaf))
+            option = orjson.OPT_PASSTHROUGH_SUBCLASS
+            return await asyncio.to_thread(partial(orjson.dumps, told, default=self._leaf, option=option))
 
     def _leaf(self, value: Any) -> Any:
         """A long string of base64 becomes a file, with what stands before it in a data URL."""
+        if isinstance(value, _Stored):
+            return value.marker
         if not isinstance(value, Slice):
             if isinstance(value, Joined):
                 return str(value)
             raise TypeError
-        if isinstance(value, _Stored):
-            return {_FILE: value.identity, _HEAD: value.prefix.decode("latin-1")}
         raw = base64_text.raw(value)
         head = bytes(raw[:256]).partition(b",")[0] + b"," if bytes(raw[:5]).lower() == b"data:" else b""
         try:
@@ -230,22 +239,31 @@ class Shelf:
             return str(value)
         return {_FILE: identity, _HEAD: head.decode("latin-1")}
 
-    def _unpacked(self, value: Any) -> Any:
+    def _unpacked(self, value: Any, base: str | None) -> Any:
         if isinstance(value, list):
-            return [self._unpacked(one) for one in value]
+            return [self._unpacked(one, base) for one in value]
         if not isinstance(value, dict):
             return value
-        if value.keys() == {_FILE, _HEAD}:
-            raw = self._services.files.read(value[_FILE])
-            return None if raw is None else _Stored(base64_text.encoded(raw), value[_FILE], value[_HEAD])
-        return {name: self._unpacked(one) for name, one in value.items()}
+        if value.keys() != {_FILE, _HEAD}:
+            return {name: self._unpacked(one, base) for name, one in value.items()}
+        identity, head = value[_FILE], value[_HEAD]
+        if base is None or not (head.startswith("data:image/") or not head):
+            raw = self._services.files.read(identity)
+            return None if raw is None else Slice(base64_text.encoded(raw).raw, head.encode("latin-1"))
+        found = _Stored(base + self._services.files.address(identity))
+        found.marker = value
+        return found if self._services.files.is_stored(found) else None
 
 
-async def recalled(house: House, key: str, identities: Sequence[str]) -> dict[str, Json]:
-    """What was told of earlier replies of this key, by id; those that are not kept are not there."""
+async def recalled(house: House, key: str, wanted: Mapping[str, bool]) -> dict[str, Json]:
+    """What was told of earlier replies of this key, with their context where that is wanted, by id; those
+    that are not kept are not there. Pictures have an address that only we can read."""
     shelf = house.services.shelf
-    rows = await shelf.find(key, identities)
-    return {identity: await shelf.told(row) for identity, row in rows.items()}
+    rows = await shelf.find(key, wanted)
+    return {
+        identity: await shelf.read(row, "told", _OURS) | await shelf.read(row, "context", _OURS)
+        for identity, row in rows.items()
+    }
 
 
 def unknown(identity: str) -> RequestError:

@@ -6,7 +6,7 @@ Plain functions over a connection, for `Database.run` and `read`.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,10 +26,19 @@ def write(connection: Connection, rows: Sequence[Row], written_before: Sequence[
     connection.execute(sa.insert(replies), list(rows))
 
 
-def get(connection: Connection, key: str, identities: Sequence[str]) -> list[Row]:
-    """Those that are this key's and not too old, in no order."""
-    mine = (replies.c.key == key) & replies.c.id.in_(identities) & (replies.c.expires_at > time.time())
-    return [dict(row) for row in connection.execute(sa.select(replies).where(mine)).mappings()]
+def get(connection: Connection, key: str, wanted: Mapping[str, bool], most_bytes: int) -> list[Row]:
+    """Those that are this key's and not too old, in no order; the `context` only of those where that is
+    wanted, else it is empty. Raises `OverflowError` when they are more than `most_bytes`."""
+    mine = (replies.c.key == key) & (replies.c.expires_at > time.time())
+    with_context = replies.c.id.in_([identity for identity, whole in wanted.items() if whole])
+    context = sa.case((with_context, replies.c.context), else_=sa.literal(b""))
+    mine &= replies.c.id.in_(list(wanted))
+    size = sa.func.sum(sa.func.length(replies.c.told) + sa.func.length(context))
+    if (connection.execute(sa.select(size).where(mine)).scalar() or 0) > most_bytes:
+        raise OverflowError
+    columns = [column for column in replies.c if column.name != "context"]
+    rows = connection.execute(sa.select(*columns, context.label("context")).where(mine))
+    return [dict(row) for row in rows.mappings()]
 
 
 def delete(connection: Connection, key: str, identity: str) -> bool:

@@ -134,9 +134,10 @@ tasks = Table(
     Index("tasks_by_end", "ended_at"),
 )
 
-# Replies that clients come back to, by the id that the reply has. `told` is what its front kept of it, JSON;
-# `events` are the frames of a stream that may be taken up again. One that is still being made is `running`
-# until its process tells its end, or has not been heard of since `alive_until`.
+# Replies that clients come back to, by the id that the reply has. `told` is what its front kept of it, JSON,
+# and `context` what is needed besides to go on from it; `events` are the frames of a stream that may be taken
+# up again. One that is still being made is `running` until its process tells its end, or has not been heard
+# of since `alive_until`.
 replies = Table(
     "replies",
     metadata,
@@ -146,6 +147,7 @@ replies = Table(
     Column("expires_at", Float, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("told", LargeBinary, nullable=False),
+    Column("context", LargeBinary, nullable=False),
     Column("events", LargeBinary),
     Column("running", Boolean, nullable=False),
     Column("alive_until", Float),

@@ -41,7 +41,7 @@ class ResponsesFront(Commons):
 
     # --- replies that are kept
 
-    def goes_on_from(self, body: Any) -> tuple[str, ...]:
+    def goes_on_from(self, body: Any) -> Mapping[str, bool]:
         from proxy.fronts.openai.responses import state
 
         return state.goes_on_from(body)
@@ -51,10 +51,10 @@ class ResponsesFront(Commons):
 
         return state.shown(told)
 
-    def listed(self, told: Json, query: Mapping[str, str]) -> list[Piece]:
+    def listed(self, context: Json, query: Mapping[str, str]) -> list[Piece]:
         from proxy.fronts.openai.responses import state
 
-        return state.page(told, query)
+        return state.page(context, query)
 
     def is_over(self, told: Json) -> bool:
         from proxy.fronts.openai.responses import state

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from proxy.errors import RequestError
-from proxy.fronts import checks
+from proxy.fronts import checks, history
 from proxy.fronts.notes import Notes
 from proxy.fronts.openai import content
 from proxy.fronts.openai.chat.messages import arguments
@@ -37,6 +37,7 @@ _ROLES: dict[str, Role] = {
     "developer": "developer",
     "assistant": "assistant",
 }
+_DRAWN_KEPT = 2
 _REPLYS_OWN = frozenset({"type", "id", "status", "phase"})  # what replies tell of an item, asks nothing
 _MESSAGE = _REPLYS_OWN | {"role", "content"}
 _CALL = _REPLYS_OWN | {"call_id", "name", "arguments", "namespace"}
@@ -87,7 +88,9 @@ class _Reading:
             raise checks.missing(f"{path}.type")
 
     def close(self) -> tuple[Message, ...]:
+        """Of the pictures that the assistant drew only the last are kept, as in a chat."""
         self._end_answer()
+        history.forget_images(self._messages, _DRAWN_KEPT, self._notes)
         return tuple(self._messages)
 
     # --- who speaks ----------------------------------------------------------------------------------

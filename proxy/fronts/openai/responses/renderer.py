@@ -150,8 +150,7 @@ class ResponsesRenderer:
         return jsonio.dumps(self._response)
 
     def kept(self) -> Kept:
-        told = state.told(self._response, self._shape, self._token, self._all_seals)
-        return Kept(f"resp_{self._token}", told)
+        return state.kept(self._response, self._shape, self._token, self._all_seals)
 
     # --- frames --------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Replies that are kept: what is told of one, how a request goes on from it, how its client reads it later.
 
-Of a reply these are kept: `response`, the object; `items`, what the client sent with it, each with an id;
-`before`, the items of the replies it went on from; and `seal`, which holds the signatures of its output.
-Ids of items hold the id of their reply, so that a reference finds it.
+Of a reply these are told: `response`, the object, and `seal`, which holds the signatures of its output. Its
+context are `items`, what the client sent with it, each with an id, and `before`, the items of the replies it
+went on from. Ids of items hold the id of their reply, so that a reference finds it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.fronts import checks
-from proxy.fronts.base import Piece
+from proxy.fronts.base import Kept, Piece
 from proxy.fronts.openai.responses import sealed
 from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import Json, Slice
@@ -33,21 +33,25 @@ _PREFIXES = {
 }
 _SEAL = {"type", "summary", "encrypted_content"}
 _PAGE, _MOST_PER_PAGE = 20, 100
+_MOST_REFERRED = 1000  # replies
 
 
-def goes_on_from(body: Any) -> tuple[str, ...]:
-    """The ids of the replies that a body speaks of."""
+def goes_on_from(body: Any) -> dict[str, bool]:
+    """The replies that a body speaks of, and whether it needs their context: of what a client refers to, only
+    its own items stand there."""
     if not isinstance(body, dict):
-        return ()
-    found = []
-    before = body.get("previous_response_id")
-    if isinstance(before, str) and _REPLY.match(before):
-        found.append(before)
+        return {}
+    found: dict[str, bool] = {}
     items = body.get("input")
     for item in items if isinstance(items, list) else ():
         if isinstance(item, dict) and item.get("type") == "item_reference" and (of := _reply_of(item)):
-            found.append(of)
-    return tuple(dict.fromkeys(found))
+            found[of] = found.get(of, False) or "i" in item["id"].rpartition("_")[2]
+            if len(found) >= _MOST_REFERRED:
+                break
+    before = body.get("previous_response_id")
+    if isinstance(before, str) and _REPLY.match(before):
+        found[before] = True
+    return found
 
 
 def before(body: Json, earlier: Mapping[str, Json]) -> list[Json]:
@@ -88,23 +92,19 @@ def resolved(items: Sequence[Json], earlier: Mapping[str, Json]) -> list[Json]:
     return found
 
 
-def told(response: Json, shape: ResponsesShape, token: str, seals: Json) -> Json:
-    """What is kept of a reply."""
-    return {
-        "response": response,
-        "before": shape.before,
-        "items": [_listed(item, f"{token}i{number:02x}") for number, item in enumerate(shape.items)],
-        "seal": sealed.seal(seals) if seals else None,
-    }
+def kept(response: Json, shape: ResponsesShape, token: str, seals: Json) -> Kept:
+    items = [_listed(item, f"{token}i{number:02x}") for number, item in enumerate(shape.items)]
+    told = {"response": response, "seal": sealed.seal(seals) if seals else None}
+    return Kept(response["id"], told, {"before": shape.before, "items": items})
 
 
 def shown(told: Json) -> list[Piece]:
     return jsonio.dumps(told["response"])
 
 
-def page(told: Json, query: Mapping[str, str]) -> list[Piece]:
+def page(context: Json, query: Mapping[str, str]) -> list[Piece]:
     """What the reply was made from, the newest first unless `order` is `asc`. Raises `RequestError`."""
-    items = [*told["before"], *told["items"]]
+    items = [*context["before"], *context["items"]]
     items = [item for item in items if item.get("id")]  # seals are ours
     if checks.one_of("asc", "desc")(query.get("order", "desc"), "order") == "desc":
         items.reverse()
@@ -149,7 +149,7 @@ def _reply_of(item: Json) -> str | None:
 
 
 def _kept_item(told: Json, identity: str) -> Json | None:
-    kept = (*told["response"]["output"], *told["items"])
+    kept = (*told["response"]["output"], *told.get("items", ()))
     return next((item for item in kept if item.get("id") == identity), None)
 
 

@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Float, nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("told", sa.LargeBinary, nullable=False),
+        sa.Column("context", sa.LargeBinary, nullable=False),
         sa.Column("events", sa.LargeBinary),
         sa.Column("running", sa.Boolean, nullable=False),
         sa.Column("alive_until", sa.Float),
