@@ -383,6 +383,15 @@ def test_pieces_of_calls_are_passed_on_also_when_they_are_mixed() -> None:
         ToolCall(1, "", "", ":2}"),
     )
     assert [item["arguments"] for item in output(*pieces)] == ['{"a":1}', '{"b":2}']
+    announced = (
+        ToolCall(0, "call_A", "f", ""),
+        ToolCall(1, "call_B", "g", ""),
+        Text("Both."),
+        ToolCall(0, "", "", '{"a":1}'),
+        ToolCall(1, "", "", '{"b":2}'),
+    )
+    items = output(*announced)
+    assert [item.get("arguments") for item in items] == ['{"a":1}', '{"b":2}', None]
 
 
 def test_a_call_without_arguments_has_an_empty_object() -> None:

@@ -7,8 +7,6 @@ what comes belongs to it. R-080..R-086 are its law.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from secrets import token_hex
 from typing import Any
 
 import orjson
@@ -19,6 +17,7 @@ from proxy.fronts.base import Facts, Header, Kept, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.responses import reply, sealed, state, tools
+from proxy.fronts.openai.responses.outgoing import Item, Items, Part
 from proxy.fronts.openai.responses.shape import Known, ResponsesShape
 from proxy.types import (
     Audio,
@@ -45,55 +44,30 @@ _DELTA = b'event: response.output_text.delta\ndata: {"type":"response.output_tex
 _AFTER_DELTA = b',"logprobs":[]}\n\n'
 
 
-@dataclass(slots=True)
-class _Item:
-    """`body` is as it will be when it is done. `pieces` are of its open part, or of a call's arguments."""
-
-    place: int
-    body: Json
-    pieces: list[str] = field(default_factory=list)
-    done: bool = False
-
-
-@dataclass(slots=True)
-class _Part:
-    """Of a message: text, or a refusal. `offset` is where it begins in the whole answer."""
-
-    place: int
-    body: Json
-    offset: int
-    pieces: list[str] = field(default_factory=list)
-    annotations: list[Json] = field(default_factory=list)
-    logprobs: list[Json] = field(default_factory=list)
-
-
-class ResponsesRenderer:
+class ResponsesRenderer(Items):
     """One per reply."""
 
     ping = b": keep-alive\n\n"
     headers: tuple[Header, ...] = ()
 
     def __init__(self, parsed: Parsed[ChatRequest, ResponsesShape], facts: Facts) -> None:
+        super().__init__()
         self._parsed = parsed
         self._shape = parsed.shape
         self._facts = facts
-        self._token = token_hex(16)
         self._response: Json = {}
-        self._streams = False
-        self._out: list[Piece] = []
-        self._in_pieces = False
-        self._number = 0  # of the next event
-        self._items: list[_Item] = []
-        self._open: _Item | None = None  # a message, a thought, a picture or code
-        self._part: _Part | None = None
-        self._before_text = self._tail = b""
-        self._calls: dict[int, _Item] = {}
+        self._open: Item | None = None  # a message, a thought, a picture or code
+        self._part: Part | None = None
+        self._before_text = b""
+        self._calls: dict[int, Item] = {}  # by the index of their events
+        self._open_calls: dict[int, Item] = {}  # by their place, those that more may come of
+        self._call_ids: set[str] = set()
         self._shown = 0  # characters of the answer so far
         self._seals: Json = {}  # signatures that no reasoning item holds yet
         self._all_seals: Json = {}
         self._searches: list[Searched] = []
         self._refusals: list[str] = []
-        self._partial: _Item | None = None
+        self._partial: Item | None = None
         self._tier: str | None = None
         self._usage = Usage()
         self._finish: Finish | None = None
@@ -152,7 +126,7 @@ class ResponsesRenderer:
     def kept(self) -> Kept:
         return state.kept(self._response, self._shape, self._token, self._all_seals)
 
-    # --- frames --------------------------------------------------------------------------------------
+    # --- its begin --------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         self._response = reply.begun(self._parsed, f"resp_{self._token}", self._facts.created)
@@ -167,53 +141,12 @@ class ResponsesRenderer:
             self._response["status"] = "in_progress"
         self._emit("response.in_progress", response=self._response)
 
-    def _emit(self, name: str, **members: Any) -> None:
-        if not self._streams:
-            return
-        try:
-            body = jsonio.dumps({"type": name, "sequence_number": self._number, **members})
-        except jsonio.JSONEncodeError as error:
-            raise faults.unwritable(error) from None
-        self._number += 1
-        self._in_pieces = self._in_pieces or len(body) > 1
-        self._out += (b"event: ", name.encode(), b"\ndata: ", *body, b"\n\n")
-
-    def _of_item(self, name: str, item: _Item, **members: Any) -> None:
-        self._emit(name, item_id=item.body["id"], output_index=item.place, **members)
-
-    def _of_part(self, name: str, item: _Item, at: _Part, **members: Any) -> None:
-        self._of_item(name, item, content_index=at.place, **members)
-
-    def _taken(self) -> bytes | list[Piece]:
-        out, in_pieces = self._out, self._in_pieces
-        self._out, self._in_pieces = [], False
-        return out if in_pieces else b"".join(out)
-
-    # --- items ---------------------------------------------------------------------------------------
-
-    def _id(self, prefix: str) -> str:
-        return f"{prefix}_{self._token}{len(self._items):02x}"
-
-    def _add(self, body: Json, **unfinished: Any) -> _Item:
-        """Announce an item, with what is told of it before it is done."""
-        item = _Item(len(self._items), body)
-        self._items.append(item)
-        if self._streams:
-            self._emit("response.output_item.added", output_index=item.place, item={**body, **unfinished})
-        return item
-
-    def _done(self, item: _Item) -> None:
-        item.done = True
-        self._emit("response.output_item.done", output_index=item.place, item=item.body)
-
     def _settle(self, status: str = "completed") -> None:
         """Nothing that is open goes on."""
         item, self._open = self._open, None
         if item is not None:
             _CLOSERS[item.body["type"]](self, item, status)
-        for call in self._calls.values():
-            if not call.done:
-                self._end_call(call)
+        self._end_whole_calls()
 
     # --- messages ------------------------------------------------------------------------------------
 
@@ -239,7 +172,7 @@ class ResponsesRenderer:
             assert self._open is not None
             self._of_part("response.refusal.delta", self._open, part, delta=text)
 
-    def _part_of(self, sort: str) -> _Part:
+    def _part_of(self, sort: str) -> Part:
         """The open part, if it is of this sort; else a new one, in the open message or in a new one."""
         part = self._part
         if part is not None and part.body["type"] == sort:
@@ -248,7 +181,7 @@ class ResponsesRenderer:
         self._end_part(item)
         empty: Json = {"annotations": [], "logprobs": []} if sort == "output_text" else {}
         name = "text" if sort == "output_text" else "refusal"
-        part = _Part(len(item.body["content"]), {"type": sort, name: "", **empty}, self._shown)
+        part = Part(len(item.body["content"]), {"type": sort, name: "", **empty}, self._shown)
         self._part = part
         self._of_part("response.content_part.added", item, part, part=part.body)
         if sort == "output_text":
@@ -256,7 +189,7 @@ class ResponsesRenderer:
             self._before_text = b"," + orjson.dumps(of)[1:-1] + b',"delta":'
         return part
 
-    def _message(self) -> _Item:
+    def _message(self) -> Item:
         if self._open is None or self._open.body["type"] != "message":
             self._settle()
             body: Json = {"id": self._id("msg"), "type": "message", "role": "assistant"}
@@ -264,7 +197,7 @@ class ResponsesRenderer:
             self._open = self._add(body)
         return self._open
 
-    def _end_part(self, item: _Item) -> None:
+    def _end_part(self, item: Item) -> None:
         part, self._part = self._part, None
         self._before_text = b""
         if part is None:
@@ -280,9 +213,9 @@ class ResponsesRenderer:
             body = {"type": "refusal", "refusal": text}
             self._of_part("response.refusal.done", item, part, refusal=text)
         self._of_part("response.content_part.done", item, part, part=body)
-        item.body["content"] = [*item.body["content"], body]  # a new list: the announced one stays empty
+        item.body["content"].append(body)
 
-    def _end_message(self, item: _Item, status: str) -> None:
+    def _end_message(self, item: Item, status: str) -> None:
         self._end_part(item)
         item.body["status"] = status
         self._done(item)
@@ -292,8 +225,8 @@ class ResponsesRenderer:
         part, item = self._part, self._open
         if part is None or item is None or part.body["type"] != "output_text":
             return
-        size = sum(map(len, part.pieces))
-        found = reply.annotation(event, part.offset, size)
+        part.pieces = ["".join(part.pieces)]  # so that each citation need not count them again
+        found = reply.annotation(event, part.offset, len(part.pieces[0]))
         number = len(part.annotations)
         part.annotations.append(found)
         self._of_part(
@@ -327,17 +260,17 @@ class ResponsesRenderer:
         name = "response.reasoning_summary_text.delta"
         self._of_item(name, item, summary_index=number, delta=event.text)
 
-    def _end_summary(self, item: _Item) -> None:
+    def _end_summary(self, item: Item) -> None:
         if not item.pieces:
             return
         number, text = len(item.body["summary"]), "".join(item.pieces)
         part = {"type": "summary_text", "text": text}
         self._of_item("response.reasoning_summary_text.done", item, summary_index=number, text=text)
         self._of_item("response.reasoning_summary_part.done", item, summary_index=number, part=part)
-        item.body["summary"] = [*item.body["summary"], part]
+        item.body["summary"].append(part)
         item.pieces = []
 
-    def _end_thought(self, item: _Item, status: str) -> None:
+    def _end_thought(self, item: Item, status: str) -> None:
         self._end_summary(item)
         if self._shape.seals and self._seals:
             item.body["encrypted_content"] = sealed.seal(self._seals)
@@ -370,9 +303,9 @@ class ResponsesRenderer:
             if item.body["type"] == "function_call":
                 self._of_item("response.function_call_arguments.delta", item, delta=event.arguments)
 
-    def _begin_call(self, event: ToolCall) -> _Item:
-        taken = [item.body["call_id"] for item in self._calls.values()]
-        call_id = reply_parts.call_id(event, taken)
+    def _begin_call(self, event: ToolCall) -> Item:
+        call_id = reply_parts.call_id(event, self._call_ids)
+        self._call_ids.add(call_id)
         if event.signature is not None:
             self._seal(call_id, event.signature)
         self._end_whole_calls()
@@ -388,15 +321,17 @@ class ResponsesRenderer:
         if known.namespace:
             body["namespace"] = known.namespace
         item = self._calls[event.index] = self._add(body | {"status": "in_progress"})
+        self._open_calls[item.place] = item
         return item
 
     def _end_whole_calls(self) -> None:
-        """A call is over when another begins, unless its arguments are not: some upstreams mix them."""
-        for call in self._calls.values():
-            if not call.done and _is_json("".join(call.pieces)):
+        """A call is over when something else begins, unless its arguments are not: some upstreams mix."""
+        for call in list(self._open_calls.values()):
+            if call.pieces and _is_json("".join(call.pieces)):
                 self._end_call(call)
 
-    def _end_call(self, item: _Item) -> None:
+    def _end_call(self, item: Item) -> None:
+        del self._open_calls[item.place]
         said, body = "".join(item.pieces), item.body
         if body["type"] == "function_call":
             if not said:
@@ -424,7 +359,7 @@ class ResponsesRenderer:
             partial_image_b64=event.data,
         )
 
-    def _begin_picture(self) -> _Item:
+    def _begin_picture(self) -> Item:
         self._settle()
         body = {"id": self._id("ig"), "type": "image_generation_call", "status": "in_progress"}
         item = self._add(body | {"result": None})
@@ -462,7 +397,7 @@ class ResponsesRenderer:
         self._open = None
         self._end_code(item, "completed" if event.ok else "failed")
 
-    def _begin_code(self, code: str) -> _Item:
+    def _begin_code(self, code: str) -> Item:
         body: Json = {"id": self._id("ci"), "type": "code_interpreter_call", "status": "in_progress"}
         body |= {"code": code, "container_id": f"cntr_{self._token}", "outputs": None}
         item = self._add(body, code="")
@@ -472,7 +407,7 @@ class ResponsesRenderer:
         self._of_item("response.code_interpreter_call.interpreting", item)
         return item
 
-    def _end_code(self, item: _Item, status: str) -> None:
+    def _end_code(self, item: Item, status: str) -> None:
         item.body["status"] = status
         self._of_item("response.code_interpreter_call.completed", item)
         self._done(item)
@@ -521,6 +456,8 @@ class ResponsesRenderer:
         else:
             self._show_refusal()
         self._settle(status)
+        for call in list(self._open_calls.values()):
+            self._end_call(call)
         if self._partial is not None:
             self._partial.body["status"] = "failed"
             self._done(self._partial)
@@ -545,7 +482,7 @@ _CALLS: dict[str, tuple[str, str, Json]] = {
     "tool_search": ("tsc", "tool_search_call", {"arguments": {}}),
 }
 
-_CLOSERS: dict[str, Callable[[ResponsesRenderer, _Item, str], None]] = {
+_CLOSERS: dict[str, Callable[[ResponsesRenderer, Item, str], None]] = {
     "message": ResponsesRenderer._end_message,
     "reasoning": ResponsesRenderer._end_thought,
     "code_interpreter_call": ResponsesRenderer._end_code,

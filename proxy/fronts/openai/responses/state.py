@@ -77,18 +77,17 @@ def resolved(items: Sequence[Json], earlier: Mapping[str, Json]) -> list[Json]:
     if not earlier or not any(item.get("type") == "item_reference" for item in items):
         return list(items)
     found: list[Json] = []
-    sealed_by: set[str] = set()
+    kept: dict[str, dict[str, Json]] = {}  # the items of a reply by their ids
     for item in items:
         of = _reply_of(item) if item.get("type") == "item_reference" else None
         told = earlier.get(of) if of is not None else None
-        kept = None if told is None else _kept_item(told, item["id"])
-        if told is not None and kept is not None:
-            if of not in sealed_by:
-                sealed_by.add(str(of))
-                found += _seal_of(told)
-            found.append(kept)
-        else:
+        if of is None or told is None:
             found.append(item)
+            continue
+        if of not in kept:
+            kept[of] = {one["id"]: one for one in _items_of(told)}
+            found += _seal_of(told)
+        found.append(kept[of].get(item["id"], item))
     return found
 
 
@@ -148,9 +147,10 @@ def _reply_of(item: Json) -> str | None:
     return None if found is None else f"resp_{found[1]}"
 
 
-def _kept_item(told: Json, identity: str) -> Json | None:
-    kept = (*told["response"]["output"], *told.get("items", ()))
-    return next((item for item in kept if item.get("id") == identity), None)
+def _items_of(told: Json) -> list[Json]:
+    """Those that can be referred to: seals have no id."""
+    items = (*told["response"]["output"], *told.get("items", ()))
+    return [item for item in items if item.get("id")]
 
 
 def _seal_of(told: Json) -> list[Json]:

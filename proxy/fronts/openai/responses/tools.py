@@ -19,7 +19,6 @@ Tool = FunctionTool | BuiltinTool
 DRAWS = "image_generation"
 
 _NAME_MAX = 64  # of a function, at OpenAI and at Google
-_ITSELF = frozenset({"type", "name"})
 _FUNCTION = frozenset({"type", "name", "description", "parameters", "strict", "function"})
 _CUSTOM = frozenset({"type", "name", "description", "format"})
 _NAMESPACE = frozenset({"type", "name", "description", "tools"})
