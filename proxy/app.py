@@ -20,7 +20,8 @@ from proxy.config.models import Server
 from proxy.fronts.anthropic.dialect import ANTHROPIC
 from proxy.fronts.anthropic.front import MessagesCount, MessagesFront
 from proxy.fronts.base import Front
-from proxy.fronts.gemini.front import CountFront, GeminiFront
+from proxy.fronts.gemini.dialect import GEMINI, VERBS
+from proxy.fronts.gemini.front import SPEAKING, CountFront, GeminiFront
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.completions.front import CompletionsFront
 from proxy.fronts.openai.dialect import OPENAI
@@ -45,7 +46,7 @@ from proxy.routing.routes import Routes
 from proxy.serve import admin, files, info, replies, scrape, tasks, uploads, usage
 from proxy.serve.answer import answered
 from proxy.serve.count import counted
-from proxy.serve.endpoint import Row
+from proxy.serve.endpoint import PREFIXES, Row
 from proxy.serve.exchange import Receive, Scope, Send
 from proxy.serve.house import HOME, House, Plan, Services
 from proxy.serve.load import Load
@@ -67,10 +68,11 @@ _IDLE_LOOK_S = 5.0  # where there is no store: another process may make one
 
 # Google's SDKs take the root of the address and add a version of their own choice.
 _GOOGLES: Any = {"prefixes": ("/v1beta", "/v1", "/v1alpha", ""), "key_in_query": True}
+_EVERYBODYS: Any = {"front": None, "prefixes": (*PREFIXES, "/v1beta", "/v1alpha"), "key_in_query": True}
 _RESPONSES = ResponsesFront()
 
 # Told apart in this order; who speaks none of them speaks the last.
-DIALECTS = (ANTHROPIC, OPENAI)
+DIALECTS = (GEMINI, ANTHROPIC, OPENAI)
 
 ROWS = (
     answered("/models/{model:path}:generateContent", GeminiFront(stream=False), verbatim=True, **_GOOGLES),
@@ -78,6 +80,13 @@ ROWS = (
         "/models/{model:path}:streamGenerateContent", GeminiFront(stream=True), verbatim=True, **_GOOGLES
     ),
     counted("/models/{model:path}:countTokens", CountFront(), **_GOOGLES),
+    Row(
+        "POST",
+        "/models/{model:path}:{verb}",
+        partial(info.no_verb, verbs=VERBS),
+        front=SPEAKING,
+        **_GOOGLES,
+    ),
     answered("/chat/completions", ChatFront()),
     answered("/responses", _RESPONSES),
     counted("/responses/input_tokens", InputTokensFront()),
@@ -94,8 +103,8 @@ ROWS = (
     answered("/audio/translations", TranscriptsFront(translated=True)),
     answered("/moderations", ModerationsFront()),
     Row("GET", "/responses", info.no_socket, needs="nothing"),
-    Row("GET", "/models", partial(info.models, dialects=DIALECTS), front=None),
-    Row("GET", "/models/{name:path}", partial(info.model, dialects=DIALECTS), front=None),
+    Row("GET", "/models", partial(info.models, dialects=DIALECTS), **_EVERYBODYS),
+    Row("GET", "/models/{name:path}", partial(info.model, dialects=DIALECTS), **_EVERYBODYS),
     *usage.ROWS,
     Row("GET", "/tasks", tasks.listed),
     Row("GET", "/tasks/{id}", tasks.one),

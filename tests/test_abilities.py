@@ -17,10 +17,22 @@ TEN = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 @pytest.mark.parametrize(
     ("model", "able"),
     [
-        ("gemini-3-flash-preview", Abilities(("text", "image", "audio", "video", "file"), ("text",))),
-        ("gemini-2.5-flash-image", Abilities(("text", "image"), ("text", "image"), (), TEN)),
-        ("gemini-3-pro-image", Abilities(("text", "image"), ("text", "image"), ("1K", "2K", "4K"), TEN)),
-        ("gemini-2.5-flash-preview-tts", Abilities(("text",), ("audio",))),
+        (
+            "gemini-3-flash-preview",
+            Abilities(
+                ("text", "image", "audio", "video", "file"),
+                ("text",),
+                input_tokens=1048576,
+                output_tokens=65536,
+                thinks=True,
+            ),
+        ),
+        ("gemini-2.5-flash-image", Abilities(("text", "image"), ("text", "image"), (), TEN, thinks=False)),
+        (
+            "gemini-3-pro-image",
+            Abilities(("text", "image"), ("text", "image"), ("1K", "2K", "4K"), TEN, thinks=False),
+        ),
+        ("gemini-2.5-flash-preview-tts", Abilities(("text",), ("audio",), thinks=False)),
     ],
 )
 def test_a_model_of_googles(model: str, able: Abilities) -> None:

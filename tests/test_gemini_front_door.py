@@ -168,7 +168,8 @@ def test_a_wrong_key(gateway: Gateway, headers: Any, status: int, word: str, ver
 )
 def test_errors_are_googles(gateway: Gateway, model: str, body: Any, status: int, word: str) -> None:
     """N-050, X-006"""
-    for verb in ("generateContent", "streamGenerateContent?alt=sse"):
+    verbs = ["generateContent", "streamGenerateContent?alt=sse"]
+    for verb in verbs[: 1 if status == 503 else 2]:  # while that is tried again a stream may begin
         reply = post(gateway, f"/v1beta/models/{model}:{verb}", body)
         told = reply.json()["error"]
         assert (reply.status_code, told["code"], told["status"]) == (status, status, word)
@@ -355,3 +356,100 @@ def test_the_same_prompt_says_the_same_in_both_dialects(gateway: Gateway) -> Non
         assert chat.usage is not None
         assert chat.usage.prompt_tokens == native["usageMetadata"]["promptTokenCount"]
         assert math.isclose(chat.usage.total_tokens, native["usageMetadata"]["totalTokenCount"])
+
+
+# --- models, and what is not here ------------------------------------------------------------------------
+
+
+def get(gateway: Gateway, path: str, **headers: str) -> httpx.Response:
+    return gateway.http.get(f"{gateway.base_url}{path}", headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/v1beta/models", {"authorization": f"Bearer {KEY}"}),
+        ("/v1beta/models/", {"x-api-key": KEY}),
+        ("/v1alpha/models", {"x-goog-api-key": KEY}),
+        ("/v1/models", {"x-goog-api-key": KEY}),
+        ("/models", {"x-goog-api-key": KEY}),
+        (f"/v1/models?key={KEY}", {}),
+    ],
+)
+def test_models_as_google_lists_them(gateway: Gateway, path: str, headers: dict[str, str]) -> None:
+    """N-053, X-001, X-002"""
+    told = get(gateway, path, **headers).json()
+    assert list(told) == ["models"]
+    by_name = {model["name"]: model for model in told["models"]}
+    assert set(by_name) == {f"models/{name}" for name in (
+        "gemini-flash", "gemini-2.5-flash", "nano-banana-pro", "lan-chat")}  # fmt: skip
+    assert by_name["models/gemini-flash"] == {
+        "name": "models/gemini-flash",
+        "version": "1",
+        "displayName": "gemini-flash",
+        "inputTokenLimit": 1048576,
+        "outputTokenLimit": 65536,
+        "supportedGenerationMethods": ["generateContent", "countTokens"],
+        "thinking": True,
+    }
+    assert by_name["models/lan-chat"]["supportedGenerationMethods"] == ["generateContent", "countTokens"]
+
+
+def test_models_come_in_pages(gateway: Gateway) -> None:
+    """N-053"""
+    names: list[str] = []
+    token: str | None = "0"
+    while token is not None:
+        told = get(gateway, f"/v1beta/models?pageSize=3&pageToken={token}", **{"x-goog-api-key": KEY}).json()
+        names += (model["name"] for model in told["models"])
+        token = told.get("nextPageToken")
+    assert len(names) == len(set(names)) == 4
+    assert get(gateway, "/v1beta/models?pageToken=4", **{"x-goog-api-key": KEY}).json() == {"models": []}
+    reply = get(gateway, "/v1beta/models?pageSize=many", **{"x-goog-api-key": KEY})
+    assert (reply.status_code, reply.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+
+def test_one_model_and_none(gateway: Gateway) -> None:
+    """N-053, X-002"""
+    for path in ("/v1beta/models/lan-chat", "/v1/models/lan-chat", f"/v1/models/lan-chat?key={KEY}"):
+        assert get(gateway, path, **{"x-goog-api-key": KEY}).json()["name"] == "models/lan-chat"
+    reply = get(gateway, "/v1beta/models/nobody", **{"x-goog-api-key": KEY})
+    assert (reply.status_code, reply.json()["error"]["status"]) == (404, "NOT_FOUND")
+
+
+def test_others_see_models_in_their_own_words(gateway: Gateway) -> None:
+    """X-002: a name with a colon is no verb"""
+    assert get(gateway, "/v1/models", authorization=f"Bearer {KEY}").json()["object"] == "list"
+    reply = get(gateway, "/v1/models/llama3:8b", authorization=f"Bearer {KEY}")
+    assert reply.json()["error"]["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "says"),
+    [
+        ("POST", "/v1beta/models/lan-chat:predict", "no predict here"),
+        ("POST", "/v1/models/lan-chat:predictLongRunning", "generateContent, streamGenerateContent"),
+        ("POST", "/v1beta/models/lan-chat%3AbidiGenerateContent", "no bidiGenerateContent here"),
+        ("POST", "/v1beta/files", "no POST /v1beta/files"),
+        ("POST", "/upload/v1beta/files", "no POST /upload/v1beta/files"),
+        ("GET", "/v1beta/cachedContents", "no GET"),
+        ("POST", "/v1beta/interactions", "no POST"),
+        ("POST", "/v1alpha/batches", "no POST"),
+    ],
+)
+def test_what_is_not_here_is_said_in_googles_shape(
+    gateway: Gateway, method: str, path: str, says: str
+) -> None:
+    """X-006, and the last rows of 3.1"""
+    url = httpx.URL(gateway.base_url).copy_with(raw_path=path.encode())
+    reply = gateway.http.request(method, url, headers={"x-goog-api-key": KEY})
+    told = reply.json()["error"]
+    assert (reply.status_code, told["code"], told["status"]) == (404, 404, "NOT_FOUND")
+    assert says in told["message"]
+
+
+def test_another_method_is_refused_in_googles_shape(gateway: Gateway) -> None:
+    """X-006"""
+    for path in ("/v1beta/models/lan-chat:generateContent", "/v1/models/lan-chat:countTokens"):
+        reply = gateway.http.put(f"{gateway.base_url}{path}", headers={"x-goog-api-key": KEY})
+        assert (reply.status_code, reply.json()["error"]["status"]) == (405, "UNIMPLEMENTED")

@@ -56,6 +56,16 @@ async def index(exchange: Exchange, house: House) -> None:
     )
 
 
+async def no_verb(exchange: Exchange, house: House, verbs: Sequence[str]) -> None:
+    """What nobody can ask of a model; `verbs` are what can be asked."""
+    verb = exchange.scope["path_params"]["verb"][:100]
+    raise RequestError(
+        f"There is no {verb} here; what can be asked of a model is {', '.join(verbs)}.",
+        status=404,
+        code="unknown_url",
+    )
+
+
 async def no_socket(exchange: Exchange, house: House) -> None:
     """Of an address that is only posted to. Codex asks for a WebSocket first: after a 426 it goes on at once,
     after anything else with seven tries, or not at all."""

@@ -97,14 +97,15 @@ class Paths(Router):
         raise RequestError(f"There is no {method} {shown} here.{hint}", status=404, code="unknown_url")
 
     def _plain(self, path: str) -> tuple[str, ...]:
-        """The path with single slashes and none at its end; of its prefixes the last one alone, and then the
-        one that we speak of."""
+        """The path with single slashes and none at its end; of its prefixes the last one alone, and in place
+        of those that most rows have also the one that we speak of."""
         path = "/" + "/".join(filter(None, path.split("/")))
         found = self._prefix.match(path)
         if found is None:
             return (path,)
         rest = path[found.end() :]
-        return f"/{found[1]}{rest}", f"{PREFIXES[0]}{rest}"
+        plain = f"/{found[1]}{rest}"
+        return (plain, f"{PREFIXES[0]}{rest}") if f"/{found[1]}" in PREFIXES else (plain,)
 
 
 def for_pages(app: ASGIApp, cors: Cors) -> CORSMiddleware | None:

@@ -38,12 +38,15 @@ class Target:
 class Abilities:
     """What a model takes and gives, as far as it is known: `inputs` and `outputs` are words of text, image,
     audio, video, file and embeddings; `sizes` (words like 2K, or pixels) and `ratios` those of the pictures
-    it makes."""
+    it makes; `input_tokens` and `output_tokens` the most that it reads and answers."""
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     ratios: tuple[str, ...] = ()
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    thinks: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from proxy.fronts import checks, data_url
 from proxy.fronts.gemini.reading import Reading, listed, member, members, text_of
 from proxy.types import CallPart, Json, MediaKind, MediaPart, Message, Part, ResultPart, TextPart, ThoughtPart
 
-SYSTEM: Final = -1  # the place of the system text, which stands in no list
-
 _KINDS: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
+_NO_PLACE = -1  # the system text stands in no list
 _WORDS_OF_RESULT = ("result", "output")  # Google's words for what a function returned
 # What a part may say beside its content; of a film where it begins, how often it is looked at.
 _BESIDE = frozenset({"thought", "thoughtSignature", "videoMetadata"})
@@ -27,7 +26,7 @@ def parse(body: Json, reading: Reading) -> tuple[Message, ...]:
     if system is not None:
         parts = [TextPart(system)] if isinstance(system, str) else _system(system, reading)
         if parts:
-            messages.append(Message("system", tuple(parts), SYSTEM))
+            messages.append(Message("system", tuple(parts), _NO_PLACE))
     for index, content in enumerate(listed(contents, "contents")):
         path = f"contents[{index}]"
         is_models = member(content, "role") == "model"

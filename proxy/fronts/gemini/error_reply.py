@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import orjson
 
 from proxy.errors import BudgetError, CallerError, LimitError, ProxyError, RequestError, UpstreamError
+from proxy.fronts import refusals
+from proxy.fronts.base import Header
+from proxy.fronts.gemini import spelling
 from proxy.types import Json
-
-Headers = list[tuple[bytes, bytes]]
 
 # google.rpc.Code, by the HTTP status that Google gives each.
 _WORDS = {
@@ -28,36 +27,29 @@ _WORDS = {
 _EXACT = {"FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "ALREADY_EXISTS": 409, "DATA_LOSS": 500}
 
 _TYPES = "type.googleapis.com/google.rpc."
-_UNKNOWN = "The proxy could not complete this request because of an internal error."
 _BAD_KEY = "API key not valid. Please pass a valid API key."
 _NO_KEY = "Method doesn't allow unregistered callers; send an API key in the header x-goog-api-key."
 
 
-def render(error: BaseException) -> tuple[int, Headers, bytes]:
+def render(error: BaseException) -> tuple[int, list[Header], bytes]:
     """Status, headers and body. Of an exception that is not ours nothing but its happening is told."""
-    headers: Headers = [(b"content-type", b"application/json; charset=UTF-8")]
     told = members(error)
-    if isinstance(error, ProxyError):
-        if (wait_s := _wait_s(error)) is not None:
-            headers.append((b"retry-after", b"%d" % math.ceil(wait_s)))
-        headers += (
-            (name.lower().encode(), value.encode("utf-8", "replace")) for name, value in error.headers.items()
-        )
-    return told["code"], headers, orjson.dumps({"error": told})
+    return told["code"], refusals.headers(error), orjson.dumps({"error": told})
 
 
 def members(error: BaseException) -> Json:
     """What stands in Google's error object."""
     if not isinstance(error, ProxyError):
-        return {"code": 500, "message": _UNKNOWN, "status": "INTERNAL"}
+        return {"code": 500, "message": refusals.UNKNOWN, "status": "INTERNAL"}
     if isinstance(error, CallerError) and error.credential != "token":
         return _of_key(error)
+    error = spelling.spelled_error(error)
     native = error.native if isinstance(error, UpstreamError) else None
     is_exact = native is not None and _EXACT.get(native) == error.status
     word = native if is_exact else _WORDS.get(error.status)
     told: Json = {
         "code": error.status,
-        "message": _sayable(error.message),
+        "message": refusals.sayable(error.message),
         "status": word or ("INVALID_ARGUMENT" if error.status < 500 else "INTERNAL"),
     }
     if details := _details(error):
@@ -80,18 +72,13 @@ def _details(error: ProxyError) -> list[Json]:
             {"@type": f"{_TYPES}RetryInfo", "retryDelay": f"{wait_s:.3f}".rstrip("0").rstrip(".") + "s"}
         )
     if isinstance(error, RequestError) and (field := error.param or error.attribute):
-        violation = {"field": _sayable(field), "description": _sayable(error.message)}
+        violation = {"field": refusals.sayable(field), "description": refusals.sayable(error.message)}
         found.append({"@type": f"{_TYPES}BadRequest", "fieldViolations": [violation]})
     if error.code:
-        reason = _sayable(error.code).upper()
+        reason = refusals.sayable(error.code).upper()
         found.append({"@type": f"{_TYPES}ErrorInfo", "reason": reason, "domain": "dragoman"})
     return found
 
 
 def _wait_s(error: ProxyError) -> float | None:
     return error.retry_after_s if isinstance(error, UpstreamError | LimitError | BudgetError) else None
-
-
-def _sayable(text: str) -> str:
-    """Errors quote what clients and vendors wrote; half a surrogate pair cannot be written as UTF-8."""
-    return text.encode("utf-8", "replace").decode()

@@ -37,9 +37,9 @@ class Speaking:
     def refusal(
         self, error: BaseException, request_id: str, parsed: Parsed[Any, Any] | None
     ) -> tuple[int, list[Header], bytes]:
-        from proxy.fronts.gemini import error_reply, spelling
+        from proxy.fronts.gemini import error_reply
 
-        return error_reply.render(spelling.spelled_error(error, parsed))
+        return error_reply.render(error)
 
 
 SPEAKING = Speaking()

@@ -89,13 +89,18 @@ def find(name: str, options: Mapping[str, Any]) -> ModelTraits:
 def abilities(target: Target) -> Abilities:
     """Models that speak or embed read text, those that draw pictures too, all others everything."""
     model = find(target.model, target.options)
+    known: Json = {
+        "input_tokens": model.limits.get("input"),
+        "output_tokens": model.limits.get("output"),
+        "thinks": model.thinking.kind != "none",
+    }
     if model.embedding is not None:
-        return Abilities(("text",), ("embeddings",))
+        return Abilities(("text",), ("embeddings",), **known)
     if model.speech:
-        return Abilities(("text",), ("audio",))
+        return Abilities(("text",), ("audio",), **known)
     if model.image is not None:
-        return Abilities(("text", "image"), ("text", "image"), *offered(model.image))
-    return Abilities(("text", "image", "audio", "video", "file"), ("text",))
+        return Abilities(("text", "image"), ("text", "image"), *offered(model.image), **known)
+    return Abilities(("text", "image", "audio", "video", "file"), ("text",), **known)
 
 
 @lru_cache(maxsize=1024)
