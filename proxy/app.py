@@ -21,7 +21,7 @@ from proxy.fronts.anthropic.dialect import ANTHROPIC
 from proxy.fronts.anthropic.front import MessagesCount, MessagesFront
 from proxy.fronts.base import Front
 from proxy.fronts.gemini.dialect import GEMINI, VERBS
-from proxy.fronts.gemini.front import SPEAKING, CountFront, GeminiFront
+from proxy.fronts.gemini.front import SPEAKING, CountFront, EmbedFront, GeminiFront
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.completions.front import CompletionsFront
 from proxy.fronts.openai.dialect import OPENAI
@@ -80,6 +80,8 @@ ROWS = (
         "/models/{model:path}:streamGenerateContent", GeminiFront(stream=True), verbatim=True, **_GOOGLES
     ),
     counted("/models/{model:path}:countTokens", CountFront(), **_GOOGLES),
+    answered("/models/{model:path}:embedContent", EmbedFront(several=False), verbatim=True, **_GOOGLES),
+    answered("/models/{model:path}:batchEmbedContents", EmbedFront(several=True), verbatim=True, **_GOOGLES),
     Row(
         "POST",
         "/models/{model:path}:{verb}",

@@ -30,7 +30,7 @@ def parse(body: Json, reading: Reading) -> tuple[Message, ...]:
     for index, content in enumerate(listed(contents, "contents")):
         path = f"contents[{index}]"
         is_models = member(content, "role") == "model"
-        parts = _parts(content, path, reading)
+        parts = parts_of(content, path, reading)
         last = messages[-1] if messages else None
         if is_models and last is not None and last.role == "assistant":
             # N-035: the closing chunk of a stream comes back as a content of its own.
@@ -43,12 +43,12 @@ def parse(body: Json, reading: Reading) -> tuple[Message, ...]:
 def _system(system: Any, reading: Reading) -> list[Part]:
     return [
         part
-        for part in _parts(checks.mapping(system, "systemInstruction"), "systemInstruction", reading)
+        for part in parts_of(checks.mapping(system, "systemInstruction"), "systemInstruction", reading)
         if isinstance(part, TextPart)
     ]
 
 
-def _parts(content: Json, path: str, reading: Reading) -> list[Part]:
+def parts_of(content: Json, path: str, reading: Reading) -> list[Part]:
     found: list[Part] = []
     parts = member(content, "parts")
     for number, part in enumerate([] if parts is None else listed(parts, f"{path}.parts")):

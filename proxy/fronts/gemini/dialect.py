@@ -10,7 +10,13 @@ from proxy.fronts.gemini import models_reply
 from proxy.fronts.gemini.front import SPEAKING
 
 # What may be asked of a model by the word behind its last colon.
-VERBS: Final = ("generateContent", "streamGenerateContent", "countTokens")
+VERBS: Final = (
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
+)
 
 GEMINI = Dialect(
     SPEAKING,

@@ -1,4 +1,4 @@
-"""`models/{model}:generateContent`, `:streamGenerateContent` and `:countTokens`.
+"""What may be asked of `models/{model}`, by the verb behind it.
 
 What reads and writes is loaded by the first request: most servers never get one.
 """
@@ -12,10 +12,11 @@ import orjson
 
 from proxy.fronts import checks
 from proxy.fronts.base import EVENTS, Asked, Chore, Facts, Header, Kind, Parsed
-from proxy.types import ChatRequest
+from proxy.types import ChatRequest, EmbedRequest
 from proxy.types.values import dataclass
 
 if TYPE_CHECKING:
+    from proxy.fronts.gemini.embeddings import EmbeddingsRenderer
     from proxy.fronts.gemini.reply import GeminiRenderer
 
 _ARRAY = b"application/json; charset=UTF-8"
@@ -30,7 +31,7 @@ class GeminiShape:
 
 
 class Speaking:
-    """`Refusing`, in Google's words."""
+    """What all fronts of the dialect have; `Refusing`, in Google's words."""
 
     kind: Kind = "chat"
 
@@ -40,6 +41,17 @@ class Speaking:
         from proxy.fronts.gemini import error_reply
 
         return error_reply.render(error)
+
+    def model(self, body: Any, path: Mapping[str, str]) -> str:
+        return checks.model(path.get("model"), "model")
+
+    def chore(self, parsed: Parsed[Any, Any]) -> Chore | None:
+        return None
+
+    def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
+        from proxy.fronts.gemini import spelling
+
+        return spelling.spelled_all(attributes)
 
 
 SPEAKING = Speaking()
@@ -51,9 +63,6 @@ class GeminiFront(Speaking):
     def __init__(self, *, stream: bool) -> None:
         self._stream = stream
 
-    def model(self, body: Any, path: Mapping[str, str]) -> str:
-        return checks.model(path.get("model"), "model")
-
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, GeminiShape]:
         from proxy.fronts.gemini import request
 
@@ -62,19 +71,11 @@ class GeminiFront(Speaking):
         as_array = self._stream and "sse" not in (asked.query.get("alt"), asked.query.get("$alt"))
         return Parsed(parsed, GeminiShape(model, as_array), streams_as=_ARRAY if as_array else EVENTS)
 
-    def chore(self, parsed: Parsed[Any, Any]) -> Chore | None:
-        return None
-
     def renderer(self, parsed: Parsed[ChatRequest, GeminiShape], facts: Facts) -> GeminiRenderer:
         from proxy.fronts.gemini.reply import GeminiRenderer
 
         shape = parsed.shape
         return GeminiRenderer(shape.model, facts.created, as_array=shape.as_array)
-
-    def spelled(self, attributes: Iterable[str], parsed: Parsed[Any, Any]) -> tuple[str, ...]:
-        from proxy.fronts.gemini import spelling
-
-        return spelling.spelled_all(attributes)
 
 
 class CountFront(GeminiFront):
@@ -90,3 +91,24 @@ class CountFront(GeminiFront):
 
     def counted(self, tokens: int, parsed: Parsed[Any, Any]) -> bytes:
         return orjson.dumps({"totalTokens": tokens})
+
+
+class EmbedFront(Speaking):
+    """A `Front`. `several`: of a batch."""
+
+    kind: Kind = "embeddings"
+
+    def __init__(self, *, several: bool) -> None:
+        self._several = several
+
+    def parse(self, body: Any, asked: Asked) -> Parsed[EmbedRequest, GeminiShape]:
+        from proxy.fronts.gemini import embeddings
+
+        model = self.model(body, asked.path)
+        parsed = embeddings.parse(body, model, several=self._several, written=asked.written)
+        return Parsed(parsed, GeminiShape(model))
+
+    def renderer(self, parsed: Parsed[EmbedRequest, GeminiShape], facts: Facts) -> EmbeddingsRenderer:
+        from proxy.fronts.gemini.embeddings import EmbeddingsRenderer
+
+        return EmbeddingsRenderer(several=self._several)

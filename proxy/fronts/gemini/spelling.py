@@ -33,12 +33,15 @@ _CONFIG = {
 }
 _TABLE: Final[spelling.Spellings] = {
     "cached_content": ("cachedContent",),
+    "dimensions": ("outputDimensionality",),
+    "inputs": ("content",),
     "messages": ("contents",),
     "messages[-1]": ("systemInstruction",),
     "prompt": ("contents",),
     "references": ("contents",),
     "safety_settings": ("safetySettings",),
     "service_tier": ("serviceTier",),
+    "task": ("taskType",),
     "tool_choice": ("toolConfig.functionCallingConfig",),
     **{name: (f"{PLACE}.{word}",) for name, word in _CONFIG.items()},
     **{f"tools.{ours}": (f"tools.{theirs}",) for theirs, ours in BUILTIN.items()},

@@ -8,11 +8,11 @@ from math import hypot
 from typing import Any, Final
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
-from proxy.types import Call, EmbedRequest, Event, Json, Target, Usage, Vector
+from proxy.types import Call, EmbedRequest, Event, Json, Native, Target, Usage, Vector, Whole
 from proxy.wires.gemini import error, models
 from proxy.wires.gemini.lenient import dict_of, dicts_of
 from proxy.wires.gemini.models import Embedding
-from proxy.wires.gemini.request import place
+from proxy.wires.gemini.request import DIALECT, place
 from proxy.wires.gemini.usage import read_usage
 
 _TITLED = "retrieval_document"
@@ -32,7 +32,7 @@ _WORDS: Final = {
 class GeminiEmbeddings:
     """Implements `types.Operation`."""
 
-    carries: Final = frozenset({"model", "inputs", "dimensions", "task", "title"})
+    carries: Final = frozenset({"model", "inputs", "dimensions", "task", "title", "foreign"})
 
     def build(self, request: EmbedRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
         refusal = self.unable(request, target)
@@ -41,8 +41,12 @@ class GeminiEmbeddings:
         model = models.find(target.model, target.options)
         traits = model.embedding
         assert traits is not None
+        if (whole := _relayed(request)) is not None:
+            return _relay(whole, model.id)
         rest: Json = {} if request.dimensions is None else {"outputDimensionality": request.dimensions}
         dropped = () if request.title is None or request.task == _TITLED else ("title",)
+        if request.foreign is not None:
+            dropped = (*dropped, *request.foreign.paths())
         if not traits.task_words and request.task is not None:
             rest["taskType"] = request.task.upper()
             if request.title is not None and not dropped:
@@ -62,7 +66,7 @@ class GeminiEmbeddings:
     def reader(self, request: EmbedRequest, target: Target, call: Call) -> _Reader:
         traits = models.find(target.model, target.options).embedding
         assert traits is not None
-        return _Reader(len(request.inputs), traits, target)
+        return _Reader(len(request.inputs), traits, target, relays="relayed" in call.context)
 
     def unable(self, request: EmbedRequest, target: Target) -> RequestError | None:
         traits = models.find(target.model, target.options).embedding
@@ -95,10 +99,39 @@ class GeminiEmbeddings:
         return (most,) * whole + ((rest,) if rest else ())
 
 
-class _Reader:
-    """The vectors of `count` texts, in order; shorter ones than the model's own are made one long."""
+def _relayed(request: EmbedRequest) -> Whole | None:
+    """The client's own body, where it is in Google's words and says all that is asked for: defaults may have
+    been added, or one call is asked for less of it."""
+    foreign = request.foreign
+    if foreign is None or foreign.whole is None or foreign.dialect != DIALECT:
+        return None
+    said = foreign.whole.said
+    asked = ("inputs", "dimensions", "task", "title")
+    return foreign.whole if all(getattr(request, name) == said.get(name) for name in asked) else None
 
-    def __init__(self, count: int, traits: Embedding, target: Target) -> None:
+
+def _relay(whole: Whole, model_id: str) -> Call:
+    """As it was written, but for the names of models in it: they have to be the one in the path."""
+    name, body = f"models/{model_id}", whole.body
+    entries = body.get("requests")
+    if entries is None:
+        path = f"/{place(model_id)}:embedContent"
+        named = body if body.get("model", name) == name else {**body, "model": name}
+    else:
+        path = f"/{place(model_id)}:batchEmbedContents"
+        listed = entries if isinstance(entries, list) else [entries]
+        right = all(entry.get("model") == name for entry in listed)
+        named = body if right else {**body, "requests": [{**entry, "model": name} for entry in listed]}
+    written = whole.written if named is body else b""
+    return Call(path, named, context={"relayed": True}, written=written)
+
+
+class _Reader:
+    """The vectors of `count` texts, in order; shorter ones than the model's own are made one long. `relays`:
+    the payload itself is handed on, as it came."""
+
+    def __init__(self, count: int, traits: Embedding, target: Target, *, relays: bool) -> None:
+        self._relays = relays
         self._count = count
         self._traits = traits
         self._target = target
@@ -107,9 +140,10 @@ class _Reader:
     def feed(self, payload: Json) -> list[Event]:
         if payload.get("error") or not ("embedding" in payload or "embeddings" in payload):
             raise error.error_in(payload, self._target)
-        events: list[Event] = []
+        events: list[Event] = [Native(payload)] if self._relays else []
         for entry in dicts_of(payload.get("embeddings") or [payload.get("embedding")]):
-            events.append(Vector(self._vector(entry.get("values")), self._read))
+            if not self._relays:
+                events.append(Vector(self._vector(entry.get("values")), self._read))
             self._read += 1
         counts = dict_of(payload.get("usageMetadata"))
         if counts.get("promptTokenCount"):
