@@ -19,7 +19,7 @@ from proxy.serve.exchange import Exchange, Receive, Scope, Send
 from proxy.serve.house import House
 from proxy.serve.metrics import OTHER
 
-_NEARLY = 0.7  # alike; films are no files
+_NEARLY = 0.65  # alike; films are no files
 _GUESS_UP_TO = 100  # characters of an unknown path: guessing costs the square of them
 
 
