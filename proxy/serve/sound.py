@@ -19,7 +19,7 @@ class Sound:
 
     async def wanted(self, batch: list[Event], *, last: bool = False) -> list[Event]:
         """The batch with its sounds encoded; of the `last` one with the end of the file too."""
-        if self._format != "mp3":
+        if self._format != "mp3" or not (any(map(_is_raw, batch)) or (last and self._encoder is not None)):
             return batch
         return await asyncio.to_thread(self._encoded, batch, last=last)
 
@@ -27,17 +27,20 @@ class Sound:
         done: list[Event] = []
         rest: list[Event] = []
         for event in batch:
-            if not isinstance(event, Audio):
+            if not _is_raw(event):
                 rest.append(event)
-            elif formats.of_type(event.mime) == "pcm":
-                if self._encoder is None:
-                    self._encoder = encoding.Mp3(event.mime)
-                done.append(_mp3(self._encoder.feed(event.data.decode())))
-            else:
-                done.append(event)
+                continue
+            assert isinstance(event, Audio)
+            if self._encoder is None:
+                self._encoder = encoding.Mp3(event.mime)
+            done.append(_mp3(self._encoder.feed(event.data.decode())))
         if last and self._encoder is not None:
             done.append(_mp3(self._encoder.close()))
         return done + rest
+
+
+def _is_raw(event: Event) -> bool:
+    return isinstance(event, Audio) and formats.of_type(event.mime) == "pcm"
 
 
 def _mp3(data: bytes) -> Audio:
