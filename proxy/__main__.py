@@ -16,6 +16,10 @@ _DIALECTS = (
     "responses",
     "messages",
     "gemini",
+    "embeddings",
+    "completions",
+    "speech",
+    "moderations",
 )  # of `proxy.command.dialects`, which takes long to load
 _LATE = {"explain": "prompt", "check": "file", "simulate": "vendor", "help": "topic"}
 

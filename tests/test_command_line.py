@@ -32,7 +32,12 @@ models:
   on: {targets: [lan/x]}
   slow: {targets: [e/gemini-3-pro-image-preview]}
   queued: {targets: [f/fal-ai/nano-banana]}
+  vectors: {aliases: ["text-embed*"], targets: [google/gemini-embedding-001]}
+  voice: {targets: [google/gemini-3.8-flash-tts]}
+defaults: {speech_model: voice}
 """
+# Who takes what a chat does not.
+OTHERS = {"images": "slow", "embeddings": "vectors", "speech": "voice", "moderations": "on"}
 
 
 @pytest.fixture
@@ -178,9 +183,47 @@ def test_explain_takes_requests_for_a_response(
     assert step["dropped"] == ([] if option else ["truncation", "text.verbosity"])
 
 
+@pytest.mark.parametrize(
+    ("model", "dialect", "by", "path"),
+    [
+        ("text-embedding-9", "embeddings", "alias text-embed*", "/models/gemini-embedding-001:embedContent"),
+        ("kokoro", "speech", "defaults.speech_model", "/models/gemini-3.8-flash-tts:generateContent"),
+        ("lan/m", "moderations", None, "/v1/moderations"),
+        ("lan/m", "speech", None, "/v1/audio/speech"),
+    ],
+)
+def test_explain_tells_what_a_small_endpoint_would_send(
+    file: Path, capsys: pytest.CaptureFixture[str], model: str, dialect: str, by: str | None, path: str
+) -> None:
+    code, out, err = out_of(capsys, "explain", model, "Hi", "--as", dialect, "--json")
+    assert code == 0, err
+    plan = json.loads(out)
+    assert plan["by"] == by
+    assert plan["steps"][0]["url"].endswith(path)
+
+
+def test_explain_says_who_cannot_do_it(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = out_of(capsys, "explain", "off", "Hi", "--as", "embeddings")
+    assert (code, err) == (1, "model: The model 'gemini-2.5-flash' makes no embeddings.\n")
+
+
+def test_try_says_what_came_and_keeps_a_sound(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = out_of(capsys, "try", "vectors", "Hi", "--as", "embeddings", "--simulate")
+    assert code == 0, err
+    assert out.startswith("3072 numbers: ")
+    code, _, err = out_of(capsys, "try", "voice", "Hi", "--as", "speech", "--simulate", "--out", "hi.wav")
+    assert code == 0, err
+    assert "saved hi.wav" in err
+    assert file.with_name("hi.wav").read_bytes()[:4] == b"RIFF"
+    code, _, err = out_of(capsys, "try", "voice", "Hi", "--as", "speech", "--simulate")
+    assert "saved speech.wav" in err
+    code, out, _ = out_of(capsys, "try", "on", "I will harm you", "--as", "moderations", "--simulate")
+    assert (code, out) == (0, "flagged\n\n")
+
+
 def test_every_dialect_can_be_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in DIALECTS:
-        code, _, err = out_of(capsys, "explain", "slow" if name == "images" else "off", "Hi", "--as", name)
+        code, _, err = out_of(capsys, "explain", OTHERS.get(name, "off"), "Hi", "--as", name)
         assert code == 0, err
     code, _, err = out_of(capsys, "explain", "off", "Hi", "--as", "telegraph")
     assert (code, all(name in err for name in DIALECTS)) == (2, True)

@@ -17,7 +17,7 @@ from proxy import app
 from proxy.command import dialects, opening
 from proxy.command.saving import Destination, Saved
 from proxy.errors import ProxyError, RequestError
-from proxy.fronts.base import Asked, Front, Parsed
+from proxy.fronts.base import Asked, Facts, Front, Parsed
 from proxy.fronts.openai.spelling import place_of
 from proxy.keys import ClientKey
 from proxy.logs import Log
@@ -25,7 +25,20 @@ from proxy.serve import tries
 from proxy.serve.house import House
 from proxy.serve.told import Told
 from proxy.tasks.engine import Job
-from proxy.types import CodeRun, Event, Image, Reasoning, Refusal, Text, ToolCall, Usage
+from proxy.types import (
+    Audio,
+    CodeRun,
+    Event,
+    Image,
+    Reasoning,
+    Refusal,
+    Slice,
+    Text,
+    ToolCall,
+    Usage,
+    Vector,
+    Verdict,
+)
 from proxy.upstream import Upstream
 
 Wish = Callable[[], tuple[Front, Parsed[Any, Any]]]  # reads the request; raises `RequestError`
@@ -137,7 +150,8 @@ async def _ask(house: House, model: str, wish: Wish, place: Destination, *, as_j
                 if not as_json:
                     _print(batch)
     finally:  # what came before a failure was paid for
-        saved = place.save([event for event in seen if isinstance(event, Image)])
+        made = [event for event in seen if isinstance(event, Image)]
+        saved = place.save(made or _spoken(front, parsed, seen))
         _tell(saved, told)
     if as_json:
         dropped = front.spelled(told.dropped, parsed)
@@ -148,9 +162,18 @@ async def _ask(house: House, model: str, wish: Wish, place: Destination, *, as_j
     tokens = f", {usage.prompt} + {usage.completion} tokens" if usage else ""
     print(f"{told.target}{tokens}{f', saved {saved}' if saved.names else ''}", file=sys.stderr)
     if place.wanted and not saved.names:
-        print("upstream: no picture came, so nothing was saved", file=sys.stderr)
+        what = "speech" if front.kind == "speech" else "picture"
+        print(f"upstream: no {what} came, so nothing was saved", file=sys.stderr)
         return 3
     return 0
+
+
+def _spoken(front: Front, parsed: Parsed[Any, Any], seen: list[Event]) -> list[Audio]:
+    """The file that a client would get, where it is one of sound."""
+    kind = parsed.answers_as.decode()
+    if not kind.startswith("audio/") or Audio not in map(type, seen):
+        return []
+    return [Audio(kind, Slice.of(b"".join(front.renderer(parsed, Facts(0)).whole(seen))))]
 
 
 def _tell(saved: Saved, told: Told) -> None:
@@ -186,6 +209,10 @@ def _print(batch: list[Event]) -> None:
             print(event.text)
         elif isinstance(event, ToolCall) and event.name:
             print(f"{event.name}({event.arguments})")
+        elif isinstance(event, Vector):
+            print(f"{len(event.values)} numbers: {', '.join(f'{one:g}' for one in event.values[:3])}, ...")
+        elif isinstance(event, Verdict):
+            print("flagged" if event.flagged else "not flagged")
 
 
 def _text_of(event: Event) -> str:

@@ -65,6 +65,30 @@ def _gemini(stream: bool) -> Front:
     return GeminiFront(stream=stream)
 
 
+def _embeddings(_: bool) -> Front:
+    from proxy.fronts.openai.embeddings.front import EmbeddingsFront
+
+    return EmbeddingsFront()
+
+
+def _completions(_: bool) -> Front:
+    from proxy.fronts.openai.completions.front import CompletionsFront
+
+    return CompletionsFront()
+
+
+def _speech(_: bool) -> Front:
+    from proxy.fronts.openai.speech.front import SpeechFront
+
+    return SpeechFront()
+
+
+def _moderations(_: bool) -> Front:
+    from proxy.fronts.openai.moderations.front import ModerationsFront
+
+    return ModerationsFront()
+
+
 def _as_chat(prompt: str, pictures: Sequence[str]) -> Json:
     if not pictures:
         return {"messages": [{"role": "user", "content": prompt}]}
@@ -72,8 +96,16 @@ def _as_chat(prompt: str, pictures: Sequence[str]) -> Json:
     return {"messages": [{"role": "user", "content": [{"type": "text", "text": prompt}, *shown]}]}
 
 
-def _as_images(prompt: str, pictures: Sequence[str]) -> Json:
+def _as_prompt(prompt: str, pictures: Sequence[str]) -> Json:
     return {"prompt": prompt}
+
+
+def _as_input(prompt: str, pictures: Sequence[str]) -> Json:
+    return {"input": prompt}
+
+
+def _as_speech(prompt: str, pictures: Sequence[str]) -> Json:
+    return {"input": prompt, "response_format": "wav"}
 
 
 def _as_response(prompt: str, pictures: Sequence[str]) -> Json:
@@ -104,10 +136,14 @@ def _taken_apart(picture: str) -> tuple[str, str]:
 
 DIALECTS: dict[str, Dialect] = {
     "chat": Dialect(_chat, _as_chat, "messages"),
-    "images": Dialect(_images, _as_images, "prompt"),
+    "images": Dialect(_images, _as_prompt, "prompt"),
     "responses": Dialect(_responses, _as_response, "input"),
     "messages": Dialect(_messages, _as_message),
     "gemini": Dialect(_gemini, _as_content, "contents", by_address=True),
+    "embeddings": Dialect(_embeddings, _as_input),
+    "completions": Dialect(_completions, _as_prompt),
+    "speech": Dialect(_speech, _as_speech),
+    "moderations": Dialect(_moderations, _as_input),
 }
 
 

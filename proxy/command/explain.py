@@ -23,6 +23,14 @@ from proxy.serve.body import read_json
 from proxy.serve.speakers import Speaker, speaker_of
 from proxy.types import Call, Request
 
+# Who answers to names that nobody has, by what is asked for.
+_CATCHING: dict[Kind, str] = {
+    "pictures": "image_model",
+    "embeddings": "embedding_model",
+    "speech": "speech_model",
+    "transcripts": "transcript_model",
+    "moderations": "moderation_model",
+}
 _PURPOSES = {"poll": "ask how it is", "result": "fetch the result", "cancel": "call it off"}
 
 
@@ -77,7 +85,7 @@ def _reason(asked: str, route: Route, routes: Routes, kind: Kind) -> str | None:
         return f"alias {name}"
     if (pattern := routes.patterns.find(name)) is not None:
         return f"alias {pattern}"
-    return "defaults.model" if kind == "chat" else "defaults.image_model"
+    return f"defaults.{_CATCHING.get(kind, 'model')}"
 
 
 def _plan(route: Route, front: Front, parsed: Parsed[Any, Any], off: dict[str, str]) -> dict[str, Any]:

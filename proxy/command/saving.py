@@ -1,4 +1,4 @@
-"""Where `dragoman try` puts its pictures: a place that is looked at before they are ordered."""
+"""Where `dragoman try` puts its pictures and sounds: a place that is looked at before they are ordered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from proxy.types import Image
+from proxy.types import Audio, Image
 
 _SUFFIXES = {"image/jpeg": ".jpg", "image/svg+xml": ".svg"}
 
@@ -28,7 +28,8 @@ class Saved:
 
 class Destination:
     """The first picture goes to `out`, the others beside it: `fox.png`, `fox-2.png`, each with the suffix of
-    its type. Without `out` they are called `picture` and stand in the current folder. Nothing is overwritten.
+    its type. Without `out` they are called `picture`, a sound `speech`, and stand in the current folder.
+    Nothing is overwritten.
 
     Raises `OSError`, with its file, where `out` cannot be written.
     """
@@ -46,25 +47,25 @@ class Destination:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise _problem(errno.EACCES, "the folder cannot be written to", folder)
 
-    def save(self, pictures: Sequence[Image]) -> Saved:
+    def save(self, made: Sequence[Image | Audio]) -> Saved:
         """Write all of them. What cannot be written there is kept in the folder for temporary files."""
         saved = Saved()
-        for picture in pictures:
-            if picture.data is None:
-                saved.notes.append(f"a picture was not fetched; it is at {picture.url}")
+        for one in made:
+            if one.data is None:
+                saved.notes.append(f"a picture was not fetched; it is at {one.url}")
                 continue
-            data = picture.data.decode()
+            data = one.data.decode()
             try:
-                name = self._write(data, picture.mime, not saved.names)
+                name = self._write(data, one.mime, not saved.names)
             except OSError as error:
-                name = _kept(data, _suffix(picture.mime))
-                saved.notes.append(f"{error.filename}: {error.strerror}; the picture is in {name}")
+                name = _kept(data, _suffix(one.mime))
+                saved.notes.append(f"{error.filename}: {error.strerror}; the {_word(one.mime)} is in {name}")
             saved.names.append(name)
         return saved
 
     def _write(self, data: bytes, mime: str, is_first: bool) -> str:
         """Write under the first name that is free."""
-        for path in self._names(_suffix(mime), is_first):
+        for path in self._names(mime, is_first):
             try:
                 with path.open("xb") as file:
                     file.write(data)
@@ -73,12 +74,16 @@ class Destination:
             return str(path)
         raise AssertionError("unreachable")
 
-    def _names(self, suffix: str, is_first: bool) -> Iterator[Path]:
-        base = self._out or Path("picture")
+    def _names(self, mime: str, is_first: bool) -> Iterator[Path]:
+        base, suffix = self._out or Path(_word(mime)), _suffix(mime)
         if is_first:
-            yield self._out or Path(f"picture{suffix}")
+            yield self._out or base.with_suffix(suffix)
         for number in count(2):
             yield base.with_name(f"{base.stem}-{number}{suffix}")
+
+
+def _word(mime: str) -> str:
+    return "speech" if mime.startswith("audio/") else "picture"
 
 
 def _suffix(mime: str) -> str:
