@@ -392,6 +392,25 @@ def test_a_server_that_answers_in_base64_or_out_of_order_is_understood() -> None
     assert reader.close() == []
 
 
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({"prompt_tokens": 5, "total_tokens": 5}, [Usage(5)]),
+        ({"total_tokens": 5}, [Usage(5)]),
+        ({"prompt_tokens": 5, "total_tokens": 5, "cost": 0.1}, [Usage(5, vendor={"cost": 0.1})]),
+        ({"prompt_tokens": 0, "total_tokens": 0}, []),
+        (None, []),
+        ("odd", []),
+    ],
+)
+def test_whatever_a_server_counts_is_of_the_texts(counts: Any, expected: list[Usage]) -> None:
+    """E-006: what it does not count is estimated elsewhere."""
+    wire, request, target = OpenAIEmbeddings(), EmbedRequest("m", ("a",)), Target("lan", "bge")
+    reader = wire.reader(request, target, wire.build(request, target))
+    _, *told = reader.feed({"data": [{"embedding": [1.0]}], "usage": counts})
+    assert told == expected
+
+
 def test_on_vertex_they_are_refused() -> None:
     target = Target("vertex", "gemini-embedding-001", options={"kind": "vertex"})
     with pytest.raises(RequestError, match="on Vertex"):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pybase64
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
-from proxy.types import Call, EmbedRequest, Event, Json, Slice, Target, Vector
+from proxy.types import Call, EmbedRequest, Event, Json, Slice, Target, Usage, Vector
 from proxy.wires import refusals
 from proxy.wires.openai import error, usage
 from proxy.wires.openai.request import foreign
@@ -64,8 +64,11 @@ class _Reader:
                 raise _malformed(f"The upstream answered {self._count} texts with a vector of another.")
             self._seen.add(index)
             events.append(Vector(_vector(entry.get("embedding")), index))
-        if isinstance(counts := payload.get("usage"), dict) and counts:
-            events.append(usage.read(counts))
+        counts = payload.get("usage")
+        counted = usage.read(counts if isinstance(counts, dict) else {})
+        read = counted.prompt + counted.completion  # some servers tell the total alone
+        if read:
+            events.append(Usage(read, vendor=counted.vendor))
         return events
 
     def flush(self) -> list[Event]:
