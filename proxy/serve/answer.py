@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 # Calls side by side for one request: of what is sold by the piece, and of chats.
 _PIECES_AT_ONCE = 4
 _CHATS_AT_ONCE = 16
+_MANY_EVENTS = 64  # thousands of vectors take more than a second, and all others wait
 _TIMING = b"upstream;dur=%.1f, total;dur=%.1f"  # milliseconds
 _YES = frozenset((b"true", b"True", b"TRUE", b"1"))  # as programs write it
 
@@ -285,7 +286,8 @@ class _Answering:
         else:
             async with aclosing(self._batches()) as batches:
                 events = [event async for batch in batches for event in batch]
-        pieces = self._renderer.whole(events)
+        render = self._renderer.whole
+        pieces = render(events) if len(events) < _MANY_EVENTS else await asyncio.to_thread(render, events)
         del events
         if self._parsed.keeps:
             await self._keep()

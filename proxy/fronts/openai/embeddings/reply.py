@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Iterable
-from sys import byteorder
 
 import orjson
 import pybase64
@@ -58,7 +58,4 @@ def _as_numbers(values: array[float]) -> bytes:
 
 def _as_base64(values: array[float]) -> bytes:
     """Floats of four bytes, the low one first (E-002)."""
-    singles = array("f", values)
-    if byteorder == "big":
-        singles.byteswap()
-    return b'"' + pybase64.b64encode(singles) + b'"'
+    return b'"' + pybase64.b64encode(struct.pack(f"<{len(values)}f", *values)) + b'"'
