@@ -118,7 +118,7 @@ def test_a_model_that_is_not_there_is_a_404(opened: gateway.Gateway) -> None:
 
 
 def test_nothing_is_bought(opened: gateway.Gateway) -> None:
-    """Neither money nor tokens are counted against the key, and no row stands in its use."""
+    """X-026: neither money nor tokens are counted against the key, and no row stands in its use."""
     for _ in range(3):
         reply = count(opened, "flash", max_tokens=40)
         assert reply.status_code == 200

@@ -56,6 +56,12 @@ def chat(model: str, prompt: str, **fields: Any) -> tuple[str, bytes, str]:
     return "chat/completions", json.dumps(body).encode(), "application/json"
 
 
+def native(model: str, prompt: str, verb: str = "generateContent", **fields: Any) -> tuple[str, bytes, str]:
+    picture = {"inlineData": {"mimeType": "image/png", "data": DATA_URL.partition(",")[2]}}
+    body = {"contents": [{"parts": [{"text": prompt}, picture]}], **fields}
+    return f"models/{model}:{verb}", json.dumps(body).encode(), "application/json"
+
+
 def message(model: str, prompt: str, **fields: Any) -> tuple[str, bytes, str]:
     source = {"type": "base64", "data": DATA_URL.partition(",")[2]}
     content = [{"type": "text", "text": prompt}, {"type": "image", "source": source}]
@@ -146,6 +152,7 @@ def kind_of(thing: Any) -> str:
 
 
 CHATS = ["google", "lan"]
+STREAMED = "streamGenerateContent?alt=sse"
 PICTURES = ["image", "inline", "queue", "sync"]
 EDITS = ["image", "queue", "sync"]
 
@@ -166,6 +173,14 @@ ANSWERED = {
         message("image", "draw sim:big:4", image_output="markdown", stream=True),
         200,
     ),
+    **{f"native {model}": (native(model, "hi"), 200) for model in CHATS},
+    **{f"native {model} streamed": (native(model, "hi", STREAMED), 200) for model in CHATS},
+    "native with a bad field": (native("google", "hi", tools=5), 400),
+    "native refused": (native("google", "hi sim:error:400"), 400),
+    "native streamed, cut": (native("google", "hi sim:chunks:6 sim:gap:50 sim:cut:3", STREAMED), 200),
+    "native with a picture": (native("image", "draw sim:big:4"), 200),
+    "native with a picture streamed": (native("image", "draw sim:big:4", STREAMED), 200),
+    "native with a picture as an array": (native("image", "draw sim:big:4", "streamGenerateContent"), 200),
     "chat of broken JSON": (broken(*chat("google", "hi")), 400),
     "chat with a picture": (chat("image", "draw sim:big:4"), 200),
     "chat with a picture streamed": (chat("image", "draw sim:big:4", stream=True), 200),
@@ -218,6 +233,8 @@ LEFT = {
     **{f"chat {model}": chat(model, "hi sim:slow:30") for model in CHATS},
     **{f"chat {model} streamed": chat(model, "hi sim:slow:30", stream=True) for model in CHATS},
     **{f"message of {model}": message(model, "hi sim:slow:30", stream=True) for model in CHATS},
+    **{f"native {model}": native(model, "hi sim:slow:30") for model in CHATS},
+    **{f"native {model} streamed": native(model, "hi sim:slow:30", STREAMED) for model in CHATS},
     "chat with links": chat("google", "hi sim:slow:30", image_output="images+link"),
     **{f"picture {model}": picture(model, "draw sim:slow:30 sim:polls:1000") for model in PICTURES},
     **{f"edit {model}": edit(model, "draw sim:slow:30 sim:polls:1000") for model in EDITS},

@@ -241,7 +241,7 @@ def test_every_event_has_its_place() -> None:
 
 
 def test_a_stream() -> None:
-    """N-040, N-042, N-043: the last chunk has the finish and the counts, and no [DONE] follows."""
+    """N-040, N-042, N-043, X-024: the last chunk has the finish and the counts, and no [DONE] follows."""
     assert chunks([STARTED, Text("Oslo lies ")], [Text("in "), Text("Norway.")], [STOP], [USAGE]) == [
         {
             "candidates": [{"content": {"role": "model", "parts": [{"text": "Oslo lies "}]}, "index": 0}],

@@ -113,7 +113,7 @@ def signatures(built: Call) -> list[Any]:
     ],
 )
 def test_the_bodys_own_bytes_are_sent(target: Target, stream: bool, path: str) -> None:
-    """N-020, N-004"""
+    """N-020, N-004, X-025"""
     found = built(RAW, target, stream=stream)
     assert found.written is RAW
     assert (found.path, found.stream, found.dropped) == (path.format(target.model), stream, ())
