@@ -1,6 +1,7 @@
 """Native requests as a `ChatRequest`: both spellings, what clients really send, results and their calls."""
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -281,6 +282,20 @@ def test_the_closing_chunk_that_came_back_as_a_content_is_folded_in() -> None:
     ]
     assert [message.role for message in messages(*contents)] == ["user", "assistant", "user"]
     assert pairs(*contents) == [("look", "9C")]
+
+
+def test_reading_takes_time_in_proportion_to_what_came() -> None:
+    """Thousands of calls, of results and of contents of the model: none looks through all the others."""
+    calls = [call("look") for _ in range(20_000)]
+    results = [result("look", "9C") for _ in range(20_000)]
+    contents = [model(*calls), *(model({"text": "x"}) for _ in range(20_000)), user(*results)]
+    began = time.process_time()
+    found = messages(*contents)
+    assert time.process_time() - began < 20  # about 1; one by one through all of them, minutes
+    assert len(found[0].parts) == 40_000
+    assert {part.call_id for part in found[1].parts if isinstance(part, ResultPart)} == {
+        f"call_g{number}" for number in range(20_000)
+    }
 
 
 # --- generationConfig --------------------------------------------------------------------------------------

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from proxy.fronts import checks, data_url
 from proxy.fronts.gemini.reading import Reading, listed, member, members, text_of
-from proxy.types import CallPart, Json, MediaKind, MediaPart, Message, Part, ResultPart, TextPart, ThoughtPart
+from proxy.types import (
+    CallPart,
+    Json,
+    MediaKind,
+    MediaPart,
+    Message,
+    Part,
+    ResultPart,
+    Role,
+    TextPart,
+    ThoughtPart,
+)
+
+_Turn = tuple[Role, list[Part], int]  # and its place among the contents
 
 _KINDS: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
 _NO_PLACE = -1  # the system text stands in no list
@@ -21,31 +35,30 @@ def parse(body: Json, reading: Reading) -> tuple[Message, ...]:
     contents = member(body, "contents")
     if contents is None or contents == []:
         raise checks.missing("contents")
-    messages: list[Message] = []
-    system = member(body, "systemInstruction")
-    if system is not None:
-        parts = [TextPart(system)] if isinstance(system, str) else _system(system, reading)
-        if parts:
-            messages.append(Message("system", tuple(parts), _NO_PLACE))
+    turns: list[_Turn] = []
+    if parts := _system(member(body, "systemInstruction"), reading):
+        turns.append(("system", parts, _NO_PLACE))
     for index, content in enumerate(listed(contents, "contents")):
-        path = f"contents[{index}]"
-        is_models = member(content, "role") == "model"
-        parts = parts_of(content, path, reading)
-        last = messages[-1] if messages else None
-        if is_models and last is not None and last.role == "assistant":
+        parts = parts_of(content, f"contents[{index}]", reading)
+        role: Role = "assistant" if member(content, "role") == "model" else "user"
+        if role == "assistant" and turns and turns[-1][0] == role:
             # N-035: the closing chunk of a stream comes back as a content of its own.
-            messages[-1] = replace(last, parts=(*last.parts, *parts))
+            turns[-1][1].extend(parts)
         else:
-            messages.append(Message("assistant" if is_models else "user", tuple(parts), index))
-    return tuple(_paired(messages))
+            turns.append((role, parts, index))
+    _pair(turns)
+    return tuple(Message(role, tuple(parts), index) for role, parts, index in turns)
 
 
 def _system(system: Any, reading: Reading) -> list[Part]:
-    return [
-        part
-        for part in parts_of(checks.mapping(system, "systemInstruction"), "systemInstruction", reading)
-        if isinstance(part, TextPart)
-    ]
+    """Its texts; a text alone is what some write in its place."""
+    if system is None:
+        return []
+    if isinstance(system, str):
+        return [TextPart(system)]
+    path = "systemInstruction"
+    parts = parts_of(checks.mapping(system, path), path, reading)
+    return [part for part in parts if isinstance(part, TextPart)]
 
 
 def parts_of(content: Json, path: str, reading: Reading) -> list[Part]:
@@ -194,35 +207,45 @@ def _said(response: Any, path: str) -> tuple[str, bool]:
 # --- which result is whose --------------------------------------------------------------------------
 
 
-def _paired(messages: list[Message]) -> list[Message]:
-    """Every call with an id, and every result with that of its call (N-030): by the id it says, else by its
+def _pair(turns: list[_Turn]) -> None:
+    """Give every call an id, and every result that of its call (N-030): the one that it says, else by its
     name in the order of the calls, else by order alone."""
-    if not any(isinstance(part, CallPart | ResultPart) for message in messages for part in message.parts):
-        return messages
-    found: list[Message] = []
-    open_calls: list[CallPart] = []
+    calls = _Calls()
     made = 0
-    for message in messages:
-        parts: list[Part] = []
-        if message.role == "assistant":
-            open_calls = []
-        for part in message.parts:
+    for role, parts, _ in turns:
+        if role == "assistant":
+            calls = _Calls()
+        for place, part in enumerate(parts):
             if isinstance(part, CallPart):
                 if not part.id:
-                    part = replace(part, id=f"call_g{made}")
+                    parts[place] = part = replace(part, id=f"call_g{made}")
                     made += 1
-                open_calls.append(part)
-            elif isinstance(part, ResultPart) and (call := _answered(part, open_calls)) is not None:
-                open_calls.remove(call)
-                part = replace(part, call_id=call.id, name=part.name or call.name)
-            parts.append(part)
-        found.append(replace(message, parts=tuple(parts)))
-    return found
+                calls.add(part)
+            elif isinstance(part, ResultPart) and (call := calls.answered_by(part)) is not None:
+                parts[place] = replace(part, call_id=call.id, name=part.name or call.name)
 
 
-def _answered(result: ResultPart, calls: list[CallPart]) -> CallPart | None:
-    """The call, None where the id says that it is another one's or no call is left."""
-    if result.call_id:
-        return next((call for call in calls if call.id == result.call_id), None)
-    named = (call for call in calls if call.name == result.name)
-    return next(named, calls[0] if calls else None)
+class _Calls:
+    """Those of one turn of the model, of which each is answered once."""
+
+    __slots__ = ("_by_name", "_open", "_order")
+
+    def __init__(self) -> None:
+        self._open: dict[str, CallPart] = {}
+        self._order: deque[str] = deque()
+        self._by_name: dict[str | None, deque[str]] = {}
+
+    def add(self, call: CallPart) -> None:
+        self._open[call.id] = call
+        self._order.append(call.id)
+        self._by_name.setdefault(call.name, deque()).append(call.id)
+
+    def answered_by(self, result: ResultPart) -> CallPart | None:
+        """The call, None where the id says that it is another one's, or no call is left."""
+        if result.call_id:
+            return self._open.pop(result.call_id, None)
+        for waiting in (self._by_name.get(result.name), self._order):
+            while waiting:
+                if (call := self._open.pop(waiting.popleft(), None)) is not None:
+                    return call
+        return None
