@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
@@ -433,12 +434,15 @@ keys:
 providers:
   google: {wire: gemini, base_url: "http://SIMULATORS/gemini/v1beta", keys: [env:VENDOR_KEY], private: true}
   second: {wire: gemini, base_url: "http://SIMULATORS/gemini/v1beta/", keys: [env:DOWN_KEY], private: true}
+  mirror: {wire: gemini, base_url: "http://SIMULATORS/gemini/v1", keys: [env:VENDOR_KEY], private: true}
   lan: {wire: openai, base_url: "http://SIMULATORS/openai/v1", keys: [env:VENDOR_KEY], private: true}
 models:
   flash: {targets: [google/gemini-3-flash-preview], price: {input: 1, output: 2}}
   pictures: {targets: [google/gemini-3-pro-image], price: {input: 1, output: 2, image: 0.1}}
   moved: {targets: [second/gemini-3-flash-preview], fallback: [google/gemini-3-flash-preview]}
   crossed: {targets: [second/gemini-3-flash-preview], fallback: [lan/llama]}
+  sketches: {targets: [google/gemini-3.1-flash-image], price: {input: 1, output: 2, image: 0.1}}
+  elsewhere: {targets: [mirror/gemini-3-flash-preview]}
   calm: {targets: [google/gemini-3-flash-preview], defaults: {reasoning_effort: low}}
 """
 
@@ -489,6 +493,78 @@ def test_a_tool_loop_with_real_signatures(opened: Gateway, keeps: str) -> None:
     assert last["candidates"][0]["finishReason"] == "STOP"
     assert counts["google.signatures.real"] > before[0]
     assert counts["google.signatures.sentinels"] == before[1]
+
+
+def called(opened: Gateway, model: str, prompt: str) -> list[Any]:
+    """A conversation up to the results of its first call."""
+    asked = user({"text": prompt})
+    said = generate(opened, model, [asked], tools=TOOLS).json()["candidates"][0]["content"]
+    calls = [part["functionCall"] for part in said["parts"] if "functionCall" in part]
+    assert calls
+    results = [
+        {"functionResponse": {"id": one["id"], "name": one["name"], "response": {"result": "9C"}}}
+        for one in calls
+    ]
+    return [asked, said, user(*results)]
+
+
+def sentinels(opened: Gateway) -> int:
+    return int(opened.vendors.log.counts["google.signatures.sentinels"])
+
+
+def test_another_account_of_google_is_not_shown_the_signatures_of_the_first(opened: Gateway) -> None:
+    """N-023, X-009, G-099"""
+    contents = called(opened, "flash", "Weather in Bonn? Moved.")
+    before = sentinels(opened)
+    generate(opened, "elsewhere", contents, tools=TOOLS)
+    assert sentinels(opened) == before + 1
+    generate(opened, "flash", contents, tools=TOOLS)
+    assert sentinels(opened) == before + 1
+
+
+def test_signatures_that_google_refuses_are_left_out_in_a_second_try(opened: Gateway) -> None:
+    """N-023: whoever made them"""
+    contents = called(opened, "flash", "Weather in Graz? Broken.")
+    before = sentinels(opened)
+    for part in contents[1]["parts"]:
+        if "thoughtSignature" in part:
+            part["thoughtSignature"] = "QnJva2Vu"
+            part["functionCall"]["id"] = "call_unheard"
+    contents[2]["parts"][0]["functionResponse"]["id"] = "call_unheard"
+    generate(opened, "flash", contents, tools=TOOLS)
+    assert sentinels(opened) == before + 1
+
+
+def draw(opened: Gateway, model: str, key: str) -> httpx.Response:
+    return opened.http.post(
+        f"{opened.base_url}/v1beta/models/{model}:generateContent",
+        json={"contents": [user({"text": "A cat"})]},
+        headers={"x-goog-api-key": KEY, "idempotency-key": key},
+    )
+
+
+def test_a_picture_that_is_ordered_again_is_bought_once(opened: Gateway) -> None:
+    """N-021: what was kept of it is told in Google's words too"""
+    first, before = draw(opened, "pictures", "once"), len(opened.sent())
+    again = draw(opened, "pictures", "once")
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert len(opened.sent()) == before
+    one, other = (
+        [
+            part["inlineData"]
+            for part in reply.json()["candidates"][0]["content"]["parts"]
+            if "inlineData" in part
+        ]
+        for reply in (first, again)
+    )
+    assert one[-1] == other[-1]
+
+
+def test_the_same_body_at_another_model_is_another_order(opened: Gateway) -> None:
+    """The model stands in the address alone."""
+    assert draw(opened, "pictures", "twice").status_code == 200
+    reply = draw(opened, "sketches", "twice")
+    assert (reply.status_code, reply.json()["error"]["status"]) == (409, "ABORTED")
 
 
 def test_it_is_paid_counted_and_told_like_a_chat(opened: Gateway) -> None:
