@@ -137,7 +137,7 @@ def test_calls_are_told_whole_and_in_their_order() -> None:
 
 
 def test_a_call_with_broken_arguments_is_not_handed_on() -> None:
-    with pytest.raises(UpstreamError, match="'look' has arguments that are no JSON"):
+    with pytest.raises(UpstreamError, match="the arguments of a call of 'look' are no JSON"):
         parts(ToolCall(0, "c1", "look", '{"city"'))
 
 
@@ -310,6 +310,20 @@ def test_an_answer_without_an_end_is_no_answer(events: list[Event]) -> None:
     with pytest.raises(UpstreamError):
         renderer().whole(events)
     with pytest.raises(UpstreamError):
+        streamed([events])
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_what_json_has_no_form_for_is_the_upstreams_fault(native: bool) -> None:
+    nested: Any = {}
+    for _ in range(300):
+        nested = {"a": nested}
+    events: list[Event] = [STARTED, Extra("google", {"grounding_metadata": nested}), STOP]
+    if native:
+        events = [Native({"candidates": [nested]}), *events]
+    with pytest.raises(UpstreamError, match="nested too deeply"):
+        renderer().whole(events)
+    with pytest.raises(UpstreamError, match="nested too deeply"):
         streamed([events])
 
 

@@ -17,7 +17,7 @@ from proxy.types import Json
 
 _NAMES_MAX = 64
 _NAME_CHARS_MAX = 200
-_SILENT: tuple[object, ...] = (None, "", [], {}, False)
+_SILENT: tuple[object, ...] = (None, "", [], {})  # zero and no are answers
 
 
 @dataclass(slots=True)

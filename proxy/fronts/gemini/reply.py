@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from proxy.codec import jsonio
-from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts import faults
 from proxy.fronts.base import Header, Piece
 from proxy.fronts.gemini import error_reply
 from proxy.types import (
@@ -130,9 +130,9 @@ class GeminiRenderer:
         events = list(events)
         natives = [event for event in events if type(event) is Native]
         if len(natives) == 1:
-            return jsonio.dumps(natives[0].payload)
+            return _dumped(natives[0].payload)
         self._take(events)
-        return jsonio.dumps(self._last())
+        return _dumped(self._last())
 
     def feed(self, events: Iterable[Event]) -> bytes | list[Piece]:
         batch = list(events)
@@ -182,15 +182,14 @@ class GeminiRenderer:
 
     def _last(self) -> Json:
         """The payload that ends the reply. Raises `UpstreamError` when it is not complete."""
-        if not self._candidates or any(one.finish is None for one in self._candidates.values()):
-            raise UpstreamError(
-                ErrorClass.EMPTY, "The upstream's answer ended before it was complete.", bought=True
-            )
+        if not self._candidates:
+            raise faults.empty_reply()
         told: list[Json] = []
         for candidate in self._candidates.values():
             candidate.close_calls()
             finish = candidate.finish
-            assert finish is not None
+            if finish is None:
+                raise faults.truncated()
             ended: Json = {**candidate.written(), "finishReason": _word(finish)}
             if finish.message:
                 ended["finishMessage"] = finish.message
@@ -218,13 +217,20 @@ class GeminiRenderer:
             try:
                 text = (orjson.dumps(payload),)
             except TypeError:
-                text, has_picture = jsonio.dumps(payload), True
+                text, has_picture = _dumped(payload), True
             if self._as_array:
                 pieces += (b",\r\n" if self._wrote else b"[", *text)
                 self._wrote = True
             else:
                 pieces += (b"data: ", *text, b"\r\n\r\n")
         return pieces if has_picture else b"".join(pieces)
+
+
+def _dumped(payload: Json) -> list[Piece]:
+    try:
+        return jsonio.dumps(payload)
+    except jsonio.JSONEncodeError as error:
+        raise faults.unwritable(error) from None
 
 
 def _word(finish: Finish) -> str:
@@ -237,12 +243,7 @@ def _arguments(call: _Call) -> Any:
     try:
         return orjson.loads("".join(call.arguments) or "{}")
     except orjson.JSONDecodeError:
-        raise UpstreamError(
-            ErrorClass.INTERNAL,
-            f"The upstream's call of {call.name!r} has arguments that are no JSON; do not make it.",
-            code="upstream_malformed_response",
-            bought=True,
-        ) from None
+        raise faults.malformed(f"the arguments of a call of {call.name!r} are no JSON") from None
 
 
 def _counts(usage: Usage) -> Json:
