@@ -89,7 +89,9 @@ async def test_a_row_that_is_put_is_there(store_address: str) -> None:
     async with opened(store_address) as (recorder, database, _):
         await recorder.put(ROW)
         (row,) = await database.run(lambda connection: connection.execute(sa.select(ledger)).mappings().all())
-    assert {**row} == {**ROW._asdict(), "id": 1, "day": 20783}
+    expected = {**ROW._asdict(), "id": 1, "day": 20783}
+    del expected["watch"]  # what is asked of vendors is no money
+    assert {**row} == expected
 
 
 async def test_rows_that_may_wait_come_together(store_address: str) -> None:

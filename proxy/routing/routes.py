@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
@@ -162,6 +162,11 @@ class Routes:
         """The routes this caller may use, each once, those without a provider left out."""
         routes = {route.name: route for route in self.by_name.values() if route.targets or route.fallback}
         return [route for name, route in sorted(routes.items()) if caller.may_use(name)]
+
+    def sold_at(self, model: str, target: str) -> Iterator[Candidate]:
+        """A target as this model has it, then as a request finds it that names it."""
+        for route in (self._named(model), self._named(target)):
+            yield from (one for one in route.targets + route.fallback if one.target.name == target)
 
     def targets(self) -> set[tuple[str, str]]:
         """(provider, upstream model) of all that the file names."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from proxy.ledger import charges
 from proxy.ledger.entries import LONGEST, Entry, Kind
@@ -30,6 +31,9 @@ from proxy.types import (
     iter_media,
 )
 
+if TYPE_CHECKING:
+    from proxy.wires.declared import Done
+
 _BYTES_PER_TOKEN = 4
 _BASE64_PER_TOKEN = 333  # of a recording: 32 tokens a second, in an MP3 of 64 kbit/s
 _TOKENS_PER_MEDIUM = 258  # of a small picture at Google
@@ -47,7 +51,9 @@ def hold(one: Try, request: Request) -> Entry:
     """The row that stands before what is sold by the piece is ordered; the try remembers what it holds."""
     if one.tariff is not None:
         one.held = expected(one.tariff, request)
-    return closing(one)._replace(kind="hold", outcome="ordered", amount=one.held, released=None)
+        if one.tariff.by_size:
+            one.size = _size(request.image or ImageOptions(), one.tariff)
+    return closing(one)._replace(kind="hold", outcome="ordered", amount=one.held, released=None, watch=None)
 
 
 def expected(tariff: Tariff, request: Request) -> Decimal:
@@ -135,7 +141,33 @@ def closing(one: Try) -> Entry:
         0 if counted is None else counted.prompt,
         0 if counted is None else counted.completion,
         one.left or (counted is not None and counted.estimated),
+        None if one.kept is None else one.kept.watch(one.size),
     )
+
+
+def late(done: Done, tariff: Tariff | None, size: str | None, currency: str) -> dict[str, Any]:
+    """How a try is settled whose pictures came when nobody waited for them any more: by their number, and the
+    size that was ordered. `currency` is the account's."""
+    usage, images = counted(done), len(done.images)
+    vendor = charges.told(usage.vendor, currency)
+    return {
+        "kind": "settle",
+        "amount": None if tariff is None else tariff.cost(usage, images, [size] * images),
+        "images": images,
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "vendor_amount": None if vendor is None else vendor[0],
+        "vendor_unit": None if vendor is None else vendor[1],
+    }
+
+
+def counted(done: Done) -> Usage:
+    """What a vendor says a job took."""
+    usage = done.usage or Usage()
+    vendor = usage.vendor
+    if done.billing.cost is not None:
+        vendor = {**(vendor or {}), "cost": str(done.billing.cost), "unit": done.billing.unit}
+    return replace(usage, images=usage.images or len(done.images), vendor=vendor)
 
 
 def metered(request: Request, text_bytes: int) -> Usage:

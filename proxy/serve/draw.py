@@ -7,17 +7,20 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from proxy.errors import RequestError, UpstreamError
-from proxy.serve import media
+from proxy.serve import bill, media
 from proxy.serve.house import House
 from proxy.serve.told import Try
 from proxy.tasks import runner
-from proxy.tasks.engine import Engine
+from proxy.tasks.engine import Engine, Job
 from proxy.types import Call, Event, Finish, ImageRequest, Started, Target, Text, Usage, left_out
 from proxy.wires.declared import DeclaredWire, Done
+
+if TYPE_CHECKING:
+    from proxy.serve.record import Kept
 
 
 class Draw:
@@ -74,13 +77,15 @@ class Draw:
             on_progress=services.on_progress if kept is None else partial(kept.noted, wire),
             on_partials=coming.put if self._request.partial_images else None,
         )
+        if taken is not None and kept is not None and kept.is_unheard:
+            taken = await _heard(engine, taken, kept)
         call = await self._prepared(one, house, engine) if taken is None else None
         with_partials = call is not None and bool(call.stream and self._request.partial_images)
 
         async def delivered(done: Done) -> list[Event]:
             arriving = media.Arriving(house, account, one.told, done.keyed, deadlines)
             arriving.lost(len(done.item_errors))
-            one.usage = _counted(done)  # what it took is known, also where the pictures cannot be had
+            one.usage = bill.counted(done)  # what it took is known, also where the pictures cannot be had
             events = await arriving.fetched(_events(done, one.usage))
             arriving.close()
             return events
@@ -114,6 +119,21 @@ class Draw:
         return self._wire.submit(request, target, one.attempt.repairs, uploaded=uploaded, order=told.order)
 
 
+async def _heard(engine: Engine, job: Job, kept: Kept) -> Job | None:
+    """The job of an order that an earlier process sent and heard nothing of, None where the vendor did not
+    get it: then it may be sent, and the vendor knows it again if both arrive. Raises `UncertainError`."""
+    from proxy.serve.record import UncertainError
+
+    try:
+        is_taken = await engine.is_taken(job)
+    except UpstreamError:
+        raise UncertainError from None
+    if not is_taken:
+        return None
+    await kept.accepted(None, job.task)
+    return job
+
+
 async def _with_partials(
     coming: asyncio.Queue[Sequence[Event]], running: Coroutine[Any, Any, list[Event]]
 ) -> AsyncGenerator[list[Event], None]:
@@ -145,11 +165,3 @@ def _seen(job: asyncio.Task[Any]) -> None:
 def _events(done: Done, counted: Usage) -> list[Event]:
     text = [Text(done.text)] if done.text else []
     return [Started(), *text, *done.images, counted, Finish("stop")]
-
-
-def _counted(done: Done) -> Usage:
-    usage = done.usage or Usage()
-    vendor = usage.vendor
-    if done.billing.cost is not None:
-        vendor = {**(vendor or {}), "cost": str(done.billing.cost), "unit": done.billing.unit}
-    return replace(usage, images=usage.images or len(done.images), vendor=vendor)

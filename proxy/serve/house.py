@@ -107,9 +107,12 @@ class Services:
         """Whether the store has any: what keeps them is large, and most servers of chats never need it."""
         if not self.database.may_exist():
             return False
+        from proxy.ledger import watches
         from proxy.store import tasks
 
-        return await self.database.read(tasks.exist)
+        return await self.database.read(
+            lambda connection: tasks.exist(connection) or watches.exist(connection)
+        )
 
     @property
     def shelf(self) -> Shelf:
@@ -136,7 +139,10 @@ class Services:
         entry = bill.closing(one)
         if one.asked.caller.budget is not None:
             self.balances.note(one.asked.caller, one.asked.caller.budget, entry)
-        self.ledger.add(entry, at_once=one.by_piece)
+        if one.kept is not None:
+            one.kept.book(entry)
+        else:
+            self.ledger.add(entry, at_once=one.by_piece)
         failure = one.failure
         if failure is not None or self.breakers.known:
             self.breakers.told(one.attempt.target.name, _verdict(one), one.took_s)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ import orjson
 from proxy.errors import ErrorClass, ProxyError, RequestError, StoppingError, UpstreamError
 from proxy.fronts.base import Asked, Form, Front
 from proxy.keys import ClientKey
+from proxy.ledger.entries import Entry, insert
 from proxy.serve import body as bodies
 from proxy.serve import chores
 from proxy.serve.answer import Work
@@ -52,6 +53,8 @@ RETRIED_WITHIN_S = 600.0  # how long after its end an SDK's retry still finds a 
 _RENEWALS = 3  # in the time of a lease
 _SWEEP_EVERY_S = 600.0
 _CALLBACKS_AT_ONCE = 20
+_WATCHES_AT_ONCE = 20
+_MOST_TRIES = 100  # of a call in one process
 _UNDER_WAY_S = 5.0  # what is being ordered when the process ends may still hear the vendor's number
 _PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # between tries to write; the last again and again
 _MOST_WRITES = 200
@@ -193,6 +196,7 @@ class Keeper:
         self._swept = 0.0
         self._told_away = False
         self._callbacks_at = math.inf  # when one is due that this process knows of
+        self._late_at = math.inf  # the same for a look at an order that was given up
         self._poster: Poster | None = None
 
     # --- the store
@@ -205,12 +209,19 @@ class Keeper:
 
         return await self.services.database.run(work)
 
-    async def write(self, row: Row, values: Mapping[str, Any]) -> bool:
+    async def write(self, row: Row, values: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
+        """Write to a row, and what that comes to in money, where the lease is still ours."""
         from proxy.store import tasks
 
-        return await self.do(
-            tasks.write, row["id"], self.owner, row["epoch"], self._rules_now().lease, values
-        )
+        lease_s = self._rules_now().lease
+
+        def work(connection: Connection) -> bool:
+            done = tasks.write(connection, row["id"], self.owner, row["epoch"], lease_s, values)
+            if done and entries:
+                insert(connection, entries)
+            return done
+
+        return await self.do(work)
 
     async def insisting(self, write: Callable[[], Coroutine[Any, Any, bool]], *, insist: bool) -> bool:
         """The store may be away for a while: what has happened at a vendor is written when it is back.
@@ -300,10 +311,10 @@ class Keeper:
     def has_room(self, house: House) -> bool:
         return len(self.running) < house.plan.config.tasks.at_once
 
-    def begin(self, house: House, row: Row, work: Work, *, is_kept: bool) -> Running:
+    def begin(self, house: House, row: Row, work: Work, *, is_kept: bool, tried_before: int = 0) -> Running:
         """Start the work."""
         self._rules = house.plan.config.tasks
-        record = Record(self, row, is_kept=is_kept)
+        record = Record(self, row, is_kept=is_kept, tried_before=tried_before)
         patient = {
             name: value
             for name, value in work.asked.headers.items()
@@ -376,6 +387,7 @@ class Keeper:
 
     async def tick(self, house: House, fronts: Mapping[str, Front]) -> None:
         """Called every second or so: renew leases, take over what is nobody's, forget what is old."""
+        from proxy.ledger import watches
         from proxy.store import tasks
 
         self.fronts = fronts
@@ -386,6 +398,10 @@ class Keeper:
             self._callbacks_at = math.inf
             for row in await self.do(tasks.due_callbacks, _CALLBACKS_AT_ONCE):
                 self._spawn(self._called_back(house, row))
+        if is_due or now >= self._late_at:
+            self._late_at = math.inf
+            for row in await self.do(watches.claim, _WATCHES_AT_ONCE):
+                self._spawn(self._looked(house, row))
         if not is_due:
             return
         self._renewed = now
@@ -398,6 +414,13 @@ class Keeper:
             self._swept = now
             await self.do(tasks.sweep, rules.keep)
         self._told_away = False
+
+    async def _looked(self, house: House, row: Row) -> None:
+        from proxy.serve import late
+
+        again_s = await late.look(self, house, row)
+        if again_s is not None:
+            self._late_at = min(self._late_at, time.monotonic() + again_s)
 
     async def _called_back(self, house: House, row: Row) -> None:
         from proxy.serve import callbacks
@@ -439,9 +462,12 @@ class Keeper:
 
     async def _take_over(self, house: House, row: Row) -> None:
         """Go on where another process was cut off."""
+        from proxy.serve import late
+
         self.services.log.write(
             "task_taken_over", task=row["id"], state=row["state"], tries=row["tries"], was=row["owner"]
         )
+        await self.do(late.adopted, row)
         if row["state"] != "running":
             return
         try:
@@ -458,7 +484,7 @@ class Keeper:
             values = {"error": text_of(plain_error(error)), "repeatable": True}
             await (record.end("parked") if record.is_ordered else record.end("failed", **values))
             return
-        self.begin(house, row, work, is_kept=True)
+        self.begin(house, row, work, is_kept=True, tried_before=_MOST_TRIES * row["epoch"])
 
     def _read(self, house: House, row: Row, body: Json | Form, earlier: Mapping[str, Json]) -> Work:
         """The request as it was parsed when it came. Raises `ProxyError`."""

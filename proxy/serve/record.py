@@ -19,8 +19,10 @@ import orjson
 
 from proxy.codec import base64_text, jsonio
 from proxy.errors import ErrorClass, ProxyError, RequestError, UpstreamError
+from proxy.ledger.entries import Entry, Watch
 from proxy.routing.attempts import Attempt, Candidate
-from proxy.serve.told import Charge, Told
+from proxy.serve import bill
+from proxy.serve.told import Charge, Told, Try
 from proxy.tasks.engine import Job
 from proxy.types import Event, Image, Json, Slice, Usage, events
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from proxy.wires.declared import DeclaredWire
 
 _FILE = "$file"
+_WATCHED_AFTER_S = 1.0  # when it was given up
+_GRACE_S = 5.0  # after which a request should have told its end
 _KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in vars(events).values()
@@ -72,9 +76,12 @@ class Record:
     """One task's row, as this process knows it. `orders` are by the number of the call. `is_kept`: it is in
     the store. `cancelling`: it shall be called off at the vendor too; `repeatable`: and may start anew then.
     `is_behind`: a vendor told of progress that is not written yet. `files` are the pictures that were stored,
-    by identity: to compare is to read all."""
+    by identity: to compare is to read all. `tried_before`: attempts up to this number may be another
+    process's."""
 
-    def __init__(self, keeper: Keeper, row: Mapping[str, Any], *, is_kept: bool) -> None:
+    def __init__(
+        self, keeper: Keeper, row: Mapping[str, Any], *, is_kept: bool, tried_before: int = 0
+    ) -> None:
         self.row: Mapping[str, Any] = row
         self.identity: str = row["id"]
         self.is_kept = is_kept
@@ -83,6 +90,8 @@ class Record:
         self.repeatable = False
         self.is_lost = False
         self.is_behind = False
+        self.tried_before = tried_before
+        self._booked: list[Entry] = []
         self.files: dict[int, tuple[Slice, str]] = {}
         self._keeper = keeper
         self._turn = asyncio.Lock()
@@ -106,6 +115,14 @@ class Record:
     @property
     def is_uncertain(self) -> bool:
         return any(order["state"] == "intended" for order in self.orders.values())
+
+    def book(self, entry: Entry) -> None:
+        """A row of the ledger: of what is kept it comes with the next thing that is written, or not at all
+        where another process has taken the task over and books itself."""
+        if self.is_kept:
+            self._booked.append(entry)
+        else:
+            self.services.ledger.add(entry, at_once=True)
 
     async def put(self, number: int, order: Json | None, *, insist: bool = True) -> None:
         """Note how far a call has come. Raises `LostLeaseError`; without `insist` `StoreAwayError`."""
@@ -138,9 +155,14 @@ class Record:
                 return
             self.is_behind = False
             orders = orjson.dumps(self.orders).decode()
-            done = await self._keeper.insisting(
-                partial(self._keeper.write, self.row, {"orders": orders, **values}), insist=insist
-            )
+            entries, self._booked = self._booked, []
+            write = partial(self._keeper.write, self.row, {"orders": orders, **values}, entries)
+            try:
+                done = await self._keeper.insisting(write, insist=insist)
+            except StoreAwayError:
+                for entry in entries:
+                    self.services.ledger.add(entry, at_once=True)
+                raise
         if not done:
             self.is_lost = True
             raise LostLeaseError
@@ -195,10 +217,20 @@ class Kept:
         self._number = number
         self._alone = alone
         self._trying: Json = {}
+        self._on: Try | None = None
 
     @property
     def order(self) -> Json | None:
         return self._record.orders.get(str(self._number))
+
+    @property
+    def tried_before(self) -> int:
+        return self._record.tried_before
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether it was being ordered when its process ended."""
+        return self.order is not None and self.order["state"] == "intended"
 
     @property
     def vendor_order(self) -> str:
@@ -215,7 +247,7 @@ class Kept:
     async def made(self) -> Made | None:
         """What the call came to, and what was told of it. Raises its error, or `UncertainError`."""
         order = self.order
-        if order is None or order["state"] == "accepted":
+        if order is None or order["state"] == "accepted" or _can_be_asked_for(order):
             return None
         if order["state"] == "intended":
             raise UncertainError
@@ -245,12 +277,24 @@ class Kept:
 
     # --- what happens now
 
-    def trying(self, attempt: Attempt, number: int) -> None:
+    def trying(self, one: Try) -> None:
+        attempt = one.attempt
         self._trying = {
             "target": attempt.target.name,
             "account": attempt.account.identity,
-            "attempt": number,
+            "attempt": one.number,
         }
+        self._on = one
+
+    def book(self, entry: Entry) -> None:
+        self._record.book(entry)
+
+    def watch(self, size: str | None) -> Watch | None:
+        """What the vendor can be asked by about the order; None where there is nothing to ask."""
+        order = self.order
+        if order is None or not (order["state"] == "accepted" or _can_be_asked_for(order)):
+            return None
+        return Watch(order["account"], order["task"], size, _WATCHED_AFTER_S)
 
     def noted(self, wire: DeclaredWire, job: Job) -> None:
         """The vendor told how far it is."""
@@ -272,11 +316,25 @@ class Kept:
         """Raises `StoreAwayError`: what cannot be written down is not ordered."""
         intent = {"state": "intended", **self._trying}
         if order is not None and order.call is not None and "task" in order.call.context:
-            intent["task"] = order.call.context["task"]  # for an operator who finds the vendor's number
+            task = order.call.context["task"]
+            intent |= {"task": task, "asks": order.engine.can_ask(task)}
         await self._record.put(self._number, intent, insist=False)
 
-    async def accepted(self, order: Order[Any], task: Mapping[str, Any]) -> None:
+    async def accepted(self, order: Order[Any] | None, task: Mapping[str, Any]) -> None:
         await self._record.put(self._number, {"state": "accepted", **self._trying, "task": dict(task)})
+        if not self._record.is_kept:
+            self._follow()
+
+    def _follow(self) -> None:
+        """Nobody takes a request over that is in memory alone; its order is asked about when it should have
+        been over."""
+        one = self._on
+        assert one is not None
+        left_s = max(0.0, one.deadline - asyncio.get_running_loop().time())
+        entry = bill.closing(one)
+        assert entry.watch is not None
+        watch = entry.watch._replace(after_s=left_s + _GRACE_S)
+        self._record.book(entry._replace(kind="watch", watch=watch))
 
     async def refused(self, error: Exception) -> None:
         """The try is over. What was bought stays known; else the call starts anew."""
@@ -316,6 +374,11 @@ def can_cancel(orders: Mapping[str, Json]) -> bool:
         order["state"] == "accepted" and order.get("told", {}).get("can_cancel", False)
         for order in orders.values()
     )
+
+
+def _can_be_asked_for(order: Json) -> bool:
+    """Whether the vendor knows an order by our own id, so that it can say whether it took it."""
+    return order["state"] == "intended" and bool(order.get("asks"))
 
 
 def _brief(order: Json) -> Json:

@@ -97,7 +97,8 @@ class Try:
     `deadline` is the loop's time at which the client's part of it ends. `by_piece`: what it makes is sold by
     the piece. `operation` is what is asked of the target, in OpenTelemetry's words. `first_event_s` and
     `took_s` count from its begin. `failure` is how it ended, None if well or `left`: nobody waited for it.
-    `kept` is where a task writes down what it orders, None for what is not kept.
+    `kept` is where a task writes down what it orders, None for what is not kept. `size` is what is ordered,
+    where the price depends on it.
 
     `tariff` is what holds for it, `held` the money that its order keeps, `charge` what it costs in the end.
     `sent`: the order may have reached the vendor. `handed_on`: the client has some of it. `text_bytes` are
@@ -127,6 +128,7 @@ class Try:
     text_bytes: int = 0
     sizes: list[str | None] | None = None
     kept: Kept | None = None
+    size: str | None = None
 
     def deadlines(self) -> Deadlines:
         """Its target's, cut to what is left of the request's time."""

@@ -46,11 +46,13 @@ _OPERATIONS: dict[type[Any], str] = {
 
 class Tries:
     """The attempts at one call of a request: which is on, and what follows a failure. `kept` is what a task
-    knows of the call: one that a vendor has taken is asked for there, and not ordered again."""
+    knows of the call: one that a vendor has taken is asked for there, and not ordered again. Attempts are
+    counted on from those that earlier processes may have made."""
 
     __slots__ = (
         "_asked",
         "_attempts",
+        "_before",
         "_began",
         "_failed",
         "_house",
@@ -84,10 +86,11 @@ class Tries:
         self._began = asyncio.get_running_loop().time()
         self._failed: UpstreamError | RequestError | None = None
         self._kept = kept
+        self._before = 0 if kept is None else kept.tried_before
         first = None
         if kept is not None and (resumed := kept.resumed(candidates)) is not None:
             first, number = resumed
-            told.attempts = number - 1
+            self._before = number - 1
         if not self._opened(first or self._attempts.first()):
             raise self.verdict()
 
@@ -118,7 +121,14 @@ class Tries:
         request = self._request
         operation = _OPERATIONS[type(request)]
         self.on = Try(
-            told.attempts, attempt, self._asked, told, deadline, by_piece, operation, request.stream
+            self._before + told.attempts,
+            attempt,
+            self._asked,
+            told,
+            deadline,
+            by_piece,
+            operation,
+            request.stream,
         )
         if (prices := attempt.candidate.prices) is not None:
             self.on.tariff = prices.at()
@@ -126,7 +136,7 @@ class Tries:
                 self.on.sizes = []
         if self._kept is not None:
             self.on.kept = self._kept
-            self._kept.trying(attempt, told.attempts)
+            self._kept.trying(self.on)
         return True
 
     async def hold(self) -> None:

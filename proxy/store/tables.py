@@ -90,6 +90,32 @@ ledger = Table(
     Index("ledger_by_key", "key", "day"),
     Index("ledger_by_day", "day"),
 )
+# A try ends once: whoever comes second, with another verdict too, changes nothing.
+_ENDS = ledger.c.kind.in_(("settle", "refund"))
+Index(
+    "ledger_ends_once",
+    *(ledger.c[name] for name in ("request_id", "call", "attempt")),
+    unique=True,
+    sqlite_where=_ENDS,
+    postgresql_where=_ENDS,
+)
+
+# Orders that vendors have, while nobody knows their end: whoever looks next, from `due` on, asks the vendor.
+# A row goes with the end of its try in the ledger. `account` is the identity of the key it was ordered with,
+# `task` what the vendor is asked by, `size` and `since` (seconds since 1970) are what its price depends on.
+watches = Table(
+    "watches",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("call", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("account", Text, nullable=False),
+    Column("task", Text, nullable=False),  # JSON
+    Column("size", Text),
+    Column("since", Float, nullable=False),
+    Column("due", Float, nullable=False),
+    Index("watches_by_due", "due"),
+)
 
 # Picture jobs, and requests that others may join: a row is all that is needed to go on anywhere. `orders`
 # tells how far each of its calls has come. Only the process writes that `owner` names, with the `epoch` of

@@ -6,6 +6,7 @@ Knows no clients and no store: a `Job` can be written down after `submit` and pi
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,6 +113,34 @@ class Engine:
                 raise accepted(outcome.fault)
             retry_after_s = outcome.retry_after_s
             self._note(job, outcome)
+
+    async def look(self, job: Job) -> Done | None:
+        """Ask once. None while the vendor is at work, or says nothing of it. Raises `UpstreamError`;
+        `job.over` tells whether that is the vendor's word on the job."""
+        outcome = await self._once(self._poll_call(job), job)
+        if not isinstance(outcome, Pending):
+            return outcome if isinstance(outcome, Done) else await self._fetched(job, math.inf)
+        if outcome.fault is None:
+            self._note(job, outcome)
+        return None
+
+    async def is_taken(self, job: Job) -> bool:
+        """Whether the vendor knows of an order that may have reached it. Raises `UpstreamError` where it says
+        nothing of it."""
+        fault = UpstreamError(ErrorClass.LOST, "The vendor does not say whether it took the order.")
+        for _ in range(_FAULTS_IN_A_ROW):
+            try:
+                outcome = await self._once(self._poll_call(job), job)
+            except UpstreamError as error:
+                return not is_unknown(error)
+            if not isinstance(outcome, Pending) or outcome.fault is None:
+                return True
+            fault = outcome.fault
+            await self._sleep(_RESULT_PAUSE_S)
+        raise accepted(fault)
+
+    def can_ask(self, task: Mapping[str, Any]) -> bool:
+        return self._wire.can_ask(task)
 
     def _poll_call(self, job: Job) -> Call:
         try:
@@ -236,6 +265,11 @@ class Engine:
                 provider=self._account.provider,
             )
         )
+
+
+def is_unknown(error: UpstreamError) -> bool:
+    """Whether the vendor says that it does not have this job."""
+    return error.error_class in (ErrorClass.LOST, ErrorClass.NOT_FOUND)
 
 
 def accepted(error: UpstreamError) -> UpstreamError:

@@ -155,6 +155,14 @@ class DeclaredWire:
             raise ValueError(f"{self._surface.profile}.{self._surface.name} has no tasks")
         return self._call(poll.sending, task, "poll")
 
+    def can_ask(self, task: Mapping[str, Any]) -> bool:
+        """Whether the vendor can be asked about an order by what is known of it, which may be our own id."""
+        poll = self._variant_of(task).poll
+        if poll is None:
+            return False
+        known = {"model", *(("uuid",) if "uuid" in task else ()), *(f"task.{name}" for name in task)}
+        return known.issuperset((*poll.sending.request.fields(), *poll.sending.used))
+
     def result(self, task: Mapping[str, Any]) -> Call | None:
         """Fetch what a `Ready` job made; None where the poll's reply itself has it."""
         sending = self._variant_of(task).result.sending
