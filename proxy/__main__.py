@@ -195,6 +195,9 @@ def _tasks_parser(tasks: argparse.ArgumentParser) -> None:
     resolve = action("resolve", "say what has become of an uncertain task")
     fate = resolve.add_mutually_exclusive_group(required=True)
     fate.add_argument("--failed", action="store_true", help="the vendor did not take it: the task has failed")
+    fate.add_argument(
+        "--paid", action="store_true", help="the vendor took it and was paid: the pictures are lost"
+    )
     fate.add_argument("--again", action="store_true", help="the vendor did not take it: order it again")
     fate.add_argument("--number", metavar="N", help="the vendor took it, under this number: ask for that job")
 

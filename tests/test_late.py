@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from proxy.store import tables
 from proxy.store.database import Database
 from tests.gateway import Gateway, open_gateway
 from tests.picture_vendors import HEAD, providers
-from tests.served import serving, waited
+from tests.served import run, serving, waited
 from tests.test_tasks_crash import ENVIRONMENT, HEADERS, asked, kill
 
 FILE = (
@@ -301,3 +302,27 @@ def test_the_order_of_a_task_that_is_parked_is_watched(store_address: str) -> No
         lambda connection: watches.claim(connection, 10),
     )
     assert (taken["account"], taken["task"]) == ("a", '{"id":"7"}')
+
+
+def test_a_request_that_still_holds_money_is_resolved_by_its_operator(tmp_path: Path, store: str) -> None:
+    """It is no task, and its vendor cannot be asked."""
+    holds = [HELD._replace(request_id=f"req_{name}", at=time.time()) for name in ("lost", "paid", "on")]
+    unknown = [held._replace(kind="uncertain", amount=None) for held in holds[:2]]
+    in_store(store, lambda connection: insert(connection, [*holds, *unknown]))
+    (tmp_path / "providers.yaml").write_text(
+        FILE.replace("http://SIMULATORS", "http://127.0.0.1:9") + state(store, tmp_path)
+    )
+
+    def dragoman(*arguments: str) -> tuple[int, str]:
+        code, out, _ = run("tasks", *arguments, cwd=tmp_path, environment=ENVIRONMENT)
+        return code, out
+
+    shown = json.loads(dragoman("--uncertain", "--json")[1])
+    assert sorted((row["id"], row["state"]) for row in shown) == [("req_lost", "held"), ("req_paid", "held")]
+    assert dragoman("resolve", "req_lost", "--failed")[0] == 0
+    assert dragoman("resolve", "req_paid", "--paid")[0] == 0
+    assert booked(store, "req_lost")[2:] == [("refund", "resolved", "0.2", 0)]
+    assert booked(store, "req_paid")[2:] == [("settle", "resolved", "0.2", 0)]
+    assert dragoman("resolve", "req_paid", "--failed")[0] == 1
+    assert dragoman("resolve", "req_on", "--failed")[0] == 1
+    assert json.loads(dragoman("--uncertain", "--json")[1]) == []

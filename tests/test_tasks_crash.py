@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from proxy.simulators.server import Running, start
 from proxy.store import tasks
 from proxy.store.database import Database
+from proxy.store.tables import ledger
 from tests.gateway import KEY, open_gateway
 from tests.picture_vendors import HEAD, providers, watching
 from tests.served import Served, run, serving, waited
@@ -67,6 +68,12 @@ class Place:
         """How often the vendors were asked to make it."""
         log = self.vendors.log
         return sum(each.method == "POST" and prompt in json.dumps(each.body) for each in log.exchanges())
+
+    def booked(self, task: str) -> list[tuple[str, str]]:
+        """What happened to its money."""
+        wanted = sa.select(ledger.c.kind, ledger.c.outcome).order_by(ledger.c.id)
+        wanted = wanted.where(ledger.c.request_id == self.row(task)["request_id"])
+        return asked(self.store, lambda connection: [tuple(row) for row in connection.execute(wanted)])
 
     def row(self, task: str) -> dict[str, Any]:
         found = asked(self.store, lambda connection: tasks.get(connection, task))
@@ -307,7 +314,7 @@ def test_a_lost_lease_stops_whoever_worked_at_it(tmp_path: Path, store_address: 
 
 def test_an_operator_resolves_what_is_uncertain(tmp_path: Path, store_address: str, vendors: Running) -> None:
     place = Place(tmp_path, store_address, vendors)
-    prompts = [f"Unheard of {number} sim:slow:4" for number in range(3)]
+    prompts = [f"Unheard of {number} sim:slow:4" for number in range(4)]
     with place.served() as server:
         made = [begun(server, "whole", prompt) for prompt in prompts]
         waited(lambda: all(map(place.orders, prompts)))
@@ -321,13 +328,19 @@ def test_an_operator_resolves_what_is_uncertain(tmp_path: Path, store_address: s
         code, out, _ = dragoman("--uncertain", "--json")
         assert (code, sorted(row["id"] for row in json.loads(out))) == (0, sorted(made))
         assert "Unheard" not in out
-        for task, how in zip(made, (["--failed"], ["--again"], ["--number", "no-such-job"]), strict=True):
+        fates = (["--failed"], ["--again"], ["--number", "no-such-job"], ["--paid"])
+        for task, how in zip(made, fates, strict=True):
             code, _, said = dragoman("resolve", task, *how)
             assert (code, said) == (0, f"{task} is resolved\n"), said
         over = [ended(server, task) for task in made]
-        assert [one["status"] for one in over] == ["failed", "completed", "failed"]
-        assert over[0]["error"]["code"] == "order_lost"
-        assert [place.orders(prompt) for prompt in prompts] == [1, 2, 1]
+        assert [one["status"] for one in over] == ["failed", "completed", "failed", "failed"]
+        assert [over[0]["error"]["code"], over[3]["error"]["code"]] == ["order_lost", "result_lost"]
+        assert [place.orders(prompt) for prompt in prompts] == [1, 2, 1, 1]
+        assert place.booked(made[0]) == [("hold", "ordered"), ("refund", "resolved")]
+        assert place.booked(made[1]) == [
+            ("hold", "ordered"), ("refund", "resolved"), ("hold", "ordered"), ("settle", "ok"),
+        ]  # fmt: skip
+        assert place.booked(made[3]) == [("hold", "ordered"), ("settle", "resolved")]
         assert json.loads(dragoman("--uncertain", "--json")[1]) == []
         assert dragoman("resolve", made[0], "--again")[0] == 1
         assert dragoman("show", "task_unknown")[0] == 1

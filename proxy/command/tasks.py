@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,11 @@ _LOST = {
     "code": "order_lost",
     "headers": {},
 }
+_PAID = {
+    **_LOST,
+    "message": "The vendor took this order and was paid, as its operator found out. Its pictures are lost.",
+    "code": "result_lost",
+}
 
 
 def run(file: Path | None, options: Namespace) -> int:
@@ -49,7 +54,27 @@ def _list(database: Database, options: Namespace) -> int:
 
     states = tasks.HELD if options.uncertain else ()
     rows = database.do(partial(tasks.page, key=None, states=states, most=_MOST))
+    if options.uncertain:
+        from proxy.ledger import watches
+
+        rows += map(_as_task, database.do(partial(watches.stuck, most=_MOST)))
     return _listed(rows, as_json=options.json)
+
+
+def _as_task(held: Mapping[str, Any]) -> dict[str, Any]:
+    """A hold of a request that is no task, in the shape of one."""
+    order = {"state": "held", "target": held["target"]}
+    return {
+        **{name: held[name] for name in ("key", "request_id", "model")},
+        "id": held["request_id"],
+        "endpoint": None,
+        "state": "held",
+        "created_at": held["at"],
+        "ended_at": None,
+        "tries": held["attempt"],
+        "orders": orjson.dumps({str(held["call"]): order}).decode(),
+        "error": None,
+    }
 
 
 def _listed(rows: list[dict[str, Any]], *, as_json: bool) -> int:
@@ -80,6 +105,8 @@ def _resolve(database: Database, options: Namespace) -> int:
     def work(connection: Connection) -> str:
         """What is wrong, "" when it is done."""
         row = tasks.get(connection, options.id)
+        if row is None and (options.failed or options.paid) and _resolved_holds(connection, options):
+            return ""
         if row is None or row["state"] not in tasks.HELD:
             return f"{options.id} is no task that is uncertain or parked"
         orders = orjson.loads(row["orders"])
@@ -93,14 +120,42 @@ def _resolve(database: Database, options: Namespace) -> int:
             orders[name] = {**order, "state": "accepted", "task": taken}
         else:
             orders = {name: order for name, order in orders.items() if name not in unheard}
-        if options.failed:
-            values = {"state": "failed", "error": orjson.dumps(_LOST).decode(), "repeatable": True}
+        if options.failed or options.paid:
+            error = orjson.dumps(_PAID if options.paid else _LOST).decode()
+            values = {"state": "failed", "error": error, "repeatable": not options.paid}
         values["orders"] = orjson.dumps(orders).decode()
-        return "" if tasks.resolve(connection, options.id, values) else "it was resolved meanwhile"
+        if not tasks.resolve(connection, options.id, values):
+            return "it was resolved meanwhile"
+        if options.number is None:
+            tries = {(int(name), order["attempt"]) for name, order in unheard.items()}
+            _end_holds(connection, row["request_id"], tries, paid=options.paid)
+        return ""
 
     wrong = database.do(work)
     say(wrong or f"{options.id} is resolved")
     return 1 if wrong else 0
+
+
+def _resolved_holds(connection: Connection, options: Namespace) -> bool:
+    """What is held for a request that is no task; False where nothing is."""
+    from proxy.ledger import watches
+
+    stuck = [row for row in watches.stuck(connection, _MOST) if row["request_id"] == options.id]
+    tries = {(row["call"], row["attempt"]) for row in stuck}
+    _end_holds(connection, options.id, tries, paid=options.paid)
+    return bool(tries)
+
+
+def _end_holds(
+    connection: Connection, request_id: str, tries: Collection[tuple[int, int]], *, paid: bool
+) -> None:
+    """Settle or refund by the operator's word: what is held, since nobody knows what came."""
+    from proxy.ledger import watches
+
+    for held in watches.open_holds(connection, request_id):
+        if (held["call"], held["attempt"]) in tries:
+            kind = "settle" if paid else "refund"
+            watches.end(connection, held, at=time.time(), outcome="resolved", kind=kind)
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

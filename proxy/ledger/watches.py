@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from proxy.ledger.entries import Entry, insert
-from proxy.store.tables import ledger, watches
-from proxy.store.tasks import Row, now
+from proxy.store.tables import ledger, tasks, watches
+from proxy.store.tasks import HELD, OPEN, Row, now
 
 _TRY = ("request_id", "call", "attempt")
 _ENDS = ("settle", "refund")
+_OVER_S = 3600.0  # no request takes longer
 _LOOK_S = 60.0  # a look takes less; then it is somebody else's turn
 
 
@@ -82,10 +83,22 @@ def hold_of(connection: Connection, row: Row) -> Row | None:
 
 def open_holds(connection: Connection, request_id: str) -> list[Row]:
     """The holds of a request whose end is not in the ledger."""
-    ends = sa.alias(ledger)
-    ended = sa.exists().where(*_are_same(ledger, ends), ends.c.kind.in_(_ENDS))
-    wanted = sa.select(ledger).where(ledger.c.request_id == request_id, ledger.c.kind == "hold", ~ended)
+    wanted = sa.select(ledger).where(ledger.c.request_id == request_id, *_is_open())
     return [dict(row) for row in connection.execute(wanted.order_by(ledger.c.id)).mappings()]
+
+
+def stuck(connection: Connection, most: int) -> list[Row]:
+    """Holds that nothing will end by itself: nobody works at what was ordered, and no vendor can be asked."""
+    uncertain = sa.alias(ledger)
+    said = sa.exists().where(*_are_same(ledger, uncertain), uncertain.c.kind == "uncertain")
+    of_a_task = sa.exists().where(
+        tasks.c.request_id == ledger.c.request_id, tasks.c.state.in_((*OPEN, *HELD))
+    )
+    wanted = sa.select(ledger).where(
+        *_is_open(), ~_is_watched(), ~of_a_task, said | (ledger.c.at < now(connection) - _OVER_S)
+    )
+    found = connection.execute(wanted.order_by(ledger.c.id.desc()).limit(most))
+    return [dict(row) for row in found.mappings()]
 
 
 def end(connection: Connection, held: Row, *, at: float, outcome: str, **changes: Any) -> None:
@@ -113,6 +126,16 @@ def end(connection: Connection, held: Row, *, at: float, outcome: str, **changes
 def _has_ended(connection: Connection, row: Row) -> bool:
     ended = sa.select(ledger.c.id).where(*_is(ledger, row), ledger.c.kind.in_(_ENDS))
     return connection.execute(ended).first() is not None
+
+
+def _is_open() -> list[Any]:
+    ends = sa.alias(ledger)
+    ended = sa.exists().where(*_are_same(ledger, ends), ends.c.kind.in_(_ENDS))
+    return [ledger.c.kind == "hold", ~ended]
+
+
+def _is_watched() -> Any:
+    return sa.exists().where(*_are_same(ledger, watches))
 
 
 def _is(table: Any, row: Row) -> list[Any]:
