@@ -24,6 +24,7 @@ from tests import stores
 from tests.gateway import Gateway, open_gateway
 from tests.picture_vendors import HEAD, providers
 from tests.raw_http import chat
+from tests.served import waited
 from tests.test_ledger import ROW
 
 ADMIN = "sk-test-admin"
@@ -55,6 +56,7 @@ FILE = (
 models:
   flash: {targets: [google/gemini-3-flash-preview], price: {input: 0.5, output: 3}}
   free: {targets: [google/gemini-2.5-flash]}
+  wan: {targets: [jlike.wan/wan2.7-t2i-plus], price: {image: 0.2}, poll: {every: 50ms}}
   banana: {targets: [jlike.image/nano-banana-2], price: {image: 0.2}}
   mixed:
     targets: [{use: lan/llama, price: {input: 1, output: 1, currency: EUR}}]
@@ -204,6 +206,27 @@ def test_racing_pictures_come_to_no_more_than_the_budget(house: House) -> None:
         replies = list(pool.map(lambda number: house.draw("racing", f"fox {number}"), range(12)))
     assert sorted(reply.status_code for reply in replies) == [200] * 5 + [429] * 7
     assert house.subscription("sk-racing")["budget"]["left"] == "0"
+
+
+def test_a_task_that_waits_for_room_keeps_what_is_reserved_for_it(tmp_path: Path) -> None:
+    """Its reply went long ago, and nothing of it is in the ledger yet."""
+    file = FILE + f'server: {{state: "sqlite:{tmp_path}/own.db"}}\ntasks: {{lease: 1s, at_once: 1}}\n'
+    with open_gateway(tmp_path, file, ENVIRONMENT) as gateway:
+        own = House(gateway, f"sqlite:{tmp_path}/own.db")
+
+        def begun(key: str, prompt: str, n: int) -> httpx.Response:
+            body = {"model": "wan", "prompt": prompt, "n": n, "background": True}
+            return own.ask("POST", "/v1/images/generations", body, f"sk-{key}")
+
+        begun("racing", "In front sim:polls:9999", 1)
+        waited(lambda: gateway.vendors.log.ledger.tasks("jlike"))
+        second = begun("drawing", "Waits", 2).json()["id"]
+        assert begun("drawing", "One too many", 1).status_code == 429
+        assert own.ask("POST", f"/v1/tasks/{second}/cancel", key="sk-drawing").status_code == 200
+        waited(lambda: own.subscription("sk-drawing")["budget"]["left"] == "0.5")
+        third = begun("drawing", "Fits again", 2)
+        assert third.status_code == 202
+        assert own.subscription("sk-drawing")["budget"]["left"] == "0.1"
 
 
 def test_a_failure_gives_its_money_back(house: House) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -330,3 +330,43 @@ async def test_nothing_is_left_of_two_hundred_jobs() -> None:
         assert (len(left), len(refs), len(asyncio.all_tasks())) == (0, 300, before)
     finally:
         gc.enable()
+
+
+async def test_eight_submits_are_under_way_at_most() -> None:
+    runner = scene(MADE).runner
+    slots = [await runner.slot() for _ in range(8)]
+    ninth, tenth = asyncio.create_task(runner.slot()), asyncio.create_task(runner.slot())
+    await asyncio.sleep(0)
+    assert (ninth.done(), tenth.done()) == (False, False)
+    slots[3].leave()
+    slots[3].leave()  # a second time it makes no room
+    slots.append(await ninth)
+    await asyncio.sleep(0)
+    assert not tenth.done()
+    slots[0].leave()
+    for slot in (*slots, await tenth):
+        slot.leave()
+
+
+async def test_a_submit_that_is_answered_makes_room_while_its_job_is_polled() -> None:
+    own = scene(TAKEN, MADE, held=(1,))
+    slots = [await own.runner.slot() for _ in range(8)]
+    running = asyncio.create_task(own.runner.run(replace(own.order(), slot=slots[0])))
+    await own.vendor.reached.wait()
+    async with asyncio.timeout(5):
+        ninth = await own.runner.slot()
+    own.vendor.held[1].set()
+    assert await running == 1
+    for slot in (*slots, ninth):
+        slot.leave()
+
+
+async def test_a_submit_that_fails_makes_room() -> None:
+    own = scene(GONE)
+    slots = [await own.runner.slot() for _ in range(8)]
+    with pytest.raises(UpstreamError):
+        await own.runner.run(replace(own.order(), slot=slots[0]))
+    async with asyncio.timeout(2):
+        slots.append(await own.runner.slot())
+    for slot in slots:
+        slot.leave()

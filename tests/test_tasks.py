@@ -30,6 +30,7 @@ FILE = (
     + """
 models:
   wan: {targets: [dashscope/wan2.7-image], poll: {every: 60ms}}
+  priced: {targets: [dashscope/wan2.7-image], poll: {every: 60ms}, price: {image: 0.2, currency: CNY}}
   plain: {targets: [grsai/nano-banana], poll: {every: 60ms}}
   evolink: {targets: [evolink/gemini-3-pro-image-preview], poll: {every: 60ms}}
   by-talk: {targets: [google/gemini-3-pro-image]}
@@ -75,7 +76,7 @@ def ended(gateway: Gateway, task: str) -> dict[str, Any]:
     ("more", "headers"),
     [
         ({"background": True}, {}),
-        ({}, {"prefer": "wait=10, respond-async"}),
+        ({}, {"prefer": "handling=lenient, respond-async"}),
         ({"callback_url": "https://app.example/done"}, {}),
     ],
     ids=["background", "prefer", "callback_url"],
@@ -102,6 +103,33 @@ def test_a_request_that_is_not_waited_for_gives_a_task(gateway: Gateway, more: A
         "usage": {"billing_rule": "per_call"},
     }
     assert ended(gateway, task["id"])["status"] == "completed"
+
+
+@pytest.mark.parametrize("prefer", ["wait=20", "respond-async, wait=20"])
+def test_a_client_that_waits_a_while_gets_its_reply(gateway: Gateway, prefer: str) -> None:
+    """RFC 7240, 4.3"""
+    body = {"model": "wan", "prompt": f"Soon {prefer}"}
+    reply = post(gateway, "images/generations", body, headers={"prefer": prefer})
+    assert reply.status_code == 200
+    assert list(reply.json()["data"][0]) == ["b64_json"]
+    assert get(gateway, f"tasks/{reply.headers['x-proxy-task']}").json()["status"] == "completed"
+
+
+@pytest.mark.parametrize("prefer", ["wait=1", "Respond-Async;x=y, WAIT=1"])
+def test_a_client_that_has_waited_long_enough_gets_a_task(gateway: Gateway, prefer: str) -> None:
+    body = {"model": "wan", "prompt": f"Later {prefer} sim:slow:3"}
+    reply = post(gateway, "images/generations", body, headers={"prefer": prefer})
+    assert reply.status_code == 202
+    assert reply.elapsed.total_seconds() >= 1
+    assert ended(gateway, reply.json()["id"])["status"] == "completed"
+
+
+def test_a_task_tells_what_is_reserved_for_it_and_what_it_cost(gateway: Gateway) -> None:
+    task = started(gateway, "priced", "Two cats sim:partial", n=2)
+    reserved = {"billing_rule": "per_call", "credits_reserved": 0.4, "credits_currency": "CNY"}
+    assert task["usage"] == reserved
+    usage = ended(gateway, task["id"])["usage"]
+    assert (usage["cost"], usage["cost_currency"], usage.get("credits_reserved")) == (0.2, "CNY", None)
 
 
 @pytest.mark.parametrize("model", ["wan", "plain", "evolink", "by-talk"])

@@ -141,6 +141,7 @@ async def answer(
 
             watch = await keeping.begun(exchange, work, endpoint, body)
             if watch is None and exchange.started:
+                budget = None  # the task has it
                 return
         del body, written, requests
         answering = _Answering(exchange, front, work, handed, watch)

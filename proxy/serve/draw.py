@@ -90,8 +90,9 @@ class Draw:
             arriving.close()
             return events
 
+        slot = await services.runner.slot() if call is not None and wire.has_tasks(self._target) else None
         one.sent = True
-        order = runner.Order(self._target.name, engine, call, one.deadline, delivered)
+        order = runner.Order(self._target.name, engine, call, one.deadline, delivered, slot=slot)
         if kept is not None:
             order = replace(order, taken=taken, journal=kept, may_call_off=kept.may_call_off)
         running = services.runner.run(order)

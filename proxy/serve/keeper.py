@@ -87,6 +87,14 @@ class Running:
         while not self.over:
             await self._more.wait()
 
+    async def is_over_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.ended()
+        except TimeoutError:
+            return False
+        return True
+
     async def follow(self, patience_s: float | None = None) -> AsyncGenerator[list[Event], None]:
         """The events from the first, as they come. Raises what the work raised, and `TimeoutError` when it
         takes longer than `patience_s` from now."""
@@ -192,6 +200,7 @@ class Keeper:
         self.running: dict[str, Running] = {}
         self._rules: Tasks | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        self._reserved: dict[str, Callable[[], None]] = {}  # by task: what gives a budget's money back
         self._renewed = 0.0
         self._swept = 0.0
         self._told_away = False
@@ -334,8 +343,36 @@ class Keeper:
             self._callbacks_at = 0.0
         if self.running.get(name) is running:
             del self.running[name]
+            self._released(name)
             if self._rules is not None and len(self.running) + 1 >= self._rules.at_once:
                 self._renewed = 0.0  # others may wait for this place
+
+    # --- money that is reserved for tasks
+
+    def until_over(self, row: Row, asked: Asked, *, is_ours: bool) -> None:
+        """What a key's budget has reserved for a task stays so until it is over. Who joins one needs none."""
+        budget = asked.caller.budget
+        if budget is None:
+            return
+        release = partial(self.services.balances.release, asked.caller, budget, asked.request_id)
+        if is_ours and (row["id"] in self.running or row["owner"] is None):
+            self._reserved[row["id"]] = release
+        else:
+            release()
+
+    def _released(self, identity: str) -> None:
+        if (release := self._reserved.pop(identity, None)) is not None:
+            release()
+
+    async def _release_others(self) -> None:
+        """Those that waited for room here and are another's now, or over: their holds are in the ledger."""
+        from proxy.store import tasks
+
+        waiting = [name for name in self._reserved if name not in self.running]
+        if waiting:
+            for name in set(waiting) - await self.do(tasks.free_among, waiting):
+                if name not in self.running:
+                    self._released(name)
 
     # --- who leaves
 
@@ -410,6 +447,7 @@ class Keeper:
         if room > 0:
             for row in await self.do(tasks.claim, self.owner, rules.lease, room):
                 await self._take_over(house, row)
+        await self._release_others()
         if now - self._swept > _SWEEP_EVERY_S:
             self._swept = now
             await self.do(tasks.sweep, rules.keep)

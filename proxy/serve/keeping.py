@@ -14,8 +14,8 @@ import orjson
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts.base import Form, Header
+from proxy.serve import bill, callbacks, tasks
 from proxy.serve import body as bodies
-from proxy.serve import callbacks, tasks
 from proxy.serve.exchange import Exchange
 from proxy.serve.links import public_base
 from proxy.serve.record import Record, UncertainError, files_of, read_error, read_told
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.5  # between looks at a row that another process works at
 _IDEMPOTENCY_CHARS = 255
+_MOST_WAIT_S = 600.0
 
 
 class Watch(Protocol):
@@ -57,7 +58,8 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
         return None
     house, parsed = work.house, work.parsed
     keeper = house.services.keeper
-    as_task = isinstance(parsed.request, ImageRequest) and (parsed.as_task or _prefers_async(exchange))
+    prefers_async, wait_s = _preferences(exchange)
+    as_task = isinstance(parsed.request, ImageRequest) and (parsed.as_task or prefers_async)
     key = _idempotency_key(exchange)
     retries = exchange.fields.get(b"x-stainless-retry-count")
     if as_task:
@@ -73,7 +75,7 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
     digest = _digest(endpoint, work.asked.path, written)
     row |= {"body": written, "digest": digest, "idempotency": key, "callback_url": callback_url}
     if as_task:
-        row["waits"] = False
+        row |= {"waits": False, "asked": _with_reserve(row["asked"], work)}
         if not keeper.has_room(house):
             row |= {"state": "pending", "owner": None, "tries": 0}
     retried = retries is not None and retries != b"0"
@@ -96,6 +98,11 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
     if is_ours:
         found = {name: value for name, value in found.items() if name != "body"}
         running = keeper.begin(house, found, work, is_kept=True) if found["owner"] else None
+    if as_task:
+        keeper.until_over(found, work.asked, is_ours=is_ours)
+    may_wait = as_task and not parsed.as_task and wait_s > 0
+    if may_wait and running is not None and await running.is_over_within(wait_s):
+        as_task = False  # it is answered as if it had been waited for
     if as_task:
         exchange.facts["task"] = found["id"]
         if exchange.allowed is not None:  # what it comes to is known later; counted as it was wanted
@@ -154,10 +161,28 @@ def _row(exchange: Exchange, work: Work, endpoint: str) -> dict[str, Any]:
     }
 
 
-def _prefers_async(exchange: Exchange) -> bool:
-    """RFC 7240: preferences are listed, and may stand in several headers."""
+def _preferences(exchange: Exchange) -> tuple[bool, float]:
+    """Whether the client takes a task instead of a reply, and how many seconds it waits for the reply before.
+    RFC 7240: preferences are listed, and may stand in several headers; `wait` alone asks for the same."""
     said = b",".join(value for name, value in exchange.headers if name == b"prefer")
-    return any(one.partition(b";")[0].strip().lower() == b"respond-async" for one in said.split(b","))
+    prefers_async, wait_s = False, 0.0
+    for one in said.split(b","):
+        name, _, value = (part.strip() for part in one.partition(b";")[0].lower().partition(b"="))
+        if name == b"wait" and value.isdigit():
+            wait_s = min(float(value[:9]), _MOST_WAIT_S)
+            prefers_async = True
+        prefers_async = prefers_async or name == b"respond-async"
+    return prefers_async, wait_s
+
+
+def _with_reserve(asked: str, work: Work) -> str:
+    """What is known of a request, with what it is expected to cost where it is asked first."""
+    first = work.candidates[0]
+    tariff = None if first.prices is None else first.prices.at()
+    if tariff is None:
+        return asked
+    reserve = [str(bill.expected(tariff, work.parsed.request)), tariff.currency]
+    return orjson.dumps(orjson.loads(asked) | {"reserved": reserve}).decode()
 
 
 def _idempotency_key(exchange: Exchange) -> str | None:

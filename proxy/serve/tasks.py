@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -13,6 +14,7 @@ from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.fronts.openai import task_reply
 from proxy.fronts.openai.task_reply import TaskView
+from proxy.serve import bill
 from proxy.serve.exchange import Exchange, Header
 from proxy.serve.house import House
 from proxy.serve.links import public_base
@@ -164,7 +166,7 @@ def _limit(said: str | None) -> int:
 
 def seen(row: Mapping[str, Any], house: House, base: str | None, running: Running | None) -> TaskView:
     """A row as its client sees it; `running` is what works at it in this process."""
-    from proxy.serve.record import can_cancel, files_of, read_error, read_usage
+    from proxy.serve.record import can_cancel, files_of, read_error, read_told, read_usage
 
     orders = orjson.loads(row["orders"])
     over = row["ended_at"] is not None
@@ -181,6 +183,8 @@ def seen(row: Mapping[str, Any], house: House, base: str | None, running: Runnin
     if result is not None:
         addresses = map(house.services.files.address, files_of(result["events"]))
         pictures = [f"{base or ''}{address}" for address in addresses]
+    costs = [] if result is None else bill.total(map(read_told, result["tolds"]))
+    reserved = orjson.loads(row["asked"]).get("reserved")
     held = row["state"] in ("uncertain", "parked")
     waiting = row["state"] in ("pending", "running") and not orders
     return TaskView(
@@ -195,5 +199,7 @@ def seen(row: Mapping[str, Any], house: House, base: str | None, running: Runnin
         uncertain=held,
         pictures=pictures,
         usage=read_usage(result["events"]) if result is not None else None,
+        reserved=None if reserved is None else (Decimal(reserved[0]), reserved[1]),
+        cost=costs[0] if len(costs) == 1 else None,
         error=read_error(orjson.loads(row["error"])) if row["error"] else None,
     )

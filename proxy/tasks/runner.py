@@ -17,6 +17,9 @@ from proxy.wires.declared import Done
 
 T = TypeVar("T")
 
+_SUBMITS_AT_ONCE = 8  # with their pictures in memory
+_SLOT_S = 5.0  # a vendor that takes jobs has taken one by then
+
 
 class Journal(Protocol):
     """What must be known of a job whatever happens to this process. What it raises stops the job there."""
@@ -49,12 +52,27 @@ class Journal(Protocol):
         ...
 
 
+class Slot:
+    """A place among the submits that are under way. It is free again when the vendor has answered, or is so
+    slow that it is drawing already."""
+
+    def __init__(self, free: asyncio.Semaphore) -> None:
+        self._free: asyncio.Semaphore | None = free
+        self._timer = asyncio.get_running_loop().call_later(_SLOT_S, self.leave)
+
+    def leave(self) -> None:
+        self._timer.cancel()
+        free, self._free = self._free, None
+        if free is not None:
+            free.release()
+
+
 @dataclass(frozen=True, slots=True)
 class Order(Generic[T]):
     """One job to be done: at which target, by which engine, and what becomes of its result (`delivered`: the
     pictures are fetched while their addresses live). `taken` is what a vendor took of it before, in another
     process. `may_call_off`: whether a watcher that leaves has the job called off; asked when it does.
-    `call` is None where there is nothing to submit.
+    `call` is None where there is nothing to submit. `slot` is left when it was submitted.
     """
 
     target: str
@@ -64,6 +82,7 @@ class Order(Generic[T]):
     delivered: Callable[[Done], Awaitable[T]]
     taken: Job | None = None
     journal: Journal | None = None
+    slot: Slot | None = None
     may_call_off: Callable[[], bool] = field(default=lambda: True)
 
 
@@ -72,7 +91,13 @@ class Runner:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._submitting = asyncio.Semaphore(_SUBMITS_AT_ONCE)
         self._running: set[asyncio.Task[Any]] = set()  # the loop keeps only weak references to tasks
+
+    async def slot(self) -> Slot:
+        """Wait for a place among those that submit. Polls need none."""
+        await self._submitting.acquire()
+        return Slot(self._submitting)
 
     async def run(self, order: Order[T]) -> T:
         """Start the job and watch it. A watcher that is cancelled leaves the job to the runner, which stops
@@ -134,6 +159,12 @@ class _Running(Generic[T]):
         return self._order.may_call_off()
 
     async def run(self) -> T:
+        try:
+            return await self._run()
+        finally:
+            self._leave()
+
+    async def _run(self) -> T:
         if self._order.taken is None:
             for journal in self._journals:
                 await journal.intended(self._order)
@@ -161,7 +192,14 @@ class _Running(Generic[T]):
 
     async def _submitted(self) -> Job | Done:
         assert self._order.call is not None
-        return await self._order.engine.submit(self._order.call)
+        try:
+            return await self._order.engine.submit(self._order.call)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._order.slot is not None:
+            self._order.slot.leave()
 
     async def _waited(self, job: Job) -> Done:
         """Written down before the first poll: its cost can be found again whatever happens (V-052)."""

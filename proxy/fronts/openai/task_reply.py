@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Literal
 
 from proxy.errors import ProxyError
@@ -20,7 +21,8 @@ _OBJECTS = {"image": "image.generation.task", "chat": "chat.completion.task"}
 class TaskView:
     """A task as it stands. `kind` is what was asked for, image or chat; `progress` a share from 0 to 1,
     `estimated_s` how long it takes by the vendor's word. `uncertain`: nobody knows whether a vendor took the
-    order, and an operator has to find out. `pictures` are their addresses."""
+    order, and an operator has to find out. `pictures` are their addresses. `reserved` is what the order is
+    expected to cost, `cost` what it came to, an amount and its currency; None where no price is known."""
 
     id: str
     kind: str
@@ -33,6 +35,8 @@ class TaskView:
     uncertain: bool = False
     pictures: Sequence[str] = ()
     usage: Usage | None = None
+    reserved: tuple[Decimal, str] | None = None
+    cost: tuple[Decimal, str] | None = None
     error: ProxyError | None = None
 
     @property
@@ -49,8 +53,12 @@ def shown(view: TaskView) -> Json:
     if view.uncertain:
         info["uncertain"] = True
     usage: Json = {"billing_rule": "per_call"}
+    if view.reserved is not None and not view.is_over:
+        usage["credits_reserved"], usage["credits_currency"] = float(view.reserved[0]), view.reserved[1]
     if view.usage is not None:
         usage |= reply.usage(view.usage)
+    if view.cost is not None:
+        usage["cost"], usage["cost_currency"] = float(view.cost[0]), view.cost[1]
     task: Json = {
         "id": view.id,
         "object": _OBJECTS[view.kind],
