@@ -52,7 +52,7 @@ def hold(one: Try, request: Request) -> Entry:
     if one.tariff is not None:
         one.held = expected(one.tariff, request)
         if one.tariff.by_size:
-            one.size = _size(request.image or ImageOptions(), one.tariff)
+            one.size = _size(_wanted(request), one.tariff)
     return closing(one)._replace(kind="hold", outcome="ordered", amount=one.held, released=None, watch=None)
 
 
@@ -60,8 +60,12 @@ def expected(tariff: Tariff, request: Request) -> Decimal:
     """What the pictures will cost that the request orders."""
     if tariff.pictures is None:
         return exact(tariff.below.output_image * _TOKENS_PER_PICTURE * request.n)
+    return tariff.of_pictures(request.n, [_size(_wanted(request), tariff)] * request.n)
+
+
+def _wanted(request: Request) -> ImageOptions:
     wanted = request.image if isinstance(request, ChatRequest | ImageRequest) else None
-    return tariff.of_pictures(request.n, [_size(wanted or ImageOptions(), tariff)] * request.n)
+    return wanted or ImageOptions()
 
 
 def _size(wanted: ImageOptions, tariff: Tariff) -> str:
