@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
 
-HEAD = "0002"  # the newest revision
+HEAD = "0003"  # the newest revision
 
 _STEP = Decimal("0.000000000001")
 
