@@ -1,12 +1,15 @@
 """The least possible translation on Starlette, uvicorn and aiohttp: no keys, no routing, no usage, no checks.
 
-What Dragoman is measured against. It turns the text of a Gemini reply or chunk into OpenAI's shape, no more.
+What Dragoman is measured against. It turns a conversation with its tools into Gemini's shape and the text of
+the reply, or of a chunk, into OpenAI's; orders a picture as a job and brings it; no more.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import orjson
@@ -45,9 +48,27 @@ def _parts(content: object) -> list[dict]:
     return [{"inlineData": {"mimeType": "image/png", "data": data}}]
 
 
+def _native(body: dict) -> dict:
+    native: dict[str, Any] = {"contents": []}
+    for message in body["messages"]:
+        if message["role"] == "system":
+            native["systemInstruction"] = {"parts": _parts(message["content"])}
+        else:
+            role = "model" if message["role"] == "assistant" else "user"
+            native["contents"].append({"role": role, "parts": _parts(message["content"])})
+    if "temperature" in body:
+        native["generationConfig"] = {
+            "temperature": body["temperature"],
+            "maxOutputTokens": body["max_tokens"],
+        }
+    if "tools" in body:
+        native["tools"] = [{"functionDeclarations": [tool["function"] for tool in body["tools"]]}]
+    return native
+
+
 async def chat(request: Request) -> Response:
     body = orjson.loads(await request.body())
-    native = {"contents": [{"role": "user", "parts": _parts(body["messages"][-1]["content"])}]}
+    native = _native(body)
     model = body["model"].rpartition("/")[2]
     if body.get("stream"):
         url = f"{_BASE}/models/{model}:streamGenerateContent?alt=sse"
@@ -78,7 +99,26 @@ async def stream(url: str, body: bytes) -> AsyncIterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
-app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+async def image(request: Request) -> Response:
+    body = orjson.loads(await request.body())
+    order = orjson.dumps({"model": body["model"], "prompt": body["prompt"]})
+    async with session().post(f"{_BASE}/{body['model']}/jobs", data=order) as reply:
+        job = orjson.loads(await reply.read())
+    async with session().get(f"{_BASE}/jobs/{job['id']}") as reply:
+        picture = orjson.loads(await reply.read())["picture"]
+    if picture.startswith("http"):
+        async with session().get(picture) as reply:
+            picture = base64.b64encode(await reply.read()).decode()
+    whole = {"created": 1, "data": [{"b64_json": picture}]}
+    return Response(orjson.dumps(whole), media_type="application/json")
+
+
+app = Starlette(
+    routes=[
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/images/generations", image, methods=["POST"]),
+    ]
+)
 
 if __name__ == "__main__":
     import sys

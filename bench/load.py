@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 
@@ -19,61 +18,50 @@ class Client:
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
 
-    async def send(self, model: str, *, stream: bool = False, picture_mb: int = 0) -> None:
-        if self.writer is None:
+    async def send(self, path: str, body: bytes) -> asyncio.StreamReader:
+        if self.reader is None or self.writer is None:
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22)
-        message: dict[str, object] = {"role": "user", "content": "Tell me something short, please."}
-        if picture_mb:
-            data = "iVBORw0KGgo" + "A" * (picture_mb * (1 << 20) * 4 // 3 // 4 * 4 - 11)
-            message["content"] = [
-                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
-            ]
-        body = json.dumps(
-            {"model": model, "messages": [message], "stream": stream, "temperature": 0.5}
-        ).encode()
         self.writer.write(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-            b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (self.key.encode(), len(body), body)
+            b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (path.encode(), self.key.encode(), len(body), body)
         )
+        return self.reader
 
-    async def whole(self, model: str, picture_mb: int = 0) -> float:
-        """Send a small request; return the seconds until its reply was complete."""
+    async def whole(self, path: str, body: bytes) -> float:
+        """Send a request; return the seconds until its reply was complete."""
         began = time.perf_counter()
-        await self.send(model, picture_mb=picture_mb)
-        assert self.reader is not None
-        head = await self.reader.readuntil(b"\r\n\r\n")
+        reader = await self.send(path, body)
+        head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError((head + await self.reader.read(2000)).decode())
+            raise RuntimeError((head + await reader.read(2000)).decode())
         length = re.search(rb"content-length: *(\d+)", head, re.I)
         if length is None:
-            await self.chunks()
+            await self.chunks(reader)
         else:
-            await self.skip(int(length[1]))
+            await self.skip(reader, int(length[1]))
         return time.perf_counter() - began
 
-    async def skip(self, size: int) -> None:
-        assert self.reader is not None
+    async def skip(self, reader: asyncio.StreamReader, size: int) -> None:
         while size > 0:
-            size -= len(await self.reader.read(min(size, 1 << 20)))
+            size -= len(await reader.read(min(size, 1 << 20)))
 
-    async def chunks(self) -> None:
+    async def chunks(self, reader: asyncio.StreamReader) -> None:
         """A body of unknown length, in chunks."""
-        assert self.reader is not None
-        while size := int(await self.reader.readline(), 16):
-            await self.skip(size + 2)
-        await self.reader.readline()
+        while size := int(await reader.readline(), 16):
+            await self.skip(reader, size + 2)
+        await reader.readline()
 
-    async def stream(self, model: str) -> tuple[float, list[float]]:
+    async def stream(self, path: str, body: bytes) -> tuple[float, list[float]]:
         """Read a stream to its end; return the seconds to its first byte and the ages of its chunks."""
         began = time.perf_counter()
-        await self.send(model, stream=True)
-        assert self.reader is not None
-        await self.reader.readuntil(b"\r\n\r\n")
+        reader = await self.send(path, body)
+        await reader.readuntil(b"\r\n\r\n")
         first = 0.0
         ages: list[float] = []
         tail = b""
         while True:
-            data = await self.reader.read(1 << 18)
+            data = await reader.read(1 << 18)
             if not data:
                 raise RuntimeError("the stream was cut")
             first = first or time.perf_counter() - began
@@ -86,3 +74,4 @@ class Client:
     def close(self) -> None:
         if self.writer is not None:
             self.writer.close()
+            self.reader = self.writer = None

@@ -1,17 +1,24 @@
-"""A fast upstream that speaks Gemini's wire: canned replies on a bare asyncio protocol.
+"""A fast upstream: canned replies on a bare asyncio protocol, over TLS 1.3 where a certificate is given.
 
-`POST .../models/{behaviour}:generateContent` answers one small reply; `:streamGenerateContent` streams. The
-model's name says how: `chat`, `paced-COUNT` (one chunk each 10 ms), `burst-COUNT` (as fast as it can),
-`slow-COUNT` (one chunk each 100 ms), `picture-MB`. A chunk's text is the time it was sent, to tell its age.
+`POST .../models/{behaviour}:generateContent` speaks Gemini's wire and answers one small reply;
+`:streamGenerateContent` streams. The model's name says how: `chat`, `paced-COUNT` (one chunk each 10 ms),
+`burst-COUNT` (as fast as it can), `slow-COUNT` (one chunk each 100 ms), `picture-MB`. A chunk's text is the
+time it was sent, to tell its age. `POST /jobs` takes an order whose picture of 8 MB a `GET /jobs/{behaviour}`
+brings at once, as `base64` or as an `address`, which is `GET /files/8`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
+import ssl
 import time
+from functools import cache
 from typing import cast
+
+from proxy.simulators.pictures import png
 
 _PATH = re.compile(rb"^POST \S*/models/([a-z]+)(?:-(\d+))?:(stream)?", re.I)
 _PAUSE_S = {b"paced": 0.01, b"slow": 0.1, b"burst": 0.0}
@@ -27,25 +34,38 @@ def _reply(text: str, finish: str | None) -> bytes:
     ).encode()
 
 
-_WHOLE = _reply("A short answer of the usual kind, one sentence long.", "STOP")
-_WHOLE_REPLY = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=UTF-8\r\ncontent-length: %d\r\n\r\n%b"
-    % (len(_WHOLE), _WHOLE)
+def _http(body: bytes, kind: str = "application/json; charset=UTF-8") -> bytes:
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+_WHOLE_REPLY = _http(
+    _reply("The shelf is the one by the door, and yes, there is one for children. " * 12, "STOP")
 )
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
+@cache
+def _file(size_mb: int) -> bytes:
+    return png(64, 64, "bench", size_mb << 20)
+
+
+@cache
 def _picture(size_mb: int) -> bytes:
-    """A whole reply with one picture of so many decoded megabytes."""
-    data = "iVBORw0KGgo" + "A" * (size_mb * (1 << 20) * 4 // 3 - 11)
+    """A whole reply with one picture of so many megabytes."""
+    data = base64.b64encode(_file(size_mb)).decode()
     part = {"inlineData": {"mimeType": "image/png", "data": data}}
     candidate = {"content": {"parts": [part], "role": "model"}, "finishReason": "STOP", "index": 0}
-    body = json.dumps({"candidates": [candidate], "usageMetadata": _USAGE, "responseId": "abc123"}).encode()
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    return head % len(body) + body
+    return _http(
+        json.dumps({"candidates": [candidate], "usageMetadata": _USAGE, "responseId": "abc123"}).encode()
+    )
 
 
-_PICTURES: dict[int, bytes] = {}
+@cache
+def _job(behaviour: str, host: str) -> bytes:
+    is_inside = behaviour == "base64"
+    picture = base64.b64encode(_file(8)).decode() if is_inside else f"http://{host}/files/8"
+    return _http(json.dumps({"state": "done", "picture": picture}).encode())
 
 
 def _chunk(finish: str | None = None) -> bytes:
@@ -96,15 +116,24 @@ class _Connection(asyncio.Protocol):
 
     def answer(self, head: bytes) -> None:
         found = _PATH.match(head)
-        if found is not None and found[1].lower() == b"picture":
-            size_mb = int(found[2] or 8)
-            _PICTURES.setdefault(size_mb, b"") or _PICTURES.update({size_mb: _picture(size_mb)})
-            self.transport.write(_PICTURES[size_mb])
-            return
-        if found is None or not found[3]:
+        if found is None:
+            self.transport.write(self.elsewhere(head))
+        elif found[1].lower() == b"picture":
+            self.transport.write(_picture(int(found[2] or 8)))
+        elif not found[3]:
             self.transport.write(_WHOLE_REPLY)
-            return
-        asyncio.get_running_loop().create_task(self.stream(found[1].lower(), int(found[2] or 10)))
+        else:
+            asyncio.get_running_loop().create_task(self.stream(found[1].lower(), int(found[2] or 10)))
+
+    def elsewhere(self, head: bytes) -> bytes:
+        method, path = head.split(b" ", 2)[:2]
+        name = path.decode().rpartition("/")[2]
+        if b"/files/" in path:
+            return _http(_file(int(name)), "image/png")
+        if method == b"POST" and path.endswith(b"/jobs"):
+            return _http(b'{"state":"new","id":"%b"}' % (b"base64" if b"base64" in head else b"address"))
+        host = re.search(rb"host: *(\S+)", head, re.I)
+        return _job(name, host[1].decode() if host else "")
 
     async def stream(self, behaviour: bytes, count: int) -> None:
         self.transport.write(_STREAM_HEAD)
@@ -121,8 +150,14 @@ class _Connection(asyncio.Protocol):
         self.transport.write(_chunk("STOP") + b"0\r\n\r\n")
 
 
-async def main(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(_Connection, "127.0.0.1", port, backlog=1024)
+async def main(port: int, certificate: str | None) -> None:
+    tls = None
+    if certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.minimum_version = ssl.TLSVersion.TLSv1_3
+        tls.load_cert_chain(certificate)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_Connection, "127.0.0.1", port, backlog=1024, ssl=tls)
     await server.serve_forever()
 
 
@@ -131,4 +166,4 @@ if __name__ == "__main__":
 
     import uvloop
 
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None))
