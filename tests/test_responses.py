@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -295,6 +296,25 @@ def test_a_model_of_words_lets_the_picture_model_draw(painting: Gateway, model: 
     words, picture = painting.sent()[-2:]
     assert "image_generation" in str(words.body["tools"])
     assert picture.path.endswith("/gemini-3-pro-image:generateContent")
+
+
+def test_the_picture_is_booked_beside_the_words(painting: Gateway) -> None:
+    """Two calls of one request: none of them is lost in the ledger."""
+    fields: Any = {"tools": [{"type": "image_generation"}], "tool_choice": {"type": "image_generation"}}
+    reply = post(painting, input="A dog, please sim:call:image_generation", **fields)
+    identity, headers = reply.headers["x-request-id"], {"authorization": f"Bearer {KEY}"}
+    deadline = time.monotonic() + 10
+    while True:
+        listed = httpx.get(f"{painting.base_url}/v1/usage/requests?limit=50", headers=headers).json()
+        rows = [row for row in listed["data"] if row["request_id"] == identity]
+        if sum(row["images"] for row in rows) or time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    assert sorted((row["model"], row["images"]) for row in rows) == [
+        ("gemini-flash", 0),
+        ("nano-banana-pro", 0),  # its hold
+        ("nano-banana-pro", 1),
+    ]
 
 
 def test_a_model_of_words_that_draws_nothing_answers_as_ever(painting: Gateway) -> None:

@@ -99,7 +99,7 @@ async def _draw(work: Work, painter: Route, aside: Aside, arguments: str) -> lis
     counted = None
     if caller.limits is not None:
         counted = await allowed.admit(house, caller, caller.limits, painter, (request,))
-    told = Told()
+    told = Told(number=len(work.tolds))  # a call of its own in the ledger
     work.tolds.append(told)
     try:
         if caller.budget is not None:
@@ -113,6 +113,8 @@ async def _draw(work: Work, painter: Route, aside: Aside, arguments: str) -> lis
             counted.failed(error)
         raise
     finally:
+        if caller.budget is not None:
+            house.services.balances.release(caller, caller.budget, work.asked.request_id)
         if counted is not None:
             counted.told = told
             counted.close(gone=False)
