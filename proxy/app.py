@@ -390,7 +390,8 @@ def _shared_by_workers(file: Path) -> LocalCounters:
 
 
 def from_environment() -> App:
-    """For the server's workers: configuration from `DRAGOMAN_CONFIG`, simulators at `DRAGOMAN_SIMULATED`."""
+    """For the server's workers: configuration from `DRAGOMAN_CONFIG`, simulators at `DRAGOMAN_SIMULATED` with
+    a folder of their own, `DRAGOMAN_SIMULATED_STATE`."""
     file = configuration.find(None)
     loaded = configuration.load(file)
     if loaded.config is None:
@@ -398,7 +399,9 @@ def from_environment() -> App:
     if loaded.config is None:
         raise SystemExit("\n".join(str(problem) for problem in loaded.problems))
     _keep(loaded)
-    made = create(loaded.config, loaded.off, file=file, simulated=os.environ.get("DRAGOMAN_SIMULATED"))
+    simulated, own = os.environ.get("DRAGOMAN_SIMULATED"), os.environ.get("DRAGOMAN_SIMULATED_STATE")
+    config = loaded.config if own is None else loaded.config.apart(own)
+    made = create(config, loaded.off, file=file, simulated=simulated)
     made.has_process = True
     return made
 

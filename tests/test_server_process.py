@@ -374,6 +374,36 @@ def test_the_exit_code_tells_whose_fault_it_was(
         assert (tmp_path / "cat.png").read_bytes().startswith(b"\x89PNG")
 
 
+PRICED = """
+version: 1
+keys: [{name: app, key: env:TEST_KEY}]
+providers: {google: {wire: gemini, base_url: "https://vendor.invalid", keys: [env:VENDOR_KEY?]}}
+models: {drawn: {targets: [google/gemini-3-pro-image], price: {output: 1, image: 0.1}}}
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_is_simulated_leaves_the_store_alone(tmp_path: Path, workers: str) -> None:
+    """Its money is none, and no vendor of it may be asked for the tasks of another."""
+    environment, headers = {"TEST_KEY": KEY}, {"authorization": f"Bearer {KEY}"}
+    with serving(tmp_path, PRICED, "--simulate", "--workers", workers, environment=environment) as served:
+        body = {"model": "drawn", "prompt": "A cat", "background": True}
+        task = httpx.post(f"{served.base_url}/v1/images/generations", json=body, headers=headers).json()["id"]
+        address = f"{served.base_url}/v1/tasks/{task}"
+        waited(lambda: httpx.get(address, headers=headers).json()["status"] == "completed")
+        seen = httpx.get(f"{served.base_url}/v1/usage", headers=headers).json()["totals"]
+        assert [(total["currency"], total["images"]) for total in seen] == [("USD", 1)]
+        assert served.stop() == 0
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_simulated_try_leaves_the_store_alone(tmp_path: Path) -> None:
+    (tmp_path / "providers.yaml").write_text(PRICED)
+    code, _, _ = run("try", "drawn", "A cat", "--simulate", "--out", "cat.png", cwd=tmp_path)
+    assert code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cat.png", "providers.yaml"]
+
+
 def test_the_sdk_works_against_the_simulators_of_the_command(tmp_path: Path) -> None:
     plain = FILE.replace("http://SIMULATORS", "https://vendor.invalid").replace(
         "private: true", "private: false"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
@@ -75,18 +76,21 @@ def attempt(
     opened = opening.read(file)
     if opened is None:
         return 1
-    simulators = None
-    if simulate:
-        from proxy.simulators.server import start
+    config, off = opened
 
-        simulators = start()
-    base_url = simulators.base_url if simulators else None
-    try:
-        application = app.create(*opened, simulated=base_url)
+    def run(application: app.App) -> int:
         return asyncio.run(_run(application, model, wish, place, heard, as_json=as_json))
+
+    if not simulate:
+        return run(app.create(config, off))
+    from proxy.simulators.server import start
+
+    simulators = start()
+    try:
+        with tempfile.TemporaryDirectory(prefix="dragoman-simulated-") as folder:
+            return run(app.create(config.apart(folder), off, simulated=simulators.base_url))
     finally:
-        if simulators is not None:
-            simulators.stop()
+        simulators.stop()
 
 
 def _heard(verbose: bool, record: Path | None) -> Upstream | None:

@@ -53,11 +53,15 @@ def serve(
         _say(f"cannot listen on {host}:{port}: {_reason(error)}")
         return 1
     _greet(config, loaded, found, listener, simulate=simulate)
+    workers = workers or config.server.workers
+    if simulators is None:
+        return _run(listener, workers)
     try:
-        return _run(listener, workers or config.server.workers)
+        with tempfile.TemporaryDirectory(prefix="dragoman-simulated-") as folder:
+            os.environ["DRAGOMAN_SIMULATED_STATE"] = folder
+            return _run(listener, workers)
     finally:
-        if simulators is not None:
-            simulators.stop()
+        simulators.stop()
 
 
 def simulate(port: int, vendor: str | None = None) -> int:
@@ -185,7 +189,8 @@ def _greet(config: Config, loaded: Loaded, file: Path, listener: socket.socket, 
     for name, reason in off.items():
         _say(f"  provider {name} is off: {reason}")
     if simulate:
-        _say("  all vendors are simulated: no key is used, no money is spent, pictures are drawn here")
+        _say("  all vendors are simulated: no key is used, no money is spent, pictures are drawn here,")
+        _say("  and all that is kept of them goes with the server; server.state is left alone")
     elif not on:
         _say("  no provider is on, so no model answers: set a variable named above and start again,")
         _say("  add a provider under `providers:`, or try `dragoman serve --simulate`, which needs no key")

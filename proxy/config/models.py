@@ -630,6 +630,13 @@ class Config(_Section):
         """What a client key that is made at run time cannot be called."""
         return _OUR_CALLERS.union(key.name for key in self.keys)
 
+    def apart(self, folder: str) -> Config:
+        """The same with all that it keeps in a folder of its own, and nothing shared: for simulated vendors,
+        whose money is none."""
+        files = self.server.files.model_copy(update={"folder": f"{folder}/files"})
+        own = {"state": Secret(f"sqlite:{folder}/dragoman.db"), "shared": None, "files": files}
+        return self.model_copy(update={"server": self.server.model_copy(update=own)})
+
     def currency_of(self, model: ModelEntry) -> str:
         """That of the model's prices which name none: its first target's, wherever it is answered."""
         return self.providers[model.targets[0].provider].currency
