@@ -286,6 +286,10 @@ class Kept:
         }
         self._on = one
 
+    def over(self) -> None:
+        """The try has ended. It knows us, so it would not be free while we know it."""
+        self._on = None
+
     def book(self, entry: Entry) -> None:
         self._record.book(entry)
 

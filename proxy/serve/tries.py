@@ -149,8 +149,10 @@ class Tries:
 
     def close(self, error: UpstreamError | RequestError | None = None, *, left: bool = False) -> None:
         """The attempt that is on has ended, well or badly: whoever counts is told here. `left`: by us."""
-        if left and self._kept is not None and not self._kept.may_call_off():
-            return  # another process goes on with it, and closes it
+        if self._kept is not None:
+            self._kept.over()
+            if left and not self._kept.may_call_off():
+                return  # another process goes on with it, and closes it
         one = self.on
         one.took_s = perf_counter() - one.began
         one.left = left
