@@ -317,6 +317,18 @@ def test_a_broken_reply_is_kept_as_failed(kept: Gateway) -> None:
     assert (found.status, found.error is not None) == ("failed", True)
 
 
+def test_what_cannot_be_written_is_answered_and_not_kept(kept: Gateway) -> None:
+    """A member that nobody reads may nest deeper than any JSON library writes."""
+    deep: Any = "x"
+    for _ in range(300):
+        deep = [deep]
+    reply = post(kept, input=[{"role": "user", "content": "Hi", "extra": deep}])
+    assert reply.json()["status"] == "completed"
+    assert refused(lambda: kept.client().responses.retrieve(reply.json()["id"]))[0] == 404
+    reply = post(kept, input=[{"role": "user", "content": "Hi", "extra": deep}], background=True)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "background")
+
+
 def test_what_is_no_chat_is_not_asked_for_earlier_replies(kept: Gateway) -> None:
     """A body of a wrong shape is refused as any."""
     headers = {"authorization": f"Bearer {KEY}"}

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import cast
 
-from proxy.errors import ProxyError, StoppingError
+from proxy.errors import ProxyError, RequestError, StoppingError
 from proxy.fronts.base import Facts, KeepingFront, Kept, KeptRenderer, Piece
 from proxy.serve.answer import Work, cost_of
 from proxy.serve.exchange import Exchange
@@ -48,9 +48,14 @@ class Making:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Its row is there when this returns."""
-        kept = self.renderer.kept()
-        await self._shelf.keep(self._work.house, self._key, kept, alive_until=time.time() + LEASE_S)
+        """Its row is there when this returns. Raises a 400 for what cannot be kept."""
+        kept, until = self.renderer.kept(), time.time() + LEASE_S
+        if not await self._shelf.keep(self._work.house, self._key, kept, alive_until=until):
+            raise RequestError(
+                "This is too large, or too deeply nested, to be made in the background: wait for the reply.",
+                attribute="background",
+                code="not_keepable",
+            )
         self._shelf.making[self.identity] = self
         self._task = asyncio.get_running_loop().create_task(self._run())
 

@@ -68,15 +68,19 @@ class Shelf:
         *,
         events: bytes | None = None,
         alive_until: float | None = None,
-    ) -> None:
-        """Keep a reply from now on; `alive_until` says that it is still being made. What is too large is not
-        kept, and said so in the log."""
+    ) -> bool:
+        """Keep a reply from now on; `alive_until` says that it is still being made. False for what is too
+        large, or has no form in JSON; the log says so."""
         self._rules = rules = house.plan.config.server.replies
-        told, context = await self._packed(kept.told), await self._packed(kept.context)
+        try:
+            told, context = await self._packed(kept.told), await self._packed(kept.context)
+        except TypeError as error:
+            self._services.log.write("reply_not_kept", id=kept.id, reason=str(error))
+            return False
         size = len(told) + len(context) + len(events or b"")
         if size > MOST_BYTES:
             self._services.log.write("reply_not_kept", id=kept.id, bytes=size)
-            return
+            return False
         now = time.time()
         row = {
             "id": kept.id,
@@ -97,6 +101,7 @@ class Shelf:
             await self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WRITE_S, self._write_soon)
+        return True
 
     async def find(self, key: str, wanted: Mapping[str, bool]) -> dict[str, Row]:
         """The rows of those that are kept for this key, with their context where that is wanted. Raises a 503
