@@ -133,6 +133,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     )
     usage.add_argument("--until", metavar="DAY", help="the last day (default: today)")
     usage.add_argument("--key", metavar="NAME", help="of this client key only")
+    usage.add_argument("--in", dest="into", metavar="CURRENCY", help="all in one, by the rates of the file")
     usage.add_argument("--csv", action="store_true", help="print CSV")
     _tasks_parser(command("tasks", "tell what picture tasks there are, and resolve uncertain ones"))
     command("schema", "print the JSON Schema of providers.yaml")
@@ -321,6 +322,7 @@ def _usage(options: argparse.Namespace) -> int:
         options.since,
         options.until,
         options.key,
+        options.into,
         as_json=options.json,
         as_csv=options.csv,
     )

@@ -33,6 +33,7 @@ from proxy.fronts.openai.speech.front import SpeechFront
 from proxy.fronts.openai.transcripts.front import TranscriptsFront
 from proxy.keys import ClientKey, ClientKeys
 from proxy.ledger.balances import Balances
+from proxy.ledger.rates import Rates
 from proxy.ledger.recorder import Ledger
 from proxy.limits.counting import LocalCounters
 from proxy.limits.limiter import Limiter
@@ -251,6 +252,7 @@ class App:
             )
             return
         services.retries.share = new.config.defaults.retry.budget
+        services.balances.rates = Rates(new.config.rates)
         services.load.bounds = new.config.server.in_flight
         services.callers.everyone = new.config.limits.everyone
         self._move_into(House(new, services))
@@ -357,7 +359,7 @@ def create(
             callers=StoredCallers(database, log, config.limits.everyone),
             limiter=_limiter(config, log),
             ledger=Ledger(database, _waiting_room(config.server), log),
-            balances=Balances(database, log),
+            balances=Balances(database, log, rates=Rates(config.rates)),
             metrics=Metrics({"worker": str(os.getpid())} if "DRAGOMAN_WORKERS" in os.environ else None),
             retries=RetryBudget(config.defaults.retry.budget),
             traces=_traces(log),

@@ -16,6 +16,7 @@ from proxy.errors import ProxyError
 from proxy.keys import Budget, ClientKey, Period
 from proxy.ledger.balances import Balances, span
 from proxy.ledger.entries import Entry, insert
+from proxy.ledger.rates import Rates
 from proxy.logs import Log
 from proxy.store.database import Database
 from tests.test_ledger import ROW
@@ -153,6 +154,21 @@ async def test_a_hold_takes_the_place_of_what_was_reserved(store_address: str) -
         balances.release(APP, MONTHLY, "req_1")
         balances.release(APP, MONTHLY, "req_1")
         assert await balances.spent(APP, MONTHLY) == Decimal("0.1")
+
+
+async def test_what_was_paid_in_another_currency_counts_by_its_worth(store_address: str) -> None:
+    rates = Rates({"USD": Decimal(1), "CNY": Decimal("0.14")})
+    yuan, points = (ONE._replace(request_id=name, currency=name) for name in ("CNY", "points"))
+    async with opened(store_address) as (balances, database):
+        balances.rates = rates
+        await book(database, ONE, yuan, points)
+        assert await balances.spent(APP, MONTHLY) == Decimal("1.14")
+        balances.note(APP, MONTHLY, yuan._replace(request_id="req_3"))
+        balances.note(APP, MONTHLY, points._replace(request_id="req_4"))
+        assert await balances.spent(APP, MONTHLY) == Decimal("1.28")
+        balances.rates = Rates({"USD": Decimal(1), "CNY": Decimal("0.5")})
+        balances.clock.now += 16  # type: ignore[attr-defined]
+        assert await balances.spent(APP, MONTHLY) == Decimal("1.64")  # what is in the store, by the new rate
 
 
 # --- periods

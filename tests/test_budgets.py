@@ -235,6 +235,16 @@ def test_a_failure_gives_its_money_back(house: House) -> None:
     assert house.draw("failing", "a fox").status_code == 429
 
 
+def test_a_budget_pays_in_all_currencies_that_have_a_rate(tmp_path: Path) -> None:
+    """0.2 CNY are 0.1 USD here, so 0.5 USD pay for five pictures."""
+    file = f'{FILE}rates: {{USD: 1, CNY: 0.5}}\nserver: {{state: "sqlite:{tmp_path}/own.db"}}\n'
+    with open_gateway(tmp_path, file, ENVIRONMENT) as gateway:
+        own = House(gateway, f"sqlite:{tmp_path}/own.db")
+        assert own.draw("daily", "Six", n=6).status_code == 429
+        assert own.draw("daily", "Two", n=2).status_code == 200
+        assert own.subscription("sk-daily")["budget"]["left"] == "0.3"
+
+
 # --- what money cannot pay
 
 

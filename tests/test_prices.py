@@ -16,6 +16,7 @@ from proxy.config import load
 from proxy.config.models import ModelEntry
 from proxy.keys import ClientKey
 from proxy.ledger.prices import Prices, Tariff, plain
+from proxy.ledger.rates import Rates
 from proxy.routing.routes import Routes
 from proxy.types import Usage
 
@@ -162,6 +163,55 @@ def test_a_price_holds_from_its_day_on() -> None:
     assert tariff(prices, new_year - 0.001).currency == "EUR"
     assert tariff(prices, new_year).currency == "CNY"
     assert plain(tariff(prices, new_year).cost(Usage(prompt=1_000_000))) == "2"
+
+
+TIERED = [
+    {"input": 2, "output": 12},
+    {"input": 1, "output": 6, "tier": "batch"},
+    {"input": 1.2, "output": 7, "tier": "batch", "from": "2027-01-01"},
+    {"input": 5, "output": 30, "tier": "priority", "currency": "USD"},
+]
+
+
+@pytest.mark.parametrize(
+    ("tier", "day", "cost"),
+    [
+        (None, 1, "0.014"),
+        ("standard", 1, "0.014"),
+        ("flex", 1, "0.014"),
+        ("batch", 1, "0.007"),
+        ("batch", 2, "0.0082"),
+        ("priority", 1, "0.014"),  # held in another currency
+    ],
+)
+def test_a_tier_costs_its_own_price(tier: str | None, day: int, cost: str) -> None:
+    entry = ModelEntry.model_validate({"targets": ["a/b"], "price": TIERED})
+    prices = Prices.of(entry.price, "CNY")
+    assert prices is not None
+    usual = prices.at()
+    assert usual is not None
+    when = datetime(2027, 1, 1, tzinfo=UTC).timestamp() - 2 + day
+    found = prices.served(usual, tier, when)
+    assert plain(found.cost(Usage(prompt=1000, completion=1000))) == cost
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "into", "worth"),
+    [
+        ("1", "USD", "USD", "1"),
+        ("1", "CNY", "USD", "0.14"),
+        ("0.2", "points", "USD", "0.0000056"),
+        ("1", "USD", "CNY", "7.142857142857"),
+        ("9000000", "CNY", "CNY", "9000000"),
+        ("1", "EUR", "EUR", "1"),
+        ("1", "EUR", "USD", None),
+        ("1", "USD", "EUR", None),
+    ],
+)
+def test_what_money_is_worth_in_another(amount: str, currency: str, into: str, worth: str | None) -> None:
+    worths = {"USD": Decimal(1), "CNY": Decimal("0.14"), "points": Decimal("0.000028")}
+    found = Rates(worths).convert(Decimal(amount), currency, into)
+    assert (found and plain(found)) == worth
 
 
 def test_nothing_has_a_price_before_its_first_day() -> None:

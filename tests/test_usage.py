@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 
 from proxy.ledger import views
 from proxy.ledger.entries import Entry, insert
-from proxy.ledger.views import Wanted, day_of
+from proxy.ledger.rates import Rates
+from proxy.ledger.views import Into, Wanted, day_of
 from proxy.store.database import Database
 from tests.gateway import Gateway, open_gateway
 from tests.test_ledger import ROW
@@ -133,6 +135,51 @@ def test_currencies_are_never_added(store_address: str) -> None:
     found = told(database, Wanted(DAY, DAY + 1, None, ()))
     assert [(row["currency"], row["charged"]) for row in found] == [("CNY", "0.2"), ("USD", "0.300000037512")]
     database.release()
+
+
+RATES = Rates({"USD": Decimal(1), "CNY": Decimal("0.14")})
+
+
+def test_all_in_one_currency(store_address: str) -> None:
+    database = stored(store_address, [*BOOKS, ROW._replace(request_id="req_9", currency="EUR")])
+    wanted = replace(Wanted(DAY, DAY, "app", ("key",)), into=Into("USD", RATES))
+    assert told(database, wanted) == [
+        {
+            "key": "app",
+            "currency": "USD",
+            "requests": 5,
+            "images": 1,
+            "prompt_tokens": 6,
+            "completion_tokens": 8,
+            "charged": "0.128000037512",
+            "held": "0.056",
+            "refunded": "0.056",
+            "unpriced": 0,
+            "vendor_charged": {"CNY": "0.2", "credits": "15"},
+        }
+    ]
+    assert database.do(lambda connection: views.left_out(connection, wanted)) == ["EUR"]
+    (total,) = database.do(lambda connection: views.totals(connection, wanted))
+    assert (total["currency"], total["charged"]) == ("USD", "0.128000037512")
+    other = replace(wanted, since=DAY + 9, until=DAY + 9)
+    assert database.do(lambda connection: views.totals(connection, other)) == []
+    database.release()
+
+
+def test_the_command_tells_all_in_one_currency(tmp_path: Path) -> None:
+    address = f"sqlite:{tmp_path}/state/dragoman.db"
+    file = f'server: {{state: "{address}"}}\nrates: {{USD: 1, CNY: 0.14}}\n'
+    (tmp_path / "providers.yaml").write_text(file)
+    stored(address, [*BOOKS, ROW._replace(request_id="req_9", currency="EUR")]).release()
+    since = ("--since", "2026-11-26", "--until", "2026-11-27", "--by", "key", "--key", "app")
+    done = command(tmp_path, *since, "--in", "CNY", "--json")
+    (row,) = json.loads(done.stdout)
+    assert (row["currency"], row["charged"]) == ("CNY", "2.3428574108")
+    assert done.stderr == "without what was paid in EUR: it has no rate in the file\n"
+    wrong = command(tmp_path, *since, "--in", "EUR")
+    assert (wrong.returncode, wrong.stderr) == (
+        2, "--in: EUR has no rate in the file; there are: CNY, USD\n",
+    )  # fmt: skip
 
 
 def test_sums_do_not_overflow(store_address: str) -> None:
@@ -294,6 +341,18 @@ def test_pages_of_requests_are_bounded_and_whole(house: Gateway) -> None:
 def test_a_wrong_word_is_named(house: Gateway, query: dict[str, str], param: str) -> None:
     error = get(house, "/v1/usage", status=400, **query)["error"]
     assert (error["param"], error["code"]) == (param, "invalid_value")
+
+
+def test_one_currency_is_asked_for_by_name(house: Gateway) -> None:
+    assert house.application.house is not None
+    balances = house.application.house.services.balances
+    before, balances.rates = balances.rates, RATES
+    try:
+        found = get(house, "/v1/usage", currency="USD", group_by="model")
+    finally:
+        balances.rates = before
+    assert {row["currency"] for row in (*found["data"], *found["totals"])} == {"USD"}
+    assert found["left_out"] == [] or "points" in found["left_out"]
 
 
 def test_other_days_have_nothing(house: Gateway) -> None:

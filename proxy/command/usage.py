@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from proxy.checking import units
 from proxy.command import opening
 from proxy.command.opening import say
 from proxy.ledger import views
+from proxy.ledger.rates import Rates
 from proxy.store.database import Database
 
 _MOST_GROUPS = 100_000
@@ -30,6 +32,7 @@ def usage(
     since: str,
     until: str | None,
     key: str | None,
+    into: str | None = None,
     *,
     as_json: bool,
     as_csv: bool,
@@ -48,11 +51,22 @@ def usage(
         say(str(error))
         return 2
     names = [name for name in groups if name != "currency"]
+    rates = Rates(opened[0].rates)
+    if into is not None:
+        if into not in rates.worth:
+            say(
+                f"--in: {into} has no rate in the file; there are: {', '.join(sorted(rates.worth)) or 'none'}"
+            )
+            return 2
+        wanted = replace(wanted, into=views.Into(into, rates))
 
     def work(database: Database) -> int:
         """Looking makes no database where there is none yet."""
         rows = database.do(partial(views.sums, wanted=wanted)) if database.may_exist() else []
         _show(rows, [*names, *_COLUMNS], as_json=as_json, as_csv=as_csv)
+        if wanted.into is not None and database.may_exist():
+            for currency in database.do(partial(views.left_out, wanted=wanted)):
+                say(f"without what was paid in {currency}: it has no rate in the file")
         return 0
 
     return opening.in_store(opened[0], "GET /admin/usage", work)

@@ -26,13 +26,14 @@ def check(name: str, file: Checked) -> None:
 def check_budgets(file: Checked) -> None:
     """A key whose budget is in a currency that no price is in can buy nothing."""
     known: set[str] | None = None
+    rates = set(file.config.rates)
     for index, entry in enumerate(items(file.tree.get("keys"))):
         path: Path = ("keys", index, "budget", "currency")
         currency = at(file.tree, path) if isinstance(entry, Mapping) else None
         if not isinstance(currency, str) or not currency:
             continue
         known = set(_currencies(file)) if known is None else known
-        if currency not in known:
+        if known.isdisjoint(rates if currency in rates else {currency}):
             there = f"prices are in {', '.join(sorted(known))}" if known else "no model has a price"
             message = f"the budget is in {currency}, and {there}: this key can use no model"
             file.report.add("W132", path, message)
@@ -54,11 +55,12 @@ def _price(path: Path, file: Checked) -> None:
     seen = set()
     for index, price in enumerate(_each(written)):
         here = (*path, index) if isinstance(written, list) else path
-        day = price.get("from")
-        if str(day) in seen:
-            message = f"two prices hold from {day or 'the beginning'} on"
+        day, tier = price.get("from"), price.get("tier")
+        if (str(day), str(tier)) in seen:
+            whose = f" for {tier}" if tier else ""
+            message = f"two prices hold{whose} from {day or 'the beginning'} on"
             file.report.add("E130", here, message, "give each a day of its own: from")
-        seen.add(str(day))
+        seen.add((str(day), str(tier)))
         if not _OF_ANSWERS & set(price):
             message = "the price says nothing of what comes back, so that costs nothing"
             file.report.add("W131", here, message, "add output, image or output_image", at_key=True)

@@ -460,13 +460,15 @@ class LongContext(_TokenPrices):
 
 class Price(_TokenPrices):
     """Tokens by direction and kind per `per`, and pictures each, in all sizes alike or from a size up. It
-    holds `from` a day on, at midnight UTC, until the next one does."""
+    holds `from` a day on, at midnight UTC, until the next one does of its `tier`, which the vendor names in
+    its reply."""
 
     image: PerPicture | None = None
     above: LongContext | None = None
     per: Literal["1K", "1M"] = "1M"
     currency: str | None = Field(default=None, min_length=1)
     since: Day | None = Field(default=None, alias="from")
+    tier: Literal["batch", "flex", "priority"] | None = None
 
 
 def _prices(value: object) -> object:
@@ -624,6 +626,7 @@ class Config(_Section):
     providers: dict[str, ProviderEntry] = {}
     profiles: dict[str, dict[str, Any]] = {}
     models: dict[str, ModelEntry] = {}
+    rates: dict[str, Annotated[Money, Field(gt=0)]] = {}
     limits: SharedLimits = SharedLimits()
 
     def taken_names(self) -> frozenset[str]:

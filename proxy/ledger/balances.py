@@ -19,6 +19,7 @@ from proxy.errors import ProxyError
 from proxy.keys import Budget, ClientKey, Period
 from proxy.ledger.entries import DAY_S, LONGEST, Entry
 from proxy.ledger.prices import ZERO
+from proxy.ledger.rates import Rates
 from proxy.logs import Log
 from proxy.store.database import Database
 
@@ -110,13 +111,21 @@ class _Balance:
 
 
 class Balances:
-    """`clock` tells seconds since 1970. `away` tells why sums cannot be read, None while they can."""
+    """`clock` tells seconds since 1970. `away` tells why sums cannot be read, None while they can. `rates`
+    are those of the file: what was paid in another currency counts by what it is worth now."""
 
-    def __init__(self, database: Database, log: Log, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        log: Log,
+        clock: Callable[[], float] = time.time,
+        rates: Rates | None = None,
+    ) -> None:
         self._database = database
         self._log = log
         self._balances: dict[tuple[str, str, Period], _Balance] = {}
         self.clock = clock
+        self.rates = rates or Rates()
         self.away: str | None = None
 
     async def spent(self, caller: ClientKey, budget: Budget) -> Decimal:
@@ -146,8 +155,8 @@ class Balances:
 
     def note(self, caller: ClientKey, budget: Budget, entry: Entry) -> None:
         """A row was booked for a key that has a budget."""
-        amount = _added(entry)
-        if not amount or entry.currency != budget.currency:
+        amount = self.rates.convert(_added(entry), entry.currency, budget.currency)
+        if not amount:
             return
         balance = self._of(caller, budget)
         if entry.kind == "hold" and (wished := balance.wishes.get(entry.request_id)) is not None:
@@ -198,16 +207,26 @@ class Balances:
     async def _sum(self, key: str, currency: str, since: float, horizon: float) -> _Sum:
         if not self._database.may_exist():
             return _Sum(ZERO, set(), 0.0)
-        work = partial(_summed, key=key, currency=currency, since=int(since // DAY_S), horizon=horizon)
+        work = partial(
+            _summed,
+            self.rates,
+            currency,
+            key=key,
+            currencies=self.rates.all_into(currency),
+            since=int(since // DAY_S),
+            horizon=horizon,
+        )
         return await self._database.read(work)
 
 
-def _summed(connection: Connection, **wanted: Any) -> _Sum:
+def _summed(rates: Rates, into: str, connection: Connection, **wanted: Any) -> _Sum:
     """In the reader's thread; without the time that it takes to connect, and to wait for others."""
     from proxy.ledger import views  # SQLAlchemy: loaded by those who have a budget
 
     began = time.perf_counter()
-    total, there = views.spent(connection, **wanted)
+    totals, there = views.spent(connection, **wanted)
+    worth = (rates.convert(amount, currency, into) for currency, amount in totals.items())
+    total = sum((amount for amount in worth if amount is not None), ZERO)
     return _Sum(total, there, time.perf_counter() - began)
 
 

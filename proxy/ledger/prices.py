@@ -66,8 +66,9 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """One price of the file. `since` is in seconds since 1970. `above` holds where a prompt has more tokens
-    than `above_tokens`. `pictures` are amounts by size, None where pictures are sold by their tokens alone;
+    """One price of the file. `since` is in seconds since 1970; `tier` is the vendor's word for who pays more
+    or waits longer, None where it says none. `above` holds where a prompt has more tokens than
+    `above_tokens`. `pictures` are amounts by size, None where pictures are sold by their tokens alone;
     `image_tokens`: those of pictures have a price of their own. `card` is the price as clients read it."""
 
     since: float
@@ -79,6 +80,7 @@ class Tariff:
     by_size: bool
     image_tokens: bool
     card: Mapping[str, Any]
+    tier: str | None = None
 
     @classmethod
     def of(cls, price: Price, currency: str) -> Tariff:
@@ -93,6 +95,7 @@ class Tariff:
             by_size=price.image is not None and len(price.image) > 1,
             image_tokens="output_image" in said,
             card=_card(price, price.currency or currency),
+            tier=price.tier,
         )
 
     def cost(self, usage: Usage | None, images: int = 0, sizes: Sequence[str | None] = ()) -> Decimal:
@@ -118,15 +121,19 @@ class Tariff:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """All prices of a target, the newest last."""
+    """All prices of a target, the newest last; those of a tier of their own apart."""
 
     tariffs: tuple[Tariff, ...]
+    tiers: tuple[Tariff, ...] = ()
 
     @classmethod
     def of(cls, prices: Iterable[Price] | None, currency: str) -> Prices | None:
         """None where nothing has a price. `currency` is that of prices which name none."""
         tariffs = sorted((Tariff.of(price, currency) for price in prices or ()), key=lambda one: one.since)
-        return cls(tuple(tariffs)) if tariffs else None
+        plain_ones, tiers = (
+            tuple(one for one in tariffs if bool(one.tier) is tiered) for tiered in (False, True)
+        )
+        return cls(plain_ones, tiers) if tariffs else None
 
     def at(self, when: float | None = None) -> Tariff | None:
         """What holds then, or now; None before the first day."""
@@ -134,6 +141,15 @@ class Prices:
             return self.tariffs[0]
         when = time.time() if when is None else when
         return next((tariff for tariff in reversed(self.tariffs) if tariff.since <= when), None)
+
+    def served(self, tariff: Tariff, tier: str | None, when: float | None = None) -> Tariff:
+        """What holds where the vendor says by which tier it served; `tariff` where that has no price of its
+        own in the currency in which it is held."""
+        if not self.tiers or tier is None:
+            return tariff
+        when = time.time() if when is None else when
+        fits = (one for one in reversed(self.tiers) if one.tier == tier and one.currency == tariff.currency)
+        return next((one for one in fits if one.since <= when), tariff)
 
 
 _NOTHING = Usage()

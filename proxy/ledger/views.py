@@ -7,15 +7,16 @@ in two halves, so that no store rounds or overflows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Connection
 
 from proxy.ledger.prices import STEP, ZERO, plain
+from proxy.ledger.rates import Rates
 from proxy.store.tables import ledger
 
 Json = dict[str, Any]
@@ -23,15 +24,28 @@ Json = dict[str, Any]
 GROUPS = ("day", "key", "model", "target", "operation", "currency")
 
 _HALF = 10**6
+_MOST_LEFT_OUT = 100
 _EPOCH = date(1970, 1, 1).toordinal()
 _COUNTS = ("images", "prompt_tokens", "completion_tokens")
 _SUMS = ("charged", "held", "released", "refunded")
 
 
+class Into(NamedTuple):
+    """All in one currency, by these rates. What has none is left out."""
+
+    currency: str
+    rates: Rates
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        return self.rates.all_into(self.currency)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """`since` and `until` are days from 1970, both included. `key` None is everybody, `groups` are of
-    `GROUPS`, `after` says how many groups were told before, or below which id the rows begin."""
+    `GROUPS`, `after` says how many groups were told before, or below which id the rows begin. `into` is for
+    sums."""
 
     since: int
     until: int
@@ -39,6 +53,7 @@ class Wanted:
     groups: tuple[str, ...] = ("day", "model")
     limit: int = 100
     after: int = 0
+    into: Into | None = None
 
 
 _UNPRICED = (ledger.c.kind == "settle") & ledger.c.amount.is_(None)
@@ -56,17 +71,28 @@ def sums(connection: Connection, wanted: Wanted) -> list[Json]:
     """A group each, by currency in any case; one more than the limit where there are more. `charged` is null
     where nothing of it has a price, `unpriced` counts what has none."""
     names = [name for name in wanted.groups if name != "currency"]
-    by = [ledger.c[name] for name in (*names, "currency")]
+    by = [ledger.c[name] for name in (names if wanted.into else (*names, "currency"))]
+    amounts = {
+        name: (column, condition)
+        for name, column, condition in (
+            ("charged", ledger.c.amount, ledger.c.kind == "settle"),
+            ("held", ledger.c.amount, ledger.c.kind == "hold"),
+            ("released", ledger.c.released, sa.true()),
+            ("refunded", ledger.c.amount, ledger.c.kind == "refund"),
+        )
+    }
     query = (
         sa.select(
             *by,
             sa.func.count(sa.distinct(ledger.c.request_id)).label("requests"),
             *(_sum(ledger.c[name], name) for name in _COUNTS),
             _sum(sa.case((_UNPRICED, 1), else_=0), "unpriced"),
-            *_halves("charged", ledger.c.amount, ledger.c.kind == "settle"),
-            *_halves("held", ledger.c.amount, ledger.c.kind == "hold"),
-            *_halves("released", ledger.c.released, sa.true()),
-            *_halves("refunded", ledger.c.amount, ledger.c.kind == "refund"),
+            *(
+                half
+                for name, (column, condition) in amounts.items()
+                for part, of_part in _parts(wanted.into)
+                for half in _halves(f"{name}{part}", column, condition & of_part)
+            ),
         )
         .where(*_conditions(wanted))
         .group_by(*by)
@@ -75,20 +101,31 @@ def sums(connection: Connection, wanted: Wanted) -> list[Json]:
         .offset(wanted.after)
     )
     found = connection.execute(query).mappings().all()
-    vendors = _vendors(connection, wanted, names)
-    return [_group(row, names, vendors) for row in found]
+    vendors = _vendors(connection, wanted, by)
+    return [_group(row, names, vendors, wanted.into) for row in found if row["requests"]]
 
 
 def totals(connection: Connection, wanted: Wanted) -> list[Json]:
     """The same of everything, by currency alone."""
-    return sums(connection, Wanted(wanted.since, wanted.until, wanted.key, ("currency",), limit=1000))
+    return sums(connection, replace(wanted, groups=("currency",), limit=1000, after=0))
+
+
+def left_out(connection: Connection, wanted: Wanted) -> list[str]:
+    """The currencies that sums in one currency do without."""
+    into = wanted.into
+    if into is None:
+        return []
+    everything = replace(wanted, into=None)
+    found = sa.select(ledger.c.currency).distinct().where(*_conditions(everything)).limit(_MOST_LEFT_OUT)
+    strangers = found.where(ledger.c.currency.not_in(into.known)).order_by(ledger.c.currency)
+    return list(connection.execute(strangers).scalars())
 
 
 def spent(
-    connection: Connection, key: str, currency: str, since: int, horizon: float
-) -> tuple[Decimal, set[tuple[str, int, int, str]]]:
-    """What a key was charged and what is held for it from a day on, and which rows from `horizon` on, in
-    seconds since 1970, are among it. One statement, so that both are of the same moment."""
+    connection: Connection, key: str, currencies: Sequence[str], since: int, horizon: float
+) -> tuple[dict[str, Decimal], set[tuple[str, int, int, str]]]:
+    """What a key was charged and what is held for it from a day on, by currency, and which rows from
+    `horizon` on, in seconds since 1970, are among it. One statement: all of it is of the same moment."""
     names = ("request_id", "call", "attempt", "kind")
     booked = sa.case((ledger.c.kind.in_(("settle", "hold")), _steps(ledger.c.amount)))
     added = sa.func.coalesce(booked, 0) - sa.func.coalesce(_steps(ledger.c.released), 0)
@@ -96,16 +133,20 @@ def spent(
     of_key = (
         sa.select(
             added.label("added"),
+            ledger.c.currency,
             *(sa.case((ledger.c.at >= horizon, ledger.c[name])).label(name) for name in names),
         )
-        .where(ledger.c.key == key, ledger.c.day >= since, ledger.c.currency == currency)
+        .where(ledger.c.key == key, ledger.c.day >= since, ledger.c.currency.in_(currencies))
         .subquery()
     )
     by = [of_key.c[name] for name in names]
     high, low = _sum(of_key.c.added // _HALF, "high"), _sum(of_key.c.added % _HALF, "low")
+    by.append(of_key.c.currency)
     found = connection.execute(sa.select(*by, high, low).group_by(*by)).all()
-    total = sum((int(row.high) * _HALF + int(row.low) for row in found), 0) * STEP
-    return total, {tuple(row[:4]) for row in found if row.request_id is not None}
+    totals = dict.fromkeys((row.currency for row in found), ZERO)
+    for row in found:
+        totals[row.currency] += (int(row.high) * _HALF + int(row.low)) * STEP
+    return totals, {tuple(row[:4]) for row in found if row.request_id is not None}
 
 
 def rows(connection: Connection, wanted: Wanted, *, admin: bool) -> list[Json]:
@@ -122,7 +163,16 @@ def _conditions(wanted: Wanted) -> list[Any]:
     found: list[Any] = [ledger.c.day.between(wanted.since, wanted.until)]
     if wanted.key is not None:
         found.append(ledger.c.key == wanted.key)
+    if wanted.into is not None:
+        found.append(ledger.c.currency.in_(wanted.into.known))
     return found
+
+
+def _parts(into: Into | None) -> list[tuple[str, Any]]:
+    """Each currency is summed by itself, since sums are of whole steps: its suffix, and what it is."""
+    if into is None:
+        return [("", sa.true())]
+    return [(f"_{number}", ledger.c.currency == name) for number, name in enumerate(into.known)]
 
 
 def _sum(column: Any, name: str) -> Any:
@@ -139,14 +189,22 @@ def _halves(name: str, column: Any, condition: Any) -> tuple[Any, Any]:
     return _sum(high, f"{name}_high"), _sum(low, f"{name}_low")
 
 
+def _worth(row: Any, name: str, into: Into | None) -> Decimal | None:
+    """An amount of a group, in one currency where that is wanted."""
+    if into is None:
+        return _amount(row, name)
+    amounts = ((_amount(row, f"{name}_{at}"), currency) for at, currency in enumerate(into.known))
+    worth = [into.rates.convert(one, currency, into.currency) for one, currency in amounts if one is not None]
+    return sum((one for one in worth if one is not None), ZERO) if worth else None
+
+
 def _amount(row: Any, name: str) -> Decimal | None:
     high, low = row[f"{name}_high"], row[f"{name}_low"]
     return None if high is None else (int(high) * _HALF + int(low)) * STEP
 
 
-def _vendors(connection: Connection, wanted: Wanted, names: Sequence[str]) -> dict[tuple[Any, ...], Json]:
+def _vendors(connection: Connection, wanted: Wanted, by: Sequence[Any]) -> dict[tuple[Any, ...], Json]:
     """What vendors say they took, by group and their own unit."""
-    by = [ledger.c[name] for name in (*names, "currency")]
     query = (
         sa.select(*by, ledger.c.vendor_unit, *_halves("took", ledger.c.vendor_amount, sa.true()))
         .where(*_conditions(wanted), ledger.c.vendor_amount.is_not(None))
@@ -160,15 +218,15 @@ def _vendors(connection: Connection, wanted: Wanted, names: Sequence[str]) -> di
     return found
 
 
-def _group(row: Any, names: Sequence[str], vendors: dict[tuple[Any, ...], Json]) -> Json:
-    charged, held, released, refunded = (_amount(row, name) for name in _SUMS)
+def _group(row: Any, names: Sequence[str], vendors: dict[tuple[Any, ...], Json], into: Into | None) -> Json:
+    charged, held, released, refunded = (_worth(row, name, into) for name in _SUMS)
     if charged is None and not row["unpriced"]:
         charged = ZERO
-    place = tuple(row[name] for name in (*names, "currency"))
+    place = tuple(row[name] for name in (names if into else (*names, "currency")))
     told = {name: written(row[name]) if name == "day" else row[name] for name in names}
     return {
         **told,
-        "currency": row["currency"],
+        "currency": into.currency if into else row["currency"],
         "requests": int(row["requests"]),
         **{name: int(row[name] or 0) for name in _COUNTS},
         "charged": _written(charged),

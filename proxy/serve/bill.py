@@ -89,8 +89,11 @@ def close(one: Try, request: Request) -> None:
         elif one.text_bytes:
             one.usage = metered(request, one.text_bytes)
     if one.tariff is not None:
-        amount = one.tariff.cost(one.usage, one.images, one.sizes or ()) if _is_served(one) else ZERO
-        one.charge = Charge(amount, one.tariff.currency)
+        tariff, prices = one.tariff, one.attempt.candidate.prices
+        if prices is not None and one.usage is not None:
+            tariff = prices.served(tariff, one.usage.service_tier)
+        amount = tariff.cost(one.usage, one.images, one.sizes or ()) if _is_served(one) else ZERO
+        one.charge = Charge(amount, tariff.currency)
 
 
 def verdict(one: Try) -> Kind:

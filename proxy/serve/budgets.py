@@ -11,6 +11,7 @@ from proxy.errors import BudgetError, RequestError
 from proxy.keys import Budget, ClientKey
 from proxy.ledger.balances import span
 from proxy.ledger.prices import ZERO, Tariff, plain
+from proxy.ledger.rates import Rates
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
 from proxy.serve import bill
@@ -36,10 +37,15 @@ async def admit(
     where nobody knows.
     """
     balances = house.services.balances
-    now = balances.clock()
-    route = _payable(route, budget.currency, now)
-    asked = route.targets or route.fallback
-    wanted = sum((max(_price(one, request, now) for one in asked) for request in requests), ZERO)
+    now, rates = balances.clock(), balances.rates
+    route = _payable(route, budget.currency, rates, now)
+
+    def price(request: Request) -> Decimal:
+        """Of the dearest target."""
+        prices = (_price(one, request, now) for one in route.targets or route.fallback)
+        return max((rates.convert(*each, budget.currency) or ZERO for each in prices), default=ZERO)
+
+    wanted = sum(map(price, requests), ZERO)
     left = budget.amount - await balances.spent(caller, budget)
     if left <= 0 or wanted > left:
         raise _refusal(budget, left, wanted, balances.clock())
@@ -48,10 +54,12 @@ async def admit(
     return route
 
 
-def _payable(route: Route, currency: str, now: float) -> Route:
+def _payable(route: Route, currency: str, rates: Rates, now: float) -> Route:
+    known = rates.all_into(currency)
+
     def pays(one: Candidate) -> bool:
         tariff = _tariff(one, now)
-        return tariff is not None and tariff.currency == currency
+        return tariff is not None and tariff.currency in known
 
     if all(map(pays, route.targets)) and all(map(pays, route.fallback)):
         return route
@@ -71,12 +79,12 @@ def _tariff(one: Candidate, now: float) -> Tariff | None:
     return None if one.prices is None else one.prices.at(now)
 
 
-def _price(one: Candidate, request: Request, now: float) -> Decimal:
-    """Of what is sold by the piece; what a chat costs is known at its end."""
+def _price(one: Candidate, request: Request, now: float) -> tuple[Decimal, str]:
+    """Of what is sold by the piece, and its currency; what a chat costs is known at its end."""
     tariff = _tariff(one, now)
     if tariff is None or not speaker_of(one, request).by_piece():
-        return ZERO
-    return bill.expected(tariff, request)
+        return ZERO, one.currency
+    return bill.expected(tariff, request), tariff.currency
 
 
 def _refusal(budget: Budget, left: Decimal, wanted: Decimal, now: float) -> BudgetError:

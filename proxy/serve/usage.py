@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxy.codec import jsonio
 from proxy.errors import RequestError
@@ -25,7 +26,9 @@ from proxy.types import Json
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from proxy.ledger.views import Wanted
+    from proxy.ledger.views import Into, Wanted
+
+T = TypeVar("T")
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z")
 _OWN_GROUPS = ("day", "model", "operation", "currency")
@@ -40,7 +43,7 @@ async def grouped(exchange: Exchange, house: House) -> None:
     from proxy.ledger import views  # SQLAlchemy: loaded by those who ask
 
     query = exchange.query()
-    wanted = _wanted(exchange, query)
+    wanted = replace(_wanted(exchange, query), into=_into(query, house))
     found = await _read(house, partial(views.sums, wanted=wanted))
     totals = await _read(house, partial(views.totals, wanted=wanted))
     more = len(found) > wanted.limit
@@ -53,6 +56,11 @@ async def grouped(exchange: Exchange, house: House) -> None:
             "group_by": list(wanted.groups),
             "data": found[: wanted.limit],
             "totals": totals,
+            **(
+                {"left_out": await _read(house, partial(views.left_out, wanted=wanted))}
+                if wanted.into
+                else {}
+            ),
             "has_more": more,
             "next": wanted.after + wanted.limit if more else None,
         },
@@ -177,6 +185,20 @@ def _wanted(exchange: Exchange, query: dict[str, str]) -> Wanted:
     )
 
 
+def _into(query: dict[str, str], house: House) -> Into | None:
+    """The one currency that all is told in, where one is asked for."""
+    from proxy.ledger.views import Into
+
+    currency, rates = query.get("currency"), house.services.balances.rates
+    if currency is None:
+        return None
+    if currency not in rates.worth:
+        known = ", ".join(sorted(rates.worth)) or "none"
+        message = f"{currency[:20]!r} has no rate in the file; there are: {known}."
+        raise RequestError(message, attribute="currency", code="invalid_value")
+    return Into(currency, rates)
+
+
 def _groups(said: str, known: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name for name in said.split(",") if name))
     for name in names:
@@ -213,7 +235,7 @@ def _number(query: dict[str, str], name: str, usual: int, least: int, most: int)
     raise RequestError(message, attribute=name, code="invalid_value")
 
 
-async def _read(house: House, work: Callable[[Connection], list[Json]]) -> list[Json]:
+async def _read(house: House, work: Callable[[Connection], list[T]]) -> list[T]:
     """Raises a 503 where the store is away: nothing is known then, and that is not nothing."""
     from sqlalchemy.exc import SQLAlchemyError
 
