@@ -226,6 +226,35 @@ def test_calls_in_two_contents_are_one_step() -> None:
     assert signatures(found) == [SENTINEL, None]
 
 
+def test_parallel_calls_of_a_stream_come_back_in_one_content() -> None:
+    """N-035: a client keeps each chunk as a content; Google asks for a signature in each that has calls."""
+    old = (user({"text": "?"}), model(call("c1", "U0lH")), model(call("c2")), user(result("c1")))
+    now = (model(call("c3", "U0lH")), model({"text": ""}), model(call("c4")), model({"text": ""}))
+    found = built(dumped(*old, user({"text": "Go."}), *now, user(result("c3"))))
+    assert found.body["contents"] == [
+        *old,
+        user({"text": "Go."}),
+        model(call("c3", "U0lH"), {"text": ""}, call("c4")),
+        model({"text": ""}),
+        user(result("c3")),
+    ]
+
+
+def test_contents_that_are_signed_each_or_hold_one_call_are_left_apart() -> None:
+    signed = (model({"text": "Hm.", "thought": True}), model(call("c1", "QQ==")), model(call("c2", "Qg==")))
+    raw = dumped(user({"text": "?"}), *signed, model({"text": ""}), user(result("c1")))
+    assert built(raw).written is raw
+    unsigned = dumped(user({"text": "?"}), model(call("c1")), model(call("c2")))
+    assert built(unsigned, G25).written is unsigned  # a model that asks for none
+
+
+def test_signatures_that_were_refused_are_replaced_in_every_content() -> None:
+    raw = dumped(
+        user({"text": "?"}), model(call("c1", "QQ==")), model(call("c2", "Qg==")), user(result("c1"))
+    )
+    assert signatures(built(raw, G3, RESIGN)) == [SENTINEL, SENTINEL]
+
+
 @pytest.mark.parametrize(
     ("repairs", "sentinel"),
     [((RESIGN,), SENTINEL), ((RESIGN, SENTINEL_BASE64), SENTINEL_IN_BASE64)],
@@ -493,6 +522,31 @@ def test_a_tool_loop_with_real_signatures(opened: Gateway, keeps: str) -> None:
     assert last["candidates"][0]["finishReason"] == "STOP"
     assert counts["google.signatures.real"] > before[0]
     assert counts["google.signatures.sentinels"] == before[1]
+
+
+def test_a_loop_whose_parallel_calls_came_in_chunks(opened: Gateway) -> None:
+    """N-035, as `google-genai` sends what it was streamed: no signature is made up for it."""
+    before = sentinels(opened)
+    contents = [user({"text": "Weather? sim:steps:2 sim:parallel:3"})]
+    for _ in range(3):
+        reply = opened.http.post(
+            f"{opened.base_url}/v1/models/flash:streamGenerateContent?alt=sse",
+            json={"contents": contents, "tools": TOOLS},
+            headers={"x-goog-api-key": KEY},
+        )
+        assert reply.status_code == 200, reply.text
+        chunks = [orjson.loads(line[6:]) for line in reply.text.split("\r\n") if line.startswith("data: ")]
+        said = [chunk["candidates"][0]["content"] for chunk in chunks]
+        results = [
+            {"functionResponse": {"name": "get_weather", "response": {"result": "9C"}}}
+            for content in said
+            for part in content["parts"]
+            if "functionCall" in part
+        ]
+        contents += [*said, user(*results)]
+    assert chunks[-1]["candidates"][0]["finishReason"] == "STOP"
+    assert not results
+    assert sentinels(opened) == before
 
 
 def called(opened: Gateway, model: str, prompt: str) -> list[Any]:

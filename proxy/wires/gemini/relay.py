@@ -138,25 +138,54 @@ def _signed(body: Json, signing: _Signing) -> Json:
         return body
     contents = dicts_of(body["contents"] if isinstance(body["contents"], list) else [body["contents"]])
     turn = _turn(contents)
+    folded = _folded(contents, turn + 1) if signing.needed else contents
+    changed, contents = folded is not contents, folded
     first = turn + 1 if signing.given is None and not signing.resign else 0
-    changed = False
-    in_step = False  # a call of the turn of the model that is read was seen
     for number in range(first, len(contents)):
         content = contents[number]
         if content.get("role") != "model":
-            in_step = False
             continue
         given, written = _parts(content), []
+        signed = not signing.needed or (number <= turn and not signing.resign)
         for part in given:
             calls = _has(part, "functionCall")
-            must = calls and signing.needed and not in_step and (number > turn or signing.resign)
-            in_step = in_step or calls
+            must = calls and not signed
+            signed = signed or calls
             written.append(_part(part, signing, calls=calls, must=must))
         if any(map(is_not, written, given)):
             contents = contents if changed else list(contents)
             changed = True
             contents[number] = {**content, "parts": written}
     return {**body, "contents": contents} if changed else body
+
+
+def _folded(contents: list[Json], first: int) -> list[Json]:
+    """The same, but that calls of one step of the model, from `first` on, stand in one content where a later
+    one has no signature: clients keep the chunks of a stream apart (N-035), and Google signs only the first
+    of several calls but asks for a signature in every content that has some."""
+    found = contents[:first]
+    bearer = -1  # where the content with the first call of the step stands in `found`
+    parts: list[Json] = []  # its own, once others were put to them
+    for content in contents[first:]:
+        call = _first_call(content)
+        if content.get("role") != "model":
+            bearer = -1
+        elif call is not None and bearer < 0:
+            bearer, parts = len(found), []
+        elif call is not None and _signature(call) is None:
+            if not parts:
+                parts = _parts(found[bearer])
+                found[bearer] = {**found[bearer], "parts": parts}
+            for one in (*found[bearer + 1 :], content):
+                parts += _parts(one)
+            del found[bearer + 1 :]
+            continue
+        found.append(content)
+    return found if len(found) < len(contents) else contents
+
+
+def _first_call(content: Json) -> Json | None:
+    return next((part for part in _parts(content) if _has(part, "functionCall")), None)
 
 
 def _parts(content: Json) -> list[Json]:
@@ -169,9 +198,13 @@ def _has(part: Json, member: str) -> bool:
     return any(camel(name) == member for name in part)
 
 
+def _signature(part: Json) -> Any:
+    return next((value for name, value in part.items() if value and camel(name) == _SIGNATURE), None)
+
+
 def _part(part: Json, signing: _Signing, *, calls: bool, must: bool) -> Json:
     """The part with the signature that it shall have; itself where it has that one."""
-    said = next((value for name, value in part.items() if value and camel(name) == _SIGNATURE), None)
+    said = _signature(part)
     wanted = None if signing.resign else said
     if calls and signing.given is not None:
         known = next(signing.given, None)
