@@ -51,6 +51,7 @@ async def bomb(request: Request) -> None:
     )
     with suppress(ConnectionError):
         await request.send(packed)
+    await request.hang_up()  # all of it may be there before it is refused: then the connection is kept
 
 
 def cut_with_length(head: bytes) -> Handler:
