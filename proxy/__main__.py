@@ -133,6 +133,9 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     )
     usage.add_argument("--until", metavar="DAY", help="the last day (default: today)")
     usage.add_argument("--key", metavar="NAME", help="of this client key only")
+    usage.add_argument(
+        "--drift", action="store_true", help="compare ours with what the vendors say they took"
+    )
     usage.add_argument("--in", dest="into", metavar="CURRENCY", help="all in one, by the rates of the file")
     usage.add_argument("--csv", action="store_true", help="print CSV")
     _tasks_parser(command("tasks", "tell what picture tasks there are, and resolve uncertain ones"))
@@ -323,6 +326,7 @@ def _usage(options: argparse.Namespace) -> int:
         options.until,
         options.key,
         options.into,
+        with_drift=options.drift,
         as_json=options.json,
         as_csv=options.csv,
     )

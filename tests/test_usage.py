@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ledger import views
+from proxy.ledger import drift, views
 from proxy.ledger.entries import Entry, insert
 from proxy.ledger.rates import Rates
 from proxy.ledger.views import Into, Wanted, day_of
@@ -179,6 +179,54 @@ def test_the_command_tells_all_in_one_currency(tmp_path: Path) -> None:
     wrong = command(tmp_path, *since, "--in", "EUR")
     assert (wrong.returncode, wrong.stderr) == (
         2, "--in: EUR has no rate in the file; there are: CNY, USD\n",
+    )  # fmt: skip
+
+
+DRIFTED = [
+    PICTURE._replace(request_id=f"d{number}", amount=ours, vendor_amount=theirs, vendor_unit=unit, kind=kind)
+    for number, (ours, theirs, unit, kind) in enumerate(
+        (
+            (Decimal("0.2"), Decimal("0.25"), "CNY", "settle"),
+            (Decimal("0.2"), Decimal("0.2"), "CNY", "settle"),
+            (Decimal("0.2"), Decimal("0.2"), "CNY", "refund"),
+            (None, Decimal("9"), "CNY", "settle"),
+            (Decimal("0.14"), Decimal("0.02"), "USD", "settle"),
+            (Decimal("0.2"), Decimal("15"), "credits", "settle"),
+            (Decimal("0.2"), None, None, "settle"),
+        )
+    )
+]
+
+
+def test_a_price_that_drifted_away_from_the_vendors(store_address: str) -> None:
+    """What has no price of ours says nothing, and what was refunded is told apart."""
+    database = stored(store_address, DRIFTED)
+    found = database.do(lambda connection: drift.report(connection, ALL, RATES))
+    assert [tuple(row[name] for name in drift.COLUMNS[1:]) for row in found] == [
+        ("CNY", "CNY", 2, "0.4", "0.45", "0.05", "12.5", "0.2"),
+        ("CNY", "USD", 1, "0.14", "0.02", "0.002857142857", "2", "0"),
+        ("CNY", "credits", 1, "0.2", "15", None, None, "0"),
+    ]
+    database.release()
+
+
+def test_the_command_tells_the_drift(tmp_path: Path) -> None:
+    address = f"sqlite:{tmp_path}/state/dragoman.db"
+    (tmp_path / "providers.yaml").write_text(f'server: {{state: "{address}"}}\n')
+    assert command(tmp_path, "--drift", "--json").stdout == "[]\n"
+    stored(address, DRIFTED).release()
+    since = ("--since", "2026-11-26", "--until", "2026-11-27")
+    table = list(csv.DictReader(io.StringIO(command(tmp_path, *since, "--drift", "--csv").stdout)))
+    assert [(row["vendor_unit"], row["percent"]) for row in table] == [
+        ("CNY", "12.5"), ("USD", ""), ("credits", ""),
+    ]  # fmt: skip
+
+
+def test_only_the_admin_sees_the_drift(house: Gateway) -> None:
+    get(house, "/admin/usage/drift", status=403)
+    (row,) = get(house, "/admin/usage/drift", "sk-test-admin")["data"]
+    assert (row["target"], row["charged"], row["vendor_charged"], row["percent"]) == (
+        "jlike.image/nano-banana-2", "0.2", "0.2", "0",
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -34,6 +35,7 @@ def usage(
     key: str | None,
     into: str | None = None,
     *,
+    with_drift: bool = False,
     as_json: bool,
     as_csv: bool,
 ) -> int:
@@ -60,6 +62,14 @@ def usage(
             return 2
         wanted = replace(wanted, into=views.Into(into, rates))
 
+    def drifted(database: Database) -> int:
+        from proxy.ledger import drift
+
+        report = partial(drift.report, wanted=wanted, rates=rates)
+        rows = database.do(report) if database.may_exist() else []
+        _show(rows, drift.COLUMNS, as_json=as_json, as_csv=as_csv)
+        return 0
+
     def work(database: Database) -> int:
         """Looking makes no database where there is none yet."""
         rows = database.do(partial(views.sums, wanted=wanted)) if database.may_exist() else []
@@ -69,6 +79,8 @@ def usage(
                 say(f"without what was paid in {currency}: it has no rate in the file")
         return 0
 
+    if with_drift:
+        return opening.in_store(opened[0], "GET /admin/usage/drift", drifted)
     return opening.in_store(opened[0], "GET /admin/usage", work)
 
 
@@ -87,7 +99,7 @@ def _day(said: str | None) -> int:
     return views.day_of((datetime.now(UTC) - ago).date())
 
 
-def _show(rows: list[dict[str, Any]], columns: list[str], *, as_json: bool, as_csv: bool) -> None:
+def _show(rows: list[dict[str, Any]], columns: Sequence[str], *, as_json: bool, as_csv: bool) -> None:
     if as_json:
         print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
         return

@@ -91,10 +91,10 @@ def sums(connection: Connection, wanted: Wanted) -> list[Json]:
                 half
                 for name, (column, condition) in amounts.items()
                 for part, of_part in _parts(wanted.into)
-                for half in _halves(f"{name}{part}", column, condition & of_part)
+                for half in halves(f"{name}{part}", column, condition & of_part)
             ),
         )
-        .where(*_conditions(wanted))
+        .where(*conditions(wanted))
         .group_by(*by)
         .order_by(*by)
         .limit(wanted.limit + 1)
@@ -116,7 +116,7 @@ def left_out(connection: Connection, wanted: Wanted) -> list[str]:
     if into is None:
         return []
     everything = replace(wanted, into=None)
-    found = sa.select(ledger.c.currency).distinct().where(*_conditions(everything)).limit(_MOST_LEFT_OUT)
+    found = sa.select(ledger.c.currency).distinct().where(*conditions(everything)).limit(_MOST_LEFT_OUT)
     strangers = found.where(ledger.c.currency.not_in(into.known)).order_by(ledger.c.currency)
     return list(connection.execute(strangers).scalars())
 
@@ -152,14 +152,14 @@ def spent(
 def rows(connection: Connection, wanted: Wanted, *, admin: bool) -> list[Json]:
     """The newest first; one more than the limit where there are more. Where a request went and who sent it is
     told to the admin."""
-    query = sa.select(ledger).where(*_conditions(wanted))
+    query = sa.select(ledger).where(*conditions(wanted))
     if wanted.after:
         query = query.where(ledger.c.id < wanted.after)
     query = query.order_by(ledger.c.id.desc()).limit(wanted.limit + 1)
     return [_shown(row, admin=admin) for row in connection.execute(query).mappings()]
 
 
-def _conditions(wanted: Wanted) -> list[Any]:
+def conditions(wanted: Wanted) -> list[Any]:
     found: list[Any] = [ledger.c.day.between(wanted.since, wanted.until)]
     if wanted.key is not None:
         found.append(ledger.c.key == wanted.key)
@@ -183,7 +183,7 @@ def _steps(column: Any) -> Any:
     return sa.type_coerce(column, BigInteger)
 
 
-def _halves(name: str, column: Any, condition: Any) -> tuple[Any, Any]:
+def halves(name: str, column: Any, condition: Any) -> tuple[Any, Any]:
     steps = _steps(column)
     high, low = sa.case((condition, steps // _HALF)), sa.case((condition, steps % _HALF))
     return _sum(high, f"{name}_high"), _sum(low, f"{name}_low")
@@ -192,13 +192,13 @@ def _halves(name: str, column: Any, condition: Any) -> tuple[Any, Any]:
 def _worth(row: Any, name: str, into: Into | None) -> Decimal | None:
     """An amount of a group, in one currency where that is wanted."""
     if into is None:
-        return _amount(row, name)
-    amounts = ((_amount(row, f"{name}_{at}"), currency) for at, currency in enumerate(into.known))
+        return amount_of(row, name)
+    amounts = ((amount_of(row, f"{name}_{at}"), currency) for at, currency in enumerate(into.known))
     worth = [into.rates.convert(one, currency, into.currency) for one, currency in amounts if one is not None]
     return sum((one for one in worth if one is not None), ZERO) if worth else None
 
 
-def _amount(row: Any, name: str) -> Decimal | None:
+def amount_of(row: Any, name: str) -> Decimal | None:
     high, low = row[f"{name}_high"], row[f"{name}_low"]
     return None if high is None else (int(high) * _HALF + int(low)) * STEP
 
@@ -206,13 +206,13 @@ def _amount(row: Any, name: str) -> Decimal | None:
 def _vendors(connection: Connection, wanted: Wanted, by: Sequence[Any]) -> dict[tuple[Any, ...], Json]:
     """What vendors say they took, by group and their own unit."""
     query = (
-        sa.select(*by, ledger.c.vendor_unit, *_halves("took", ledger.c.vendor_amount, sa.true()))
-        .where(*_conditions(wanted), ledger.c.vendor_amount.is_not(None))
+        sa.select(*by, ledger.c.vendor_unit, *halves("took", ledger.c.vendor_amount, sa.true()))
+        .where(*conditions(wanted), ledger.c.vendor_amount.is_not(None))
         .group_by(*by, ledger.c.vendor_unit)
     )
     found: dict[tuple[Any, ...], Json] = {}
     for row in connection.execute(query).mappings():
-        took = _amount(row, "took")
+        took = amount_of(row, "took")
         place = found.setdefault(tuple(row[column.name] for column in by), {})
         place[row["vendor_unit"]] = _written(took)
     return found

@@ -88,6 +88,17 @@ async def requests(exchange: Exchange, house: House) -> None:
     )
 
 
+async def drift(exchange: Exchange, house: House) -> None:
+    """Where vendors take something else than our prices say."""
+    from proxy.ledger import drift
+
+    wanted = _wanted(exchange, exchange.query())
+    found = await _read(house, partial(drift.report, wanted=wanted, rates=house.services.balances.rates))
+    more = len(found) > wanted.limit
+    body = {"object": "list", "data": found[: wanted.limit], "has_more": more}
+    await _reply(exchange, {**body, "next": wanted.after + wanted.limit if more else None})
+
+
 async def subscription(exchange: Exchange, house: House) -> None:
     """In the shape of OpenAI's old billing page: a limit in money, very high for a key without a budget. The
     limit is in the budget's currency, whatever the members are called."""
@@ -161,6 +172,7 @@ ROWS = (
     Row("GET", "/dashboard/billing/usage", billing),
     Row("GET", "/admin/usage", grouped, needs="admin"),
     Row("GET", "/admin/usage/requests", requests, needs="admin"),
+    Row("GET", "/admin/usage/drift", drift, needs="admin"),
 )
 
 
