@@ -65,6 +65,9 @@ class Entry(NamedTuple):
     watch: Watch | None = None
 
 
+_COLUMNS = Entry._fields[:-1]
+
+
 def insert(connection: Connection, entries: Sequence[Entry]) -> None:
     """Add rows; those that are there stay as they are. Part of whatever transaction is on."""
     from sqlalchemy.dialects import postgresql, sqlite
@@ -81,8 +84,8 @@ def insert(connection: Connection, entries: Sequence[Entry]) -> None:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    row = entry._asdict() | {"day": int(entry.at // DAY_S)}
-    del row["watch"]
+    row: dict[str, Any] = dict(zip(_COLUMNS, entry, strict=False))  # all but the watch
+    row["day"] = int(entry.at // DAY_S)
     for name in _COUNTS:
         row[name] = min(row[name], _MOST_TOKENS)
     for name in _NAMED:
@@ -93,6 +96,8 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def _storable(text: str) -> str:
     """PostgreSQL takes no NUL, and neither store half of a character."""
+    if text.isascii() and "\0" not in text:
+        return text[:LONGEST]
     return text[:LONGEST].replace("\0", "").encode("utf-8", "replace").decode()
 
 
