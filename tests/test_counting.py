@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from proxy import app
+from proxy.errors import RequestError
 from proxy.fronts.base import Parsed
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.serve.count import counted, estimated
@@ -163,3 +164,16 @@ def test_vertex_counts_the_members_of_its_own() -> None:
 )
 def test_an_answer_without_a_number_says_nothing(payload: Any) -> None:
     assert GeminiWire().counted(payload) is None
+
+
+def test_what_no_upstream_could_be_sent_is_refused_by_its_place() -> None:
+    deep: Any = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    said = (Message("user", (TextPart("Hi"),), 0), Message("assistant", (CallPart("c", "f", deep),), 1))
+    with pytest.raises(RequestError, match="nested too deeply") as caught:
+        estimated(ChatRequest("m", said))
+    assert caught.value.attribute == "messages[1].parts"
+    with pytest.raises(RequestError) as caught:
+        estimated(ChatRequest("m", (), tools=(FunctionTool("f"), FunctionTool("g", None, deep))))
+    assert caught.value.attribute == "tools[1].parameters"

@@ -268,6 +268,22 @@ def test_what_cannot_be_counted_is_refused_in_anthropics_words(
 # --- pictures
 
 
+@pytest.mark.parametrize("model", ["lan-chat", "gemini-flash"])
+def test_tools_that_cannot_be_written_again_are_refused_before_they_are_counted(
+    gateway: Gateway, model: str
+) -> None:
+    """X-006."""
+    body = asked(
+        "Hi", model, tools=[TOOL, {"name": "deep", "input_schema": {"type": "object", "default": 0}}]
+    )
+    raw = orjson.dumps(body).replace(b'"default":0', b'"default":' + b"[" * 300 + b"]" * 300)
+    headers = {"x-api-key": KEY, "content-type": "application/json"}
+    reply = gateway.http.post(f"{gateway.base_url}/v1/messages/count_tokens", content=raw, headers=headers)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["type"] == "invalid_request_error"
+    assert "tools" in reply.json()["error"]["message"]
+
+
 def test_a_picture_is_a_link_that_works_and_comes_back(gateway: Gateway, client: anthropic.Anthropic) -> None:
     """M-060."""
     first = asked("A fox", "nano-banana-pro")

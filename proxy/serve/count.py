@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import orjson
-
-from proxy.errors import ErrorClass, UpstreamError
+from proxy.codec import jsonio
+from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts.base import Asked, Counting, Recall
 from proxy.routing.attempts import Attempt, Attempts
 from proxy.routing.routes import Route
@@ -108,33 +107,42 @@ async def _ask(house: House, attempt: Attempt, request: ChatRequest, asked: Aske
 
 
 def estimated(request: ChatRequest) -> int:
-    """By a rule of thumb: four bytes a token, in what is said and in what the model may call."""
-    parts = [part for message in request.messages for part in message.parts]
-    told = sum(map(_bytes, parts)) + sum(
-        len(tool.name) + _length(tool.description or "") + _size(tool.parameters)
-        for tool in request.tools
+    """By a rule of thumb: four bytes a token, in what is said and in what the model may call. Raises
+    `RequestError`."""
+    said = sum(_sum(message.parts, f"messages[{message.index}].parts") for message in request.messages)
+    declared = sum(
+        _length(tool.name)
+        + _length(tool.description or "")
+        + _size(tool.parameters, f"tools[{index}].parameters")
+        for index, tool in enumerate(request.tools)
         if isinstance(tool, FunctionTool)
     )
-    return -(-told // _BYTES_PER_TOKEN)
+    return -(-(said + declared) // _BYTES_PER_TOKEN)
 
 
-def _bytes(part: Part) -> int:
+def _sum(parts: Sequence[Part], place: str) -> int:
+    return sum(_bytes(part, place) for part in parts)
+
+
+def _bytes(part: Part, place: str) -> int:
     if isinstance(part, TextPart | ThoughtPart):
         return _length(part.text)
     if isinstance(part, CallPart):
-        return _length(part.name) + _size(part.arguments)
+        return _length(part.name) + _size(part.arguments, place)
     if isinstance(part, ResultPart):
-        return _sum(part.parts)
+        return _sum(part.parts, place)
     return _TOKENS_PER_MEDIUM * _BYTES_PER_TOKEN
-
-
-def _sum(parts: Sequence[Part]) -> int:
-    return sum(map(_bytes, parts))
 
 
 def _length(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _size(value: Json | None) -> int:
-    return 0 if value is None else len(orjson.dumps(value, default=str))
+def _size(value: Json | None, place: str) -> int:
+    """Raises `RequestError` for what no upstream could be sent."""
+    if value is None:
+        return 0
+    try:
+        return sum(map(len, jsonio.dumps(value)))
+    except jsonio.JSONEncodeError as error:
+        raise RequestError(f"Invalid '{place}': {error}.", attribute=place, code="invalid_value") from None

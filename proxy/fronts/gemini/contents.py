@@ -18,6 +18,7 @@ from proxy.types import (
     Part,
     ResultPart,
     Role,
+    Slice,
     TextPart,
     ThoughtPart,
 )
@@ -111,25 +112,32 @@ class _Content:
 
     def _inline_data(self, value: Any) -> MediaPart:
         blob = checks.mapping(value, self._where("inlineData"))
-        mime, data = member(blob, "mimeType"), member(blob, "data")
+        data = member(blob, "data")
         where = self._where("inlineData", ".data")
         if data is None:
             raise checks.missing(where)
-        return self._medium(
-            mime, where, data=data_url.base64(data, where), filename=member(blob, "displayName")
-        )
+        if not isinstance(data, str | Slice):
+            raise checks.invalid_type(where, "a string", data)
+        mime, name = (self._word("inlineData", blob, one) for one in ("mimeType", "displayName"))
+        return self._medium(mime, where, data=data_url.base64(data, where), filename=name)
 
     def _file_data(self, value: Any) -> MediaPart:
         file = checks.mapping(value, self._where("fileData"))
         where = self._where("fileData", ".fileUri")
-        uri, mime = checks.required_string(member(file, "fileUri"), where), member(file, "mimeType")
+        uri = checks.required_string(member(file, "fileUri"), where)
+        mime = self._word("fileData", file, "mimeType")
         address = "url" if uri.startswith(("http://", "https://")) else "file_id"
         return self._medium(mime or _guess(uri), where, **{address: uri})
 
-    def _medium(self, mime: Any, where: str, **holds: Any) -> MediaPart:
+    def _word(self, name: str, holder: Json, inner: str) -> str | None:
+        """A string that may be absent, of what stands under `name`."""
+        value = member(holder, inner)
+        return None if value is None else checks.string(value, self._where(name, f".{inner}"))
+
+    def _medium(self, mime: str | None, where: str, **holds: Any) -> MediaPart:
         video = self._fields.get("videoMetadata")
         return MediaPart(
-            _KINDS.get(str(mime).partition("/")[0].lower(), "file"),
+            _KINDS.get((mime or "").partition("/")[0].lower(), "file"),
             mime=mime,
             video=video if isinstance(video, dict) else {},
             signature=self._signature,
