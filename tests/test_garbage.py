@@ -46,8 +46,13 @@ FILE = (
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with open_gateway(tmp_path_factory.mktemp("garbage"), FILE) as opened:
-        yield opened
+    gc.collect()
+    gc.freeze()  # what was there before is nobody's leftover, and large: each look would go through it
+    try:
+        with open_gateway(tmp_path_factory.mktemp("garbage"), FILE) as opened:
+            yield opened
+    finally:
+        gc.unfreeze()
 
 
 def chat(model: str, prompt: str, **fields: Any) -> tuple[str, bytes, str]:
