@@ -118,6 +118,9 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
 
     _keys_parser(command("keys", "make, list, revoke and rotate client keys in the store"))
 
+    prices = command("prices", "compare the prices of the file with a catalogue")
+    prices.add_argument("action", choices=["update"], help="print a diff of the file; nothing is written")
+
     simulate = command("simulate", "run the simulated vendors alone")
     simulate.add_argument("vendor", nargs="?", help="print the address of this one only")
     simulate.add_argument("--port", type=int, default=8090, help="where to listen (default: 8090)")
@@ -332,6 +335,12 @@ def _usage(options: argparse.Namespace) -> int:
     )
 
 
+def _prices(options: argparse.Namespace) -> int:
+    from proxy.command.prices import update
+
+    return update(options.config)
+
+
 def _simulate(options: argparse.Namespace) -> int:
     from proxy.command.serve import simulate
 
@@ -359,6 +368,7 @@ _COMMANDS = {
     "keys": _keys,
     "tasks": _tasks,
     "simulate": _simulate,
+    "prices": _prices,
     "usage": _usage,
     "version": _version,
 }
