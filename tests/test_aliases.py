@@ -17,6 +17,7 @@ from proxy.__main__ import main
 from proxy.errors import RequestError
 from proxy.keys import ClientKey
 from proxy.routing.routes import Routes
+from proxy.simulators.pictures import png
 from tests.gateway import KEY, Gateway, open_gateway
 
 FILE = """
@@ -288,3 +289,29 @@ def test_check_says_where_two_patterns_meet(tmp_path: Path, capsys: pytest.Captu
     assert "hint: give the model a name of its own, and write aliases: [thr*]" in out
     assert f'{file}:5:20: error E103 alias "*" stands for every name' in out
     assert "hint: write defaults.model for chats and defaults.image_model for pictures" in out
+
+
+# --- no name at all
+
+
+def test_a_picture_request_without_a_model_is_answered_by_whom_the_file_names(catching: Gateway) -> None:
+    """OpenAI's `model` is optional there."""
+    reply = post(catching, "images/generations", {"prompt": "A cat"})
+    assert (reply.status_code, reply.headers["x-proxy-model"]) == (200, "banana")
+    form = {"prompt": (None, "Red"), "image": ("a.png", png(8, 8), "image/png")}
+    headers = {"authorization": f"Bearer {KEY}"}
+    reply = catching.http.post(f"{catching.base_url}/v1/images/edits", files=form, headers=headers)
+    assert (reply.status_code, reply.headers["x-proxy-model"]) == (200, "banana")
+
+
+@pytest.mark.parametrize("body", [{"prompt": "A cat"}, {"prompt": "A cat", "model": None}])
+def test_where_the_file_names_nobody_the_model_is_missing(plain: Gateway, body: dict[str, Any]) -> None:
+    reply = post(plain, "images/generations", body)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"], error["code"]) == (400, "model", "missing_required_parameter")
+
+
+def test_a_chat_names_its_model_also_where_the_file_catches_the_rest(catching: Gateway) -> None:
+    reply = post(catching, "chat/completions", {"messages": [{"role": "user", "content": "Hi"}]})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"], error["code"]) == (400, "model", "missing_required_parameter")

@@ -201,7 +201,6 @@ def test_every_field_the_newest_sdk_documents_has_a_place(params: type) -> None:
         ({"prompt": None}, "prompt", "missing_required_parameter"),
         ({"prompt": ""}, "prompt", "empty_string"),
         ({"prompt": "x" * 32_001}, "prompt", "string_above_max_length"),
-        ({"model": None}, "model", "missing_required_parameter"),
         pytest.param({"n": 0}, "n", "integer_below_min_value", id="I-010 zero"),
         pytest.param({"n": 11}, "n", "integer_above_max_value", id="I-010 eleven"),
         pytest.param({"n": "two"}, "n", "invalid_type", id="I-010 two"),

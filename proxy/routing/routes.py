@@ -109,7 +109,8 @@ class Routes:
         return {kind: self._named(name) for kind, name in chosen.items() if name is not None}
 
     def resolve(self, name: str, caller: ClientKey, kind: Kind = "chat") -> Route:
-        """The route for the name a client sent. Raises a 404 that lists near names the caller may use."""
+        """The route for the name a client sent, empty where it sent none. Raises a 404 that lists near names
+        the caller may use, and a 400 where a name is needed."""
         plain = name.removeprefix("models/")
         route = self.by_name.get(plain)
         if route is None:
@@ -120,7 +121,7 @@ class Routes:
         elif not (caller.may_use(route.name) or caller.may_use(plain)):
             route = None
         if route is None:
-            raise self._unknown(name, caller, kind)
+            raise self._unknown(name, caller, kind) if plain else _missing()
         if not route.targets and not route.fallback:
             known = "is configured" if plain == route.name else f"stands for {route.name!r}"
             raise _off(f"The model {plain!r} {known}, but all its providers are off.")
@@ -300,6 +301,14 @@ def _draw(candidates: tuple[Candidate, ...]) -> bool:
         one.chat is None
         or one.chat.by_piece(ChatRequest(one.target.model, (), modalities=("text", "image")), one.target)
         for one in candidates
+    )
+
+
+def _missing() -> RequestError:
+    return RequestError(
+        "The request names no model, and the file has none for such requests.",
+        code="missing_required_parameter",
+        attribute="model",
     )
 
 

@@ -39,7 +39,11 @@ class ImagesFront(Commons):
         self._operation: Operation = operation
 
     def model(self, body: Any, path: Mapping[str, str]) -> str:
-        return checks.model_of(dict(body.fields) if isinstance(body, Form) else body)
+        """OpenAI does without one; here the file says who answers then."""
+        fields = dict(body.fields) if isinstance(body, Form) else body
+        if isinstance(fields, dict) and fields.get("model") is None:
+            return ""
+        return checks.model_of(fields)
 
     def parse(self, body: Any, asked: Asked) -> Parsed[ImageRequest, ImageShape]:
         if isinstance(body, Form):

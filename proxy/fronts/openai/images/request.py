@@ -86,8 +86,7 @@ def _request(
         reading.add_foreign("google", native)
     fields.read(body, reading)
     request = reading.request
-    if "model" not in request:
-        raise checks.missing("model")
+    request.setdefault("model", "")
     if "prompt" not in request:
         if operation != "variation":
             raise checks.missing("prompt")
