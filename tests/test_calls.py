@@ -167,6 +167,15 @@ class Client:
         self.ask({**CHAT, "system": system["content"], "messages": messages}, b"/v1/messages")
         return await self._answer()
 
+    async def response(self, turns: int = 1, **more: object) -> dict[str, object]:
+        """The same conversation, told so often, by the Responses API."""
+        system, *messages = CHAT["messages"]
+        body = {"model": CHAT["model"], "temperature": 0.7, "max_output_tokens": 300}
+        self.ask(
+            {**body, "instructions": system["content"], "input": messages * turns, **more}, b"/v1/responses"
+        )
+        return await self._answer()
+
     async def streamed(self, replies: Iterable[bytes]) -> int:
         """How many chunks came; the next reply is let go when the chunk of the one before is here."""
         self.vendor.replies = list(replies)
@@ -260,6 +269,42 @@ def test_a_small_chat_walks_a_short_way(tmp_path: Path) -> None:
 def test_a_small_message_walks_hardly_further(tmp_path: Path) -> None:
     walk = walked(tmp_path, Client.message)
     assert len(walk.calls) <= 1.3 * CALLS
+
+
+@pytest.mark.parametrize("more", [{}, {"store": False}], ids=["kept", "not kept"])
+def test_a_small_response_walks_hardly_further(tmp_path: Path, more: dict[str, object]) -> None:
+    walk = walked(tmp_path, lambda client: client.response(**more))
+    assert len(walk.calls) <= 1.3 * CALLS
+
+
+def test_a_message_of_a_long_response_costs_a_few_calls(tmp_path: Path) -> None:
+    """What the client sent is kept as it came: it gets its ids when somebody looks at it."""
+    few, many = (
+        len(walked(tmp_path, lambda client, turns=turns: client.response(turns)).calls) for turns in (10, 30)
+    )
+    assert (many - few) / 60 <= 7  # three messages a turn
+
+
+def test_a_tool_of_a_response_costs_a_few_calls(tmp_path: Path) -> None:
+    def tools(count: int) -> dict[str, object]:
+        parameters = {"type": "object", "properties": {"a": {"type": "string"}}}
+        return {
+            "tools": [
+                {
+                    "type": "function",
+                    "name": f"f{number}",
+                    "description": "It finds.",
+                    "parameters": parameters,
+                }
+                for number in range(count)
+            ]
+        }
+
+    few, many = (
+        len(walked(tmp_path, lambda client, count=count: client.response(**tools(count))).calls)
+        for count in (10, 30)
+    )
+    assert (many - few) / 20 <= 16
 
 
 def test_a_native_body_for_gemini_walks_hardly_further(tmp_path: Path) -> None:

@@ -108,7 +108,10 @@ def strings(value: Any, path: str) -> list[str]:
 
 
 def objects(value: Any, path: str) -> list[Json]:
-    return [mapping(item, f"{path}[{index}]") for index, item in enumerate(array(value, path))]
+    for index, item in enumerate(array(value, path)):
+        if not isinstance(item, dict):
+            raise invalid_type(f"{path}[{index}]", "an object", item)
+    return list(value)
 
 
 def carried(value: Any, path: str) -> Any:

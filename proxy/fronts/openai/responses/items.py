@@ -62,7 +62,8 @@ def parse(before: Sequence[Json], items: Sequence[Json], notes: Notes) -> tuple[
     for item in before:
         reading.read(item, "previous_response_id", 0)
     for number, item in enumerate(items):
-        reading.read(item, f"input[{number}]", number)
+        if not reading.is_read(item, number):
+            reading.read(item, f"input[{number}]", number)
     return reading.close()
 
 
@@ -74,6 +75,20 @@ class _Reading:
         self._pictures: list[tuple[int, str]] = []  # their places in it, and ids
         self._seals: Json = {}
         self._index = 0
+
+    def is_read(self, item: Json, index: int) -> bool:
+        """Most items are a message of plain words: nothing in it can be wrong, and it needs no path."""
+        said, spoken = item.get("content"), item.get("role")
+        if type(said) is not str or not item.keys() <= _MESSAGE or item.get("type", "message") != "message":
+            return False
+        role = _ROLES.get(spoken) if type(spoken) is str else None
+        if role is None:
+            return False
+        if role == "assistant":
+            self._add(TextPart(said), index)
+        else:
+            self._say(role, (TextPart(said),), index)
+        return True
 
     def read(self, item: Json, path: str, index: int) -> None:
         sort = item.get("type")

@@ -184,7 +184,7 @@ class ResponsesRenderer(Items):
         part = Part(len(item.body["content"]), {"type": sort, name: "", **empty}, self._shown)
         self._part = part
         self._of_part("response.content_part.added", item, part, part=part.body)
-        if sort == "output_text":
+        if sort == "output_text" and self._streams:
             of = {"item_id": item.body["id"], "output_index": item.place, "content_index": part.place}
             self._before_text = b"," + orjson.dumps(of)[1:-1] + b',"delta":'
         return part

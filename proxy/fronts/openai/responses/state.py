@@ -1,8 +1,9 @@
 """Replies that are kept: what is told of one, how a request goes on from it, how its client reads it later.
 
 Of a reply these are told: `response`, the object, and `seal`, which holds the signatures of its output. Its
-context are `items`, what the client sent with it, each with an id, and `before`, the items of the replies it
-went on from. Ids of items hold the id of their reply, so that a reference finds it.
+context are `items`, what the client sent with it, `before`, the items of the replies it went on from, and
+`token`. Ids of items hold the token, which is of the reply's own id, so that a reference finds it. Most
+replies are never asked for again: what the client sent gets its ids when somebody looks at it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def before(body: Json, earlier: Mapping[str, Json]) -> list[Json]:
         )
     if told["response"]["status"] not in _OVER:
         raise checks.invalid("previous_response_id", "this response is not complete yet.")
-    return [*told["before"], *told["items"], *_seal_of(told), *told["response"]["output"]]
+    return [*told["before"], *_sent(told), *_seal_of(told), *told["response"]["output"]]
 
 
 def resolved(items: Sequence[Json], earlier: Mapping[str, Json]) -> list[Json]:
@@ -92,9 +93,8 @@ def resolved(items: Sequence[Json], earlier: Mapping[str, Json]) -> list[Json]:
 
 
 def kept(response: Json, shape: ResponsesShape, token: str, seals: Json) -> Kept:
-    items = [_listed(item, f"{token}i{number:02x}") for number, item in enumerate(shape.items)]
     told = {"response": response, "seal": sealed.seal(seals) if seals else None}
-    return Kept(response["id"], told, {"before": shape.before, "items": items})
+    return Kept(response["id"], told, {"before": shape.before, "items": shape.items, "token": token})
 
 
 def shown(told: Json) -> list[Piece]:
@@ -103,7 +103,7 @@ def shown(told: Json) -> list[Piece]:
 
 def page(context: Json, query: Mapping[str, str]) -> list[Piece]:
     """What the reply was made from, the newest first unless `order` is `asc`. Raises `RequestError`."""
-    items = [*context["before"], *context["items"]]
+    items = [*context["before"], *_sent(context)]
     items = [item for item in items if item.get("id")]  # seals are ours
     if checks.one_of("asc", "desc")(query.get("order", "desc"), "order") == "desc":
         items.reverse()
@@ -149,8 +149,13 @@ def _reply_of(item: Json) -> str | None:
 
 def _items_of(told: Json) -> list[Json]:
     """Those that can be referred to: seals have no id."""
-    items = (*told["response"]["output"], *told.get("items", ()))
+    items = (*told["response"]["output"], *(_sent(told) if "items" in told else ()))
     return [item for item in items if item.get("id")]
+
+
+def _sent(context: Json) -> list[Json]:
+    """The client's own items, each with an id."""
+    return [_listed(item, f"{context['token']}i{place:02x}") for place, item in enumerate(context["items"])]
 
 
 def _seal_of(told: Json) -> list[Json]:

@@ -56,8 +56,8 @@ class Tools:
         self._functions: dict[str, FunctionTool] = {}
 
     def read(self, value: Any, path: str) -> None:
-        for number, item in enumerate(checks.array(value, path)):
-            self._tool(checks.mapping(item, f"{path}[{number}]"), f"{path}[{number}]", None, None)
+        for number, item in enumerate(checks.objects(value, path)):
+            self._tool(item, f"{path}[{number}]", None, None)
 
     def choice(self, value: Any) -> ToolChoice | None:
         """None: as the model likes, also where the choice is a tool that no vendor can be made to use."""
@@ -104,9 +104,11 @@ class Tools:
         parameters, strict = holder.get("parameters"), holder.get("strict")
         if parameters is not None:
             checks.mapping(parameters, f"{where}.parameters")
-        known = Known("function", checks.required_string(holder.get("name"), f"{where}.name"), namespace)
+        name = checks.required_string(holder.get("name"), f"{where}.name")
+        known = None if namespace is None else Known("function", name, namespace)
         is_strict = strict is not None and checks.boolean(strict, f"{where}.strict")
-        self._add(known, _about(holder, where, about), parameters, is_strict, where)
+        tool = FunctionTool(joined(namespace, name), _about(holder, where, about), parameters, is_strict)
+        self._add(tool, known, where)
 
     def _custom(self, item: Json, path: str, namespace: str | None, about: str | None) -> None:
         """A function of one string; its grammar can only be asked for in words."""
@@ -119,7 +121,7 @@ class Tools:
             law = f"The argument `input` is free text that must follow this {syntax} grammar:\n{rule}"
             said = f"{said}\n\n{law}" if said else law
         known = Known("custom", checks.required_string(item.get("name"), f"{path}.name"), namespace)
-        self._add(known, said, _INPUT, False, path)
+        self._add(FunctionTool(joined(namespace, known.name), said, _INPUT), known, path)
 
     def _namespace(self, item: Json, path: str, _: str | None, __: str | None) -> None:
         """Its functions under joined names; what is said of all of them is said at the first."""
@@ -138,7 +140,8 @@ class Tools:
         parameters = item.get("parameters")
         if parameters is not None:
             checks.mapping(parameters, f"{path}.parameters")
-        self._add(Known("tool_search", "tool_search"), _about(item, path, about), parameters, False, path)
+        tool = FunctionTool("tool_search", _about(item, path, about), parameters)
+        self._add(tool, Known("tool_search", "tool_search"), path)
 
     def _vendors(self, kind: str, item: Json, path: str) -> None:
         options = {key: value for key, value in item.items() if key != "type" and value is not None}
@@ -147,18 +150,15 @@ class Tools:
             raise checks.invalid(f"{path}.container.file_ids", "no files can be given to code.")
         self.tools.append(BuiltinTool(kind, checks.carried(options, path)))
 
-    def _add(
-        self, known: Known, about: str | None, parameters: Json | None, strict: bool, where: str
-    ) -> None:
-        name = joined(known.namespace, known.name)
-        tool = FunctionTool(name, about, parameters, strict)
-        before = self._functions.setdefault(name, tool)
+    def _add(self, tool: FunctionTool, known: Known | None, where: str) -> None:
+        """`known`: what the client takes it for, if that is not a function of this name."""
+        before = self._functions.setdefault(tool.name, tool)
         if before is not tool:
             if before != tool:
-                raise checks.invalid(f"{where}.name", f"there are two functions {name!r}.")
+                raise checks.invalid(f"{where}.name", f"there are two functions {tool.name!r}.")
             return
-        if known.kind != "function" or known.namespace:
-            self.known[name] = known
+        if known is not None:
+            self.known[tool.name] = known
         self.tools.append(tool)
 
     # --- which of them -------------------------------------------------------------------------------
@@ -192,6 +192,8 @@ _KINDS: dict[str, Callable[[Tools, Json, str, str | None, str | None], None]] = 
 
 def _about(item: Json, path: str, about: str | None) -> str | None:
     own = item.get("description")
+    if about is None and type(own) is str:
+        return own or None
     said = None if own is None else checks.string(own, f"{path}.description")
     return "\n\n".join(text for text in (about, said) if text) or None
 
