@@ -75,6 +75,9 @@ _RESPONSES = ResponsesFront()
 # Told apart in this order; who speaks none of them speaks the last.
 DIALECTS = (GEMINI, ANTHROPIC, OPENAI)
 
+_NO_COMPACTION = "Nothing here shortens a conversation; send fewer items."
+_NO_CONVERSATIONS = "Go on from the last response by 'previous_response_id', or send all items."
+
 ROWS = (
     answered("/models/{model:path}:generateContent", GeminiFront(stream=False), verbatim=True, **_GOOGLES),
     answered(
@@ -93,6 +96,7 @@ ROWS = (
     answered("/chat/completions", ChatFront()),
     answered("/responses", _RESPONSES),
     counted("/responses/input_tokens", InputTokensFront()),
+    Row("POST", "/responses/compact", partial(info.absent, advice=_NO_COMPACTION)),
     *replies.rows("/responses", _RESPONSES),
     answered("/messages", MessagesFront()),
     counted("/messages/count_tokens", MessagesCount()),
@@ -108,6 +112,11 @@ ROWS = (
     Row("GET", "/responses", info.no_socket, needs="nothing"),
     Row("GET", "/models", partial(info.models, dialects=DIALECTS), **_EVERYBODYS),
     Row("GET", "/models/{name:path}", partial(info.model, dialects=DIALECTS), **_EVERYBODYS),
+    *(
+        Row(method, path, partial(info.absent, advice=_NO_CONVERSATIONS))
+        for method in ("GET", "POST", "DELETE")
+        for path in ("/conversations", "/conversations/{rest:path}")
+    ),
     *usage.ROWS,
     Row("GET", "/tasks", tasks.listed),
     Row("GET", "/tasks/{id}", tasks.one),

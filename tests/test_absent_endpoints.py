@@ -46,6 +46,32 @@ def test_openais_sdk_raises_for_a_batch_that_nobody_would_run(gateway: Gateway) 
         )
 
 
+@pytest.mark.parametrize("prefix", ["/v1", ""])
+@pytest.mark.parametrize(
+    ("method", "path", "advice"),
+    [
+        ("POST", "/responses/compact", "send fewer items"),
+        ("POST", "/conversations", "previous_response_id"),
+        ("GET", "/conversations/conv_1", "previous_response_id"),
+        ("POST", "/conversations/conv_1/items", "previous_response_id"),
+        ("DELETE", "/conversations/conv_1/items/msg_1", "previous_response_id"),
+    ],
+)
+def test_what_belongs_to_responses_and_is_not_there_says_what_is(
+    gateway: Gateway, prefix: str, method: str, path: str, advice: str
+) -> None:
+    """R-073: neither an address of another sort that has room for it, nor one that is spelled nearly so."""
+    headers = {"authorization": f"Bearer {KEY}"}
+    reply = httpx.request(method, gateway.base_url + prefix + path, headers=headers)
+    assert reply.status_code == 404
+    error = reply.json()["error"]
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", None, "unknown_url")
+    assert error["message"].startswith(f"There is no {method} {prefix}{path} here.")
+    assert advice in error["message"]
+    assert "Did you mean" not in error["message"]
+    assert httpx.request(method, gateway.base_url + prefix + path).status_code == 401
+
+
 @pytest.mark.parametrize(
     ("path", "near"),
     [("/v1/embedding", "/v1/embeddings"), ("/v1/audio/transcription", "/v1/audio/transcriptions")],

@@ -219,6 +219,16 @@ def test_what_is_wrong_is_named_by_its_path(body: dict[str, Any], param: str) ->
     assert refused(**{"input": "Hi", **body})[0] == param
 
 
+def test_a_part_of_an_unknown_sort_is_told_the_sorts_of_responses() -> None:
+    """R-014..R-017: not those of a chat."""
+    with pytest.raises(RequestError) as caught:
+        parsed(input=[{"role": "user", "content": [{"type": "image_uri"}]}])
+    assert str(caught.value) == (
+        "Invalid value for 'input[0].content[0].type': 'image_uri'. Supported values are: 'input_text', "
+        "'input_image', 'input_file', 'input_audio', 'output_text', 'refusal'."
+    )
+
+
 # --- calls and their outputs
 
 
@@ -513,6 +523,28 @@ def test_a_schema_is_flat() -> None:
     config = to_gemini({"model": "m", "input": "Hi", "text": {"format": form}})["generationConfig"]
     assert config["responseMimeType"] == "application/json"
     assert config["responseJsonSchema"]["properties"] == {"a": {"type": "integer"}}
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ({"name": "answer", "strict": True}, {"name": "answer", "description": None, "strict": True}),
+        ({"name": "answer", "strict": None}, {"name": "answer", "description": None, "strict": False}),
+        ({"description": "It."}, {"name": "", "description": "It.", "strict": False}),
+    ],
+)
+def test_the_form_is_repeated_with_all_its_members(sent: dict[str, Any], shown: dict[str, Any]) -> None:
+    """R-060: Open Responses wants a name and a strict that are no null."""
+    form = {"type": "json_schema", "schema": {"type": "object"}}
+    found = parsed(text={"format": {**form, **sent}})
+    assert found.shape.echo["text"] == {"format": {**form, **shown}}
+
+
+def test_what_is_not_carried_of_the_tools_has_the_clients_word() -> None:
+    """X-008."""
+    found = parsed(tools=[{"type": "code_interpreter", "container": {"type": "auto"}}])
+    call = OpenAIChatWire().build(found.request, CHAT)
+    assert spelled_all(call.dropped, found) == ("tools.code_interpreter",)
 
 
 def test_json_without_a_schema_and_verbosity() -> None:

@@ -48,10 +48,14 @@ def texts(gateway: Gateway) -> list[tuple[str, str]]:
 
 
 def finished(gateway: Gateway, identity: str) -> Any:
+    return until(gateway, identity, "completed", "incomplete", "failed", "cancelled")
+
+
+def until(gateway: Gateway, identity: str, *states: str) -> Any:
     deadline = time.monotonic() + 10
     while True:
         reply = gateway.client().responses.retrieve(identity)
-        if reply.status not in ("queued", "in_progress"):
+        if reply.status in states:
             return reply
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -417,6 +421,28 @@ def test_a_foreground_stream_cannot_be_taken_up_again(kept: Gateway) -> None:
     reply = ask(kept, "Hello")
     found = refused(lambda: list(kept.client().responses.retrieve(reply.id, stream=True)))
     assert found == (400, "stream", "not_resumable")
+
+
+def test_a_background_stream_tells_its_id_before_the_model_says_a_word(kept: Gateway) -> None:
+    """R-074: it is for long answers, and a client that is cut off before the first word comes back by it."""
+    stream = ask(kept, "Hello sim:slow:20", background=True, stream=True)
+    begun = [next(stream) for _ in range(3)]
+    assert [event.type for event in begun] == [
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+    ]
+    stream.close()
+    identity = begun[0].response.id
+    assert kept.client().responses.retrieve(identity).status == "in_progress"
+    assert kept.client().responses.cancel(identity).status == "cancelled"
+
+
+def test_a_background_reply_says_that_it_is_being_made(kept: Gateway) -> None:
+    """R-066, R-074: `queued` is what waits for nothing but its turn."""
+    reply = ask(kept, "Hello sim:slow:20", background=True)
+    assert until(kept, reply.id, "in_progress").output == []
+    kept.client().responses.cancel(reply.id)
 
 
 def test_a_client_that_leaves_a_background_stream_ends_nothing(kept: Gateway) -> None:

@@ -66,6 +66,15 @@ async def no_verb(exchange: Exchange, house: House, verbs: Sequence[str]) -> Non
     )
 
 
+async def absent(exchange: Exchange, house: House, advice: str) -> None:
+    """What clients may ask for and is not here; what fits its address by chance, or nearly, is no help."""
+    raise RequestError(
+        f"There is no {exchange.scope['method']} {exchange.scope['path'][:200]} here. {advice}",
+        status=404,
+        code="unknown_url",
+    )
+
+
 async def no_socket(exchange: Exchange, house: House) -> None:
     """Of an address that is only posted to. Codex asks for a WebSocket first: after a 426 it goes on at once,
     after anything else with seven tries, or not at all."""

@@ -102,6 +102,9 @@ class Making:
         self._wake()
 
     async def _make(self) -> None:
+        self._tell(
+            self.renderer.feed(())
+        )  # the client learns its id, and that it is made, before a word of it
         async with aclosing(self._work.batches()) as batches:
             async for batch in batches:
                 self._tell(self.renderer.feed(batch))

@@ -43,8 +43,8 @@ _FILE_MIMES: dict[str, str] = {
 }
 
 
-def part(value: Any, path: str, notes: Notes) -> Content:
-    """Read one element of a `content` array."""
+def part(value: Any, path: str, notes: Notes, documented: tuple[str, ...] | None = None) -> Content:
+    """Read one element of a `content` array. `documented`: the sorts that an error names, if not a chat's."""
     if isinstance(value, str | Slice):
         return TextPart(str(value))
     item = checks.mapping(value, path)
@@ -57,7 +57,7 @@ def part(value: Any, path: str, notes: Notes) -> Content:
             raise checks.missing(f"{path}.type")
     read = _PARTS.get(sort) if isinstance(sort, str) else None
     if read is None:
-        raise checks.invalid_value(f"{path}.type", sort, DOCUMENTED_PARTS)
+        raise checks.invalid_value(f"{path}.type", sort, documented or DOCUMENTED_PARTS)
     _note_unread(item, sort, path, notes)
     return read(item, path)
 

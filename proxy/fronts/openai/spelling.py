@@ -90,6 +90,7 @@ RESPONSES: Spellings = {
     "references": ("input",),
     "thinking": ("reasoning",),
     "thinking.summary": ("reasoning.summary",),
+    "tools.code_execution": ("tools.code_interpreter",),
     "user": ("user",),
 }
 

@@ -37,6 +37,7 @@ _ROLES: dict[str, Role] = {
     "developer": "developer",
     "assistant": "assistant",
 }
+_PARTS = ("input_text", "input_image", "input_file", "input_audio", "output_text", "refusal")
 _DRAWN_KEPT = 2
 _REPLYS_OWN = frozenset({"type", "id", "status", "phase"})  # what replies tell of an item, asks nothing
 _MESSAGE = _REPLYS_OWN | {"role", "content"}
@@ -169,7 +170,7 @@ class _Reading:
 
     def _content(self, value: Any, path: str) -> list[content.Content]:
         if isinstance(value, list):
-            return [content.part(one, f"{path}[{n}]", self._notes) for n, one in enumerate(value)]
+            return [content.part(one, f"{path}[{n}]", self._notes, _PARTS) for n, one in enumerate(value)]
         if isinstance(value, str | Slice):
             return [TextPart(str(value))]
         raise checks.invalid_type(path, "a string or an array of content parts", value)

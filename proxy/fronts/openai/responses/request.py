@@ -210,10 +210,11 @@ def _text(value: Any, path: str, out: Reading) -> None:
 
 
 def _text_shown(text: Json) -> Json:
-    """As a reply repeats it: a schema with all the members that Open Responses wants."""
+    """As a reply repeats it: a schema with all the members that Open Responses wants, and of their types."""
     form = text.get("format") or {"type": "text"}
     if form["type"] == "json_schema":
-        form = {"type": "json_schema", "name": None, "description": None, "strict": None, **form}
+        said = {name: value for name, value in form.items() if value is not None}
+        form = {"type": "json_schema", "name": "", "description": None, "strict": False, **said}
     return {**text, "format": form}
 
 
