@@ -212,6 +212,19 @@ def test_facts_beside_the_text() -> None:
     }
 
 
+@pytest.mark.parametrize("others", [None, 1, "x", {"token": "a"}, [1, None, "x"]])
+def test_chances_in_no_shape_that_is_known_are_left_out(others: Any) -> None:
+    entries: Any = ["x", {"token": "Oslo", "logprob": -0.5, "top_logprobs": others}]
+    for found in (
+        whole(Text("Oslo."), Logprobs(entries), STOP),
+        chunks([Text("Oslo.")], [Logprobs(entries), STOP])[-1],
+    ):
+        assert found["candidates"][0]["logprobsResult"] == {
+            "chosenCandidates": [{"token": "Oslo", "logProbability": -0.5}],
+            "topCandidates": [{"candidates": []}],
+        }
+
+
 def test_what_the_upstream_did_by_itself() -> None:
     """X-022"""
     [candidate] = whole(

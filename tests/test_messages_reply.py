@@ -246,6 +246,24 @@ def test_arguments_that_were_cut_off_are_handed_on_as_text() -> None:
     assert (message["stop_reason"], message["content"]) == ("max_tokens", [use("a", arguments='{"at":"Osl')])
 
 
+@pytest.mark.parametrize("pieces", [['{"a":'], ['{"a":1}', "1}"], ['{"a": nothing', "}"]])
+@pytest.mark.parametrize("behind", [(STOP,), (Text("So."), STOP), (ToolCall(1, "b", "f", "{}"), STOP)])
+def test_a_stream_does_not_end_well_with_arguments_that_nobody_can_read(
+    pieces: list[str], behind: tuple[Event, ...]
+) -> None:
+    """M-072: SDKs break on them, or call the function with what they could read."""
+    calls = [ToolCall(0, "a", "look", pieces[0]), *(ToolCall(0, "", "", one) for one in pieces[1:])]
+    with pytest.raises(UpstreamError, match="'look' are no JSON"):
+        frames([[one] for one in (STARTED, *calls, *behind)])
+    assert whole(*calls, *behind)["content"][0] == use("a", arguments="".join(pieces))
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_a_stream_that_was_cut_off_may_end_within_arguments(reason: Any) -> None:
+    events = frames([[STARTED, ToolCall(0, "a", "look", '{"at":"Osl')], [Finish(reason)]])
+    assert events[-1]["type"] == "message_stop"
+
+
 @pytest.mark.parametrize(
     ("pieces", "given"),
     [

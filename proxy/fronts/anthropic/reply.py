@@ -133,6 +133,9 @@ class _Content:
     def citation(self, citation: Json) -> None:
         self.blocks[-1].setdefault("citations", []).append(citation)
 
+    def is_readable(self) -> bool:
+        return True  # what is no object becomes one (`_object`)
+
     def end(self) -> None:
         block = self.blocks[-1]
         if "input" in block:
@@ -144,13 +147,14 @@ class _Content:
 class _Frames:
     """Blocks of a stream, one event each piece. A `Writer`; what holds a picture comes as several pieces."""
 
-    __slots__ = ("_in_pieces", "_index", "before_text", "out")
+    __slots__ = ("_arguments", "_in_pieces", "_index", "before_text", "out")
 
     def __init__(self) -> None:
         self.out: list[Piece] = []
         self.before_text = b""
         self._index = -1
         self._in_pieces = False
+        self._arguments: list[str] = []  # of the call that is open
 
     def taken(self) -> bytes | list[Piece]:
         out, in_pieces = self.out, self._in_pieces
@@ -162,6 +166,7 @@ class _Frames:
 
     def begin(self, block: Json) -> None:
         self._index += 1
+        self._arguments = []
         self.before_text = _TEXT_DELTA % self._index
         self.write("content_block_start", {"index": self._index, "content_block": block})
 
@@ -177,7 +182,12 @@ class _Frames:
         self._delta({"type": "signature_delta", "signature": signature})
 
     def arguments(self, text: str) -> None:
+        self._arguments.append(text)
         self._delta({"type": "input_json_delta", "partial_json": text})
+
+    def is_readable(self) -> bool:
+        """M-072. What was sent cannot be mended; clients break on it, or call the function with less."""
+        return _read("".join(self._arguments)) is not None
 
     def citation(self, citation: Json) -> None:
         self._delta({"type": "citations_delta", "citation": citation})
@@ -191,8 +201,14 @@ class _Frames:
 
 def _object(arguments: str) -> Json:
     """The arguments of a call. A reply that was cut off may end within them."""
+    found = _read(arguments)
+    return {"arguments": arguments} if found is None else found
+
+
+def _read(arguments: str) -> Json | None:
+    """None for what is no object."""
     try:
-        found = jsonio.loads(arguments.encode())
+        found = jsonio.loads(arguments.encode("utf-8", "surrogatepass"))
     except jsonio.JSONDecodeError:
-        found = None
-    return found if isinstance(found, dict) else {"arguments": arguments}
+        return None
+    return found if isinstance(found, dict) else None

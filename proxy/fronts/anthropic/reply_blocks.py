@@ -50,8 +50,13 @@ _STOP_REASONS = {
 }
 
 
+# Such a reply may end in the middle of a call's arguments.
+_CUT_OFF = ("length", "content_filter")
+
+
 class Writer(Protocol):
-    """Where blocks go: one is begun, gets its pieces, and ends before the next."""
+    """Where blocks go: one is begun, gets its pieces, and ends before the next. `is_readable`: the arguments
+    that it got are an object, or can be made one."""
 
     def begin(self, block: Json) -> None: ...
     def text(self, text: str | Joined) -> None: ...
@@ -59,6 +64,7 @@ class Writer(Protocol):
     def signature(self, signature: str) -> None: ...
     def arguments(self, text: str) -> None: ...
     def citation(self, citation: Json) -> None: ...
+    def is_readable(self) -> bool: ...
     def end(self) -> None: ...
 
 
@@ -84,6 +90,7 @@ class Blocks:
         "_shape",
         "_signed",
         "_texts",
+        "_unreadable",
         "_writer",
         "finish",
         "open",
@@ -107,6 +114,7 @@ class Blocks:
         self._searches: list[Searched] = []
         self._calls: dict[int, _Call] = {}
         self._call: _Call | None = None  # the one that is open
+        self._unreadable: str | None = None  # the name of a call whose arguments broke off
 
     @property
     def said(self) -> bool:
@@ -135,6 +143,8 @@ class Blocks:
         if self.finish is None:
             raise faults.truncated() if self.said else faults.empty_reply()
         self._end()
+        if self._unreadable is not None and self.finish.reason not in _CUT_OFF:
+            raise faults.malformed(f"the arguments of a call of {self._unreadable!r} are no JSON")
         for search in self._searches if "web_search" in self._shape.server_tools else ():
             self._write_search(search)
 
@@ -315,6 +325,8 @@ class Blocks:
         call, self._call = self._call, None
         if call is not None and call.ending:
             self._writer.arguments(call.ending)
+        elif call is not None and not self._writer.is_readable():
+            self._unreadable = call.event.name
         self._writer.end()
         self.open = ""
 

@@ -301,9 +301,16 @@ def _citation(candidate: _Candidate, event: Citation) -> None:
 
 def _logprobs(candidate: _Candidate, event: Logprobs) -> None:
     result = candidate.facts.setdefault("logprobsResult", {"chosenCandidates": [], "topCandidates": []})
-    for entry in event.content:
+    for entry in filter(_is_entry, event.content):
         result["chosenCandidates"].append(_token(entry))
-        result["topCandidates"].append({"candidates": list(map(_token, entry.get("top_logprobs") or ()))})
+        others = entry.get("top_logprobs")
+        others = filter(_is_entry, others) if isinstance(others, list) else ()
+        result["topCandidates"].append({"candidates": list(map(_token, others))})
+
+
+def _is_entry(entry: Any) -> bool:
+    """What a server of any make says of a token may be anything."""
+    return isinstance(entry, dict)
 
 
 def _token(entry: Json) -> Json:
