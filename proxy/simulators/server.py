@@ -7,11 +7,14 @@ with start() as running:
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +26,7 @@ from proxy.simulators.exchange import Exchange, Log, Reply, json_reply
 from proxy.simulators.serving import Handler, Receive, Scope, Send, Vendor, control
 
 _START_S = 10.0
+_TICK_S = 0.1
 
 # Cut replies are on purpose here; the level of uvicorn's own logger belongs to the proxy beside us.
 _LOGGER = logging.getLogger("proxy.simulators")
@@ -79,10 +83,43 @@ class _Protocol(HttpToolsProtocol):
         self.scope["state"]["abort"] = self.transport.abort
 
 
+class _Server(uvicorn.Server):
+    """Ends as soon as it is told to, also where a reply is unfinished."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        await super().startup(sockets)
+
+    def end(self) -> None:
+        """From any thread. A second call does nothing."""
+        self.should_exit = self.force_exit = True
+        with suppress(RuntimeError):  # the loop is closed already
+            self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        ticks = itertools.count()
+        while not await self.on_tick(next(ticks)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._told.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for each in (*self.servers, *(sockets or ())):
+            each.close()
+        connections = self.server_state.connections
+        for connection in list(connections):
+            connection.shutdown()  # what is whole is still sent
+        await asyncio.sleep(0)
+        for connection in list(connections):
+            connection.transport.abort()
+        while connections:  # noqa: ASYNC110 - they tell nobody, and do not take long
+            await asyncio.sleep(0)
+
+
 class Running:
     """Simulators at work. `base_url` has no path and no trailing slash."""
 
-    def __init__(self, server: uvicorn.Server, thread: threading.Thread, base_url: str, log: Log) -> None:
+    def __init__(self, server: _Server, thread: threading.Thread, base_url: str, log: Log) -> None:
         self._server = server
         self._thread = thread
         self.base_url = base_url
@@ -99,7 +136,7 @@ class Running:
 
     def stop(self) -> None:
         """Close everything, unfinished replies too. A second call does nothing."""
-        self._server.should_exit = self._server.force_exit = True
+        self._server.end()
         self._thread.join(_START_S)
 
     def __enter__(self) -> Running:
@@ -129,9 +166,8 @@ def start(port: int = 0, host: str = "127.0.0.1") -> Running:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="simulators", daemon=True
     )
