@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from proxy.serve.protocol import Protocol
 from proxy.simulators.server import Running, start
 
 KEY = "sk-test-app"
+_LOOK_S = 0.005
 
 FILE = """
 version: 1
@@ -66,6 +69,41 @@ class Gateway:
         return list(self.vendors.log.exchanges())
 
 
+class _Server(uvicorn.Server):
+    """Ends as soon as it is told to and nobody is at work, not at the next tenths of a second."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        await super().startup(sockets)
+
+    def end(self) -> None:
+        """From another thread."""
+        self.should_exit = True
+        with suppress(RuntimeError):  # the loop is closed already
+            self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        ticks = itertools.count()
+        while not await self.on_tick(next(ticks)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await self._told.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for each in (*self.servers, *(sockets or ())):
+            each.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                while state.connections or state.tasks:  # noqa: ASYNC110 - they tell nobody
+                    await asyncio.sleep(_LOOK_S)
+        for task in state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()
+
+
 @contextmanager
 def open_gateway(
     folder: Path,
@@ -86,7 +124,7 @@ def open_gateway(
     assert loaded.config is not None, [str(problem) for problem in loaded.problems]
     application = app.create(loaded.config, loaded.off, file=path if watched else None, rows=rows)
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             application,
             http=Protocol,
@@ -94,18 +132,18 @@ def open_gateway(
             log_config=None,
             access_log=False,
             lifespan="on",
-            timeout_graceful_shutdown=1,
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 10
     while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.005)
+        time.sleep(_LOOK_S)
     try:
-        with httpx.Client(timeout=60) as http:
+        # Nobody speaks TLS here, and the certificates of the world take long to read.
+        with httpx.Client(timeout=60, verify=False) as http:
             yield Gateway(f"http://127.0.0.1:{listener.getsockname()[1]}", application, vendors, http)
     finally:
-        server.should_exit = True
+        server.end()
         thread.join(5)
         vendors.stop()
