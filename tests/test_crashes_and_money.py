@@ -95,8 +95,7 @@ class Place:
 
     def settled(self) -> bool:
         """Nothing goes on any more: no task is open, and nothing is watched."""
-        tasks = self.rows(tables.tasks)
-        return not self.rows(tables.watches) and not any(row["state"] in OPEN for row in tasks)
+        return not self.rows(tables.watches) and not self._open()
 
     def resolve(self) -> int:
         """Do what an operator does: what is uncertain was paid where the vendor's invoice has more than our
@@ -127,6 +126,15 @@ class Place:
             dragoman("resolve", one["id"], "--paid" if more[vendor] > 0 else "--failed")
             more[vendor] -= 1
         return len(found)
+
+    def until_settled(self) -> None:
+        until = time.monotonic() + 30 + 30 * LONG
+        while not self.settled():
+            assert time.monotonic() < until, (self.rows(tables.watches), self._open())
+            time.sleep(0.1)
+
+    def _open(self) -> list[dict[str, Any]]:
+        return [row for row in self.rows(tables.tasks) if row["state"] in OPEN]
 
     # --- what must hold
 
@@ -187,7 +195,7 @@ def test_a_kill_at_every_write_of_an_orders_life(
                 kills += _until_dead_or_over(place, server)
                 kill(server)
     with place.served():
-        waited(place.settled)
+        place.until_settled()
     uncertain = place.resolve()
     place.check_orders()
     place.check_ends()
@@ -231,7 +239,7 @@ def test_mixed_jobs_with_faults_and_crashes_come_to_the_invoices(
             time.sleep(0.5 + chance.random())
             kill(server)
     with place.served():
-        waited(place.settled)
+        place.until_settled()
     place.resolve()
     assert jobs == 120 * LONG
     place.check_orders()
@@ -269,7 +277,7 @@ def test_one_of_two_machines_is_killed(
             accepted = [reply.result() for reply in replies]
         assert all(reply is not None and reply.status_code == 202 for reply in accepted)
         _kill_with_workers(other)
-        waited(place.settled)
+        place.until_settled()
         states = Counter(row["state"] for row in place.rows(tables.tasks))
         assert set(states) <= {"completed", "uncertain"}
         place.resolve()
@@ -324,7 +332,7 @@ def test_a_store_that_is_away_for_a_while_loses_nothing(
             refused += 1
         admit(True)
         waited(lambda: len(place.rows(tables.ledger)) == 2 * (waited_for + 1))
-        waited(place.settled)
+        place.until_settled()
     assert [row["state"] for row in place.rows(tables.tasks)] == ["completed"]
     assert refused > 0
     place.check_orders()
