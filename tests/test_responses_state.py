@@ -476,3 +476,23 @@ def test_what_a_dead_process_was_making_has_failed(tmp_path: Path) -> None:
             )
         found = own.client().responses.retrieve(reply.id)
     assert (found.status, found.error is not None and found.error.code) == ("failed", "server_error")
+
+
+@pytest.mark.parametrize("background", [False, True], ids=["forgotten", "in the background"])
+def test_what_was_written_out_of_turn_leaves_no_turn_behind(
+    tmp_path: Path, background: bool, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A reply waits for its row; who asks to have it forgotten, or for one in the background, does not. The
+    turn that was due has nothing to write then, and must not be taken for a store that is away."""
+    state = ", files: {folder: " + f'"{tmp_path}/files"' + "}"
+    with on_disk(tmp_path, state) as gateway, on_disk(tmp_path, state) as other:
+        for _ in range(3):
+            reply = ask(gateway, "Hi")
+            if background:
+                finished(gateway, ask(gateway, "Hi", background=True).id)
+            else:
+                gateway.client().responses.delete(reply.id)
+        last = ask(gateway, "Hi")
+        finished(other, last.id)  # of the store, behind what was due before
+    assert "replies_not_written" not in capfd.readouterr().out
+    assert caplog.records == []

@@ -184,8 +184,11 @@ class Shelf:
             ) from error
 
     def _write_soon(self) -> None:
-        self._timer = None
-        if self._writing is None:
+        """What waits, unless somebody has written it out of turn."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting and self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
     async def _write(self) -> None:
