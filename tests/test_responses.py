@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -296,6 +297,37 @@ def test_a_model_of_words_lets_the_picture_model_draw(painting: Gateway, model: 
     words, picture = painting.sent()[-2:]
     assert "image_generation" in str(words.body["tools"])
     assert picture.path.endswith("/gemini-3-pro-image:generateContent")
+
+
+ALIASED = FILE.replace("nano-banana-pro: {", "nano-banana-pro: {aliases: [gpt-image*], ").replace(
+    "  lan-chat:",
+    "  banana: {aliases: [drawer*], targets: [google/gemini-2.5-flash-image], price: unpriced}\n  lan-chat:",
+)
+
+
+@pytest.mark.parametrize(
+    ("named", "drew"),
+    [
+        ({}, "gemini-3-pro-image"),  # OpenAI's own model for this tool, by the file's alias
+        ({"model": "gpt-image-1-mini"}, "gemini-3-pro-image"),
+        ({"model": "drawer-2"}, "gemini-2.5-flash-image"),
+        ({"model": "unheard-of"}, "gemini-3-pro-image"),
+        ({"model": "gemini-2.5-flash"}, "gemini-3-pro-image"),  # it draws nothing
+    ],
+)
+def test_a_file_without_a_painter_draws_by_its_aliases(
+    tmp_path: Path, named: dict[str, str], drew: str
+) -> None:
+    """Section 1.5: the shipped file has such an alias, and names nobody for pictures."""
+    with open_gateway(tmp_path, ALIASED) as gateway:
+        body = post(
+            gateway,
+            input="A cat, please sim:call:image_generation",
+            tools=[{"type": "image_generation", **named}],
+            tool_choice={"type": "image_generation"},
+        ).json()
+        assert [item["type"] for item in body["output"]] == ["image_generation_call"]
+        assert gateway.sent()[-1].path.endswith(f"/{drew}:generateContent")
 
 
 def test_the_picture_is_booked_beside_the_words(painting: Gateway) -> None:

@@ -93,13 +93,14 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Aside:
     """A tool by which a model of words has a picture drawn: `name` is that of its function, `image` and
-    `model` are what its client wishes. `forced`: the model shall use it. `where` is the tool in the client's
-    spelling."""
+    `model` are what its client wishes; `usual` is the model by which the dialect draws where it wishes none.
+    `forced`: the model shall use it. `where` is the tool in the client's spelling."""
 
     name: str
     where: str
     image: ImageOptions | None = None
     model: str | None = None
+    usual: str | None = None
     forced: bool = False
 
 

@@ -159,6 +159,10 @@ class Routes:
         """The model or the target that the file names; without targets where its provider is off."""
         return self.by_name.get(name) or self._direct.get(name) or self._made_for(name) or Route(name, ())
 
+    def entry(self, name: str) -> Route | None:
+        """The model of the file that answers to this name, which may be an alias or fit a pattern."""
+        return self.by_name.get(name) or self.by_pattern.get(self.patterns.find(name) or "")
+
     def listed(self, caller: ClientKey) -> list[Route]:
         """The routes this caller may use, each once, those without a provider left out."""
         routes = {route.name: route for route in self.by_name.values() if route.targets or route.fallback}

@@ -55,13 +55,14 @@ def settled(
 
 
 def _painter(house: House, caller: ClientKey, aside: Aside) -> Route | None:
-    """The model that the tool names, if there is one, else the file's for pictures."""
+    """The model that the tool names, if there is one, else the file's for pictures, else the file's entry
+    for the usual one."""
     routes = house.plan.routes
-    named = routes.by_name.get(aside.model) if aside.model is not None else None
-    found = named if named is not None and named.draws else routes.catch_all.get("pictures")
-    if found is None or not (found.targets or found.fallback):
-        return None
-    return found if caller.may_use(found.name) else None
+    named, usual = (name and routes.entry(name) for name in (aside.model, aside.usual))
+    for found in (named, routes.catch_all.get("pictures"), usual):
+        if found and found.draws and (found.targets or found.fallback):
+            return found if caller.may_use(found.name) else None
+    return None
 
 
 async def drawn(

@@ -156,6 +156,8 @@ def _tools(body: Json, reading: Reading) -> Aside | None:
     return None if found.picture is None else _picture(found, found.picture, reading)
 
 
+_USUAL_PAINTER = "gpt-image-1"  # OpenAI's, of a tool that names none: files have an alias for it
+
 _PICTURE = frozenset({"type", "size", "quality", "model", "moderation", "output_format", "action"})
 
 
@@ -172,7 +174,7 @@ def _picture(found: tools.Tools, tool: Json, reading: Reading) -> Aside:
         reading.request["image"] = image
     model = tool.get("model")
     name = None if model is None else checks.string(model, "tools[].model")
-    return Aside(tools.DRAWS, found.draws_at, image, name, found.must_draw)
+    return Aside(tools.DRAWS, found.draws_at, image, name, _USUAL_PAINTER, found.must_draw)
 
 
 def _check_state(body: Json) -> None:
