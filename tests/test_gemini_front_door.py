@@ -280,6 +280,17 @@ def test_a_request_for_an_openai_compatible_server(gateway: Gateway) -> None:
     }
 
 
+def test_thoughts_that_come_back_with_the_turn_are_no_loss(gateway: Gateway) -> None:
+    """3.3, as Vercel's SDK sends them: what we told a client ourselves stops no loop of a strict one."""
+    thought, call = {"text": "Hm.", "thought": True}, {"functionCall": {"name": "look", "args": {}}}
+    result = {"functionResponse": {"name": "look", "response": {"result": "9C"}}}
+    contents = [{"parts": [{"text": "Hi"}]}, {"role": "model", "parts": [thought, call]}, {"parts": [result]}]
+    body = {"contents": contents, "tools": [{"functionDeclarations": [{"name": "look"}]}]}
+    reply = generate(gateway, "lan-chat", body, **{"x-proxy-strict": "true"})
+    assert reply.status_code == 200, reply.text
+    assert "x-proxy-dropped" not in reply.headers
+
+
 def test_what_is_not_carried_is_named_and_refused_where_the_client_is_strict(gateway: Gateway) -> None:
     """X-008, 3.3"""
     body = {

@@ -115,7 +115,7 @@ def test_what_the_model_said_keeps_its_order_and_its_signatures() -> None:
     )
     assert said.role == "assistant"
     assert said.parts == (
-        ThoughtPart("Hmm.", None, "contents[1].parts[0].text"),
+        ThoughtPart("Hmm.", None, "contents[1].parts[0].text", spare=True),
         TextPart("Well: ", "c2ln"),
         CallPart("c1", "look", {"at": "sky"}, "c2ky"),
         TextPart("", "c2kz"),
@@ -262,6 +262,19 @@ def test_results_with_ids_in_another_order() -> None:
     assert pairs(
         model(call("look", "a"), call("look", "b")), user(result("look", "2", "b"), result("look", "1", "a"))
     ) == [("look", "1"), ("look", "2")]
+
+
+def test_ids_of_results_whose_calls_lost_theirs_say_nothing() -> None:
+    """N-030: the other way round than google-genai."""
+    assert pairs(
+        model(call("look", city="Oslo"), call("clock")),
+        user(result("clock", "noon", "b"), result("look", "9C", "a")),
+    ) == [("look", "9C"), ("clock", "noon")]
+
+
+def test_an_id_of_another_turn_is_not_taken_for_a_call_of_this_one() -> None:
+    found = messages(model(call("look", "a")), user(result("look", "9C", "z")))
+    assert [part.call_id for part in found[1].parts if isinstance(part, ResultPart)] == ["z"]
 
 
 def test_a_result_without_a_name_answers_the_next_call() -> None:
@@ -437,6 +450,13 @@ def test_how_functions_may_be_called(config: Any, choice: ToolChoice) -> None:
          {"anyOf": [{"type": "string"}, {"type": "null"}, {"type": "null"}]}),
         ({"type": "STRING", "format": "enum", "enum": ["A", "B"], "nullable": True},
          {"type": ["string", "null"], "format": "enum", "enum": ["A", "B", None]}),
+        ({"type": "INTEGER", "minimum": "1", "maximum": "2.0", "multipleOf": 1},
+         {"type": "integer", "minimum": 1, "maximum": 2, "multipleOf": 1}),
+        ({"type": "NUMBER", "minimum": "-0.5", "maximum": "much", "exclusive_maximum": "1e300"},
+         {"type": "number", "minimum": -0.5, "maximum": "much", "exclusiveMaximum": 1e300}),
+        ({"type": "INTEGER", "format": "enum", "enum": ["1", "20", 3, "x"], "nullable": True},
+         {"type": ["integer", "null"], "format": "enum", "enum": [1, 20, 3, "x", None]}),
+        ({"type": "STRING", "enum": ["1"]}, {"type": "string", "enum": ["1"]}),
         ({"type": "TYPE_UNSPECIFIED", "title": "T"}, {"title": "T"}),
         ({"properties": {"type": {"type": "STRING"}, "min_items": {"type": "BOOLEAN"}}},
          {"properties": {"type": {"type": "string"}, "min_items": {"type": "boolean"}}}),

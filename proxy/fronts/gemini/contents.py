@@ -107,7 +107,8 @@ class _Content:
     def _text(self, value: Any) -> Part | None:
         text = checks.string(value, self._where("text"))
         if self._fields.get("thought"):
-            return ThoughtPart(text, self._signature, self._where("text"))
+            # Clients send back whole turns.
+            return ThoughtPart(text, self._signature, self._where("text"), spare=True)
         return TextPart(text, self._signature) if text or self._signature else None
 
     def _inline_data(self, value: Any) -> MediaPart:
@@ -225,6 +226,7 @@ def _pair(turns: list[_Turn]) -> None:
             calls = _Calls()
         for place, part in enumerate(parts):
             if isinstance(part, CallPart):
+                calls.has_ids = calls.has_ids or bool(part.id)
                 if not part.id:
                     parts[place] = part = replace(part, id=f"call_g{made}")
                     made += 1
@@ -234,11 +236,12 @@ def _pair(turns: list[_Turn]) -> None:
 
 
 class _Calls:
-    """Those of one turn of the model, of which each is answered once."""
+    """Those of one turn of the model, of which each is answered once. `has_ids`: the client kept them."""
 
-    __slots__ = ("_by_name", "_open", "_order")
+    __slots__ = ("_by_name", "_open", "_order", "has_ids")
 
     def __init__(self) -> None:
+        self.has_ids = False
         self._open: dict[str, CallPart] = {}
         self._order: deque[str] = deque()
         self._by_name: dict[str | None, deque[str]] = {}
@@ -249,8 +252,9 @@ class _Calls:
         self._by_name.setdefault(call.name, deque()).append(call.id)
 
     def answered_by(self, result: ResultPart) -> CallPart | None:
-        """The call, None where the id says that it is another one's, or no call is left."""
-        if result.call_id:
+        """The call, None where the id says that it is another one's, or no call is left. Of calls that came
+        back without their ids a result's own says nothing."""
+        if result.call_id and self.has_ids:
             return self._open.pop(result.call_id, None)
         for waiting in (self._by_name.get(result.name), self._order):
             while waiting:

@@ -7,6 +7,7 @@ too.
 from __future__ import annotations
 
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -23,7 +24,10 @@ _ONE = frozenset({"items", "additionalProperties", "not", "contains", "propertyN
 _SEVERAL = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 
 _COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
+_LIMITS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 _NOT_THERE = frozenset({"propertyOrdering", "example", "nullable"})
+_NUMBERS = ("integer", "number")
+_EXACT = 2**53  # whole numbers above are none that a double holds
 _NO_TYPE = "type_unspecified"
 
 
@@ -63,7 +67,11 @@ def _schema(schema: Json) -> Json:
             value = [_inner(inner) for inner in value]
         elif name in _COUNTS and isinstance(value, str) and value.isdecimal():
             value = int(value)  # int64 is text in proto3's JSON
+        elif name in _LIMITS:
+            value = _number(value)
         found[name] = value
+    if found.get("type") in _NUMBERS and isinstance(found.get("enum"), list):
+        found["enum"] = list(map(_number, found["enum"]))
     if schema.get("nullable") is True:
         _allow_null(found)
     return found
@@ -71,6 +79,17 @@ def _schema(schema: Json) -> Json:
 
 def _inner(value: Any) -> Any:
     return _schema(value) if isinstance(value, dict) else value
+
+
+def _number(value: Any) -> Any:
+    """Numbers are text in Google's enums, and may be in proto3's JSON. What is none stays as it is."""
+    try:
+        number = float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+    if number is value or not isfinite(number):
+        return value
+    return int(number) if number.is_integer() and abs(number) < _EXACT else number
 
 
 def _type(value: Any) -> Any:
