@@ -151,6 +151,18 @@ def calling(mode: str, *names: str, tools: Any = TOOLS) -> dict[str, Any]:
 
 
 MEANING = [
+    (
+        "2.2 kinds",
+        declare_json({"type": "object", "required": 5}),
+        G3,
+        "schema.required: holds a value of the",
+    ),
+    (
+        "2.2 kinds inside",
+        declare_json({"type": "object", "properties": {"a": {"type": {"x": 1}}}}),
+        G3,
+        "schema.properties[a].type: holds a value of the wrong kind",
+    ),
     ("G007", {"contents": []}, G3, "contents is not specified"),
     ("G015", {"contents": [{"role": "user", "parts": []}]}, G3, "must include at least one parts field"),
     ("G010", {"contents": [{"role": "assistant", "parts": [{"text": "a"}]}]}, G3, "valid role: user, model"),

@@ -9,7 +9,8 @@ import httpx
 import openai
 import pytest
 
-from proxy.simulators import pictures
+from proxy.simulators import invent, pictures
+from proxy.simulators.keywords import misplaced
 from proxy.simulators.server import Running, start
 
 TOOLS: list[Any] = [
@@ -163,3 +164,50 @@ def test_keys_and_models(running: Running, client: openai.OpenAI) -> None:
             ask(client.with_options(api_key=key), "Hi")
     bare = httpx.get(running.url("openai") + "/models")
     assert bare.status_code == 401
+
+
+WRONG: list[Any] = [
+    ({"type": 5}, ".type"),
+    ({"type": ["object", 1]}, ".type"),
+    ({"properties": ["a"]}, ".properties"),
+    ({"properties": {"a": "string"}}, ".properties[a]"),
+    ({"properties": {"a": {"required": True}}}, ".properties[a].required"),
+    ({"items": {"anyOf": [{}, {"minItems": "2"}]}}, ".items.anyOf[1].minItems"),
+    ({"additionalProperties": {"minimum": "low"}}, ".additionalProperties.minimum"),
+    ([], ""),
+]
+
+
+@pytest.mark.parametrize(("schema", "where"), WRONG)
+def test_a_schema_that_nobody_could_read_is_refused_where_it_is_wrong(
+    client: openai.OpenAI, schema: Any, where: str
+) -> None:
+    tool: Any = {"type": "function", "function": {"name": "look", "parameters": schema}}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    for fields, place in (
+        ({"tools": [*TOOLS, tool]}, "tools[1].function.parameters"),
+        ({"response_format": form}, "response_format.json_schema.schema"),
+    ):
+        with pytest.raises(openai.BadRequestError) as caught:
+            ask(client, {"role": "user", "content": "Hi"}, **fields)
+        assert caught.value.param == place + where
+
+
+def test_schemas_of_real_clients_can_be_read() -> None:
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": ["object", "null"],
+        "properties": {"required": {"type": "boolean"}, "type": {"const": 1}, "any": True},
+        "required": ["type"],
+        "additionalProperties": False,
+        "items": [{"type": "string"}],
+        "exclusiveMinimum": 0,
+    }
+    assert misplaced(schema) is None
+
+
+@pytest.mark.parametrize(
+    "schema", [{"minItems": 1e300, "type": "array"}, {"$ref": "#/type/x", "type": "string"}]
+)
+def test_a_demand_beyond_measure_is_not_met(schema: Any) -> None:
+    assert len(invent.value_for(schema)) <= 10_000

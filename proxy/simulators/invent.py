@@ -10,6 +10,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
+_LONGEST = 10_000  # of texts and lists, whatever is asked for
 _DEEPEST = 5
 _STRINGS = {
     "date-time": "2026-11-21T12:00:00Z",
@@ -68,7 +69,9 @@ class _Inventor:
         while "$ref" in schema and seen < 20:
             node: Any = self.root
             for step in str(schema["$ref"]).removeprefix("#").strip("/").split("/"):
-                node = node.get(step.replace("~1", "/").replace("~0", "~"), {}) if step else node
+                key = step.replace("~1", "/").replace("~0", "~")
+                node = node if not step else node.get(key) if isinstance(node, dict) else None
+            node = node if isinstance(node, dict) else {}
             schema, seen = {**node, **{k: v for k, v in schema.items() if k != "$ref"}}, seen + 1
         if "allOf" not in schema:
             return schema
@@ -92,7 +95,7 @@ class _Inventor:
 
     def _array(self, schema: Json, name: str, depth: int) -> list[Any]:
         first = [self.value(each, name, depth + 1) for each in schema.get("prefixItems", ())]
-        least = int(schema.get("minItems", 0))
+        least = min(int(schema.get("minItems", 0)), _LONGEST)
         if depth >= _DEEPEST and not least:
             return first
         most = int(schema.get("maxItems", max(1, least)))
@@ -108,7 +111,7 @@ class _Inventor:
         text = _STRINGS.get(schema.get("format", ""))
         if text is None:
             text = self.names[self.number % len(self.names)] if self.names else f"{name} {self.number + 1}"
-        least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
+        least, most = min(int(schema.get("minLength", 0)), _LONGEST), schema.get("maxLength")
         text = text.ljust(least, "x")
         return text if most is None else text[: int(most)]
 

@@ -14,6 +14,7 @@ import orjson
 
 from proxy.simulators.directives import Directives
 from proxy.simulators.exchange import Exchange, Log, Reply, json_reply
+from proxy.simulators.keywords import misplaced
 from proxy.simulators.openai_answer import Answer, BadPicture, answer_to, read, usage_of
 from proxy.simulators.serving import Handler
 
@@ -173,6 +174,7 @@ class Server:
                 param=unknown[0],
             )
         _check_results(request["messages"])
+        _check_schemas(request)
 
     def _failure(self, orders: Directives) -> str | None:
         if "error" in orders:
@@ -191,6 +193,20 @@ def check_key(exchange: Exchange) -> None:
     for start, refused in _KEYS.items():
         if exchange.key.startswith(start):
             raise refused
+
+
+def _check_schemas(request: Json) -> None:
+    """Of what may be called, and of the answer."""
+    schemas = {
+        f"tools[{index}].function.parameters": (tool.get("function") or {}).get("parameters")
+        for index, tool in enumerate(request.get("tools") or ())
+    }
+    form = request.get("response_format") or {}
+    schemas["response_format.json_schema.schema"] = (form.get("json_schema") or {}).get("schema")
+    for place, schema in schemas.items():
+        if schema is not None and (where := misplaced(schema)) is not None:
+            param = place + where
+            raise Refused(400, f"Invalid schema: '{param}'.", code="invalid_function_parameters", param=param)
 
 
 def _check_results(messages: list[Json]) -> None:

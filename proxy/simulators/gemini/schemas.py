@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from proxy.simulators.gemini.errors import Refused
+from proxy.simulators.keywords import misplaced
 
 Json = dict[str, Any]
 
@@ -88,6 +89,8 @@ def check_json_schema(schema: Json, place: str, *, root: Json | None = None) -> 
     """`root` is the whole schema, None for the root itself."""
     if root is None:
         root = schema
+        if (where := misplaced(schema)) is not None:
+            raise Refused(f"{place}{where}: holds a value of the wrong kind.")
         _check_circles(schema.get("$defs", {}), place)
     word = schema.get("type", [])
     # The Gemini CLI 0.61.0 writes them in upper case here too, and the service takes that.
