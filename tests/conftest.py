@@ -1,13 +1,28 @@
 """Shared by all tests: asyncio is the only loop we promise, and a slow machine fails no property."""
 
+import functools
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import picture_vendors, stores
 from tests.gateway import Gateway, open_gateway
+
+_new_context = ssl.create_default_context
+_of_file = functools.cache(lambda cafile: _new_context(cafile=cafile))
+
+
+def _context(*arguments: Any, **options: Any) -> ssl.SSLContext:
+    """Every client of httpx reads the certificates of the world, for 17 ms; in the tests none meets one."""
+    shared = not arguments and options.keys() == {"cafile"}
+    return _of_file(**options) if shared else _new_context(*arguments, **options)
+
+
+ssl.create_default_context = _context
 
 settings.register_profile(
     "dragoman", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]

@@ -140,8 +140,7 @@ def open_gateway(
     while not server.started and thread.is_alive() and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
     try:
-        # Nobody speaks TLS here, and the certificates of the world take long to read.
-        with httpx.Client(timeout=60, verify=False) as http:
+        with httpx.Client(timeout=60) as http:
             yield Gateway(f"http://127.0.0.1:{listener.getsockname()[1]}", application, vendors, http)
     finally:
         server.end()
