@@ -168,7 +168,8 @@ def test_a_question_buys_one_picture_and_the_next_edits_it(tmp_path: Path, publi
     assert len(shown) == 1
     assert shown[0].startswith(f"http://127.0.0.1:{port}/v1/files/" if public else "data:image/png;base64,")
     assert "I received: image/png 1024x1024 pixels" in last(second)
-    assert first["title"]
+    assert first["title"] == "your concise title here"  # what its prompt shows as an answer
+    assert first["meta"]["tags"] == ["tag1", "tag2", "tag3"]
     assert all(line["status"] == 200 for line in asked)
     assert [line["images"] for line in asked if line["model"] == MODEL] == [1, 1]
     chores = sorted(line["chore"] for line in asked if line["model"] == "gemini-flash-lite")

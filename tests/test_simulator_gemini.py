@@ -206,6 +206,13 @@ def test_json_mode_answers_in_the_schema(google: httpx.Client) -> None:
     assert json.loads(text) == {"name": "Ada Lovelace", "tags": ["a"]}
 
 
+def test_a_form_in_words_is_answered_with_its_object(google: httpx.Client) -> None:
+    asked = 'Name it.\nJSON format: { "title": "a title" }\n### Examples:\n- { "title": "Cookies" }'
+    assert parts_of(google, asked)[0]["text"] == '{ "title": "a title" }'
+    assert parts_of(google, f"{asked} sim:unicode")[0]["text"] == '{ "title": "a title" }'
+    assert parts_of(google, "JSON format: {x}")[0]["text"] == "You said: JSON format: {x}"
+
+
 def test_several_candidates_are_numbered(google: httpx.Client) -> None:
     reply = ask(google, "Hi", model=G25, generationConfig={"candidateCount": 3}).json()
     texts = [(each["index"], each["content"]["parts"][0]["text"]) for each in reply["candidates"]]

@@ -119,6 +119,10 @@ def test_pictures_json_and_several_choices(client: openai.OpenAI) -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 5}}}
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     assert json.loads(ask(client, "Hi", response_format=form).choices[0].message.content) == {"n": 5}
+    formed = (
+        ask(client, 'Tag it.\nJSON format: { "tags": ["a", "b"] }\nUSER: {hi}').choices[0].message.content
+    )
+    assert json.loads(formed) == {"tags": ["a", "b"]}
     assert [choice.index for choice in ask(client, "Hi", n=3).choices] == [0, 1, 2]
     assert ask(client, "Hello there", max_tokens=1).choices[0].finish_reason == "length"
 

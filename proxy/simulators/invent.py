@@ -1,10 +1,11 @@
-"""Values that fit a schema, and which functions a prompt asks for. The same prompt gives the same answer.
+"""Values that fit a schema or a form, and which functions a prompt asks for. The same for the same prompt.
 
 Reads both JSON Schema and the OpenAPI form with upper-case types.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -27,6 +28,7 @@ _STRINGS = {
 _COMMON = frozenset(
     ("get", "set", "find", "list", "make", "call", "tool", "current", "function", "with", "from")
 )
+_FORM = "JSON format: "
 _ASKS = re.compile(r"\b(call|use|run|invoke)\b.*\b(tool|function)s?\b", re.IGNORECASE | re.DOTALL)
 _NAMES = re.compile(r"(?<![.!?\n] )(?<!^)\b[A-Z][a-zà-ÿ]+(?: [A-Z][a-zà-ÿ]+)*")
 
@@ -34,6 +36,15 @@ _NAMES = re.compile(r"(?<![.!?\n] )(?<!^)\b[A-Z][a-zà-ÿ]+(?: [A-Z][a-zà-ÿ]+)
 def value_for(schema: Any, *, hint: str = "", number: int = 0) -> Any:
     """A value of this schema. `hint` is the prompt, whose proper names fill strings; `number` varies them."""
     return _Inventor(schema, hint, number).value(schema, "value", 0)
+
+
+def formed(prompt: str) -> str | None:
+    """The object that a prompt shows behind `JSON format:`, as chat UIs ask for titles and tags in words."""
+    _, found, rest = prompt.partition(_FORM)
+    try:
+        return rest[: json.JSONDecoder().raw_decode(rest)[1]] if found else None
+    except ValueError:
+        return None
 
 
 class _Inventor:

@@ -119,6 +119,8 @@ def _words(request: Json, prompt: Prompt, number: int) -> str:
         return orjson.dumps(value).decode()
     if "text" in orders:
         return orders.word("text")
+    if form := invent.formed(orders.said):
+        return form
     words = [f"Answer {number + 1}."] if number else []
     words.append(
         f"The tools answered: {'; '.join(prompt.results)}." if prompt.results else f"You said: {orders.said}"

@@ -96,6 +96,8 @@ class Mind:
     def _words(self, number: int) -> str:
         if "text" in self.orders:
             return self.orders.word("text")
+        if form := invent.formed(self.prompt.said):
+            return form
         if "big" in self.orders and not (self.model.draws or "image" in self.orders):
             line = "All work and no play makes a dull simulator. "
             return line * (max(1, self.orders.count("big", 1)) * 1024 * 1024 // len(line))
