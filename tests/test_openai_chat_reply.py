@@ -443,6 +443,52 @@ def test_what_is_said_when_there_is_no_text(
     assert "".join(delta.get("refusal") or "" for delta in deltas(*events)) == (refusal or "")
 
 
+@pytest.mark.parametrize(
+    ("events", "content", "refusal"),
+    [
+        pytest.param(
+            [Text(""), Finish("content_filter", message="Too wild.")],
+            "Too wild.",
+            "Too wild.",
+            id="at the end",
+        ),
+        pytest.param(
+            [Refusal("Not "), Refusal("this."), Finish("content_filter")],
+            "Not this.",
+            "Not this.",
+            id="in pieces",
+        ),
+        pytest.param(
+            [Text("A cat"), Refusal("No "), Refusal("more."), Finish("content_filter")],
+            "A cat\n\nNo more.",
+            "No more.",
+            id="after text",
+        ),
+        pytest.param(
+            [Text("A cat"), Finish("content_filter", message="Too wild.")],
+            "A cat\n\nToo wild.",
+            "Too wild.",
+            id="after text, at the end",
+        ),
+        pytest.param(
+            [Image("image/png", Slice(PNG.encode())), Refusal("No more."), Finish("content_filter")],
+            f"![image]({URL})\n\nNo more.",
+            "No more.",
+            id="after a picture",
+        ),
+        pytest.param([Text("A cat"), STOP], "A cat", None, id="none"),
+    ],
+)
+def test_a_refusal_stands_in_the_text_too_where_the_client_shows_nothing_else(
+    events: list[Event], content: str, refusal: str | None
+) -> None:
+    found = message(*events, refusal_in_text=True, image_mode="markdown")
+    assert (found["content"], found["refusal"]) == (content, refusal)
+    sent = deltas(*events, refusal_in_text=True, image_mode="markdown")
+    assert "".join(delta.get("content") or "" for delta in sent) == content
+    assert "".join(delta.get("refusal") or "" for delta in sent) == (refusal or "")
+
+
 def test_code_that_the_upstream_ran_stands_in_the_text() -> None:
     """X-022: a chat has no other place for it, and tells of a search by the vendor's facts alone."""
     events = (

@@ -8,6 +8,7 @@ from proxy.errors import RequestError
 from proxy.fronts import image_modes as modes
 from proxy.fronts.base import Asked
 from proxy.fronts.openai.chat import clients
+from proxy.fronts.openai.chat.front import ChatFront
 from proxy.keys import ClientKey
 
 ALL: dict[str, Any] = {
@@ -63,7 +64,7 @@ LANGCHAIN = {"user-agent": PYTHON, "x-stainless-lang": "python", "x-stainless-ra
 def shown(headers: dict[str, str], *, streamed: bool = False, has_address: bool = False) -> str:
     sent = {name.encode(): value.encode() for name, value in headers.items()}
     asked = Asked("req_1", ClientKey("app"), sent, has_address=has_address)
-    return clients.shown(asked, streamed=streamed)
+    return clients.of(asked, streamed=streamed).image_mode
 
 
 @pytest.mark.parametrize(
@@ -136,6 +137,18 @@ def test_open_webui_gets_an_address_where_its_browser_can_reach_one(streamed: bo
     said = {"user-agent": "Python/3.11 aiohttp/3.14.5"}
     assert shown(said, streamed=streamed, has_address=True) == "link"
     assert shown(said, streamed=streamed) == "markdown"
+
+
+@pytest.mark.parametrize("said", ["", "parts"], ids=["auto", "mode said"])
+def test_open_webui_shows_a_refusal_as_text_only(said: str) -> None:
+    def wants(agent: str) -> bool:
+        sent = {b"user-agent": agent.encode(), b"x-image-output": said.encode()}
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+        return ChatFront().parse(body, Asked("req_1", ClientKey("app"), sent)).shape.refusal_in_text
+
+    assert wants("Python/3.11 aiohttp/3.14.5")
+    assert not wants("OpenAI/Python 2.54.0")
+    assert not wants("curl/8.5.0")
 
 
 def test_an_endless_name_costs_little_and_is_a_stranger() -> None:

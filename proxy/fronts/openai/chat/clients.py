@@ -1,4 +1,5 @@
-"""The clients that are known by what they send of themselves, and how each is shown pictures under `auto`.
+"""The clients that are known by what they send of themselves: how each is shown pictures under `auto`, and
+whether it shows refusals.
 
 Data: a closed table. A client that is not in it is a program that names no SDK, and gets the list of parts.
 """
@@ -13,9 +14,6 @@ from typing import NamedTuple
 from proxy.fronts.base import Asked
 from proxy.fronts.image_modes import Mode
 
-# Whole, the list of parts of document 004. Streamed the same parts stand in `images`, since list-valued
-# deltas are lost or crash in both official stream helpers.
-_DEFAULT: Mode = "parts"
 _AGENT_BYTES = 300  # a browser's is half of that; the longest is what the cache below holds
 _KNOWN = 512
 
@@ -29,10 +27,16 @@ class Said(NamedTuple):
     read_timeout: bool = False  # x-stainless-read-timeout
 
 
+class Habits(NamedTuple):
+    image_mode: Mode
+    shows_refusal: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """One row. `seen` is the version that was measured, or whose source was read. `agent` is found in the
-    User-Agent; what is None is not looked at. `streamed` is None where it is as `whole`."""
+    User-Agent; what is None is not looked at. `streamed` is None where it is as `whole`. `shows_refusal` is
+    False for a client whose user sees nothing but the text."""
 
     seen: str
     whole: Mode
@@ -41,6 +45,7 @@ class Client:
     is_sdk: bool | None = None
     raw_response: bool | None = None
     read_timeout: bool | None = None
+    shows_refusal: bool = True
 
     def fits(self, said: Said) -> bool:
         return (
@@ -87,8 +92,9 @@ CLIENTS: tuple[Client, ...] = (
     # From the browser: reads `images`, ignores lists.
     Client("LobeChat 1.0", "images", agent=_named(r"\blobe-?(?:chat|hub)\b")),
     # Its HTTP library is all that it tells. A list crashes its calls for titles, tags and follow-ups; it
-    # sends back text alone, so that the next turn does not have what stood in `images`.
-    Client("Open WebUI 0.12.4", "link", agent=_named(r"^python/\S+ aiohttp/")),
+    # sends back text alone, so that the next turn does not have what stood in `images`. A `refusal` is an
+    # empty answer on its page.
+    Client("Open WebUI 0.12.4", "link", agent=_named(r"^python/\S+ aiohttp/"), shows_refusal=False),
     # --- OpenAI's own SDKs, and whatever hides behind them
     # Asks for the raw response without a timeout of its own; LiteLLM 1.110.2 sends one. Keeps a whole list,
     # but of a stream, for which it does not ask so unless told, the text alone.
@@ -108,8 +114,13 @@ CLIENTS: tuple[Client, ...] = (
 )
 
 
-def shown(asked: Asked, *, streamed: bool) -> Mode:
-    """How this client is shown pictures when nobody says it."""
+# Whole, the list of parts of document 004. Streamed the same parts stand in `images`, since list-valued
+# deltas are lost or crash in both official stream helpers.
+_STRANGER = Client("anything else", "parts")
+
+
+def of(asked: Asked, *, streamed: bool) -> Habits:
+    """What the client that sent this shows when nobody says it."""
     headers = asked.headers
     said = Said(
         headers.get(b"user-agent", b"")[:_AGENT_BYTES].lower().decode("latin-1"),
@@ -117,13 +128,13 @@ def shown(asked: Asked, *, streamed: bool) -> Mode:
         headers.get(b"x-stainless-raw-response") == b"true",
         b"x-stainless-read-timeout" in headers,
     )
-    mode = of_client(said, streamed)
-    return "markdown" if mode == "link" and not asked.has_address else mode
+    return _habits(said, streamed, asked.has_address)
 
 
 @lru_cache(maxsize=_KNOWN)
-def of_client(said: Said, streamed: bool = False) -> Mode:
-    for client in CLIENTS:
-        if client.fits(said):
-            return (streamed and client.streamed) or client.whole
-    return _DEFAULT
+def _habits(said: Said, streamed: bool, has_address: bool) -> Habits:
+    client = next((client for client in CLIENTS if client.fits(said)), _STRANGER)
+    mode = (streamed and client.streamed) or client.whole
+    if mode == "link" and not has_address:
+        mode = "markdown"
+    return Habits(mode, client.shows_refusal)

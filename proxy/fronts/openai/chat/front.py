@@ -51,8 +51,10 @@ class ChatFront(Commons):
             model=of_model,
             default=default,
         )
-        mode = said or clients.shown(asked, streamed=parsed.request.stream)
-        return replace(parsed, shape=replace(shape, model=name, image_mode=mode), links=mode in LINKED)
+        habits = clients.of(asked, streamed=parsed.request.stream)
+        mode = said or habits.image_mode
+        shape = replace(shape, model=name, image_mode=mode, refusal_in_text=not habits.shows_refusal)
+        return replace(parsed, shape=shape, links=mode in LINKED)
 
     def chore(self, parsed: Parsed[ChatRequest, ChatShape]) -> Chore | None:
         request = parsed.request
@@ -70,6 +72,7 @@ class ChatFront(Commons):
                 created=facts.created,
                 include_usage=shape.include_usage,
                 image_mode=shape.image_mode,
+                refusal_in_text=shape.refusal_in_text,
                 legacy_functions=shape.legacy_functions,
                 link=facts.link,
                 cost=facts.cost,

@@ -152,6 +152,8 @@ def _choice(index: int, choice: _Choice, reply: ReplyOptions, identity: str) -> 
     finish = choice.finished()
     if finish.reason == "content_filter" and (unsaid := choice.unsaid_refusal(finish)):
         choice.refusal.append(unsaid)
+    if reply.refusal_in_text and choice.refusal:
+        _say_refusal(choice)
     found: bodies.Choice = {
         "index": index,
         "message": _message(choice, reply, identity),
@@ -161,6 +163,13 @@ def _choice(index: int, choice: _Choice, reply: ReplyOptions, identity: str) -> 
     if finish.native is not None:
         found["native_finish_reason"] = finish.native
     return found
+
+
+def _say_refusal(choice: _Choice) -> None:
+    """Into the content, apart from text before it; pictures are set apart where they are written."""
+    said = [piece for piece in choice.content if piece]
+    between = "\n\n" if said and isinstance(said[-1], str) else ""
+    choice.content.append(between + "".join(choice.refusal))
 
 
 def _message(choice: _Choice, reply: ReplyOptions, identity: str) -> bodies.Message:

@@ -29,8 +29,9 @@ LINKED: frozenset[Mode] = frozenset(("link", "images+link"))  # their pictures n
 class ReplyOptions:
     """What the client asked of the reply's shape.
 
-    `id` is used when the upstream gives none (empty: random). `link` gives a stored picture's address;
-    where it is or returns None a data URL is written. `cost` tells at the end what the reply costs. `vendor`
+    `id` is used when the upstream gives none (empty: random). `refusal_in_text` says a refusal in the content
+    too, for clients that show nothing else. `link` gives a stored picture's address; where it is or returns
+    None a data URL is written. `cost` tells at the end what the reply costs. `vendor`
     names the object in `extra_content` that holds signatures. `audio_format` is what the client wants raw PCM
     wrapped in. `parsed` is the request, for errors to speak of as the client wrote it.
     """
@@ -40,6 +41,7 @@ class ReplyOptions:
     id: str = ""
     include_usage: bool = False
     image_mode: Mode = "images"
+    refusal_in_text: bool = False
     legacy_functions: bool = False
     link: Link | None = None
     cost: TellCost | None = None

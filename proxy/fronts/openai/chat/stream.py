@@ -187,8 +187,14 @@ class StreamRenderer:
             self._delta(choice, {"reasoning_content": event.text})
 
     def _refusal(self, choice: _Choice, event: Refusal) -> None:
+        self._refuse(choice, event.text)
+
+    def _refuse(self, choice: _Choice, text: str) -> None:
+        delta: bodies.Delta = {"refusal": text}
+        if self._reply.refusal_in_text:
+            delta["content"] = "\n\n" + text if choice.wrote and not choice.refused else text
         choice.refused = True
-        self._delta(choice, {"refusal": event.text})
+        self._delta(choice, delta)
 
     def _image(self, choice: _Choice, event: Image) -> None:
         mode = self._reply.image_mode
@@ -293,7 +299,7 @@ class StreamRenderer:
                 self._no_arguments(choice, call)
         finish = choice.finished()
         if unsaid := choice.unsaid_refusal(finish):
-            self._delta(choice, {"refusal": unsaid})
+            self._refuse(choice, unsaid)
         last: bodies.Delta = {}
         if choice.citations:
             last["annotations"] = [reply_parts.annotation(citation) for citation in choice.citations]
