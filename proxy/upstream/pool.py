@@ -87,6 +87,7 @@ class Pool:
             happy_eyeballs_delay=_NEXT_ADDRESS_S,
             socket_factory=self._socket,
         )
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a picture may take minutes of silence
         try:
             _, line = await self._loop.create_connection(
                 functools.partial(Line, self._freed, self._lost),
