@@ -66,7 +66,9 @@ class Loud(Upstream):
         self._sender = self._sender or _Listening(self._max_reply_bytes, self._connections)
         return self._sender
 
-    async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
+    async def send(
+        self, call: Call, account: Account, deadlines: Deadlines, sent: Callable[[], None] | None = None
+    ) -> Reply:
         self._count += 1
         number = self._count
         headers, query = account.auth.shown
@@ -78,7 +80,7 @@ class Loud(Upstream):
         }
         self._show_request(request)
         self._keep(f"{number:02}-request.json", orjson.dumps(request, option=orjson.OPT_INDENT_2))
-        reply = await super().send(call, account, deadlines)
+        reply = await super().send(call, account, deadlines, sent)
         assert isinstance(reply, Overheard)
         reply.over = lambda reply, body: self._over(number, reply, account, body)
         return reply

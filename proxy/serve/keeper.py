@@ -141,6 +141,7 @@ class Running:
             if record.is_lost or not record.cancelling:
                 raise
             self._error = cancelled()
+            record.withdraw()
             left = {"repeatable": record.repeatable}
             return "cancelled", {"error": text_of(plain_error(self._error)), **left}
         except Exception as error:

@@ -76,7 +76,8 @@ class Record:
     """One task's row, as this process knows it. `orders` are by the number of the call. `is_kept`: it is in
     the store. `cancelling`: it shall be called off at the vendor too; `repeatable`: and may start anew then.
     `is_behind`: a vendor told of progress that is not written yet. `files` are the pictures that were stored,
-    by identity: to compare is to read all. `tried_before`: attempts up to this number may be another
+    by identity: to compare is to read all. `on_their_way` are calls whose requests are still being sent.
+    `tried_before`: attempts up to this number may be another
     process's."""
 
     def __init__(
@@ -93,6 +94,7 @@ class Record:
         self.tried_before = tried_before
         self._booked: list[Entry] = []
         self.files: dict[int, tuple[Slice, str]] = {}
+        self.on_their_way: set[str] = set()
         self._keeper = keeper
         self._turn = asyncio.Lock()
 
@@ -110,7 +112,14 @@ class Record:
 
     @property
     def is_ordered(self) -> bool:
-        return bool(self.orders)
+        """Whether a vendor may have one of the orders, and not only a part of its request."""
+        return not self.orders.keys() <= self.on_their_way
+
+    def withdraw(self) -> None:
+        """What was on its way has been broken off."""
+        for number in self.on_their_way:
+            self.orders.pop(number, None)
+        self.on_their_way.clear()
 
     @property
     def is_uncertain(self) -> bool:
@@ -289,6 +298,8 @@ class Kept:
     def over(self) -> None:
         """The try has ended. It knows us, so it would not be free while we know it."""
         self._on = None
+        if not self._record.cancelling:
+            self.went_out()
 
     def book(self, entry: Entry) -> None:
         self._record.book(entry)
@@ -323,6 +334,11 @@ class Kept:
             task = order.call.context["task"]
             intent |= {"task": task, "asks": order.engine.can_ask(task)}
         await self._record.put(self._number, intent, insist=False)
+        if order is None:
+            self._record.on_their_way.add(str(self._number))
+
+    def went_out(self) -> None:
+        self._record.on_their_way.discard(str(self._number))
 
     async def accepted(self, order: Order[Any] | None, task: Mapping[str, Any]) -> None:
         await self._record.put(self._number, {"state": "accepted", **self._trying, "task": dict(task)})

@@ -59,8 +59,9 @@ class Talk:
         begun = False
         if one.kept is not None:
             await one.kept.intended()
-        one.sent = True
-        reply = await house.services.upstream.send(call, account, one.deadlines())
+        one.sent = not one.by_piece
+        sent = one.went_out if one.by_piece else None
+        reply = await house.services.upstream.send(call, account, one.deadlines(), sent)
         try:
             if reply.status >= 400:
                 raise await self._refusal(reply, one)

@@ -138,6 +138,12 @@ class Try:
             return allowed
         return Deadlines(allowed.connect_s, allowed.first_byte_s, allowed.idle_s, left_s)
 
+    def went_out(self) -> None:
+        """The vendor may have the whole order."""
+        self.sent = True
+        if self.kept is not None:
+            self.kept.went_out()
+
     def note(self, batch: list[Event]) -> None:
         if self.first_event_s is None:
             self.first_event_s = self.told.upstream_s = perf_counter() - self.began

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from proxy.types import Call
@@ -37,18 +37,20 @@ class Upstream:
         self._sender = self._sender or Sender(self._max_reply_bytes, self._connections)
         return self._sender
 
-    def send(self, call: Call, account: Account, deadlines: Deadlines) -> Coroutine[Any, Any, Reply]:
+    def send(
+        self, call: Call, account: Account, deadlines: Deadlines, sent: Callable[[], None] | None = None
+    ) -> Coroutine[Any, Any, Reply]:
         """Send once; return the answer as soon as its headers are there, whatever its status >= 200.
 
         Follows no redirect, sends nothing again (but after a 401 to a token that may have ended), and sends
         nothing of the client's but the call. Raises `UpstreamError`: class connect when it is certain that
         nothing was sent, else with `bought` set when the vendor may have got the whole call; `RequestError`
-        when the call cannot be written.
+        when the call cannot be written. `sent` is called once the vendor may have all of it.
         """
         sender = self._sender or self.open()
         if account.auth.renewal is None:
-            return sender.send(call, account, deadlines)
-        return tokens.send(sender, call, account, deadlines)
+            return sender.send(call, account, deadlines, sent)
+        return tokens.send(sender, call, account, deadlines, sent)
 
     async def authorized(self, call: Call, account: Account, deadlines: Deadlines) -> Authorizer:
         """What opens the door for this call now, where another sends it. Raises `UpstreamError`."""

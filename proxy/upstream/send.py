@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from urllib.parse import unquote
 
@@ -49,7 +49,9 @@ class Sender:
         for pool in self._pools.values():
             await pool.close()
 
-    async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Reply:
+    async def send(
+        self, call: Call, account: Account, deadlines: Deadlines, sent: Callable[[], None] | None = None
+    ) -> Reply:
         loop = self._loop
         started = loop.time()
         sells = call.method != "GET"
@@ -67,6 +69,8 @@ class Sender:
         try:
             if not progress.finished:
                 await asking.pour(line, request.rest, progress)
+            if sent is not None and progress.finished:
+                sent()
             await answer.head()
         except BaseException as fault:
             watch.stop()

@@ -135,18 +135,24 @@ class Token:
 _TOO_SLOW = Denied(ErrorClass.UNAVAILABLE, "the token server did not answer in time")
 
 
-async def send(sender: Sender, call: Call, account: Account, deadlines: Deadlines) -> Reply:
+async def send(
+    sender: Sender,
+    call: Call,
+    account: Account,
+    deadlines: Deadlines,
+    sent: Callable[[], None] | None = None,
+) -> Reply:
     """As `Upstream.send`, with what opens the door now. A 401 sold nothing, so the call is sent a second time
     when a token may have been the reason."""
     renewal = account.auth.renewal
     assert renewal is not None
     opened, deadlines = await ready(sender, call, account, deadlines)
     headers = opened.auth.headers
-    reply = await sender.send(call, opened, deadlines)
+    reply = await sender.send(call, opened, deadlines, sent)
     if reply.status != 401 or not renewal.refused(headers):
         return reply
     await reply.close()
-    return await sender.send(call, *await ready(sender, call, account, deadlines))
+    return await sender.send(call, *await ready(sender, call, account, deadlines), sent)
 
 
 async def ready(

@@ -1,0 +1,101 @@
+"""A client that leaves while its order is still being sent: the vendor never has the whole of it, so nothing
+is bought, and the order is broken off. Once the vendor has it all, what is paid is finished."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy.simulators.pictures import png
+from tests.gateway import KEY, Gateway, open_gateway
+from tests.served import waited
+from tests.vendor_socket import read_request, vendor
+
+FILE = """
+version: 1
+keys: [{name: app, key: env:TEST_KEY}]
+auth: {admin: env:TEST_ADMIN}
+providers:
+  google: {wire: gemini, base_url: "ADDRESS/v1beta", keys: [env:VENDOR_KEY], private: true}
+models:
+  banana:
+    targets: [google/gemini-3-pro-image]
+    price: {currency: USD, image: 0.1}
+"""
+LARGE = png(64, 64, "large", 24 << 20)  # more than the system takes for a vendor that does not read
+FIELDS = {"model": "banana", "prompt": "Make it red"}
+
+
+class Vendor:
+    """Reads of an order what `reads` says, its head or all of it, and the rest when it may `go` on. Never
+    answers."""
+
+    def __init__(self, reads: str) -> None:
+        self.reads = reads
+        self.has = threading.Event()
+        self.go = threading.Event()
+        self.left = threading.Event()
+        self.received = 0
+
+    def __call__(self, connection: socket.socket) -> None:
+        self.received = len(read_request(connection) if self.reads == "all" else connection.recv(1000))
+        self.has.set()
+        if self.reads == "head":
+            self.go.wait(20)
+        try:
+            while piece := connection.recv(1 << 20):
+                self.received += len(piece)
+        except OSError:
+            pass
+        self.left.set()
+
+
+@contextmanager
+def leaving(tmp_path: Path, reads: str, headers: dict[str, str]) -> Iterator[tuple[Gateway, Vendor]]:
+    """A client has asked for an edit and left, after the vendor had what it reads."""
+    seen = Vendor(reads)
+    with vendor(seen) as address:
+        file = FILE.replace("ADDRESS", address)
+        with open_gateway(tmp_path, file, {"TEST_ADMIN": "sk-admin"}) as gateway:
+            request = gateway.http.build_request(
+                "POST",
+                f"{gateway.base_url}/v1/images/edits",
+                data=FIELDS,
+                files={"image": ("a.png", LARGE, "image/png")},
+                headers={"authorization": f"Bearer {KEY}", "connection": "close", **headers},
+            )
+            body = request.read()
+            head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+            address_of = (request.url.host, request.url.port or 80)
+            with socket.create_connection(address_of) as client:
+                client.sendall(f"POST /v1/images/edits HTTP/1.1\r\n{head}\r\n".encode() + body)
+                assert seen.has.wait(20)
+            yield gateway, seen
+
+
+def outcomes(gateway: Gateway) -> list[str]:
+    reply = gateway.http.get(
+        f"{gateway.base_url}/v1/usage/requests", headers={"authorization": f"Bearer {KEY}"}
+    )
+    return [row["outcome"] for row in reply.json()["data"]]
+
+
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "one"}], ids=["plain", "repeatable"])
+def test_an_order_that_is_still_being_sent_is_broken_off(tmp_path: Path, headers: dict[str, str]) -> None:
+    with leaving(tmp_path, "head", headers) as (gateway, seen):
+        waited(lambda: "abandoned" in outcomes(gateway))
+        seen.go.set()
+        assert seen.left.wait(10)
+        assert seen.received < len(LARGE)
+
+
+def test_an_order_that_the_vendor_has_is_finished(tmp_path: Path) -> None:
+    with leaving(tmp_path, "all", {}) as (gateway, seen):
+        assert seen.received > len(LARGE)
+        assert not seen.left.wait(0.5)
+        assert "abandoned" not in outcomes(gateway)
