@@ -280,6 +280,20 @@ def test_a_request_for_an_openai_compatible_server(gateway: Gateway) -> None:
     }
 
 
+@pytest.mark.parametrize("model", BOTH)
+@pytest.mark.parametrize(
+    "spelling", ["generationConfig responseMimeType", "generation_config response_mime_type"]
+)
+def test_a_word_of_an_enumeration_comes_without_quotation_marks(
+    gateway: Gateway, model: str, spelling: str
+) -> None:
+    """3.3: as Google itself tells it."""
+    config, mime = spelling.split()
+    schema = {"type": "STRING", "enum": ["sunny", "grey"]}
+    body = {**HI, config: {mime: "text/x.enum", "responseSchema": schema}}
+    assert text_of(generate(gateway, model, body).json()) in ("sunny", "grey")
+
+
 def test_thoughts_that_come_back_with_the_turn_are_no_loss(gateway: Gateway) -> None:
     """3.3, as Vercel's SDK sends them: what we told a client ourselves stops no loop of a strict one."""
     thought, call = {"text": "Hm.", "thought": True}, {"functionCall": {"name": "look", "args": {}}}

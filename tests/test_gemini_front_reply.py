@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, get_args
 
+import orjson
 import pytest
 
 from proxy.errors import (
@@ -210,6 +211,20 @@ def test_facts_beside_the_text() -> None:
         },
         "groundingMetadata": {"webSearchQueries": ["q"]},
     }
+
+
+@pytest.mark.parametrize(
+    ("pieces", "word"), [(['"sun', 'ny"'], "sunny"), (['"\\u00e4"'], "ä"), (["sunny"], "sunny"), (["1"], "1")]
+)
+def test_a_word_of_an_enumeration_stands_bare(pieces: list[str], word: str) -> None:
+    """3.3: `text/x.enum` of an upstream that speaks JSON; in a stream it is told when it is whole."""
+    events = [Reasoning('"Hm"'), *map(Text, pieces), STOP]
+    expected = [{"text": '"Hm"', "thought": True}, {"text": word}]
+    bare = GeminiRenderer("m", 1, as_array=False, bare=True)
+    assert orjson.loads(joined(bare.whole(events)))["candidates"][0]["content"]["parts"] == expected
+    bare = GeminiRenderer("m", 1, as_array=False, bare=True)
+    assert [bare.feed([one]) for one in events] == [b""] * len(events)
+    assert orjson.loads(joined(bare.finish())[6:])["candidates"][0]["content"]["parts"] == expected
 
 
 @pytest.mark.parametrize("others", [None, 1, "x", {"token": "a"}, [1, None, "x"]])

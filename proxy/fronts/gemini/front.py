@@ -24,10 +24,12 @@ _ARRAY = b"application/json; charset=UTF-8"
 
 @dataclass(frozen=True, slots=True)
 class GeminiShape:
-    """`model` as the client wrote it. `as_array`: a stream is one JSON array, for nobody asked for events."""
+    """`model` as the client wrote it. `as_array`: a stream is one JSON array, for nobody asked for events.
+    `bare`: the answer is one word of an enumeration, without quotation marks."""
 
     model: str
     as_array: bool = False
+    bare: bool = False
 
 
 class Speaking:
@@ -69,13 +71,14 @@ class GeminiFront(Speaking):
         model = self.model(body, asked.path)
         parsed = request.parse(body, model, stream=self._stream, written=asked.written)
         as_array = self._stream and "sse" not in (asked.query.get("alt"), asked.query.get("$alt"))
-        return Parsed(parsed, GeminiShape(model, as_array), streams_as=_ARRAY if as_array else EVENTS)
+        shape = GeminiShape(model, as_array, request.is_bare(body))
+        return Parsed(parsed, shape, streams_as=_ARRAY if as_array else EVENTS)
 
     def renderer(self, parsed: Parsed[ChatRequest, GeminiShape], facts: Facts) -> GeminiRenderer:
         from proxy.fronts.gemini.reply import GeminiRenderer
 
         shape = parsed.shape
-        return GeminiRenderer(shape.model, facts.created, as_array=shape.as_array)
+        return GeminiRenderer(shape.model, facts.created, as_array=shape.as_array, bare=shape.bare)
 
 
 class CountFront(GeminiFront):

@@ -11,9 +11,9 @@ from proxy.fronts.gemini.reading import Reading, integer, member, members, numbe
 from proxy.types import AnswerFormat, ImageOptions, Json, Thinking
 
 PLACE = "generationConfig"
+ENUM = "text/x.enum"
 
 _JSON = "application/json"
-_ENUM = "text/x.enum"
 _PLAIN_TEXT = "text/plain"
 _SCHEMA_NAME = "response"
 _MOST_CHOICES = 128
@@ -78,7 +78,7 @@ def _answer(given: Json, reading: Reading) -> None:
     schema = given.get("responseJsonSchema", given.get("responseSchema"))
     if mime == _PLAIN_TEXT and schema is None:
         return
-    if mime not in (_JSON, _ENUM, _PLAIN_TEXT):
+    if mime not in (_JSON, ENUM, _PLAIN_TEXT):
         reading.strange(f"{PLACE}.responseMimeType", mime)
         return
     if schema is None:

@@ -59,6 +59,7 @@ class _Candidate:
     arguments."""
 
     index: int
+    bare: bool = False
     parts: list[Json] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     thinks: bool = False
@@ -80,7 +81,8 @@ class _Candidate:
 
     def close_text(self) -> None:
         if self.texts:
-            text = {"text": "".join(self.texts)}
+            said = "".join(self.texts)
+            text = {"text": _word_of(said) if self.bare and not self.thinks else said}
             self.parts.append({**text, "thought": True} if self.thinks else text)
             self.texts = []
 
@@ -108,14 +110,16 @@ class _Candidate:
 class GeminiRenderer:
     """One per reply. In a stream the finish, the counts, and calls that may go on wait for the end.
 
-    Where the upstream speaks the dialect too, its own payloads are the reply.
+    Where the upstream speaks the dialect too, its own payloads are the reply. `bare`: the client wants one
+    word of an enumeration, which others tell as JSON; it waits until it is whole.
     """
 
     ping = PING
     headers: tuple[Header, ...] = ()
 
-    def __init__(self, model: str, created: int, *, as_array: bool) -> None:
+    def __init__(self, model: str, created: int, *, as_array: bool, bare: bool = False) -> None:
         self._model = model
+        self._bare = bare
         self._created = created
         self._as_array = as_array
         self._wrote = False
@@ -143,7 +147,7 @@ class GeminiRenderer:
         told = [
             one.written()
             for one in self._candidates.values()
-            if (one.parts or one.texts) and not (one.calls or one.finish)
+            if (one.parts or one.texts) and not (one.calls or one.finish or self._bare)
         ]
         return self._framed([self._payload(told, {})] if told else [])
 
@@ -170,7 +174,7 @@ class GeminiRenderer:
             elif not isinstance(event, Native):
                 candidate = self._candidates.get(event.choice)
                 if candidate is None:
-                    candidate = self._candidates[event.choice] = _Candidate(event.choice)
+                    candidate = self._candidates[event.choice] = _Candidate(event.choice, self._bare)
                 if isinstance(event, ToolCall):
                     candidate.call(event)
                 else:
@@ -237,6 +241,15 @@ def _word(finish: Finish) -> str:
     """Google's own word, where it is one that came from there."""
     native = finish.native
     return native if native is not None and native.isupper() else _REASONS[finish.reason]
+
+
+def _word_of(text: str) -> str:
+    """What a JSON string says; any other text as it is."""
+    try:
+        word = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return word if isinstance(word, str) else text
 
 
 def _arguments(call: _Call) -> Any:

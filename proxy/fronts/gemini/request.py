@@ -10,7 +10,7 @@ from typing import Any
 from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.gemini import contents, generation, tools
-from proxy.fronts.gemini.reading import Reading, members
+from proxy.fronts.gemini.reading import Reading, member, members
 from proxy.types import ChatRequest, Foreign, Json, Whole
 
 DIALECT = "gemini"
@@ -42,6 +42,12 @@ def parse(body: Any, model: str, *, stream: bool, written: bytes = b"") -> ChatR
         request.pop("top_logprobs", None)
     foreign = Foreign(DIALECT, reading.foreign, whole=Whole(body, written, request))
     return ChatRequest(model, stream=stream, foreign=foreign, **request)
+
+
+def is_bare(body: Json) -> bool:
+    """Whether the answer shall be one word of an enumeration; of a body that was read."""
+    config = member(body, generation.PLACE)
+    return config is not None and member(config, "responseMimeType") == generation.ENUM
 
 
 def counted(body: Any) -> Json:
