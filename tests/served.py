@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from pathlib import Path
 
 import httpx
 
+from tests import forks
+
+Process = subprocess.Popen[bytes] | forks.Process
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 20.0
 _ADDRESS = re.compile(r"Dragoman at (http://\S+?)/v1")
@@ -22,7 +26,7 @@ _ADDRESS = re.compile(r"Dragoman at (http://\S+?)/v1")
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    process: subprocess.Popen[bytes]
+    process: Process
     base_url: str
     file: Path
     out: Path
@@ -38,8 +42,12 @@ class Served:
         return waited(lambda: _line(self.err.read_text(), words))
 
 
-def run(*arguments: str, cwd: Path, environment: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """Run a command to its end: exit code, results, talk."""
+def run(
+    *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None, forked: bool = False
+) -> tuple[int, str, str]:
+    """Run a command to its end: exit code, results, talk. `forked`: see forks.py."""
+    if forked:
+        return _run_forked(arguments, cwd, _environment(environment))
     done = subprocess.run(
         [sys.executable, "-m", "proxy", *arguments],
         cwd=cwd,
@@ -52,6 +60,14 @@ def run(*arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
     return done.returncode, done.stdout, done.stderr
 
 
+def _run_forked(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> tuple[int, str, str]:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        code = forks.start(arguments, cwd, environment, out.fileno(), err.fileno()).wait(PATIENCE_S)
+        for each in (out, err):
+            each.seek(0)
+        return code, out.read().decode(), err.read().decode()
+
+
 @contextmanager
 def serving(
     folder: Path,
@@ -59,17 +75,18 @@ def serving(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     command: Sequence[str] = (sys.executable, "-m", "proxy"),
+    forked: bool = False,
 ) -> Iterator[Served]:
-    """Serve this file from this folder until the block ends."""
+    """Serve this file from this folder until the block ends. `forked`: see forks.py."""
     path, out, err = folder / "providers.yaml", folder / "stdout", folder / "stderr"
     path.write_text(file)
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = subprocess.Popen(
-            [*command, "serve", "--config", str(path), "--port", "0", *arguments],
-            cwd=folder,
-            env=_environment(environment),
-            stdout=stdout,
-            stderr=stderr,
+        asked = ["serve", "--config", str(path), "--port", "0", *arguments]
+        own = _environment(environment)
+        process: Process = (
+            forks.start(asked, folder, own, stdout.fileno(), stderr.fileno())
+            if forked
+            else subprocess.Popen([*command, *asked], cwd=folder, env=own, stdout=stdout, stderr=stderr)
         )
     try:
         found = waited(lambda: _ADDRESS.search(err.read_text()), process, err)
