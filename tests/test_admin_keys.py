@@ -218,7 +218,7 @@ ENVIRONMENT = {
 
 
 def keys(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    return run("keys", *arguments, cwd=folder, environment=ENVIRONMENT)
+    return run("keys", *arguments, cwd=folder, environment=ENVIRONMENT, forked=True)
 
 
 def answers(served: Served, secret: str) -> int:

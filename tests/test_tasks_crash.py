@@ -34,7 +34,7 @@ FILE = (
     + """
 models:
   wan: {targets: [dashscope/wan2.7-image], poll: {every: 100ms}}
-  whole: {targets: [grsai/nano-banana], options: {reply_type: json}}
+  whole: {targets: [grsai/nano-banana], options: {reply_type: json}, poll: {every: 100ms}}
   by-talk: {targets: [google/gemini-3-pro-image]}
 """
 )

@@ -269,7 +269,7 @@ def test_a_collector_hears_of_a_request_at_the_latest_at_the_end(tmp_path: Path)
     came: list[tuple[str, bytes]] = []
     handler = type("Collector", (_Collector,), {"came": came})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as collector:
-        thread = threading.Thread(target=collector.serve_forever)
+        thread = threading.Thread(target=collector.serve_forever, args=(0.01,))
         thread.start()
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}"}
         try:
