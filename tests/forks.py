@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -111,6 +112,7 @@ def _asked() -> list[str]:
     """Fork whenever somebody asks. Returns in the fork only, with the arguments of its command."""
     for name in _LOADED:
         importlib.import_module(name)
+    gc.freeze()  # the memory of all that stays shared
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that watch
     with socket.socket(fileno=os.dup(0)) as line:
         while True:
