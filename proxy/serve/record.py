@@ -365,7 +365,11 @@ class Kept:
         await self._record.put(self._number, failed)
 
     async def made_now(self, seen: Sequence[Event], told: Told) -> None:
-        """The call is over, and well."""
+        """The call is over, and well. What the one call of a request made that nobody can ask for again need
+        not be stored: the request ends with it."""
+        if self._alone and not self._record.is_kept:
+            self._record.orders[str(self._number)] = {"state": "done", **self._trying}
+            return
         plain = await self._record.save(seen)
         order = {"state": "done", **self._trying, "events": plain, "facts": plain_told(told)}
         if self._alone:
