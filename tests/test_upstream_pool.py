@@ -224,6 +224,28 @@ async def test_a_third_call_waits_for_one_of_two_connections_and_gives_up_in_tim
     await upstream.close()
 
 
+async def test_connections_that_went_stale_make_no_room_for_more_calls() -> None:
+    upstream = Upstream(connections=1)
+    told = OK.replace(b"\r\n\r\n", b"\r\nkeep-alive: timeout=1\r\n\r\n")
+    at_once = most = 0
+
+    async def counting(request: Request) -> None:
+        nonlocal at_once, most
+        await request.read_body()
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.02)
+        at_once -= 1
+        await request.send(told)
+
+    async with serving(counting) as server:
+        for _ in range(4):
+            await call(upstream, server)
+        await asyncio.gather(*(call(upstream, server) for _ in range(4)))
+    assert most == 1
+    await upstream.close()
+
+
 def has_come(server: Server, count: int) -> bool:
     return len(server.requests) == count
 

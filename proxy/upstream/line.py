@@ -1,8 +1,7 @@
 """One HTTP/1.1 connection to a vendor, and the answer that comes over it. The bytes are read by httptools
 (llhttp, which uvicorn reads requests with).
 
-A client library would do; the best of them, aiohttp, costs 72 us a call where this costs 15, and 0.1 s to
-import.
+A client library would do; the best of them, aiohttp, costs about 50 us more for each call, and 0.1 s to import.
 """
 
 from __future__ import annotations
@@ -195,6 +194,10 @@ class Line(asyncio.Protocol):
         self.kept_until = math.inf  # when the vendor closes it, as it said
 
     # --- a call
+
+    @property
+    def is_lost(self) -> bool:
+        return self._transport is None
 
     def is_quiet(self) -> bool:
         """An idle connection that is open, on which nothing came, not even its end: what the loop has not

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import aiohappyeyeballs
 
 from proxy.upstream.guard import PrivateAddressError
-from proxy.upstream.line import Line
+from proxy.upstream.line import ClosedError, Line
 
 # Below common servers' own limits (nginx 75 s, cloud load balancers 60 s), so that they seldom close first.
 _KEPT_S = 30.0
@@ -50,6 +50,7 @@ class Pool:
         self._socket = None if judge is None else functools.partial(_judged_socket, judge)
         self._keeps = keeps
         self._lines: dict[Line, Place] = {}
+        self._busy: set[Line] = set()
         self._idle: dict[Place, dict[Line, float]] = {}  # since when; the one used last is the last
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._sweeping: asyncio.TimerHandle | None = None
@@ -61,6 +62,7 @@ class Pool:
         line = self._kept(place)
         if line is not None:
             self._free -= 1
+            self._busy.add(line)
         return line
 
     async def open(self, place: Place, patience_s: float) -> Line:
@@ -68,10 +70,12 @@ class Pool:
         async with asyncio.timeout(patience_s):
             await self._turn()
             try:
-                return self._kept(place) or await self._connect(place)
+                line = self._kept(place) or await self._connect(place)
             except BaseException:
                 self._give_back()
                 raise
+            self._busy.add(line)
+            return line
 
     async def close(self) -> None:
         for line in list(self._lines):
@@ -98,6 +102,8 @@ class Pool:
         except BaseException:
             sock.close()
             raise
+        if line.is_lost:  # before anybody could use it
+            raise ClosedError("closed")
         self._lines[line] = place
         return line
 
@@ -136,6 +142,7 @@ class Pool:
     # --- told by the connections
 
     def _freed(self, line: Line) -> None:
+        self._busy.discard(line)
         if self._keeps:
             self._idle.setdefault(self._lines[line], {})[line] = self._loop.time()
             if self._sweeping is None:
@@ -151,9 +158,11 @@ class Pool:
         place = self._lines.pop(line, None)
         if place is None:
             return
-        kept = self._idle.get(place, {})
-        if kept.pop(line, None) is None:
+        if line in self._busy:  # else its turn is over already
+            self._busy.discard(line)
             self._give_back()
+        kept = self._idle.get(place, {})
+        kept.pop(line, None)
         if not kept:
             self._idle.pop(place, None)
 
