@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +32,7 @@ from proxy.types import (
 )
 from proxy.wires.gemini import GeminiWire
 from proxy.wires.gemini import request as gemini
+from tests.shared import FIXTURES
 
 PNG = "iVBORw0KGgo="
 PDF = "JVBERi0xLjQK"
@@ -40,7 +40,7 @@ HI: Any = {"role": "user", "content": "Hi"}
 SCHEMA: Any = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER: Any = {"name": "get_weather", "description": "Weather of a city", "input_schema": SCHEMA}
 SEARCH: Any = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
-RECORDED = Path("/work/shared/fixtures/surfaces/requests")
+RECORDED = FIXTURES / "surfaces" / "requests"
 
 
 def body(*messages: Any, **fields: Any) -> Any:
