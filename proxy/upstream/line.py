@@ -1,7 +1,8 @@
 """One HTTP/1.1 connection to a vendor, and the answer that comes over it. The bytes are read by httptools
 (llhttp, which uvicorn reads requests with).
 
-A client library would do; the best of them, aiohttp, costs about 50 us more for each call, and 0.1 s to import.
+A client library would do; the best of them, aiohttp, costs about 50 us more for each call, and 0.1 s to
+import.
 """
 
 from __future__ import annotations
