@@ -58,7 +58,8 @@ def model_of(body: Any) -> str:
     """The name of the model that a body asks for."""
     if not isinstance(body, dict):
         raise RequestError("The request body must be a JSON object, not a form.", code="invalid_type")
-    return model(body.get("model"), "model")
+    name = body.get("model")
+    return plain if type(name) is str and (plain := name.strip()) else model(name, "model")
 
 
 def model(name: Any, path: str) -> str:

@@ -58,6 +58,7 @@ class Tries:
         "_house",
         "_kept",
         "_request",
+        "_sells",
         "on",
         "speaker",
         "told",
@@ -83,6 +84,7 @@ class Tries:
             house.services.breakers,
             house.services.retries,
         )
+        self._sells = route.draws or not isinstance(request, ChatRequest)
         self._began = asyncio.get_running_loop().time()
         self._failed: UpstreamError | RequestError | None = None
         self._kept = kept
@@ -100,7 +102,7 @@ class Tries:
             self.speaker: Speaker = speaker_of(attempt.candidate, self._request)
             refusal = self.speaker.unable()
             if refusal is None:
-                return self._begun(attempt, self.speaker.by_piece())
+                return self._begun(attempt, self._sells and self.speaker.by_piece())
             self._failed = self._failed or refusal
             attempt = self._attempts.passed_over() if self._asked.fallback else None
         return False

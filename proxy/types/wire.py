@@ -18,7 +18,8 @@ Encoding = Literal["json", "form", "multipart", "raw"]
 class Target:
     """One (provider, upstream model), with everything a wire may know of it: no host, no key.
 
-    `options` are the provider's `options` overlaid by the model's.
+    `options` are the provider's `options` overlaid by the model's. `name` is how providers.yaml writes it:
+    `provider.surface/model`.
     """
 
     provider: str
@@ -27,11 +28,11 @@ class Target:
     surface: str | None = None
     weight: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+    name: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def name(self) -> str:
-        """As written in providers.yaml: `provider.surface/model`."""
-        return f"{self.provider}{'.' + self.surface if self.surface else ''}/{self.model}"
+    def __post_init__(self) -> None:
+        name = f"{self.provider}{'.' + self.surface if self.surface else ''}/{self.model}"
+        object.__setattr__(self, "name", name)
 
 
 @dataclass(frozen=True, slots=True)

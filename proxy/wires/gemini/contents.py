@@ -111,7 +111,8 @@ class _Builder:
                     self._say(self._system(message))
             else:
                 raise RequestError(f"{role!r} is not a role.", attribute=f"messages[{message.index}].role")
-        self._place_system()
+        if self._out.system and not (self._turns and self._model.system):
+            self._place_system()
         self._close()
         return self._out
 
@@ -278,7 +279,7 @@ class _Builder:
     def _place_system(self) -> None:
         """System messages alone ask the last one; models without a system text read it as the user's."""
         out, turns = self._out, self._turns
-        if not turns and out.system:
+        if not turns:
             turns.append(_Turn("user", [out.system.pop()]))
         if out.system and not self._model.system:
             first = next((turn for turn in turns if turn.role == "user"), None)

@@ -78,8 +78,7 @@ class CandidateReader:
             self._starts.append(len(self.texts))
             if isinstance(part, dict):
                 self._part(part, events)
-        if reason is not None:
-            self.native = finish.word(reason) or self.native
+        self.native = self._ends_with or self.native
         if not candidate.keys() <= _READ_ABOVE:
             self._note(candidate, events)
         return events

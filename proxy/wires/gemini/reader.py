@@ -197,16 +197,16 @@ class GeminiReader:
 
     def _check_complete(self, choices: list[CandidateReader]) -> None:
         """Raise when the reply broke off, or holds nothing where something was due."""
-        shows = self._shows()
         if self._streams and any(choice.native is None for choice in choices):
             raise UpstreamError(
                 ErrorClass.INTERNAL,
                 "The upstream's stream ended before the answer was complete.",
                 code="upstream_stream_truncated",
-                bought=shows or self._may_be_sold(),
+                bought=self._shows() or self._may_be_sold(),
             )
+        shows = False
         for choice in choices:  # a generator would be entered for every choice
-            if choice.called_in_vain:
+            if choice.called and choice.called_in_vain:
                 raise UpstreamError(
                     ErrorClass.INTERNAL,
                     f"The upstream broke off a tool call that had begun ({choice.native}); do not make it.",
@@ -214,6 +214,7 @@ class GeminiReader:
                     native=choice.native,
                     bought=True,
                 )
+            shows = shows or choice.shows
         if shows:
             return
         if not choices:

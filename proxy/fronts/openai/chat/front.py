@@ -36,14 +36,14 @@ class ChatFront(Commons):
         return image_modes.split_model_suffix(name)[0] if "@" in name else name
 
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, ChatShape]:
-        parsed = request.parse(body, is_stored=asked.is_stored)
-        shape, headers = parsed.shape, asked.headers
-        name, suffix = shape.model, None
+        reading = request.read(body, is_stored=asked.is_stored)
+        shape, headers = reading.shape, asked.headers
+        name, suffix = shape["model"], None
         if "@" in name:
             name, suffix = image_modes.split_model_suffix(name)
         of_model, default = asked.image_outputs
         said = image_modes.choose(
-            body=shape.image_output,
+            body=shape.get("image_output"),
             header=headers.get(b"x-image-output", b"").decode("latin-1"),
             query=asked.query.get("image_output"),
             suffix=suffix,
@@ -51,10 +51,10 @@ class ChatFront(Commons):
             model=of_model,
             default=default,
         )
-        habits = clients.of(asked, streamed=parsed.request.stream)
+        habits = clients.of(asked, streamed=reading.request.get("stream", False))
         mode = said or habits.image_mode
-        shape = replace(shape, model=name, image_mode=mode, refusal_in_text=not habits.shows_refusal)
-        return replace(parsed, shape=shape, links=mode in LINKED)
+        shape.update(model=name, image_mode=mode, refusal_in_text=not habits.shows_refusal)
+        return request.made(reading, links=mode in LINKED)
 
     def chore(self, parsed: Parsed[ChatRequest, ChatShape]) -> Chore | None:
         request = parsed.request

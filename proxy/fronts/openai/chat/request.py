@@ -20,6 +20,11 @@ from proxy.types import ChatRequest
 def parse(
     body: Any, *, history_images: int | None = 2, is_stored: IsStored | None = None
 ) -> Parsed[ChatRequest, ChatShape]:
+    """`made` of what is `read`."""
+    return made(read(body, history_images=history_images, is_stored=is_stored))
+
+
+def read(body: Any, *, history_images: int | None = 2, is_stored: IsStored | None = None) -> Reading:
     """Read a body as `jsonio.loads` gave it; it is not changed. Raises `RequestError`.
 
     Of the pictures the assistant made earlier only the last `history_images` are kept (None: all).
@@ -45,7 +50,14 @@ def parse(
         group(body, reading)
     if request.get("top_logprobs") is not None and not request.get("logprobs"):
         raise checks.invalid("top_logprobs", "it needs 'logprobs' to be true.")
-    shape = ChatShape(request["model"], wrote=(*body, *reading.wrote), **reading.shape)
+    reading.shape["model"] = request["model"]
+    reading.shape["wrote"] = (*body, *reading.wrote)
     if reading.foreign:
         request["foreign"] = reading.foreign_fields()
-    return Parsed(ChatRequest(**request), shape, tuple(notes.named.values()))
+    return reading
+
+
+def made(reading: Reading, *, links: bool = False) -> Parsed[ChatRequest, ChatShape]:
+    """`links`: see `Parsed`."""
+    request, shape = ChatRequest(**reading.request), ChatShape(**reading.shape)
+    return Parsed(request, shape, tuple(reading.notes.named.values()), links)
