@@ -1,4 +1,4 @@
-"""The command in a process that kills itself at a certain write: `python -m tests.dying serve ...`.
+"""A process that kills itself at a certain write: each of forks.py that has these in its environment.
 
 `DIE_AT` is the number of the transaction with a write to money or tasks, `DIE_WHEN` is before or after it is
 committed. It listens to the database's library and changes nothing of the program.
@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-
-from proxy.__main__ import main
 
 _OF_INTEREST = ("INTO ledger", "INTO tasks", "INTO watches", "UPDATE tasks")
 _MARK = "wrote"
@@ -47,6 +44,6 @@ class _Death:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    _Death(int(os.environ["DIE_AT"]), os.environ["DIE_WHEN"]).listen()
-    sys.exit(main())
+def await_death() -> None:
+    if "DIE_AT" in os.environ:
+        _Death(int(os.environ["DIE_AT"]), os.environ["DIE_WHEN"]).listen()

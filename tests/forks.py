@@ -150,5 +150,7 @@ def _watch(process: int, tell: int) -> None:
 if __name__ == "__main__":
     command = _asked()
     from proxy.__main__ import main
+    from tests.dying import await_death
 
+    await_death()
     sys.exit(main(command))

@@ -1,6 +1,6 @@
 """Whatever dies: each order is given once, ends once, and the ledger says what the vendors' invoices say.
 
-Short here; `DRAGOMAN_LONG=N` makes each run N times as long.
+Short here; `DRAGOMAN_LONG=N` makes each run N times as long, and `--junitxml` tells what it came to.
 """
 
 from __future__ import annotations
@@ -9,27 +9,31 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
+from proxy.simulators.ledger import Task as Ordered
 from proxy.simulators.server import Running, start
 from proxy.store import tables
+from proxy.store.database import Database
 from tests import stores
 from tests.gateway import KEY
 from tests.picture_vendors import HEAD, providers
 from tests.served import Served, run, serving, waited
-from tests.test_tasks_crash import ENVIRONMENT, asked, kill
+from tests.test_tasks_crash import ENVIRONMENT, kill
 
 LONG = int(os.environ.get("DRAGOMAN_LONG", "1"))
 HEADERS = {"authorization": f"Bearer {KEY}"}
@@ -67,6 +71,7 @@ class Place:
     store: str
     vendors: Running
     more: str = ""
+    _orders: dict[tuple[str, str], Ordered] = field(default_factory=dict)
 
     @contextmanager
     def served(self, *arguments: str, lease: str = "1s", **options: Any) -> Iterator[Served]:
@@ -80,22 +85,37 @@ class Place:
         with serving(folder, file, *arguments, environment=environment, **options) as server:
             yield server
 
-    def rows(self, table: sa.Table) -> list[dict[str, Any]]:
-        if self.store.startswith("sqlite:") and not Path(self.store.removeprefix("sqlite:")).exists():
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.store)
+
+    def ask(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        if not self.database.may_exist():
             return []
-        query = sa.select(table)
-        return asked(  # type: ignore[no-any-return]
-            self.store, lambda connection: [dict(row) for row in connection.execute(query).mappings()]
+        return self.database.do(
+            lambda connection: [dict(row) for row in connection.execute(query).mappings()]
         )
+
+    def rows(self, table: sa.Table) -> list[dict[str, Any]]:
+        return self.ask(sa.select(table))
 
     def open_holds(self) -> list[dict[str, Any]]:
         rows = self.rows(tables.ledger)
         ended = {_try(row) for row in rows if row["kind"] in ("settle", "refund")}
         return [row for row in rows if row["kind"] == "hold" and _try(row) not in ended]
 
+    def states(self) -> Counter[str]:
+        """How many tasks are in which."""
+        return Counter(row["state"] for row in self.ask(sa.select(tables.tasks.c.state)))
+
     def settled(self) -> bool:
         """Nothing goes on any more: no task is open, and nothing is watched."""
-        return not self.rows(tables.watches) and not self._open()
+        return not self.rows(tables.watches) and not self.open_tasks()
+
+    def orders(self) -> list[Ordered]:
+        """All that the vendors were asked to make; they know the newest thousands, so ask in between too."""
+        self._orders |= {(order.vendor, order.id): order for order in self.vendors.log.ledger.tasks()}
+        return list(self._orders.values())
 
     def resolve(self) -> int:
         """Do what an operator does: what is uncertain was paid where the vendor's invoice has more than our
@@ -103,13 +123,11 @@ class Place:
 
         def dragoman(*arguments: str) -> str:
             folder = self.folder / "server"
-            code, out, said = run("tasks", *arguments, cwd=folder, environment=ENVIRONMENT)
+            code, out, said = run("tasks", *arguments, cwd=folder, environment=ENVIRONMENT, forked=True)
             assert code == 0, said
             return out
 
-        invoiced = Counter(
-            order.vendor for order in self.vendors.log.ledger.tasks() if order.amount("settle")
-        )
+        invoiced = Counter(order.vendor for order in self.orders() if order.amount("settle"))
         settled = Counter(
             row["target"].partition("/")[0].partition(".")[0]
             for row in self.rows(tables.ledger)
@@ -118,43 +136,83 @@ class Place:
         more = invoiced - settled
         # What ended with its process is nobody's any more when it is older than any request.
         older = sa.update(tables.ledger).values(at=tables.ledger.c.at - 3600)
-        asked(self.store, lambda connection: connection.execute(older).rowcount)
-        found = json.loads(dragoman("--uncertain", "--json"))
-        for one in found:
-            (order,) = one["orders"].values()
-            vendor = order["target"].partition("/")[0].partition(".")[0]
-            dragoman("resolve", one["id"], "--paid" if more[vendor] > 0 else "--failed")
-            more[vendor] -= 1
-        return len(found)
+        self.database.do(lambda connection: connection.execute(older).rowcount)
+        resolved = 0
+        while found := json.loads(dragoman("--uncertain", "--json")):
+            for one in found:
+                targets = [order["target"] for order in one["orders"].values()]  # none, where it was parked
+                vendor = "".join(targets).partition("/")[0].partition(".")[0]
+                dragoman("resolve", one["id"], "--paid" if more[vendor] > 0 else "--failed")
+                more[vendor] -= 1
+                resolved += 1
+        return resolved
 
     def until_settled(self) -> None:
         until = time.monotonic() + 30 + 30 * LONG
         while not self.settled():
-            assert time.monotonic() < until, (self.rows(tables.watches), self._open())
+            assert time.monotonic() < until, (self.rows(tables.watches), self.open_tasks())
             time.sleep(0.1)
 
-    def _open(self) -> list[dict[str, Any]]:
-        return [row for row in self.rows(tables.tasks) if row["state"] in OPEN]
+    def open_tasks(self) -> list[dict[str, Any]]:
+        return self.ask(sa.select(tables.tasks).where(tables.tasks.c.state.in_(OPEN)))
 
     # --- what must hold
+
+    def check(self) -> None:
+        self.check_orders()
+        self.check_ends()
+        self.check_invoices()
 
     def check_ends(self) -> None:
         ends = Counter(_try(row) for row in self.rows(tables.ledger) if row["kind"] in ("settle", "refund"))
         assert [count for count in ends.values() if count > 1] == []
         assert self.open_holds() == []
+        assert set(self.states()) <= {"completed", "failed", "cancelled"}
 
     def check_orders(self) -> None:
-        orders = Counter(order.prompt for order in self.vendors.log.ledger.tasks())
+        orders = Counter(order.prompt for order in self.orders())
         assert {prompt: count for prompt, count in orders.items() if count > 1} == {}
 
     def check_invoices(self) -> None:
-        invoices: Counter[str] = Counter()
-        for order in self.vendors.log.ledger.tasks():
-            invoices[order.unit] += order.amount("settle")  # type: ignore[assignment]
-        made: Counter[str] = Counter()
+        assert self.booked() == self.invoices()
+
+    def invoices(self) -> dict[str, Decimal]:
+        """What the vendors want, by currency."""
+        sums: Counter[str] = Counter()
+        for order in self.orders():
+            sums[order.unit] += order.amount("settle")  # type: ignore[assignment]
+        return dict(sums)  # type: ignore[arg-type]
+
+    def booked(self) -> dict[str, Decimal]:
+        """What our ledger has charged, by currency."""
+        sums: Counter[str] = Counter()
         for row in self.rows(tables.ledger):
-            made[row["currency"]] += row["amount"] if row["kind"] == "settle" else 0
-        assert {unit: sum_ for unit, sum_ in made.items() if sum_} == dict(invoices)
+            sums[row["currency"]] += row["amount"] if row["kind"] == "settle" else 0
+        return {unit: sum_ for unit, sum_ in sums.items() if sum_}  # type: ignore[misc]
+
+    def figures(self, **more: Any) -> dict[str, str]:
+        """What a run came to."""
+        found = {
+            "orders": len(self.orders()),
+            "requests": len({row["request_id"] for row in self.rows(tables.ledger)}),
+            "tasks": dict(self.states()),
+            "booked": {unit: str(sum_) for unit, sum_ in self.booked().items()},
+            "invoiced": {unit: str(sum_) for unit, sum_ in self.invoices().items()},
+        }
+        return {name: str(value) for name, value in {**more, **found}.items()}
+
+
+@pytest.fixture
+def place_at(tmp_path: Path, vendors: Running) -> Iterator[Callable[..., Place]]:
+    """A place over the store at an address."""
+    with ExitStack() as stack:
+
+        def at(store: str, more: str = "") -> Place:
+            place = Place(tmp_path, store, vendors, more)
+            stack.callback(place.database.release)
+            return place
+
+        yield at
 
 
 def _try(row: dict[str, Any]) -> tuple[str, int, int]:
@@ -173,46 +231,68 @@ def post(base_url: str, model: str, prompt: str, **more: Any) -> httpx.Response 
 # --- a kill at every step
 
 
-STEPS = 6 if LONG == 1 else 8
+STEPS = {True: 6, False: 4}  # the writes of an order's life, and one
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("background", [True, False], ids=["task", "waited-for"])
 def test_a_kill_at_every_write_of_an_orders_life(
-    tmp_path: Path, store_address: str, vendors: Running, when: str, background: bool
+    place_at: Callable[..., Place],
+    store_address: str,
+    when: str,
+    background: bool,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    """Each dies by its own hand, before or after it has committed; then one comes that finishes all."""
-    place = Place(tmp_path, store_address, vendors)
-    dying = (sys.executable, "-m", "tests.dying")
-    kills = 0
+    """Each dies by its own hand, before or after it has committed; then one comes that finishes all. The long
+    run has lives of two and three orders too."""
+    place = place_at(store_address)
+    kills = lives = 0
     for turn in range(LONG):
-        for step in range(1, STEPS + 1):
+        at_once = 1 + turn % 3
+        for step in range(1, STEPS[background] * at_once + 1):
             death = {"DIE_AT": str(step), "DIE_WHEN": when}
-            model = ("wan", "asks", "whole")[(step + turn) % 3]
-            with place.served(lease="6s", command=dying, environment=death) as server:
-                prompt = f"Turn {turn} step {step} of {model}"
-                post(server.base_url, model, prompt, background=background)
-                kills += _until_dead_or_over(place, server)
+            models = [("wan", "asks", "whole")[(step + turn + number) % 3] for number in range(at_once)]
+            before = _requests(place)
+            with (
+                place.served(lease="6s", environment=death, forked=True) as server,
+                ThreadPoolExecutor(at_once) as pool,
+            ):
+                for model in models:
+                    prompt = f"Turn {turn} step {step} of {model}"
+                    pool.submit(post, server.base_url, model, prompt, background=background)
+                kills += _until_dead_or_over(place, server, before)
+                lives += 1
                 kill(server)
-    with place.served():
+        place.orders()
+    with place.served(forked=True):
         place.until_settled()
     uncertain = place.resolve()
-    place.check_orders()
-    place.check_ends()
-    place.check_invoices()
+    place.check()
+    for name, value in place.figures(lives=lives, kills=kills, uncertain=uncertain).items():
+        record_property(name, value)
     assert kills >= (4 if background else 2) * LONG
-    assert uncertain <= STEPS * LONG
+    assert uncertain <= lives
 
 
-def _until_dead_or_over(place: Place, server: Served) -> bool:
-    """Whether it died."""
+def _requests(place: Place) -> set[str]:
+    return {row["request_id"] for row in (*place.rows(tables.ledger), *place.rows(tables.tasks))}
+
+
+def _until_dead_or_over(place: Place, server: Served, before: set[str]) -> bool:
+    """Whether it died, which it need not where this step is after the end of what came now."""
 
     def over() -> bool:
-        return server.process.poll() is not None or (place.settled() and not place.open_holds())
+        if server.process.poll() is not None:
+            return True
+        new = _requests(place) - before
+        going_on = (*place.open_holds(), *place.rows(tables.watches), *place.open_tasks())
+        return bool(new) and new.isdisjoint(row["request_id"] for row in going_on)
 
-    until = time.monotonic() + 3  # what an earlier one left may be open for good
+    until = time.monotonic() + 3  # what nobody can ask about is open for good
     while time.monotonic() < until and not over():
         time.sleep(0.02)
+    with suppress(TimeoutExpired):
+        server.process.wait(0.3)  # between a commit that is seen and the death after it
     return server.process.poll() is not None
 
 
@@ -224,40 +304,57 @@ ORDERS = ("", "", "", "sim:polls:4", "sim:slow:0.5", "sim:moderate", "sim:fail:X
 
 
 def test_mixed_jobs_with_faults_and_crashes_come_to_the_invoices(
-    tmp_path: Path, store_address: str, vendors: Running
+    place_at: Callable[..., Place],
+    store_address: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    place, chance = Place(tmp_path, store_address, vendors), random.Random(20261126)
-    jobs = 0
+    place, chance = place_at(store_address), random.Random(20261126)
+    jobs = kills = 0
     for turn in range(3 * LONG):
-        with place.served() as server, ThreadPoolExecutor(8) as pool:
-            for number in range(40):
-                prompt = f"Job {turn}.{number} {chance.choice(ORDERS)}"
+        with place.served(forked=True) as server, ThreadPoolExecutor(8) as pool:
+            replies = [
                 pool.submit(
-                    post, server.base_url, chance.choice(POLLED), prompt, background=chance.random() < 0.6
+                    post,
+                    server.base_url,
+                    chance.choice(POLLED),
+                    f"Job {turn}.{number} {chance.choice(ORDERS)}",
+                    background=chance.random() < 0.6,
                 )
-                jobs += 1
-            time.sleep(0.5 + chance.random())
+                for number in range(40)
+            ]
+            _until_answered(replies, chance.randint(10, 40))
+            time.sleep(chance.random() / 2)
             kill(server)
-    with place.served():
+            kills += 1
+        jobs += len(replies)
+        place.orders()
+    with place.served(forked=True):
         place.until_settled()
-    place.resolve()
+    uncertain = place.resolve()
     assert jobs == 120 * LONG
-    place.check_orders()
-    place.check_ends()
-    place.check_invoices()
+    place.check()
+    for name, value in place.figures(jobs=jobs, kills=kills, uncertain=uncertain).items():
+        record_property(name, value)
     assert len(place.rows(tables.ledger)) > 40 * LONG
+
+
+def _until_answered(replies: list[Future[httpx.Response | None]], count: int) -> None:
+    until = time.monotonic() + 10
+    waiting = set(replies)
+    while len(replies) - len(waiting) < count and time.monotonic() < until:
+        _, waiting = wait(waiting, timeout=until - time.monotonic(), return_when=FIRST_COMPLETED)
 
 
 # --- many machines
 
 
 def test_one_of_two_machines_is_killed(
-    tmp_path: Path, postgresql: str, redis_server: stores.RedisServer, vendors: Running
+    place_at: Callable[..., Place], postgresql: str, redis_server: stores.RedisServer
 ) -> None:
     """Two workers each, on one PostgreSQL and Redis; the limit of both is exact."""
     store = stores.fresh(postgresql)
     shared = f', shared: "{redis_server.address}"'
-    place = Place(tmp_path, store, vendors, shared)
+    place = place_at(store, shared)
     with ExitStack() as stack:
         one, other = (
             stack.enter_context(place.served("--workers", "2", name=name, lease="2s"))
@@ -278,12 +375,10 @@ def test_one_of_two_machines_is_killed(
         assert all(reply is not None and reply.status_code == 202 for reply in accepted)
         _kill_with_workers(other)
         place.until_settled()
-        states = Counter(row["state"] for row in place.rows(tables.tasks))
+        states = place.states()
         assert set(states) <= {"completed", "uncertain"}
         place.resolve()
-    place.check_orders()
-    place.check_ends()
-    place.check_invoices()
+    place.check()
     assert sum(states.values()) == 40 * LONG
 
 
@@ -299,7 +394,7 @@ def _kill_with_workers(served: Served) -> None:
 
 
 def test_a_store_that_is_away_for_a_while_loses_nothing(
-    tmp_path: Path, postgresql: str, vendors: Running
+    place_at: Callable[..., Place], postgresql: str, vendors: Running
 ) -> None:
     import psycopg
 
@@ -313,7 +408,7 @@ def test_a_store_that_is_away_for_a_while_loses_nothing(
                 f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
             )
 
-    place = Place(tmp_path, store, vendors)
+    place = place_at(store)
     with place.served() as server:
         reply = post(server.base_url, "wan", "Under way sim:slow:3", background=True)
         assert reply is not None
@@ -335,6 +430,4 @@ def test_a_store_that_is_away_for_a_while_loses_nothing(
         place.until_settled()
     assert [row["state"] for row in place.rows(tables.tasks)] == ["completed"]
     assert refused > 0
-    place.check_orders()
-    place.check_ends()
-    place.check_invoices()
+    place.check()
