@@ -426,6 +426,7 @@ class Keeper:
     async def tick(self, house: House, fronts: Mapping[str, Front]) -> None:
         """Called every second or so: renew leases, take over what is nobody's, forget what is old."""
         from proxy.ledger import watches
+        from proxy.serve import late
         from proxy.store import tasks
 
         self.fronts = fronts
@@ -446,7 +447,7 @@ class Keeper:
         await self._renew(rules.lease)
         room = rules.at_once - len(self.running)
         if room > 0:
-            for row in await self.do(tasks.claim, self.owner, rules.lease, room):
+            for row in await self.do(late.claimed, self.owner, rules.lease, room):
                 await self._take_over(house, row)
         await self._release_others()
         if now - self._swept > _SWEEP_EVERY_S:
@@ -501,12 +502,9 @@ class Keeper:
 
     async def _take_over(self, house: House, row: Row) -> None:
         """Go on where another process was cut off."""
-        from proxy.serve import late
-
         self.services.log.write(
             "task_taken_over", task=row["id"], state=row["state"], tries=row["tries"], was=row["owner"]
         )
-        await self.do(late.adopted, row)
         if row["state"] != "running":
             return
         try:
