@@ -17,8 +17,11 @@ version: 1
 keys: [{name: app, key: env:TEST_KEY}]
 providers:
   google: {wire: gemini, base_url: "ADDRESS/v1beta", keys: [env:VENDOR_KEY], private: true}
+  lan: {wire: openai, base_url: "ADDRESS/v1", keys: [env:VENDOR_KEY], private: true}
 models:
   flash: {targets: [google/gemini-3-flash-preview]}
+  vectors: {targets: [google/gemini-embedding-001]}
+  judge: {targets: [lan/judge]}
 """
 
 
@@ -56,3 +59,41 @@ def test_an_answer_nested_hundreds_deep(tmp_path: Path, stream: bool) -> None:
         assert reply.status_code == 502
         error = reply.json()
     assert error["error"]["code"] == "upstream_malformed_response"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "answer"),
+    [
+        pytest.param(
+            "models/vectors:embedContent",
+            {"content": {"parts": [{"text": "Hi"}]}},
+            {"embedding": {"values": [0.5]}, "more": deep(300)},
+            id="vectors handed on",
+        ),
+        pytest.param(
+            "moderations",
+            {"model": "judge", "input": "Hi"},
+            {"results": [{"flagged": False, "categories": deep(300)}]},
+            id="verdicts",
+        ),
+        pytest.param(
+            "moderations",
+            {"model": "judge", "input": "Hi"},
+            {"results": [{"flagged": False, "category_scores": {"hate": [["x\ud800"], deep(300)]}}]},
+            id="half a character beside",
+        ),
+    ],
+)
+def test_what_else_is_handed_on_as_it_came(tmp_path: Path, path: str, body: Any, answer: Any) -> None:
+    def answers(connection: socket.socket) -> None:
+        while True:
+            read_request(connection)
+            told = json.dumps(answer).encode()
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            connection.sendall(head % len(told) + told)
+
+    with vendor(answers) as address, open_gateway(tmp_path, FILE.replace("ADDRESS", address)) as gateway:
+        headers = {"authorization": f"Bearer {KEY}"}
+        reply = gateway.http.post(f"{gateway.base_url}/v1/{path}", json=body, headers=headers)
+    assert reply.status_code == 502
+    assert "The answer of the upstream cannot be handed on" in reply.json()["error"]["message"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from proxy.codec.jsonio import JSONEncodeError
+from typing import Any
+
+from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts.base import Piece
 
 
 def empty_reply() -> UpstreamError:
@@ -29,6 +32,14 @@ def malformed(why: str) -> UpstreamError:
     )
 
 
-def unwritable(error: JSONEncodeError) -> UpstreamError:
+def unwritable(error: jsonio.JSONEncodeError) -> UpstreamError:
     """What a vendor adds to its answer may have no form in JSON, as hundreds of lists in each other."""
     return malformed(str(error))
+
+
+def dumped(value: Any) -> list[Piece]:
+    """As `jsonio.dumps`, of a reply that holds what a vendor said. Raises `UpstreamError`."""
+    try:
+        return jsonio.dumps(value)
+    except jsonio.JSONEncodeError as error:
+        raise unwritable(error) from None

@@ -49,10 +49,7 @@ class MessagesRenderer:
             **blocks.stop(),
             "usage": usage(blocks.usage, blocks.searched),
         }
-        try:
-            return jsonio.dumps(message)
-        except jsonio.JSONEncodeError as error:
-            raise faults.unwritable(error) from None
+        return faults.dumped(message)
 
     def feed(self, events: Iterable[Event]) -> bytes | list[Piece]:
         frames, blocks = self._frames, self._blocks

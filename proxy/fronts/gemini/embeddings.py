@@ -7,8 +7,7 @@ from typing import Any
 
 import orjson
 
-from proxy.codec import jsonio
-from proxy.fronts import checks
+from proxy.fronts import checks, faults
 from proxy.fronts.base import Header, Piece
 from proxy.fronts.gemini import contents, error_reply
 from proxy.fronts.gemini.reading import Reading, integer, listed, member, members, word
@@ -84,7 +83,7 @@ class EmbeddingsRenderer:
         counted = Usage()
         for event in events:
             if isinstance(event, Native):
-                return jsonio.dumps(event.payload)
+                return faults.dumped(event.payload)
             if isinstance(event, Vector):
                 vectors.append(event)
             elif isinstance(event, Usage):

@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from proxy.codec import jsonio
 from proxy.fronts import faults
 from proxy.fronts.base import Header, Piece
 from proxy.fronts.gemini import error_reply
@@ -134,9 +133,9 @@ class GeminiRenderer:
         events = list(events)
         natives = [event for event in events if type(event) is Native]
         if len(natives) == 1:
-            return _dumped(natives[0].payload)
+            return faults.dumped(natives[0].payload)
         self._take(events)
-        return _dumped(self._last())
+        return faults.dumped(self._last())
 
     def feed(self, events: Iterable[Event]) -> bytes | list[Piece]:
         batch = list(events)
@@ -221,20 +220,13 @@ class GeminiRenderer:
             try:
                 text = (orjson.dumps(payload),)
             except TypeError:
-                text, has_picture = _dumped(payload), True
+                text, has_picture = faults.dumped(payload), True
             if self._as_array:
                 pieces += (b",\r\n" if self._wrote else b"[", *text)
                 self._wrote = True
             else:
                 pieces += (b"data: ", *text, b"\r\n\r\n")
         return pieces if has_picture else b"".join(pieces)
-
-
-def _dumped(payload: Json) -> list[Piece]:
-    try:
-        return jsonio.dumps(payload)
-    except jsonio.JSONEncodeError as error:
-        raise faults.unwritable(error) from None
 
 
 def _word(finish: Finish) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 
-from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts import faults
 from proxy.fronts.base import Facts, Header, Parsed, Piece
@@ -93,7 +92,7 @@ class CompletionRenderer:
             finish = choice.check()
             choices.append(_written(index, choice, choice.reason(finish)))
         usage = reply_parts.usage(self._usage, self._facts.cost)
-        return jsonio.dumps({**self._common(), "choices": choices, "usage": usage})
+        return faults.dumped({**self._common(), "choices": choices, "usage": usage})
 
     def feed(self, events: Iterable[Event]) -> list[Piece]:
         frames: list[Piece] = []
@@ -171,4 +170,4 @@ def _written(index: int, choice: _Choice, reason: str | None) -> Json:
 
 
 def _event(value: Json) -> bytes:
-    return b"".join((b"data: ", *jsonio.dumps(value), b"\n\n"))
+    return b"".join((b"data: ", *faults.dumped(value), b"\n\n"))

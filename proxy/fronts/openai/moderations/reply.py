@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from secrets import token_hex
 
-from proxy.codec import jsonio
+from proxy.fronts import faults
 from proxy.fronts.base import Piece
 from proxy.fronts.openai.moderations.shape import ModerationShape
 from proxy.fronts.openai.unstreamed import Unstreamed
@@ -21,4 +21,4 @@ class ModerationsRenderer(Unstreamed):
         verdicts = [event for event in events if isinstance(event, Verdict)]
         results = [{"flagged": one.flagged, **one.facts} for one in verdicts]
         identity = f"modr-{token_hex(12)}"
-        return jsonio.dumps({"id": identity, "model": self._shape.model, "results": results})
+        return faults.dumped({"id": identity, "model": self._shape.model, "results": results})

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 
-from proxy.codec import jsonio
 from proxy.fronts import faults
 from proxy.fronts.base import Piece
 from proxy.types import Json
@@ -49,10 +48,7 @@ class Items:
     def _emit(self, name: str, **members: Any) -> None:
         if not self._streams:
             return
-        try:
-            body = jsonio.dumps({"type": name, "sequence_number": self._number, **members})
-        except jsonio.JSONEncodeError as error:
-            raise faults.unwritable(error) from None
+        body = faults.dumped({"type": name, "sequence_number": self._number, **members})
         self._number += 1
         self._in_pieces = self._in_pieces or len(body) > 1
         self._out += (b"event: ", name.encode(), b"\ndata: ", *body, b"\n\n")

@@ -54,7 +54,7 @@ class TranscriptRenderer:
             body = {"task": "transcribe", "duration": self._duration(), **body, "segments": self._spoken()}
         elif self._logprobs:
             body["logprobs"] = self._logprobs
-        return jsonio.dumps({**body, "usage": usage})
+        return faults.dumped({**body, "usage": usage})
 
     def feed(self, events: Iterable[Event]) -> list[Piece]:
         frames: list[Piece] = []
@@ -183,4 +183,4 @@ def _clock(seconds: float, point: str) -> str:
 
 
 def _event(value: Json) -> list[Piece]:
-    return [b"data: ", *jsonio.dumps(value), b"\n\n"]
+    return [b"data: ", *faults.dumped(value), b"\n\n"]
