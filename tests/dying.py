@@ -1,4 +1,4 @@
-"""A process that kills itself at a certain write: each of forks.py that has these in its environment.
+"""The command in a process that kills itself at a certain write.
 
 `DIE_AT` is the number of the transaction with a write to money or tasks, `DIE_WHEN` is before or after it is
 committed. It listens to the database's library and changes nothing of the program.
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+
+from proxy import __main__ as command
 
 _OF_INTEREST = ("INTO ledger", "INTO tasks", "INTO watches", "UPDATE tasks")
 _MARK = "wrote"
@@ -44,6 +47,6 @@ class _Death:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def await_death() -> None:
-    if "DIE_AT" in os.environ:
-        _Death(int(os.environ["DIE_AT"]), os.environ["DIE_WHEN"]).listen()
+def main(arguments: Sequence[str]) -> int:
+    _Death(int(os.environ["DIE_AT"]), os.environ["DIE_WHEN"]).listen()
+    return command.main(arguments)

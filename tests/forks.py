@@ -1,5 +1,5 @@
 """Commands in processes of their own that need not load anything first: each is a fork of a process that has
-loaded the program once. For tests of what a process leaves behind, not of how it comes up.
+loaded the program once. For tests of what a process does, not of how it comes up.
 
     with started(["serve", "--port", "0"], cwd=folder, environment={...}, stdout=1, stderr=2) as process:
 
@@ -20,7 +20,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,8 +63,7 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            with suppress(ProcessLookupError):  # it has ended, and nobody has told yet
-                os.kill(self.pid, number)
+            os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
@@ -78,12 +76,26 @@ class Process:
         self._told.close()
 
 
+def environment() -> dict[str, str]:
+    """That of the tests, without what the program would listen to. Whatever is loaded more than once is
+    compiled once, also where the tests themselves are told to keep nothing."""
+    unwanted = ("DRAGOMAN_", "GEMINI_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+
+
 def start(
-    arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], stdout: int, stderr: int
+    arguments: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str],
+    stdout: int,
+    stderr: int,
+    module: str = "proxy.__main__",
 ) -> Process:
-    """Run `dragoman` with these arguments, and with these file descriptors for what it prints."""
+    """Run the `main` of this module with these arguments, and with these file descriptors for what it
+    prints."""
     told, tell = os.pipe()
-    asked = json.dumps({"arguments": arguments, "cwd": str(cwd), "environment": dict(environment)}).encode()
+    wanted = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": dict(environment)}
+    asked = json.dumps(wanted).encode()
     assert len(asked) <= _ASKED_BYTES
     socket.send_fds(_first(), [asked], [stdout, stderr, tell])
     os.close(tell)
@@ -98,7 +110,7 @@ def _first() -> socket.socket:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.forks"],
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")},
+            env=environment(),
             stdin=theirs,
             stdout=subprocess.DEVNULL,
         )
@@ -110,8 +122,8 @@ def _first() -> socket.socket:
 # --- the first process, and each of its forks
 
 
-def _asked() -> list[str]:
-    """Fork whenever somebody asks. Returns in the fork only, with the arguments of its command."""
+def _asked() -> tuple[str, list[str]]:
+    """Fork whenever somebody asks. Returns in the fork only, with the module and the arguments."""
     for name in _LOADED:
         importlib.import_module(name)
     gc.freeze()  # the memory of all that stays shared
@@ -137,7 +149,7 @@ def _asked() -> list[str]:
     os.chdir(wanted["cwd"])
     os.environ.clear()
     os.environ.update(wanted["environment"])
-    return list(wanted["arguments"])
+    return wanted["module"], wanted["arguments"]
 
 
 def _watch(process: int, tell: int) -> None:
@@ -150,9 +162,5 @@ def _watch(process: int, tell: int) -> None:
 
 
 if __name__ == "__main__":
-    command = _asked()
-    from proxy.__main__ import main
-    from tests.dying import await_death
-
-    await_death()
-    sys.exit(main(command))
+    name, arguments = _asked()
+    sys.exit(importlib.import_module(name).main(arguments))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -43,29 +42,23 @@ class Served:
 
 
 def run(
-    *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None, forked: bool = False
+    *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None, fresh: bool = False
 ) -> tuple[int, str, str]:
-    """Run a command to its end: exit code, results, talk. `forked`: see forks.py."""
-    if forked:
-        return _run_forked(arguments, cwd, _environment(environment))
-    done = subprocess.run(
-        [sys.executable, "-m", "proxy", *arguments],
-        cwd=cwd,
-        env=_environment(environment),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def _run_forked(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run a command to its end: exit code, results, talk. A `fresh` one loads the program itself."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        code = forks.start(arguments, cwd, environment, out.fileno(), err.fileno()).wait(PATIENCE_S)
+        begin = _fresh if fresh else forks.start
+        process = begin(arguments, cwd, _environment(environment), out.fileno(), err.fileno())
+        code = process.wait(PATIENCE_S)
         for each in (out, err):
             each.seek(0)
         return code, out.read().decode(), err.read().decode()
+
+
+def _fresh(
+    arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], stdout: int, stderr: int
+) -> Process:
+    command = [sys.executable, "-m", "proxy", *arguments]
+    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=stdout, stderr=stderr)
 
 
 @contextmanager
@@ -74,20 +67,18 @@ def serving(
     file: str,
     *arguments: str,
     environment: Mapping[str, str] | None = None,
-    command: Sequence[str] = (sys.executable, "-m", "proxy"),
-    forked: bool = False,
+    module: str = "proxy.__main__",
+    fresh: bool = False,
 ) -> Iterator[Served]:
-    """Serve this file from this folder until the block ends. `forked`: see forks.py."""
+    """Serve this file from this folder until the block ends. A `fresh` server loads the program itself, the
+    others are forks that have: see forks.py."""
     path, out, err = folder / "providers.yaml", folder / "stdout", folder / "stderr"
     path.write_text(file)
     with out.open("wb") as stdout, err.open("wb") as stderr:
         asked = ["serve", "--config", str(path), "--port", "0", *arguments]
         own = _environment(environment)
-        process: Process = (
-            forks.start(asked, folder, own, stdout.fileno(), stderr.fileno())
-            if forked
-            else subprocess.Popen([*command, *asked], cwd=folder, env=own, stdout=stdout, stderr=stderr)
-        )
+        places = asked, folder, own, stdout.fileno(), stderr.fileno()
+        process = _fresh(*places) if fresh else forks.start(*places, module)
     try:
         found = waited(lambda: _ADDRESS.search(err.read_text()), process, err)
         base_url = found[1]
@@ -125,7 +116,4 @@ def _line(text: str, words: Sequence[str]) -> str | None:
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("DRAGOMAN_", "GEMINI_"))
-    }
-    return {**kept, "PYTHONPATH": str(ROOT), **(more or {})}
+    return {**forks.environment(), "PYTHONPATH": str(ROOT), **(more or {})}

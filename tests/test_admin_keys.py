@@ -218,7 +218,7 @@ ENVIRONMENT = {
 
 
 def keys(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    return run("keys", *arguments, cwd=folder, environment=ENVIRONMENT, forked=True)
+    return run("keys", *arguments, cwd=folder, environment=ENVIRONMENT)
 
 
 def answers(served: Served, secret: str) -> int:
@@ -332,7 +332,7 @@ def test_a_server_whose_store_is_away_says_so(tmp_path: Path, vendors: Running) 
 
 def test_a_fresh_server_makes_no_store_and_loads_none(tmp_path: Path, vendors: Running) -> None:
     file = serve_file(vendors, "sqlite:./state/dragoman.db")
-    with serving(tmp_path, file, environment=ENVIRONMENT) as served:
+    with serving(tmp_path, file, environment=ENVIRONMENT, fresh=True) as served:
         assert {answers(served, key) for key in (KEY, "sk-dragoman-" + "x" * 43)} == {200, 401}
         assert "sqlalchemy" not in Path(f"/proc/{served.process.pid}/maps").read_text()
         assert not (tmp_path / "state").exists()

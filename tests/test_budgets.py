@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,7 @@ from tests import stores
 from tests.gateway import Gateway, open_gateway
 from tests.picture_vendors import HEAD, providers
 from tests.raw_http import chat
-from tests.served import waited
+from tests.served import run, waited
 from tests.test_ledger import ROW
 
 ADMIN = "sk-test-admin"
@@ -324,24 +322,18 @@ def test_a_wrong_budget_is_named(house: House, budget: Any, param: str) -> None:
 # --- the command
 
 
-def keys(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def keys(folder: Path, *arguments: str, fresh: bool = False) -> tuple[int, str, str]:
     file = folder / "providers.yaml"
     file.write_text(f'version: 1\nserver: {{state: "sqlite:{folder}/dragoman.db"}}\nproviders: {{}}\n')
-    return subprocess.run(
-        [sys.executable, "-m", "proxy", "keys", "--config", str(file), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[1],
-    )
+    return run("keys", *arguments, cwd=folder, fresh=fresh)
 
 
 def test_the_command_makes_and_lists_a_key_with_a_budget(tmp_path: Path) -> None:
-    made = keys(tmp_path, "create", "bot", "--budget", "20.50USD/month", "--json")
-    assert made.returncode == 0, made.stderr
-    assert '"budget":{"amount":"20.50","currency":"USD","period":"month"}' in made.stdout
-    assert keys(tmp_path, "create", "other").returncode == 0
-    listed = keys(tmp_path, "list").stdout.splitlines()
+    code, made, talk = keys(tmp_path, "create", "bot", "--budget", "20.50USD/month", "--json")
+    assert code == 0, talk
+    assert '"budget":{"amount":"20.50","currency":"USD","period":"month"}' in made
+    assert keys(tmp_path, "create", "other")[0] == 0
+    listed = keys(tmp_path, "list", fresh=True)[1].splitlines()
     assert ["20.50 USD/month" in line for line in listed if "key_" in line] == [True, False]
 
 
@@ -356,6 +348,6 @@ def test_the_command_makes_and_lists_a_key_with_a_budget(tmp_path: Path) -> None
     ],
 )
 def test_the_command_names_what_is_wrong(tmp_path: Path, said: str, named: str) -> None:
-    refused = keys(tmp_path, "create", "bot", "--budget", said)
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert named in refused.stderr
+    code, out, talk = keys(tmp_path, "create", "bot", "--budget", said)
+    assert (code, out) == (1, "")
+    assert named in talk

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from proxy.__main__ import main
 from proxy.command.saving import Destination
 from proxy.simulators import pictures
 from proxy.types import Image, Slice
+from tests import forks
 from tests.gateway import open_gateway
 from tests.picture_vendors import FILE, VENDORS, size_of, watching
+from tests.served import run
 
-ROOT = Path(__file__).resolve().parents[1]
 FAST = """
 version: 1
 providers:
@@ -75,26 +75,19 @@ def test_explain_shows_the_very_request_that_a_vendor_then_receives(
             assert "vendor-key-canary" not in json.dumps(step)
 
 
-def attempt(
-    tmp_path: Path, *arguments: str, err: int, file: str = FAST
-) -> subprocess.CompletedProcess[bytes]:
+def attempt(tmp_path: Path, *arguments: str, file: str = FAST) -> tuple[int, str]:
+    """Its exit code and its talk."""
     (tmp_path / "providers.yaml").write_text(file)
-    return subprocess.run(
-        [sys.executable, "-m", "proxy", "try", *arguments, "--simulate"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=err,
-        timeout=60,
-    )
+    code, _, talk = run("try", *arguments, "--simulate", cwd=tmp_path)
+    return code, talk
 
 
 def test_try_makes_a_picture_and_saves_it(tmp_path: Path) -> None:
-    done = attempt(tmp_path, "slow", "A fox", "--out", "fox.png", err=subprocess.PIPE)
-    assert done.returncode == 0, done.stderr
+    code, talk = attempt(tmp_path, "slow", "A fox", "--out", "fox.png")
+    assert code == 0, talk
     assert size_of(pictures.look((tmp_path / "fox.png").read_bytes()))[0] >= 1024
-    assert b"saved fox.png" in done.stderr
-    assert b"\r[" not in done.stderr  # nobody looks
+    assert "saved fox.png" in talk
+    assert "\r[" not in talk  # nobody looks
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
@@ -103,7 +96,10 @@ def test_try_shows_progress_to_a_terminal(tmp_path: Path) -> None:
 
     ours, theirs = pty.openpty()
     try:
-        done = attempt(tmp_path, "slow", "A fox sim:polls:3", "--out", "fox.png", err=theirs)
+        (tmp_path / "providers.yaml").write_text(FAST)
+        command = ["try", "slow", "A fox sim:polls:3", "--out", "fox.png", "--simulate"]
+        with (tmp_path / "out").open("wb") as out:
+            process = forks.start(command, tmp_path, os.environ, out.fileno(), theirs)
         os.close(theirs)
         shown = b""
         try:
@@ -113,7 +109,7 @@ def test_try_shows_progress_to_a_terminal(tmp_path: Path) -> None:
             pass
     finally:
         os.close(ours)
-    assert done.returncode == 0, shown
+    assert process.wait(20) == 0, shown
     assert shown.count(b"\r[") >= 3
     assert b"processing task-unified-" in shown
     assert b"job_accepted" not in shown
@@ -121,9 +117,9 @@ def test_try_shows_progress_to_a_terminal(tmp_path: Path) -> None:
 
 
 def test_try_says_what_the_vendor_refused(tmp_path: Path) -> None:
-    done = attempt(tmp_path, "other", "Rude sim:moderate", err=subprocess.PIPE)
-    assert done.returncode == 3
-    assert done.stderr.splitlines()[-1].startswith(b"upstream: ")
+    code, talk = attempt(tmp_path, "other", "Rude sim:moderate")
+    assert code == 3
+    assert talk.splitlines()[-1].startswith("upstream: ")
     assert not list(tmp_path.glob("*.png"))
 
 
@@ -156,9 +152,9 @@ def test_try_orders_nothing_that_it_could_not_keep(
 def test_try_overwrites_nothing_where_no_name_was_given(tmp_path: Path) -> None:
     for name in ("picture.png", "picture-2.png"):
         (tmp_path / name).write_bytes(b"mine")
-    done = attempt(tmp_path, "other", "A fox", err=subprocess.PIPE)
-    assert (done.returncode, (tmp_path / "picture.png").read_bytes()) == (0, b"mine")
-    assert b"saved picture-3.png" in done.stderr
+    code, talk = attempt(tmp_path, "other", "A fox")
+    assert (code, (tmp_path / "picture.png").read_bytes()) == (0, b"mine")
+    assert "saved picture-3.png" in talk
     assert pictures.look((tmp_path / "picture-3.png").read_bytes()).width
 
 
@@ -197,12 +193,10 @@ def test_a_picture_whose_place_is_gone_when_it_comes_is_kept_all_the_same(tmp_pa
 
 
 def test_try_says_which_pictures_were_lost_and_that_none_came(tmp_path: Path) -> None:
-    done = attempt(tmp_path, "other", "Only talk sim:urlexpired", "--out", "fox.png", err=subprocess.PIPE)
-    assert done.returncode == 3
-    assert b"0 of 1 pictures came, the others are lost" in done.stderr
-    done = attempt(
-        tmp_path, "google/gemini-2.5-flash", "Hi", "--out", "fox.png", err=subprocess.PIPE, file=TALKS
-    )
-    assert done.returncode == 3, done.stderr
-    assert done.stderr.splitlines()[-1] == b"upstream: no picture came, so nothing was saved"
+    code, talk = attempt(tmp_path, "other", "Only talk sim:urlexpired", "--out", "fox.png")
+    assert code == 3
+    assert "0 of 1 pictures came, the others are lost" in talk
+    code, talk = attempt(tmp_path, "google/gemini-2.5-flash", "Hi", "--out", "fox.png", file=TALKS)
+    assert code == 3, talk
+    assert talk.splitlines()[-1] == "upstream: no picture came, so nothing was saved"
     assert not list(tmp_path.glob("*.png"))

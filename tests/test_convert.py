@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import sys
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -220,12 +219,6 @@ def test_a_broken_picture_is_refused_with_its_place(gateway: Gateway) -> None:
 
 # --- without Pillow
 
-_WITHOUT = (
-    sys.executable,
-    "-c",
-    "import sys; sys.modules['PIL'] = None; from proxy.__main__ import main; sys.exit(main())",
-)
-
 
 @pytest.fixture(scope="module")
 def vendors() -> Iterator[Running]:
@@ -236,12 +229,11 @@ def vendors() -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def without(tmp_path_factory: pytest.TempPathFactory, vendors: Running) -> Iterator[openai.OpenAI]:
-    """The command in a process that cannot import Pillow."""
     file = FILE.replace("http://SIMULATORS", vendors.base_url)
     environment = {"TEST_KEY": KEY, "VENDOR_KEY": "vendor-key", "TEST_NARROW_KEY": "sk-narrow"}
     folder = tmp_path_factory.mktemp("without")
     with (
-        serving(folder, file, environment=environment, command=_WITHOUT) as served,
+        serving(folder, file, environment=environment, module="tests.without_pillow") as served,
         openai.OpenAI(base_url=f"{served.base_url}/v1", api_key=KEY, max_retries=0) as client,
     ):
         yield client

@@ -123,7 +123,7 @@ class Place:
 
         def dragoman(*arguments: str) -> str:
             folder = self.folder / "server"
-            code, out, said = run("tasks", *arguments, cwd=folder, environment=ENVIRONMENT, forked=True)
+            code, out, said = run("tasks", *arguments, cwd=folder, environment=ENVIRONMENT)
             assert code == 0, said
             return out
 
@@ -258,7 +258,7 @@ def test_a_kill_at_every_write_of_an_orders_life(
             models = [("wan", "asks", "whole")[(step + turn + number) % 3] for number in range(at_once)]
             before = _requests(place)
             with (
-                place.served(lease="6s", environment=death, forked=True) as server,
+                place.served(lease="6s", environment=death, module="tests.dying") as server,
                 ThreadPoolExecutor(at_once) as pool,
             ):
                 for model in models:
@@ -268,7 +268,7 @@ def test_a_kill_at_every_write_of_an_orders_life(
                 lives += 1
                 kill(server)
         place.orders()
-    with place.served(forked=True):
+    with place.served():
         place.until_settled()
     uncertain = place.resolve()
     place.check()
@@ -305,17 +305,17 @@ def test_what_is_parked_by_a_process_that_dies_is_watched_all_the_same(
 ) -> None:
     """It is parked and its order is watched, or neither: nobody comes a second time to what is parked."""
     place = place_at(store_address)
-    with place.served(forked=True, lease="3s") as server:
+    with place.served(lease="3s") as server:
         post(server.base_url, "wan", "Parked sim:slow:1", background=True)
         waited(lambda: '"accepted"' in place.rows(tables.tasks)[0]["orders"])
         kill(server)
     cost_three = sa.update(tables.tasks).values(tries=3)
     place.database.do(lambda connection: connection.execute(cost_three).rowcount)
     death = {"DIE_AT": "1", "DIE_WHEN": "after"}
-    with place.served(forked=True, lease="3s", environment=death) as server:
+    with place.served(lease="3s", environment=death, module="tests.dying") as server:
         assert server.process.wait(20) == -signal.SIGKILL
     assert place.states() == {"parked": 1}
-    with place.served(forked=True):
+    with place.served():
         waited(lambda: not place.open_holds())
     assert [(row["kind"], row["outcome"]) for row in place.rows(tables.ledger)] == [
         ("hold", "ordered"),
@@ -338,7 +338,7 @@ def test_mixed_jobs_with_faults_and_crashes_come_to_the_invoices(
     place, chance = place_at(store_address), random.Random(20261126)
     jobs = kills = 0
     for turn in range(3 * LONG):
-        with place.served(forked=True) as server, ThreadPoolExecutor(8) as pool:
+        with place.served() as server, ThreadPoolExecutor(8) as pool:
             replies = [
                 pool.submit(
                     post,
@@ -355,7 +355,7 @@ def test_mixed_jobs_with_faults_and_crashes_come_to_the_invoices(
             kills += 1
         jobs += len(replies)
         place.orders()
-    with place.served(forked=True):
+    with place.served():
         place.until_settled()
     uncertain = place.resolve()
     assert jobs == 120 * LONG

@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,9 +19,10 @@ import pytest
 
 from proxy.serve.protocol import Protocol
 from proxy.simulators.server import Running, start
+from tests import forks
 from tests.gateway import FILE, KEY, Gateway, open_gateway
 from tests.raw_http import RawRequest, chat
-from tests.served import ROOT, Served, run, serving, waited
+from tests.served import Served, run, serving, waited
 
 ENVIRONMENT = {"TEST_KEY": KEY, "TEST_NARROW_KEY": "sk-test-narrow", "VENDOR_KEY": "vendor-key"}
 HEADERS = {"authorization": f"Bearer {KEY}"}
@@ -243,15 +242,10 @@ def test_restarts_on_one_port_lose_no_request(tmp_path: Path, file: str, vendors
     assert len(counted) > 10
 
 
-def _process(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _process(folder: Path, port: int) -> forks.Process:
     with (folder / "talk").open("ab") as talk:
-        return subprocess.Popen(
-            [sys.executable, "-m", "proxy", "serve", "--port", str(port)],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **ENVIRONMENT},
-            stdout=subprocess.DEVNULL,
-            stderr=talk,
-        )
+        environment = {**os.environ, **ENVIRONMENT}
+        return forks.start(["serve", "--port", str(port)], folder, environment, talk.fileno(), talk.fileno())
 
 
 def _until_greeted(folder: Path, times: int) -> None:

@@ -146,12 +146,12 @@ def _given_up(place: str, request_id: str) -> Callable[[], bool]:
 
 def test_it_is_settled_after_a_crash_too(tmp_path: Path, store_address: str, vendors: Running) -> None:
     file = FILE.replace("http://SIMULATORS", vendors.base_url) + state(store_address, tmp_path)
-    with serving(tmp_path, file, environment=ENVIRONMENT, forked=True) as server:
+    with serving(tmp_path, file, environment=ENVIRONMENT) as server:
         reply = draw(server.base_url, "slow-wan", "Crashed sim:slow:4")
         request_id = reply.headers["x-request-id"]
         waited(_given_up(store_address, request_id))
         kill(server)
-    with serving(tmp_path, file, environment=ENVIRONMENT, forked=True):
+    with serving(tmp_path, file, environment=ENVIRONMENT):
         assert ends(store_address, request_id, 3) == [*GIVEN_UP, ("settle", "late", "0.2", 1)]
     assert len(vendors.log.ledger.tasks("jlike")) == 1
 
@@ -162,7 +162,7 @@ def test_a_request_that_ended_with_its_process_is_settled_by_the_vendors_word(
     """Nothing of it is kept by which its client could ask again, but its money is."""
     file = FILE.replace("http://SIMULATORS", vendors.base_url) + state(store_address, tmp_path)
     with (
-        serving(tmp_path, file, environment=ENVIRONMENT, forked=True) as server,
+        serving(tmp_path, file, environment=ENVIRONMENT) as server,
         ThreadPoolExecutor(1) as pool,
     ):
         lost = pool.submit(draw, server.base_url, "wan", "Forgotten sim:slow:3", size="2048x2048")
@@ -170,7 +170,7 @@ def test_a_request_that_ended_with_its_process_is_settled_by_the_vendors_word(
         kill(server)
         assert isinstance(lost.exception(), httpx.TransportError)
     request_id = _only_request(store_address)
-    with serving(tmp_path, file, environment=ENVIRONMENT, forked=True):
+    with serving(tmp_path, file, environment=ENVIRONMENT):
         assert ends(store_address, request_id, 2) == [
             ("hold", "ordered", "0.3", 0),
             ("settle", "late", "0.3", 1),
@@ -190,12 +190,12 @@ def test_an_order_that_nobody_heard_of_goes_on_where_the_vendor_can_be_asked(
     """The process ends while it is being sent; the vendor knows it by an id of ours."""
     file = FILE.replace("http://SIMULATORS", vendors.base_url) + state(store_address, tmp_path)
     file = file.replace("first_byte: 500ms, total: 3s", "first_byte: 60s, total: 60s")
-    with serving(tmp_path, file, environment=ENVIRONMENT, forked=True) as server:
+    with serving(tmp_path, file, environment=ENVIRONMENT) as server:
         reply = draw(server.base_url, "ours", "Unheard sim:stall", background=True)
         task = reply.json()["id"]
         waited(lambda: vendors.log.ledger.tasks("runware"))
         kill(server)
-    with serving(tmp_path, file, environment=ENVIRONMENT, forked=True) as server:
+    with serving(tmp_path, file, environment=ENVIRONMENT) as server:
 
         def over() -> Any:
             found = httpx.get(f"{server.base_url}/v1/tasks/{task}", headers=HEADERS).json()
@@ -317,7 +317,7 @@ def test_a_request_that_still_holds_money_is_resolved_by_its_operator(tmp_path: 
     )
 
     def dragoman(*arguments: str) -> tuple[int, str]:
-        code, out, _ = run("tasks", *arguments, cwd=tmp_path, environment=ENVIRONMENT, forked=True)
+        code, out, _ = run("tasks", *arguments, cwd=tmp_path, environment=ENVIRONMENT)
         return code, out
 
     shown = json.loads(dragoman("--uncertain", "--json")[1])

@@ -70,7 +70,7 @@ def test_no_secret_and_no_prompt_is_printed_or_told(tmp_path: Path) -> None:
     heard: list[str] = []
     with start() as vendors:
         file = FILE.replace("http://SIMULATORS", vendors.base_url)
-        with serving(tmp_path, file, environment=ENVIRONMENT, forked=True) as served:
+        with serving(tmp_path, file, environment=ENVIRONMENT) as served:
             for key in (CLIENT, WRONG):
                 for call, content in REQUESTS:
                     method, path = call.split(" ")
@@ -113,7 +113,7 @@ def test_no_command_prints_a_key_or_base64(tmp_path: Path, arguments: tuple[str,
         file = FILE.replace("http://SIMULATORS", vendors.base_url)
         (tmp_path / "providers.yaml").write_text(file)
         (tmp_path / "request.json").write_text(json.dumps(body()))
-        _, out, err = run(*arguments, cwd=tmp_path, environment=ENVIRONMENT, forked=True)
+        _, out, err = run(*arguments, cwd=tmp_path, environment=ENVIRONMENT)
     assert out + err
     for secret in (*KEYS, PICTURE[:40]):
         assert secret not in out + err
@@ -123,7 +123,7 @@ def test_a_literal_key_in_a_broken_file_is_not_shown(tmp_path: Path) -> None:
     broken = FILE.replace("env:VENDOR_KEY", f"{VENDOR}, wrong: [").replace("env:TEST_KEY", CLIENT)
     for file in (broken, FILE.replace("env:TEST_KEY", CLIENT) + "\nunknown: 1\n"):
         (tmp_path / "providers.yaml").write_text(file)
-        code, out, err = run("check", cwd=tmp_path, environment=ENVIRONMENT, forked=True)
+        code, out, err = run("check", cwd=tmp_path, environment=ENVIRONMENT)
         assert code == 1
         assert VENDOR not in out + err
         assert CLIENT not in out + err

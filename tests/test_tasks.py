@@ -331,6 +331,6 @@ def test_a_chat_takes_no_notice_of_the_preference(gateway: Gateway) -> None:
 
 def test_the_command_finds_nothing_where_nothing_was_kept(tmp_path: Path) -> None:
     (tmp_path / "providers.yaml").write_text('version: 1\nserver: {state: "sqlite:./state/dragoman.db"}\n')
-    code, out, _ = run("tasks", "--uncertain", cwd=tmp_path)
+    code, out, _ = run("tasks", "--uncertain", cwd=tmp_path, fresh=True)
     assert (code, out.split()) == (0, ["id", "key", "model", "state", "begun", "ordered", "at"])
     assert [file.name for file in tmp_path.iterdir()] == ["providers.yaml"]

@@ -61,7 +61,7 @@ class Place:
 
     @contextmanager
     def served(self) -> Iterator[Served]:
-        with serving(self.folder, self.file, environment=ENVIRONMENT, forked=True) as server:
+        with serving(self.folder, self.file, environment=ENVIRONMENT) as server:
             yield server
 
     def orders(self, prompt: str) -> int:
@@ -321,7 +321,7 @@ def test_an_operator_resolves_what_is_uncertain(tmp_path: Path, store_address: s
         kill(server)
 
     def dragoman(*arguments: str) -> tuple[int, str, str]:
-        return run("tasks", *arguments, cwd=tmp_path, environment=ENVIRONMENT, forked=True)
+        return run("tasks", *arguments, cwd=tmp_path, environment=ENVIRONMENT)
 
     with place.served() as server:
         waited(lambda: all(place.row(task)["state"] == "uncertain" for task in made))

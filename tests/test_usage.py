@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -24,6 +22,7 @@ from proxy.ledger.rates import Rates
 from proxy.ledger.views import Into, Wanted, day_of
 from proxy.store.database import Database
 from tests.gateway import Gateway, open_gateway
+from tests.served import ROOT, run
 from tests.test_ledger import ROW
 from tests.test_ledger_of_requests import FILE, chat, draw, rows_of
 
@@ -172,13 +171,12 @@ def test_the_command_tells_all_in_one_currency(tmp_path: Path) -> None:
     (tmp_path / "providers.yaml").write_text(file)
     stored(address, [*BOOKS, ROW._replace(request_id="req_9", currency="EUR")]).release()
     since = ("--since", "2026-11-26", "--until", "2026-11-27", "--by", "key", "--key", "app")
-    done = command(tmp_path, *since, "--in", "CNY", "--json")
-    (row,) = json.loads(done.stdout)
+    _, out, talk = command(tmp_path, *since, "--in", "CNY", "--json")
+    (row,) = json.loads(out)
     assert (row["currency"], row["charged"]) == ("CNY", "2.3428574108")
-    assert done.stderr == "without what was paid in EUR: it has no rate in the file\n"
-    wrong = command(tmp_path, *since, "--in", "EUR")
-    assert (wrong.returncode, wrong.stderr) == (
-        2, "--in: EUR has no rate in the file; there are: CNY, USD\n",
+    assert talk == "without what was paid in EUR: it has no rate in the file\n"
+    assert command(tmp_path, *since, "--in", "EUR") == (
+        2, "", "--in: EUR has no rate in the file; there are: CNY, USD\n",
     )  # fmt: skip
 
 
@@ -213,10 +211,10 @@ def test_a_price_that_drifted_away_from_the_vendors(store_address: str) -> None:
 def test_the_command_tells_the_drift(tmp_path: Path) -> None:
     address = f"sqlite:{tmp_path}/state/dragoman.db"
     (tmp_path / "providers.yaml").write_text(f'server: {{state: "{address}"}}\n')
-    assert command(tmp_path, "--drift", "--json").stdout == "[]\n"
+    assert command(tmp_path, "--drift", "--json")[1] == "[]\n"
     stored(address, DRIFTED).release()
     since = ("--since", "2026-11-26", "--until", "2026-11-27")
-    table = list(csv.DictReader(io.StringIO(command(tmp_path, *since, "--drift", "--csv").stdout)))
+    table = list(csv.DictReader(io.StringIO(command(tmp_path, *since, "--drift", "--csv")[1])))
     assert [(row["vendor_unit"], row["percent"]) for row in table] == [
         ("CNY", "12.5"), ("USD", ""), ("credits", ""),
     ]  # fmt: skip
@@ -427,30 +425,24 @@ def test_chat_uis_read_their_billing_page(house: Gateway) -> None:
 # --- the command
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "proxy", "usage", "--config", str(folder / "providers.yaml"), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[1],
-    )
+def command(folder: Path, *arguments: str, fresh: bool = False) -> tuple[int, str, str]:
+    return run("usage", *arguments, cwd=folder, fresh=fresh)
 
 
 def test_the_command_tells_it_as_a_table_csv_and_json(tmp_path: Path) -> None:
     address = f"sqlite:{tmp_path}/state/dragoman.db"
     (tmp_path / "providers.yaml").write_text(f'server: {{state: "{address}"}}\n')
-    assert command(tmp_path, "--json").stdout == "[]\n"
+    assert command(tmp_path, "--json", fresh=True)[1] == "[]\n"
     assert not (tmp_path / "state").exists()
     stored(address, BOOKS).release()
     since = ("--since", "2026-11-26", "--until", "2026-11-27")
-    rows = json.loads(command(tmp_path, *since, "--json", "--by", "key").stdout)
+    rows = json.loads(command(tmp_path, *since, "--json", "--by", "key")[1])
     assert [(row["key"], row["currency"], row["charged"]) for row in rows] == [
         ("app", "CNY", "0.2"),
         ("app", "USD", "0.300000037512"),
         ("other", "USD", None),
     ]
-    table = list(csv.DictReader(io.StringIO(command(tmp_path, *since, "--csv", "--key", "app").stdout)))
+    table = list(csv.DictReader(io.StringIO(command(tmp_path, *since, "--csv", "--key", "app")[1])))
     assert table[0] == {
         "key": "app",
         "model": "banana",
@@ -465,15 +457,15 @@ def test_the_command_tells_it_as_a_table_csv_and_json(tmp_path: Path) -> None:
         "unpriced": "0",
         "vendor_charged": "0.2 CNY 15 credits",
     }
-    printed = command(tmp_path, *since).stdout.splitlines()
+    printed = command(tmp_path, *since)[1].splitlines()
     assert printed[0].split()[:3] == ["key", "model", "currency"]
     assert printed[2].split()[:6] == ["app", "flash", "USD", "3", "0", "9"]
-    wrong = command(tmp_path, "--by", "colour")
-    assert (wrong.returncode, wrong.stderr) == (
+    assert command(tmp_path, "--by", "colour") == (
         2,
+        "",
         "--by: colour is nothing to group by; there are day, key, model, target, operation, currency\n",
     )
-    assert command(tmp_path, "--since", "soon").returncode == 2
+    assert command(tmp_path, "--since", "soon")[0] == 2
 
 
 def test_the_list_of_models_tells_prices(house: Gateway) -> None:
@@ -496,11 +488,6 @@ def test_the_list_of_models_tells_prices(house: Gateway) -> None:
     ],
 )
 def test_explain_estimates(arguments: tuple[str, ...], cost: str) -> None:
-    printed = subprocess.run(
-        [sys.executable, "-m", "proxy", "explain", *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[1],
-    ).stdout
+    code, printed, _ = run("explain", *arguments, cwd=ROOT)
+    assert code == 0
     assert f"cost: {cost}" in printed.splitlines()
