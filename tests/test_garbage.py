@@ -23,7 +23,9 @@ from tests.picture_vendors import HEAD, providers
 from tests.raw_http import PATIENCE_S, arrived, last_number
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + os.urandom(3 << 20)
-DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+# What stands for it in the requests until they are sent: a hundred of them, of four megabytes each.
+IN_BASE64, IN_A_FORM = "@picture in base64@", b"@picture@"
+DATA_URL = f"data:image/png;base64,{IN_BASE64}"
 FORM = "multipart/form-data; boundary=XX"
 MOST_BYTES = 256 << 10  # what one thing that was left behind may hold
 
@@ -63,13 +65,13 @@ def chat(model: str, prompt: str, **fields: Any) -> tuple[str, bytes, str]:
 
 
 def native(model: str, prompt: str, verb: str = "generateContent", **fields: Any) -> tuple[str, bytes, str]:
-    picture = {"inlineData": {"mimeType": "image/png", "data": DATA_URL.partition(",")[2]}}
+    picture = {"inlineData": {"mimeType": "image/png", "data": IN_BASE64}}
     body = {"contents": [{"parts": [{"text": prompt}, picture]}], **fields}
     return f"models/{model}:{verb}", json.dumps(body).encode(), "application/json"
 
 
 def message(model: str, prompt: str, **fields: Any) -> tuple[str, bytes, str]:
-    source = {"type": "base64", "data": DATA_URL.partition(",")[2]}
+    source = {"type": "base64", "data": IN_BASE64}
     content = [{"type": "text", "text": prompt}, {"type": "image", "source": source}]
     body = {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": content}], **fields}
     return "messages", json.dumps(body).encode(), "application/json"
@@ -84,7 +86,7 @@ def edit(model: str, prompt: str, **fields: Any) -> tuple[str, bytes, str]:
     parts = [
         *(f'content-disposition: form-data; name="{name}"\r\n\r\n{value}'.encode() for name, value in said),
         b'content-disposition: form-data; name="image"; filename="a.png"\r\ncontent-type: image/png\r\n\r\n'
-        + PICTURE,
+        + IN_A_FORM,
     ]
     return "images/edits", b"".join(b"--XX\r\n%b\r\n" % part for part in parts) + b"--XX--\r\n", FORM
 
@@ -95,6 +97,7 @@ def broken(path: str, body: bytes, kind: str) -> tuple[str, bytes, str]:
 
 def opened(gateway: Gateway, path: str, body: bytes, kind: str) -> socket.socket:
     """A connection on which the request was sent."""
+    body = body.replace(IN_BASE64.encode(), base64.b64encode(PICTURE)).replace(IN_A_FORM, PICTURE)
     address = httpx.URL(gateway.base_url)
     connection = socket.create_connection((address.host, address.port or 0), PATIENCE_S)
     head = (

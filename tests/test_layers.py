@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,8 +54,13 @@ LIGHT = {
 }
 
 
-def modules() -> Iterator[tuple[str, str]]:
+@functools.cache
+def modules() -> tuple[tuple[str, str], ...]:
     """(file, imported module) of every import of the package, those inside functions too."""
+    return tuple(_modules())
+
+
+def _modules() -> Iterator[tuple[str, str]]:
     for file in sorted((ROOT / "proxy").rglob("*.py")):
         name = file.relative_to(ROOT / "proxy").as_posix()
         for node in ast.walk(ast.parse(file.read_text())):
@@ -69,13 +75,15 @@ def part(file: str) -> str:
     return file.partition("/")[0].removesuffix(".py")
 
 
-OURS = sorted(
-    {
-        (part(file), imported.split(".")[1])
-        for file, imported in modules()
-        if imported.startswith("proxy.") and part(file) != imported.split(".")[1]
-    }
-)
+def ours() -> list[tuple[str, str]]:
+    """(importing part, imported part) where both are of the package."""
+    return sorted(
+        {
+            (part(file), imported.split(".")[1])
+            for file, imported in modules()
+            if imported.startswith("proxy.") and part(file) != imported.split(".")[1]
+        }
+    )
 
 
 def test_every_part_has_its_floor() -> None:
@@ -86,25 +94,25 @@ def test_every_part_has_its_floor() -> None:
 def test_imports_point_down() -> None:
     wrong = [
         f"{upper} imports {lower}"
-        for upper, lower in OURS
+        for upper, lower in ours()
         if LEVEL[lower] >= LEVEL[upper] and (upper, lower) not in NEIGHBOURS
     ]
     assert wrong == []
 
 
 def test_the_words_import_nothing_of_ours() -> None:
-    assert [pair for pair in OURS if pair[0] in ("errors", "types")] == [("types", "errors")]
+    assert [pair for pair in ours() if pair[0] in ("errors", "types")] == [("types", "errors")]
 
 
 @pytest.mark.parametrize(("one", "other"), [("fronts", "wires"), ("wires", "fronts"), ("wires", "upstream")])
 def test_neighbours_never_meet(one: str, other: str) -> None:
-    assert (one, other) not in OURS
+    assert (one, other) not in ours()
 
 
 def test_the_simulators_stand_alone() -> None:
     """They are written from the vendors' words, so that a misreading of ours is caught."""
-    assert [pair for pair in OURS if pair[0] == "simulators"] == []
-    users = {upper for upper, lower in OURS if lower == "simulators"}
+    assert [pair for pair in ours() if pair[0] == "simulators"] == []
+    users = {upper for upper, lower in ours() if lower == "simulators"}
     assert users <= {"command"}
 
 
