@@ -5,7 +5,7 @@ The simulated vendors outlive the servers and count: whatever happens, a picture
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import json
 import random
 import signal
@@ -21,8 +21,7 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.simulators.server import Running, start
-from proxy.store import tasks
-from proxy.store.database import Database
+from proxy.store import engines, tasks
 from proxy.store.tables import ledger
 from tests.gateway import KEY, open_gateway
 from tests.picture_vendors import HEAD, providers, watching
@@ -83,11 +82,20 @@ class Place:
 
 def asked(store: str, work: Callable[[sa.Connection], Any]) -> Any:
     """What `work` finds in the store."""
-    database = Database(store)
+    engine = _engine(store)
     try:
-        return database.do(work)
+        with engine.begin() as connection:
+            return work(connection)
     finally:
-        asyncio.run(database.close())
+        engine.dispose()
+
+
+@functools.lru_cache(maxsize=1)
+def _engine(store: str) -> sa.Engine:
+    """With tables; it keeps no connection, but knows the server, which takes it longest."""
+    engine = engines.connect(store)
+    engines.migrate(engine)
+    return engine
 
 
 def begun(server: Served, model: str, prompt: str, **fields: Any) -> str:
