@@ -548,6 +548,78 @@ def test_thoughts_are_found_in_lists_too(field: str, value: Any) -> None:
     assert not message.signed
 
 
+@pytest.mark.parametrize(
+    "thought",
+    [
+        pytest.param({"type": "thinking", "thinking": "2+2"}, id="Anthropic"),
+        pytest.param({"type": "thinking", "thinking": [{"type": "text", "text": "2+2"}]}, id="Mistral"),
+        pytest.param({"type": "reasoning", "reasoning": "2+2", "index": 0}, id="LangChain"),
+        pytest.param({"type": "reasoning", "text": "2+2"}, id="AI SDK"),
+        pytest.param(
+            {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "2+2"}]},
+            id="Responses",
+        ),
+        pytest.param({"type": "reasoning_content", "reasoning_content": {"text": "2+2"}}, id="Bedrock"),
+    ],
+)
+def test_thoughts_may_stand_in_the_content(thought: Any) -> None:
+    said = {"role": "assistant", "content": [thought, {"type": "text", "text": "4"}]}
+    request = chat_request.parse({"model": "m", "messages": [said]})
+    assert request.request.messages[0].parts == (
+        ThoughtPart("2+2", where="messages[0].content[0]"),
+        TextPart("4"),
+    )
+    assert request.dropped == ()
+
+
+def test_thoughts_in_the_content_go_before_the_same_ones_beside_it() -> None:
+    content = [
+        {"type": "text", "text": "4"},
+        {"type": "thinking", "thinking": "2"},
+        {"type": "thinking", "thinking": "+2"},
+    ]
+    (message,) = messages({"role": "assistant", "content": content, "reasoning_content": "2+2"})
+    assert message.parts == (
+        ThoughtPart("2", where="messages[0].content[1]"),
+        ThoughtPart("+2", where="messages[0].content[2]"),
+        TextPart("4"),
+    )
+
+
+def test_signatures_and_seals_of_thoughts_in_the_content_are_named_and_not_sent_on() -> None:
+    content = [
+        {"type": "thinking", "thinking": "2+2", "signature": "RXJ"},
+        {"type": "redacted_thinking", "data": "QUJD"},
+        {"type": "text", "text": "4"},
+    ]
+    said = {"role": "assistant", "content": content, "tool_calls": [call()]}
+    request = chat_request.parse({"model": "m", "messages": [said]})
+    assert request.dropped == ("messages[0].content[0].signature", "messages[0].content[1]")
+    assert request.request.messages[0].parts == (
+        ThoughtPart("2+2", where="messages[0].content[0]"),
+        TextPart("4"),
+        CallPart("a", "f", {}),
+    )
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        {"type": "thinking"},
+        {"type": "thinking", "thinking": 7},
+        {"type": "reasoning", "summary": [[["2"]], None]},
+        {"type": "redacted_thinking"},
+    ],
+)
+def test_thoughts_in_the_content_that_say_nothing_are_no_error(thought: Any) -> None:
+    assert parts(thought, {"type": "text", "text": "4"}, role="assistant") == (TextPart("4"),)
+
+
+def test_nobody_but_an_assistant_thinks() -> None:
+    error = refusal({"role": "user", "content": [{"type": "thinking", "thinking": "2+2"}]})
+    assert error.param == "messages[0].content[0].type"
+
+
 @pytest.mark.parametrize("shape", [{"text": "2+2"}, [], [["2+2"]], 7, None])
 def test_thoughts_of_an_unknown_shape_are_no_error(shape: Any) -> None:
     (message,) = messages({"role": "assistant", "content": "4", "reasoning_details": shape})

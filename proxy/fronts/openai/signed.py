@@ -17,6 +17,8 @@ MARK = "__thought__"  # LiteLLM appends the signature to the call id, behind thi
 
 _VENDORS = ("google", "vertex")
 
+SPOKEN = ("text", "summary", "thinking", "reasoning", "reasoning_content")  # of a block of thoughts
+
 # Where a signature may stand on a message, a part, a call or its function.
 MEMBERS = frozenset({"extra_content", "thought_signature", "thoughtSignature", "provider_specific_fields"})
 
@@ -83,8 +85,14 @@ def thoughts(value: Any) -> str:
     if isinstance(value, str | Slice):
         return str(value)
     blocks = [block for block in value if isinstance(block, dict)] if isinstance(value, list) else []
-    texts = (_text(block.get(name)) for block in blocks for name in ("text", "summary", "thinking"))
-    return "".join(text for text in texts if text)
+    return "".join(_spoken(block.get(name)) for block in blocks for name in SPOKEN)
+
+
+def _spoken(value: Any) -> str:
+    """A block's text. Mistral has a list of texts for it, the Responses API one of summaries, Bedrock an
+    object."""
+    texts = value if isinstance(value, list) else [value]
+    return "".join(_text(one.get("text") if isinstance(one, dict) else one) or "" for one in texts)
 
 
 def is_sealed(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -12,6 +11,7 @@ from proxy.fronts import checks, history
 from proxy.fronts.history import IsStored
 from proxy.fronts.notes import Notes
 from proxy.fronts.openai import content, signed
+from proxy.fronts.openai.chat import thoughts
 from proxy.fronts.openai.content import Content
 from proxy.types import (
     CallPart,
@@ -23,7 +23,6 @@ from proxy.types import (
     Role,
     Slice,
     TextPart,
-    ThoughtPart,
     sign,
 )
 
@@ -146,7 +145,7 @@ def _assistant(
 ) -> Message:
     """Thoughts, then content, then a refusal, then calls: this dialect does not tell their order."""
     notes.unread(item, _ASSISTANT_MEMBERS, path)
-    parts: list[Part] = _thoughts(item, path, notes)
+    parts: list[Part] = [*thoughts.of(item, path, notes)]
     parts += _shown(item, path, notes, is_stored)
     if (refusal := item.get("refusal")) is not None:
         parts.append(TextPart(checks.string(refusal, f"{path}.refusal"), refusal=True))
@@ -170,8 +169,16 @@ def _audio_id(item: Json, path: str, notes: Notes) -> str | None:
 
 def _shown(item: Json, path: str, notes: Notes, is_stored: IsStored | None) -> list[Content]:
     """Text and pictures, in every place where clients put the pictures of an assistant."""
-    where = f"{path}.content"
-    parts = history.cut_markdown(_parts_or_picture(item.get("content"), where, notes), where, is_stored)
+    where, said = f"{path}.content", item.get("content")
+    if isinstance(said, list):
+        parts = [
+            content.part(one, f"{where}[{number}]", notes)
+            for number, one in enumerate(said)
+            if not thoughts.is_part(one)
+        ]
+    else:
+        parts = _parts_or_picture(said, where, notes)
+    parts = history.cut_markdown(parts, where, is_stored)
     images = item.get("images")
     if images is None:
         return parts
@@ -190,19 +197,6 @@ def _with_listed(parts: list[Content], listed: list[MediaPart]) -> list[Content]
     for place, picture in zip(places, listed, strict=True):
         merged[place] = picture
     return merged
-
-
-def _thoughts(item: Json, path: str, notes: Notes) -> list[Part]:
-    """DeepSeek's and OpenRouter's names for them, OpenRouter's and Anthropic's lists: the first that says
-    something, for clients send the same in several. Another vendor's shape is not worth an error."""
-    said: dict[str, str] = {}
-    for field in ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"):
-        value = item.get(field)
-        if text := signed.thoughts(value):
-            said[field] = text
-        if signed.is_sealed(value):
-            notes.add(f"{path}.{field}")
-    return [ThoughtPart(text, where=f"{path}.{field}") for field, text in islice(said.items(), 1)]
 
 
 def _calls(item: Json, path: str, notes: Notes) -> tuple[CallPart, ...]:
