@@ -104,6 +104,9 @@ OF_PART = ("messages.parts", "messages.content.image_url", "references")
 # What each attribute is asked for by. `None` stands for what no wire shall carry, with the reason beside it.
 ANSWER = Message("assistant", (TextPart("4"),), 1)
 
+MARKS = {"cache_control": {"type": "e77"}}
+MARKED = {"foreign": Foreign("openai", {}, marks=("messages[0].content[0].cache_control",))}
+
 CHAT: dict[str, Wish | None] = {
     "ChatRequest.model": None,  # the target was chosen by it, and has its own name
     "ChatRequest.messages": Wish(asks(TextPart("Rosebud")), ("Rosebud",)),
@@ -175,6 +178,7 @@ CHAT: dict[str, Wish | None] = {
     ),
     "TextPart.text": Wish(asks(TextPart("Rosebud")), ("Rosebud",), asks()),
     "TextPart.signature": None,  # of the vendor that gave it; see test_signatures.py
+    "TextPart.marks": Wish({**asks(TextPart("Hi", marks=MARKS)), **MARKED}, ("e77",), asks(), ("foreign",)),
     "TextPart.refusal": None,  # it is text for every wire but the one with a word for it
     "MediaPart.kind": Wish(
         asks(MediaPart("audio", SOUND, mime="audio/wav", where="messages[0].content[1].input_audio.data")),
@@ -217,6 +221,9 @@ CHAT: dict[str, Wish | None] = {
     ),
     "MediaPart.signature": None,
     "MediaPart.where": None,  # our own note
+    "MediaPart.marks": Wish(
+        {**asks(picture(marks=MARKS)), **MARKED}, ("e77",), asks(picture()), ("foreign", "references")
+    ),
     "ThoughtPart.text": Wish(
         {"messages": (HI, replace(ANSWER, parts=(ThoughtPart("2+2"), TextPart("4"))), HI)},
         ("2+2",),
@@ -241,6 +248,7 @@ CHAT: dict[str, Wish | None] = {
     "FunctionTool.name": Wish(tool(name="forecast"), ('"forecast"',), tool(), ("tools",)),
     "FunctionTool.description": Wish(tool(description="Rosebud"), ("Rosebud",), tool(), ("tools",)),
     "FunctionTool.parameters": Wish(tool(), ('"city"',), tool(parameters=None), ("tools",)),
+    "FunctionTool.marks": Wish({**tool(marks=MARKS), **MARKED}, ("e77",), tool(), ("foreign",)),
     "FunctionTool.strict": Wish(
         tool(strict=True), ('"strict": true', "VALIDATED"), tool(), ("tools.strict", "tool_choice")
     ),
@@ -345,6 +353,7 @@ CHAT: dict[str, Wish | None] = {
         named=("foreign.logit_bias",),
     ),
     "Foreign.silent": None,  # it says that nothing is asked
+    "Foreign.marks": None,  # the places of what stands on parts and tools
     "Foreign.whole": None,  # it says all that the request says, in the client's words
 }
 

@@ -314,13 +314,24 @@ CHAT: dict[str, Member] = {
         part(type="video_url", video_url={"url": f"data:video/mp4;base64,{SOUND}"}),
         ("messages.content.video_url.url",),
     ),
-    # Documented, and nobody reads them.
     "messages.content.text.prompt_cache_breakpoint": Member(
         part(type="text", text="Hi", prompt_cache_breakpoint={"mode": "b77"}),
         ("b77",),
         part(type="text", text="Hi"),
         ("messages.content.prompt_cache_breakpoint",),
     ),
+    "messages.content.text.cache_control": Member(
+        part(type="text", text="Hi", cache_control={"type": "b78"}),
+        ("b78",),
+        part(type="text", text="Hi"),
+        ("messages.content.cache_control",),
+    ),
+    "tools.cache_control": Member(
+        {"tools": [{"type": "function", "function": {"name": "f"}, "cache_control": {"type": "b79"}}]},
+        ("b79",),
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+    ),
+    # Documented by others, and nobody reads it.
     "messages.cache_control": Member({"messages": [{**HI, "cache_control": {"type": "e77"}}]}, ("e77",)),
 }
 

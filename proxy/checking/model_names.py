@@ -22,6 +22,12 @@ def only_draws(model: str) -> bool:
     return _is_one(model, "draws_only")
 
 
+@lru_cache(maxsize=1024)
+def marks_cache(model: str) -> bool:
+    """Whether who serves a model of this name in OpenAI's dialect reads `cache_control` in it."""
+    return _is_one(model, "marks_cache")
+
+
 def only_chats(model: str) -> bool:
     """Whether a model of this name is of a known family and makes no pictures anywhere."""
     return _is_one(model, "chats") and not _is_one(model, "draws_elsewhere") and not draws(model)

@@ -44,6 +44,7 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
         "unknown": ("forward", "drop"),
         "media_mode": ("inline", "passthrough"),
         "makes_images": bool,
+        "cache_control": bool,
         "think_tags": (False, True, "opened"),
         "max_tokens_field": ("max_tokens", "max_completion_tokens"),
         "n": ("many", "one"),

@@ -30,7 +30,9 @@ def cut_markdown(parts: list[Shown], where: str, is_stored: IsStored | None) -> 
     found: list[Shown] = []
     for part in parts:
         if isinstance(part, TextPart) and "](" in part.text and "![" in part.text:
-            found += _split(part, where, is_stored)
+            pieces = list(_split(part, where, is_stored))
+            pieces[-1] = replace(pieces[-1], marks=part.marks)
+            found += pieces
         else:
             found.append(part)
     return found

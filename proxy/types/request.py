@@ -15,11 +15,12 @@ MediaKind = Literal["image", "audio", "video", "file"]
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """`refusal`: the assistant said it instead of an answer."""
+    """`refusal`: the assistant said it instead of an answer. `marks`: see `Foreign`."""
 
     text: str
     signature: str | None = None
     refusal: bool = False
+    marks: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class MediaPart:
     video: Mapping[str, Any] = field(default_factory=dict)  # fps, start_offset, end_offset
     signature: str | None = None
     where: str = ""
+    marks: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class FunctionTool:
     description: str | None = None
     parameters: Json | None = None
     strict: bool = False
+    marks: Mapping[str, Any] | None = field(default=None, compare=False)  # a function is the same without
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +176,26 @@ class Whole:
 class Foreign:
     """What a client sent that has no attribute of ours, as it wrote it. Only a wire that speaks the same
     `dialect` carries it; the others name it. `silent` are fields whose values ask for nothing (an empty
-    list, what the dialect documents as its default): nobody misses them. `whole` is there where such a wire
-    may send the client's own body in place of one that it builds.
+    list, what the dialect documents as its default): nobody misses them. `marks` are the places of members
+    that stand on parts and tools, which hold them as `marks`: what the vendor's cache shall keep. `whole` is
+    there where such a wire may send the client's own body in place of one that it builds.
     """
 
     dialect: str
     fields: Mapping[str, Any]
     silent: frozenset[str] = frozenset()
     whole: Whole | None = None
+    marks: tuple[str, ...] = ()
 
     def paths(self) -> list[str]:
-        """The fields that ask for something, as attribute paths of a request."""
+        """All that asks for something, as attribute paths of a request."""
+        return [*self.field_paths(), *self.mark_paths()]
+
+    def field_paths(self) -> list[str]:
         return [f"foreign.{name}" for name in self.fields if name not in self.silent]
+
+    def mark_paths(self) -> list[str]:
+        return [f"foreign.{place}" for place in self.marks]
 
 
 @dataclass(frozen=True, slots=True)

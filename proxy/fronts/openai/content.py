@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from proxy.errors import RequestError
 from proxy.fronts import checks, data_url
 from proxy.fronts.addresses import media as media
-from proxy.fronts.notes import Notes
+from proxy.fronts.notes import MARKS, Notes
 from proxy.fronts.openai import signed
 from proxy.types import Json, MediaPart, Slice, TextPart
 
 Content = TextPart | MediaPart
+_Part = TypeVar("_Part", TextPart, MediaPart, Content)
 
 _DETAILS = ("auto", "low", "medium", "high", "original", "ultra_high")
 
@@ -59,7 +61,12 @@ def part(value: Any, path: str, notes: Notes, documented: tuple[str, ...] | None
     if read is None:
         raise checks.invalid_value(f"{path}.type", sort, documented or DOCUMENTED_PARTS)
     _note_unread(item, sort, path, notes)
-    return read(item, path)
+    return _marked(read(item, path), item, path, notes)
+
+
+def _marked(found: _Part, item: Json, path: str, notes: Notes) -> _Part:
+    marks = notes.marked(item, path)
+    return found if marks is None else replace(found, marks=checks.carried(marks, path))
 
 
 def _note_unread(item: Json, sort: str, path: str, notes: Notes) -> None:
@@ -75,7 +82,7 @@ def history_image(value: Any, path: str, notes: Notes) -> MediaPart:
         return media("image", value, path)
     item = checks.mapping(value, path)
     _note_unread(item, "image_url", path, notes)
-    return _image(item, path)
+    return _marked(_image(item, path), item, path, notes)
 
 
 def _text(item: Json, path: str) -> TextPart:
@@ -257,6 +264,6 @@ _READ: dict[str, frozenset[str]] = {
     "video_url": _SETTINGS | {"video_url"},
     "input_video": _SETTINGS | {"video_url"},
 }
-_MEMBERS = {sort: read | signed.MEMBERS | {"type"} for sort, read in _READ.items()}
+_MEMBERS = {sort: read | signed.MEMBERS | {"type", *MARKS} for sort, read in _READ.items()}
 # The object that holds a medium, whichever it is: address or data, and what is said of it.
 _HOLDER_MEMBERS = _SETTINGS | _FILE_MEMBERS | {"url", "detail", "data"}

@@ -36,4 +36,5 @@ class Reading:
         silent = (
             name for name, value in self.foreign.items() if value in _EMPTY or value == _DEFAULTS.get(name)
         )
-        return Foreign(DIALECT, self.foreign, frozenset(silent))
+        marks = tuple(self.notes.marks.values()) if self.notes.marks else ()
+        return Foreign(DIALECT, self.foreign, frozenset(silent), marks=marks)

@@ -41,6 +41,7 @@ class OpenAIChatWire:
     - `history_reasoning`: drop | reasoning_content | reasoning, the field in which it is sent back
     - `extra_body`: google, for Google's endpoint and relays that copy it; without it such fields are dropped
     - `makes_images`: whether the model draws, sold by the piece; else `profiles/openai-models.yaml` says
+    - `cache_control`: whether the server reads it on parts and tools; else the same table says
     - `think_tags`: false | true, thoughts stand in the text between `<think>` tags | opened, they begin it
     """
 

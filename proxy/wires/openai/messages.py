@@ -43,15 +43,25 @@ _AUDIO_FORMATS = {
 _DETAILS = {"medium": "auto", "ultra_high": "high"}
 
 
-def build(request: ChatRequest, options: Mapping[str, Any], dropped: list[str]) -> list[Json]:
-    """Render all messages; names what is left out in `dropped`."""
-    return _Conversation(options, dropped).render(request.messages)
+def build(
+    request: ChatRequest, options: Mapping[str, Any], dropped: list[str], marks: frozenset[str]
+) -> list[Json]:
+    """Render all messages; names what is left out in `dropped`. `marks` are those of parts that go on."""
+    return _Conversation(options, dropped, marks).render(request.messages)
+
+
+def marked(rendered: Json, marks: Mapping[str, Any] | None, carried: frozenset[str]) -> Json:
+    """What was rendered of a part or a tool, with those of its marks that are carried."""
+    if carried and marks:
+        rendered |= {name: value for name, value in marks.items() if name in carried}
+    return rendered
 
 
 class _Conversation:
-    def __init__(self, options: Mapping[str, Any], dropped: list[str]) -> None:
+    def __init__(self, options: Mapping[str, Any], dropped: list[str], marks: frozenset[str]) -> None:
         self._options = options
         self._dropped = dropped
+        self._marks = marks
         self._pictures_of_assistant = options.get("assistant_images", "user")
         self._signs = options.get("extra_body") == "google"
         self._out: list[Json] = []
@@ -71,7 +81,7 @@ class _Conversation:
     def _said(self, message: Message) -> None:
         """A user's message, behind its results, or a system one; few servers know the role `developer`."""
         parts = message.parts
-        if len(parts) == 1 and isinstance(parts[0], TextPart) and not self._moved:
+        if len(parts) == 1 and isinstance(parts[0], TextPart) and not self._moved and not self._marks:
             content: str | list[Json] = parts[0].text
         else:
             results, shown = _without_results(parts)
@@ -173,7 +183,11 @@ class _Conversation:
         """A string where it says the same: every server understands that."""
         if not parts:
             return ""
-        if len(parts) == 1 and isinstance(parts[0], TextPart):
+        if (
+            len(parts) == 1
+            and isinstance(parts[0], TextPart)
+            and self._marks.isdisjoint(parts[0].marks or ())
+        ):
             return parts[0].text
         return self._parts(parts, signs) or ""
 
@@ -185,9 +199,10 @@ class _Conversation:
                 medium = _MEDIA[part.kind](part, self._dropped)
                 if signs and part.signature:
                     medium["extra_content"] = {"google": {"thought_signature": part.signature}}
-                rendered.append(medium)
+                rendered.append(marked(medium, part.marks, self._marks))
             elif part.text:
-                rendered.append({"type": "text", "text": part.text})
+                text = {"type": "text", "text": part.text}
+                rendered.append(marked(text, part.marks, self._marks))
         return rendered
 
 

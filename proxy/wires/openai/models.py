@@ -1,4 +1,5 @@
-"""Whether an answer is expected to hold pictures, and where a model is asked for them."""
+"""What a model's name tells: whether an answer is expected to hold pictures, where it is asked for them, and
+whether who serves it reads marks for the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from proxy.checking.model_names import draws, only_draws
+from proxy.checking.model_names import draws, marks_cache, only_draws
 from proxy.types import ChatRequest, Target
 
 
@@ -19,6 +20,12 @@ def makes_pictures(
         return True
     said = target.options.get("makes_images")
     return draws(target.model) if said is None else bool(said)
+
+
+def reads_cache_control(target: Target) -> bool:
+    """Whether the server reads `cache_control` on parts and tools; others refuse it."""
+    said = target.options.get("cache_control")
+    return marks_cache(target.model) if said is None else bool(said)
 
 
 def place_of_drawing(model: str, options: Mapping[str, Any]) -> Literal["chat", "images"] | None:

@@ -23,6 +23,7 @@ from proxy.types import (
     ToolChoice,
 )
 from proxy.wires.openai import messages
+from proxy.wires.openai.models import reads_cache_control
 
 PATH = "/chat/completions"
 
@@ -77,10 +78,11 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     """Translate. Raises `RequestError` where a part of a message cannot be said in this dialect."""
     options = target.options
     dropped: list[str] = []
+    marks = _marks(request.foreign, target, dropped)
     body: Json = {
         **foreign(request.foreign, options, dropped),
         "model": target.model,
-        "messages": messages.build(request, options, dropped),
+        "messages": messages.build(request, options, dropped, marks),
     }
     for name in _SAME:
         value = getattr(request, name)
@@ -88,7 +90,7 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
             body[name] = value
     _add_counts(body, request, options, repairs, dropped)
     if request.tools or request.parallel_calls is not None:
-        _add_tools(body, request, dropped)
+        _add_tools(body, request, dropped, marks)
     if request.answer_format is not None:
         body["response_format"] = _response_format(request.answer_format)
     _add_output(body, request, options, dropped)
@@ -107,13 +109,26 @@ def foreign(wrote: Foreign | None, options: Mapping[str, Any], dropped: list[str
     if wrote is None:
         return {}
     if wrote.dialect != DIALECT:
-        dropped += wrote.paths()
+        dropped += wrote.field_paths()
         return {}
     if options.get("unknown") != "drop":
         return dict(wrote.fields)
     known = {name: value for name, value in wrote.fields.items() if name in _DOCUMENTED}
-    dropped += (path for path in wrote.paths() if path.removeprefix("foreign.") not in known)
+    dropped += (path for path in wrote.field_paths() if path.removeprefix("foreign.") not in known)
     return known
+
+
+def _marks(wrote: Foreign | None, target: Target, dropped: list[str]) -> frozenset[str]:
+    """The members of parts and tools that go on: OpenAI's own, and Anthropic's to who reads it."""
+    if wrote is None or not wrote.marks:
+        return frozenset()
+    marks: set[str] = set()
+    if wrote.dialect == DIALECT:
+        marks.add("prompt_cache_breakpoint")
+        if reads_cache_control(target):
+            marks.add("cache_control")
+    dropped += (path for path in wrote.mark_paths() if path.rpartition(".")[2] not in marks)
+    return frozenset(marks)
 
 
 def _add_counts(
@@ -140,7 +155,7 @@ def _add_counts(
 # --- tools ---------------------------------------------------------------------------------------
 
 
-def _add_tools(body: Json, request: ChatRequest, dropped: list[str]) -> None:
+def _add_tools(body: Json, request: ChatRequest, dropped: list[str], marks: frozenset[str]) -> None:
     choice = request.tool_choice
     functions = [tool for tool in request.tools if isinstance(tool, FunctionTool)]
     if choice is not None and (len(choice.names) > 1 or choice.mode == "auto") and choice.names:
@@ -155,7 +170,7 @@ def _add_tools(body: Json, request: ChatRequest, dropped: list[str]) -> None:
         if request.parallel_calls is not None:
             dropped.append("parallel_calls")
         return
-    body["tools"] = [_function(tool) for tool in functions]
+    body["tools"] = [messages.marked(_function(tool), tool.marks, marks) for tool in functions]
     if choice is not None:
         body["tool_choice"] = _tool_choice(choice)
     if request.parallel_calls is not None:

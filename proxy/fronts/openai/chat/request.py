@@ -11,6 +11,7 @@ from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.base import Parsed
 from proxy.fronts.history import IsStored
+from proxy.fronts.notes import Notes
 from proxy.fronts.openai.chat import messages, parameters
 from proxy.fronts.openai.chat.shape import ChatShape
 from proxy.fronts.openai.reading import Reading
@@ -34,7 +35,7 @@ def read(body: Any, *, history_images: int | None = 2, is_stored: IsStored | Non
         raise RequestError(
             f"The request body must be a JSON object, but it is {checks.kind(body)}.", code="invalid_type"
         )
-    reading = Reading()
+    reading = Reading(notes=Notes(marks={}))
     if "extra_body" in body or "google" in body:
         body, native = parameters.unfold(body)
         if native:
@@ -52,7 +53,7 @@ def read(body: Any, *, history_images: int | None = 2, is_stored: IsStored | Non
         raise checks.invalid("top_logprobs", "it needs 'logprobs' to be true.")
     reading.shape["model"] = request["model"]
     reading.shape["wrote"] = (*body, *reading.wrote)
-    if reading.foreign:
+    if reading.foreign or notes.marks:
         request["foreign"] = reading.foreign_fields()
     return reading
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Literal
 
 from proxy.fronts import checks
-from proxy.fronts.notes import Notes
+from proxy.fronts.notes import MARKS, Notes
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
 
 Tool = FunctionTool | BuiltinTool
@@ -62,7 +63,9 @@ _MODES: dict[str, Literal["auto", "none", "required"]] = {
 
 
 _FUNCTION_MEMBERS = frozenset({"name", "description", "parameters", "strict"})
+_MARKED_MEMBERS = _FUNCTION_MEMBERS | {*MARKS}
 _NESTED_MEMBERS = frozenset({"type", "function"})
+_MARKED_NESTED = _NESTED_MEMBERS | {*MARKS}
 _TYPE = frozenset({"type"})
 _NAME = frozenset({"name"})
 
@@ -117,7 +120,7 @@ def parse_choice(value: Any, tools: Iterable[Tool], notes: Notes) -> ToolChoice:
     sort = choice.get("type")
     if sort == "function" or sort == "tool":  # Anthropic's word, which other vendors take here too
         holder, where = _inner(choice, "function", path)
-        _note_unread(choice, holder, where, _NAME, path, notes)
+        _note_unread(choice, holder, where, path, notes, known=_NAME)
         return ToolChoice("required", (_declared(holder.get("name"), where + ".name", _functions(tools)),))
     if sort == "allowed_tools":
         return _allowed(choice, tools, notes)
@@ -144,8 +147,7 @@ def _tool(value: Any, path: str, notes: Notes) -> tuple[Tool, str]:
     sort = item.get("type")
     if sort == "function":
         function, where = _inner(item, "function", path)
-        _note_unread(item, function, where, _FUNCTION_MEMBERS, path, notes)
-        return _function(function, where), where
+        return _marked_function(item, function, where, path, notes), where
     if sort is None:
         return _native(item, path, notes)
     if sort == "custom":
@@ -169,18 +171,36 @@ def _native(item: Json, path: str, notes: Notes) -> tuple[Tool, str]:
     function = item.get("function")
     if isinstance(function, dict):
         where = f"{path}.function"
-        _note_unread(item, function, where, _FUNCTION_MEMBERS, path, notes)
-        return _function(function, where), where
+        return _marked_function(item, function, where, path, notes), where
     raise checks.missing(f"{path}.type")
 
 
-def _note_unread(item: Json, inner: Json, where: str, known: frozenset[str], path: str, notes: Notes) -> None:
+def _note_unread(
+    item: Json,
+    inner: Json,
+    where: str,
+    path: str,
+    notes: Notes,
+    *,
+    known: frozenset[str],
+    beside: frozenset[str] = _NESTED_MEMBERS,
+) -> None:
     """Name what neither the object nor the one inside it has a place for."""
     if inner is item:
         notes.unread(item, known | _TYPE, path)
     else:
-        notes.unread(item, _NESTED_MEMBERS, path)
+        notes.unread(item, beside, path)
         notes.unread(inner, known, where)
+
+
+def _marked_function(item: Json, function: Json, where: str, path: str, notes: Notes) -> Tool:
+    """A function, with the marks that stand on the tool or on the function inside it."""
+    _note_unread(item, function, where, path, notes, known=_MARKED_MEMBERS, beside=_MARKED_NESTED)
+    tool = _function(function, where)
+    marks = notes.marked(item, path) or (None if function is item else notes.marked(function, where))
+    if marks is None or isinstance(tool, BuiltinTool):
+        return tool
+    return replace(tool, marks=checks.carried(marks, path))
 
 
 def _inner(item: Json, key: str, path: str) -> tuple[Json, str]:

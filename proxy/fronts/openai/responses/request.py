@@ -8,6 +8,7 @@ from typing import Any
 from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.base import Aside, Parsed
+from proxy.fronts.notes import Notes
 from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.reading import Reading
 from proxy.fronts.openai.responses import items, state, tools
@@ -76,7 +77,7 @@ def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest,
         raise RequestError(
             f"The request body must be a JSON object, but it is {checks.kind(body)}.", code="invalid_type"
         )
-    reading = Reading()
+    reading = Reading(notes=Notes(marks={}))
     if "extra_body" in body or "google" in body:
         body, native = parameters.unfold(body)
         if native:
@@ -114,7 +115,7 @@ def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest,
         wrote=tuple(body),
         **reading.shape,
     )
-    if reading.foreign:
+    if reading.foreign or reading.notes.marks:
         request["foreign"] = reading.foreign_fields()
     dropped = tuple(reading.notes.named.values())
     return Parsed(ChatRequest(**request), shape, dropped, keeps=keeps, later=shape.background, aside=aside)

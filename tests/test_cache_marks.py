@@ -1,0 +1,173 @@
+"""`cache_control` and OpenAI's own breakpoints on parts and tools: carried to who reads them, else named."""
+
+from typing import Any
+
+import pytest
+
+from proxy.errors import RequestError
+from proxy.fronts.openai import spelling
+from proxy.fronts.openai.chat import request as chat_request
+from proxy.fronts.openai.responses import request as responses_request
+from proxy.types import Call, Target, left_out
+from proxy.wires.gemini import GeminiWire
+from proxy.wires.openai import OpenAIChatWire
+
+CLAUDE = "anthropic/claude-sonnet-5"
+MARK = {"type": "ephemeral", "ttl": "1h"}
+PNG = "data:image/png;base64,iVBORw0KGgo="
+
+
+def call(body: Any, model: str = CLAUDE, **options: Any) -> tuple[Call, tuple[str, ...]]:
+    """What goes out to a server that speaks OpenAI, and what a client is told was dropped."""
+    parsed = chat_request.parse({"model": "m", **body})
+    built = OpenAIChatWire().build(parsed.request, Target("relay", model, "openai", options=options))
+    return built, (*parsed.dropped, *spelling.spelled_all(built.dropped, parsed))
+
+
+def said(*content: Any, role: str = "user", **fields: Any) -> Any:
+    return {"messages": [{"role": role, "content": list(content), **fields}]}
+
+
+def text(words: str, **members: Any) -> Any:
+    return {"type": "text", "text": words, **members}
+
+
+def function(**members: Any) -> Any:
+    return {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}, **members}
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_a_marked_part_stays_a_part(role: str) -> None:
+    built, dropped = call(said(text("Long.", cache_control=MARK), text("Short."), role=role))
+    assert built.body["messages"] == [
+        {
+            "role": role,
+            "content": [{"type": "text", "text": "Long.", "cache_control": MARK}, text("Short.")],
+        }
+    ]
+    assert dropped == ()
+
+
+def test_a_single_marked_text_is_no_string() -> None:
+    built, _ = call(said(text("Long.", cache_control=MARK)))
+    assert built.body["messages"][0]["content"] == [text("Long.", cache_control=MARK)]
+
+
+def test_messages_without_a_mark_are_strings_as_ever() -> None:
+    body = {
+        "messages": [
+            {"role": "system", "content": [text("Long.", cache_control=MARK)]},
+            {"role": "user", "content": "Hi"},
+            {"role": "user", "content": [text("Hi")]},
+        ]
+    }
+    built, _ = call(body)
+    assert [message["content"] for message in built.body["messages"]] == [
+        [text("Long.", cache_control=MARK)],
+        "Hi",
+        "Hi",
+    ]
+
+
+def test_pictures_files_and_results_are_marked_too() -> None:
+    picture = {"type": "image_url", "image_url": {"url": PNG}, "cache_control": MARK}
+    paper = {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}
+    body = {
+        "messages": [
+            {"role": "user", "content": [picture, {**paper, "cache_control": MARK}]},
+            {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": [text("12", cache_control=MARK)]},
+        ]
+    }
+    built, dropped = call(body)
+    user, _, result = built.body["messages"]
+    assert [part["cache_control"] for part in user["content"]] == [MARK, MARK]
+    assert result["content"] == [text("12", cache_control=MARK)]
+    assert dropped == ()
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        pytest.param(function(cache_control=MARK), id="on the tool"),
+        pytest.param(
+            {"type": "function", "function": {**function()["function"], "cache_control": MARK}},
+            id="on the function",
+        ),
+        pytest.param({"type": "function", **function()["function"], "cache_control": MARK}, id="flat"),
+    ],
+)
+def test_a_marked_tool(tool: Any) -> None:
+    built, dropped = call({**said("Hi"), "tools": [tool]})
+    assert built.body["tools"] == [function(cache_control=MARK)]
+    assert dropped == ()
+
+
+def test_a_function_is_the_same_with_a_mark_and_without() -> None:
+    built, _ = call({**said("Hi"), "tools": [function(), function(cache_control=MARK)]})
+    assert built.body["tools"] == [function()]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "carried"),
+    [
+        (CLAUDE, {}, True),
+        ("claude-opus-5", {}, True),
+        ("google/gemini-3-flash-preview", {}, True),
+        ("gpt-5.6-luna", {}, False),
+        ("gemini-3-flash-preview", {}, False),
+        ("qwen3-max", {"cache_control": True}, True),
+        (CLAUDE, {"cache_control": False}, False),
+    ],
+)
+def test_who_reads_it_is_known_by_the_models_name_or_said(model: str, options: Any, carried: bool) -> None:
+    body = {**said(text("Long.", cache_control=MARK)), "tools": [function(cache_control=MARK)]}
+    built, dropped = call(body, model, **options)
+    assert ("cache_control" in str(built.body)) is carried
+    named = ("messages[0].content[0].cache_control", "tools[0].cache_control")
+    assert dropped == (() if carried else named)
+    assert carried or built.body["messages"] == [{"role": "user", "content": "Long."}]
+
+
+def test_openais_own_mark_goes_to_every_server_of_its_dialect() -> None:
+    mark = {"mode": "explicit"}
+    body = said(text("Long.", prompt_cache_breakpoint=mark, cache_control=MARK))
+    built, dropped = call(body, "gpt-5.6-luna", unknown="drop")
+    assert built.body["messages"][0]["content"] == [text("Long.", prompt_cache_breakpoint=mark)]
+    assert dropped == ("messages[0].content[0].cache_control",)
+
+
+def test_a_dialect_without_a_place_for_it_names_each_kind_of_place_once() -> None:
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": [text("Hi", cache_control={})]} for _ in range(3)],
+        "tools": [function(cache_control=MARK)],
+    }
+    parsed = chat_request.parse(body)
+    built = GeminiWire().build(parsed.request, Target("google", "gemini-3-flash-preview"))
+    left = (*built.dropped, *left_out(parsed.request, GeminiWire().carries))
+    assert spelling.spelled_all(left, parsed) == (
+        "messages[].content[].cache_control",
+        "tools[0].cache_control",
+    )
+
+
+def test_a_mark_on_a_text_with_a_picture_stays_behind_both() -> None:
+    shown = text(f"Here:\n\n![image]({PNG})\n\nNice.", cache_control=MARK)
+    parsed = chat_request.parse({"model": "m", **said(shown, role="assistant")})
+    assert [part.marks for part in parsed.request.messages[0].parts] == [None, None, {"cache_control": MARK}]  # type: ignore[union-attr]
+
+
+def test_a_mark_that_could_not_be_written_again_is_refused() -> None:
+    with pytest.raises(RequestError) as caught:
+        call(said(text("Hi", cache_control={"ttl": 1 << 70})))
+    assert caught.value.param == "messages[0].content[0]"
+
+
+def test_the_responses_api_marks_its_parts_the_same_way() -> None:
+    part = {"type": "input_text", "text": "Long.", "prompt_cache_breakpoint": {"mode": "explicit"}}
+    parsed = responses_request.parse({"model": "m", "input": [{"role": "user", "content": [part]}]})
+    target = Target("openai", "gpt-5.6-luna", "openai")
+    assert OpenAIChatWire().build(parsed.request, target).body["messages"] == [
+        {"role": "user", "content": [text("Long.", prompt_cache_breakpoint={"mode": "explicit"})]}
+    ]
