@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.types import Citation, CodeRun, Event, Extra, Finish, Searched, Text
+from proxy.types import Citation, CodeRun, Event, Extra, Finish, Searched, Started, Text
 from tests.gemini_replies import chunk, only, read, reply
 
 SITE = {"web": {"uri": "https://r/1", "title": "example.com"}}
@@ -47,12 +47,43 @@ def test_offsets_count_characters() -> None:
 
 
 def test_a_search_is_told_with_its_queries_and_sources() -> None:
-    """X-022: before what it is cited for."""
-    metadata = {**grounded(support("Bern", 0, 4)), "webSearchQueries": ["capital", "capital of CH"]}
+    """X-022. Google's lists begin with an empty query when it searched side by side."""
+    metadata = {**grounded(support("Bern", 0, 4)), "webSearchQueries": ["", "capital", "capital of CH"]}
     assert only(read(reply({"text": "Bern"}, groundingMetadata=metadata)), Searched, Citation) == [
-        Searched(("capital", "capital of CH"), (("https://r/1", "example.com"),)),
         Citation("https://r/1", "example.com", 0, 4),
+        Searched(("capital", "capital of CH"), (("https://r/1", "example.com"),)),
     ]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_search_that_is_told_as_it_happens_stands_where_it_happened(stream: bool) -> None:
+    """G-108, X-022: a whole reply's is told with what it found."""
+    used = {"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "id": "x", "args": {"queries": ["capital"]}}}
+    metadata = {**grounded(support("Bern", 0, 4)), "webSearchQueries": ["capital"]}
+    body = {"tools": [{"googleSearch": {}}], "toolConfig": {"includeServerSideToolInvocations": True}}
+    payload = reply(used, {"toolResponse": {"id": "x"}}, {"text": "Bern"}, groundingMetadata=metadata)
+    events = only(read(payload, body=body, stream=stream), Started, Text, Citation, Searched)
+    text, cited = Text("Bern"), Citation("https://r/1", "example.com", 0, 4)
+    told = Searched(("capital",), (("https://r/1", "example.com"),))
+    if stream:
+        assert events == [Started(), Searched(("capital",)), text, cited]
+    else:
+        assert events == [Started(searches_last=True), text, cited, told]
+
+
+@pytest.mark.parametrize(
+    ("tools", "late"),
+    [
+        ([{"googleSearch": {}}], True),
+        ([{"functionDeclarations": []}, {"urlContext": {}}], True),
+        ([{"functionDeclarations": []}], False),
+        ([{"codeExecution": {}}], False),
+        ([], False),
+    ],
+)
+def test_a_reply_that_tells_its_searches_last_says_so_first(tools: list[Any], late: bool) -> None:
+    events = read(chunk({"text": "Be"}), chunk({"text": "rn"}, finishReason="STOP"), body={"tools": tools})
+    assert events[0] == Started(searches_last=late)
 
 
 def test_facts_without_a_search_tell_of_none() -> None:

@@ -17,7 +17,8 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "functi
 class Started:
     """First event of a reply; what the upstream calls it, and says of itself: `fingerprint` is of its set-up,
     `service_tier` where its counts tell none. `prompt` and `cached` are its counts of the prompt, where a
-    stream tells them before its end."""
+    stream tells them before its end. `searches_last`: of its searches it tells at the end, not as they
+    happen."""
 
     id: str | None = None
     model: str | None = None
@@ -26,6 +27,7 @@ class Started:
     service_tier: str | None = None
     prompt: int = 0
     cached: int = 0
+    searches_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from proxy.types import Citation, Json, Searched
+from proxy.types import Call, Citation, Json, Searched
 from proxy.wires.gemini.lenient import count_of, dict_of, dicts_of, list_of, string_of
 
 # Where a grounding chunk keeps its address.
 _ADDRESSES = (("web", "uri"), ("maps", "uri"), ("image", "sourceUri"), ("retrievedContext", "uri"))
+# Tools that search nothing.
+_SILENT = frozenset(("functionDeclarations", "codeExecution", "computerUse"))
 _RETRIEVED = "URL_RETRIEVAL_STATUS_SUCCESS"
 
 
@@ -83,12 +85,31 @@ def citations(shown: ShownText, grounding: Json, url_context: Json, choice: int)
     return found
 
 
+def searches_last(call: Call) -> bool:
+    """Whether Google searches for this call without a word until the reply ends: what it does as it goes it
+    tells only where it was asked to. A whole reply's parts do not tell what was found."""
+    if all(tool.keys() <= _SILENT for tool in dicts_of(call.body.get("tools"))):
+        return False
+    return not (call.stream and dict_of(call.body.get("toolConfig")).get("includeServerSideToolInvocations"))
+
+
+def searching(part: Json, choice: int) -> list[Searched]:
+    """What a tool call of Google's own looks for; what it finds is known at the end."""
+    queries = _queries(dict_of(dict_of(part.get("toolCall")).get("args")).get("queries"))
+    return [Searched(queries, choice=choice)] if queries else []
+
+
 def searched(grounding: Json, choice: int) -> list[Searched]:
     """The search behind the facts, if there was one: pages may have been read without."""
-    queries = tuple(query for query in list_of(grounding.get("webSearchQueries")) if isinstance(query, str))
+    queries = _queries(grounding.get("webSearchQueries"))
     sources = (_source(chunk) for chunk in list_of(grounding.get("groundingChunks")))
     found = tuple(source for source in sources if source is not None)
     return [Searched(queries, found, choice)] if queries or found else []
+
+
+def _queries(value: Any) -> tuple[str, ...]:
+    """Google's lists hold empty ones too."""
+    return tuple(query for query in list_of(value) if query and isinstance(query, str))
 
 
 def _source(chunk: Any) -> tuple[str, str] | None:

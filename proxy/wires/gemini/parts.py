@@ -53,6 +53,7 @@ class CandidateReader:
         self.open: OpenCall | None = None
         self._extra: Json = {}
         self._grounding: Json = {}
+        self._told_searches = False
 
     @property
     def called_in_vain(self) -> bool:
@@ -95,11 +96,11 @@ class CandidateReader:
         """Citations and the vendor's facts. `whole`: part indexes count over the whole reply."""
         events: list[Event] = []
         pages = self._extra.get("url_context_metadata")
-        if self._grounding:
-            events += grounding.searched(self._grounding, self.index)
         if self._grounding or pages:
             shown = grounding.ShownText(self.texts, self._inserted, self._starts if whole else ())
             events += grounding.citations(shown, self._grounding, dict_of(pages), self.index)
+        if self._grounding and not self._told_searches:
+            events += grounding.searched(self._grounding, self.index)
         values: Json = {"model_version": model} if model else {}
         if self._grounding:
             values["grounding_metadata"] = self._grounding
@@ -202,8 +203,12 @@ class CandidateReader:
         events.append(CodeRun(shown, output=output, ok=outcome in _WELL, choice=self.index))
 
     def _kept(self, part: Json, events: list[Event]) -> None:
-        """A tool that the vendor ran itself: only for being sent back in the next turn."""
+        """A tool that the vendor ran itself, which wants to hear of it in the next turn. A whole reply's
+        searches are told with what they found."""
         self._extra.setdefault("parts", []).append(part)
+        if self._sent.stream and (searching := grounding.searching(part, self.index)):
+            self._told_searches = True
+            events += searching
 
     def _ignored(self, part: Json, events: list[Event]) -> None:
         """A functionResponse: the vendor talks to itself (server-side tools)."""
