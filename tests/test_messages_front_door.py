@@ -227,12 +227,13 @@ def test_a_search_of_the_upstreams_own(client: anthropic.Anthropic, gateway: Gat
     search: Any = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
     fields: Any = {"tools": [search], "tool_choice": {"type": "tool", "name": "web_search"}}
     message = client.messages.create(**asked("sim:grounding weather", **fields))
-    assert [block.type for block in message.content] == [
-        "text", "server_tool_use", "web_search_tool_result",
-    ]  # fmt: skip
-    assert message.content[0].citations
+    ordered = ["server_tool_use", "web_search_tool_result", "text"]
+    assert [block.type for block in message.content] == ordered
+    assert message.content[2].citations
     assert message.usage.server_tool_use is not None
-    assert streamed(gateway, "sim:grounding weather", **fields)["content"][0]["citations"]
+    blocks = streamed(gateway, "sim:grounding weather", **fields)["content"]
+    assert [block["type"] for block in blocks] == ordered
+    assert blocks[2]["citations"]
 
 
 # --- counts

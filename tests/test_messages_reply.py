@@ -332,18 +332,19 @@ def test_a_large_picture_is_not_copied() -> None:
 
 
 def test_a_search_and_its_sources() -> None:
-    """M-024, M-062, X-022: known at the end, so told behind the answer that cites it."""
+    """M-024, M-062, X-022: before the answer that cites it, also where it is told behind it."""
     sources = (("https://a.example", "A"), ("https://b.example", ""))
     events = (
+        Started("r1", searches_last=True),
         Text("It rains. "),
         Text("Hard."),
-        Searched(("weather oslo", "rain"), sources),
         Citation("https://a.example", "A", 3, 9),
+        Searched(("weather oslo", "rain"), sources),
         USAGE,
         STOP,
     )
-    blocks = both(*events, server_tools={"web_search": 0})
-    assert blocks[0] == text(
+    used, result, answer = both(*events, server_tools={"web_search": 0})
+    assert answer == text(
         "It rains. Hard.",
         citations=[
             {
@@ -355,7 +356,6 @@ def test_a_search_and_its_sources() -> None:
             }
         ],
     )
-    used, result = blocks[1:]
     assert used["id"].startswith("srvtoolu_")
     assert {**used, "id": ""} == {
         "type": "server_tool_use",
@@ -381,8 +381,20 @@ def test_a_search_and_its_sources() -> None:
     assert counted == {"web_search_requests": 2, "web_fetch_requests": 0}
 
 
+def test_what_waited_for_a_search_is_shown_when_the_stream_breaks() -> None:
+    """M-076."""
+    broken = renderer(server_tools={"web_search": 0})
+    begun = broken.feed([Started("r1", searches_last=True), Text("It rains.")])
+    assert isinstance(begun, bytes)
+    assert b"message_start" in begun
+    assert b"It rains." not in begun
+    last = broken.error(RuntimeError("gone"), "req_1")
+    assert last.index(b"It rains.") < last.index(b"event: error")
+
+
 def test_a_search_that_the_client_does_not_know_of_is_only_cited() -> None:
-    events = (Text("Wet."), Searched(("q",)), Citation("https://a.example", "", 0, 4), STOP)
+    late = Started("r1", searches_last=True)
+    events = (late, Text("Wet."), Citation("https://a.example", "", 0, 4), Searched(("q",)), STOP)
     (block,) = both(*events)
     assert [one["url"] for one in block["citations"]] == ["https://a.example"]
 

@@ -242,9 +242,24 @@ def test_a_search_and_code_are_items(gateway: Gateway) -> None:
     assert found.output[0].action.sources
     text = found.output[1].content[0]
     assert [text.text[one.start_index : one.end_index] for one in text.annotations]
+    events = streamed(gateway, "Cities? sim:grounding", tools=[{"type": "web_search"}])
+    done = [event["item"]["type"] for event in events if event["type"] == "response.output_item.done"]
+    assert [kind for kind in done if kind != "reasoning"] == ["web_search_call", "message"]
     ran = ask(gateway, "Sum sim:code", tools=[{"type": "code_interpreter", "container": {"type": "auto"}}])
     assert [item.type for item in ran.output] == ["code_interpreter_call", "message"]
     assert ran.output[0].code == "print(sum(range(10)))"
+
+
+@pytest.mark.parametrize("kind", ["web_search", "code_interpreter"])
+def test_a_stream_has_what_was_run_before_the_words_that_it_led_to(gateway: Gateway, kind: str) -> None:
+    """X-022, X-023: Gemini 3 tells of a search beside functions as it happens, so no word waits for it."""
+    orders = {"web_search": "search", "code_interpreter": "code"}
+    tool = {"type": kind} if kind == "web_search" else {"type": kind, "container": {"type": "auto"}}
+    prompt = f"News sim:{orders[kind]} sim:chunks:30"
+    events = streamed(gateway, prompt, tools=[tool, WEATHER], tool_choice="none", store=False)
+    done = [event["item"]["type"] for event in events if event["type"] == "response.output_item.done"]
+    assert [item for item in done if item != "reasoning"] == [f"{kind}_call", "message"]
+    assert len([event for event in events if event["type"] == "response.output_text.delta"]) > 5
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -38,6 +38,9 @@ from proxy.types import (
 from tests import responses_law
 
 STOP = Finish("stop")
+SEARCH: Any = [{"type": "web_search"}]
+LATE = Started(searches_last=True)
+FOUND = Searched(("euro 2024 winner",), (("https://u", "uefa"),))
 PNG = Slice(b"iVBORw0KGgo=")
 KEYS = {
     "id", "object", "created_at", "completed_at", "status", "incomplete_details", "error", "model",
@@ -87,9 +90,12 @@ def streamed(*events: Event, batch: int = 1, **fields: Any) -> list[dict[str, An
     return responses_law.checked(raw + joined(one.finish()))
 
 
-def output(*events: Event, **fields: Any) -> Any:
+def output(*events: Event, started: Started | None = None, **fields: Any) -> Any:
     """The items, which are the same whole and streamed, without the random part of their ids."""
-    events = (Started(), *events) if any(isinstance(event, Finish) for event in events) else (*events, STOP)
+    if any(isinstance(event, Finish) for event in events):
+        events = (started or Started(), *events)
+    else:
+        events = (*events, STOP)
     found = plain(whole(*events, **fields)["output"])
     for batch in (1, 100):
         assert plain(streamed(*events, batch=batch, **fields)[-1]["response"]["output"]) == found
@@ -526,21 +532,51 @@ def test_code_that_was_run_is_an_item_and_no_text() -> None:
 
 
 def test_a_search_is_an_item_with_its_sources_where_they_were_asked_for() -> None:
-    """R-043: before the answer, in a stream behind it, for it is told at the end."""
-    events = (
-        Text("Spain won."),
-        Searched(("euro 2024 winner",), (("https://u", "uefa"),)),
-        Citation("https://u", "uefa", 0, 10),
-        STOP,
-    )
-    body = plain(whole(*events, include=["web_search_call.action.sources"]))
-    assert [item["type"] for item in body["output"]] == ["web_search_call", "message"]
+    """R-043: before the answer, whole and streamed."""
+    events = (Text("Spain won."), Citation("https://u", "uefa", 0, 10), FOUND, STOP)
+    searched, message = output(*events, started=LATE, tools=SEARCH)
     action = {"type": "search", "query": "euro 2024 winner", "queries": ["euro 2024 winner"]}
-    assert body["output"][0]["action"] == {**action, "sources": [{"type": "url", "url": "https://u"}]}
-    last = streamed(*events)[-1]["response"]["output"]
-    assert [item["type"] for item in last] == ["message", "web_search_call"]
-    assert last[1]["action"] == action
-    assert len(last[0]["content"][0]["annotations"]) == 1
+    assert searched == {"id": "ws_00", "type": "web_search_call", "status": "completed", "action": action}
+    assert [one["start_index"] for one in message["content"][0]["annotations"]] == [0]
+    include = ["web_search_call.action.sources"]
+    searched = output(*events, started=LATE, tools=SEARCH, include=include)[0]
+    assert searched["action"] == {**action, "sources": [{"type": "url", "url": "https://u"}]}
+
+
+def test_words_wait_for_a_search_that_is_told_at_the_end_and_thoughts_do_not() -> None:
+    """R-043, R-085: the numbers of items are the order in which things happened."""
+    one = renderer(stream=True, tools=SEARCH, reasoning={"summary": "auto"})
+    begun = joined(one.feed([LATE, Reasoning("Let me look."), Text("Spain "), Reasoning("Hm.")]))
+    assert responses_law.parsed(begun)[-1]["type"] == "response.reasoning_summary_text.delta"
+    assert responses_law.parsed(joined(one.feed([Text("won.")]))) == []
+    rest = joined(one.feed([FOUND, STOP])) + joined(one.finish())
+    done = [event for event in responses_law.parsed(rest) if "output_item.done" in event["type"]]
+    types = [event["item"]["type"] for event in done]
+    assert types == ["reasoning", "web_search_call", "message", "reasoning", "message"]
+
+
+def test_words_do_not_wait_for_an_upstream_that_tells_its_searches_as_they_happen() -> None:
+    """X-022: nor where nobody asked for one."""
+    live = renderer(stream=True, tools=SEARCH)
+    assert b"Spain" in joined(live.feed([Started(), Text("Spain")]))
+    unasked = renderer(stream=True)
+    assert b"Spain" in joined(unasked.feed([LATE, Text("Spain")]))
+    searched = [Text("I look."), Searched(("a",)), Text("Found."), Searched(("b",)), Text("More."), STOP]
+    items = output(*searched, started=Started(), tools=SEARCH)
+    assert [item["type"] for item in items] == [*["message", "web_search_call"] * 2, "message"]
+
+
+def test_what_waited_for_a_search_is_shown_when_the_stream_breaks() -> None:
+    """R-086: with all that was said by then."""
+    one = renderer(stream=True, tools=SEARCH)
+    raw = joined(one.feed([LATE, Text("Spain "), ToolCall(0, "c", "f", "{}"), Text("won")]))
+    events = responses_law.checked(raw + one.error(RuntimeError("gone"), "req_1"))
+    assert [event["delta"] for event in events if "text.delta" in event["type"]] == ["Spain ", "won"]
+
+
+def test_without_a_search_the_words_that_waited_come_at_the_end() -> None:
+    for end in (STOP, Finish("length")):
+        assert [item["type"] for item in output(Text("4"), end, started=LATE, tools=SEARCH)] == ["message"]
 
 
 # --- how it ends

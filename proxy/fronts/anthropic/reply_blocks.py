@@ -37,6 +37,8 @@ from proxy.types import (
     Usage,
 )
 
+SEARCH = "web_search"  # the tool's name
+
 # Required by the types of a citation and of a result; Anthropic alone could read a true one.
 _SEALED = UNSIGNED
 _CITED_MOST = 150  # characters, as at Anthropic
@@ -86,7 +88,6 @@ class Blocks:
         "_facts",
         "_pictures",
         "_refusals",
-        "_searches",
         "_shape",
         "_signed",
         "_texts",
@@ -94,6 +95,7 @@ class Blocks:
         "_writer",
         "finish",
         "open",
+        "searched",
         "started",
         "usage",
     )
@@ -111,7 +113,7 @@ class Blocks:
         self._pictures = 0
         self._after_picture = False
         self._refusals: list[str] = []
-        self._searches: list[Searched] = []
+        self.searched = 0  # times
         self._calls: dict[int, _Call] = {}
         self._call: _Call | None = None  # the one that is open
         self._unreadable: str | None = None  # the name of a call whose arguments broke off
@@ -120,11 +122,6 @@ class Blocks:
     def said(self) -> bool:
         """Whether anything of a reply came."""
         return self.started is not None or self.finish is not None or bool(self._texts or self._calls)
-
-    @property
-    def searched(self) -> int:
-        """How often the upstream searched."""
-        return sum(len(search.queries) for search in self._searches)
 
     def take(self, event: Event) -> None:
         handler = _HANDLERS.get(type(event))
@@ -145,8 +142,6 @@ class Blocks:
         self._end()
         if self._unreadable is not None and self.finish.reason not in _CUT_OFF:
             raise faults.malformed(f"the arguments of a call of {self._unreadable!r} are no JSON")
-        for search in self._searches if "web_search" in self._shape.server_tools else ():
-            self._write_search(search)
 
     def stop(self) -> Json:
         """Why the reply ended."""
@@ -258,9 +253,6 @@ class Blocks:
             }
         )
 
-    def _search(self, event: Searched) -> None:
-        self._searches.append(event)
-
     # --- blocks
 
     def _begin(self, kind: str, block: Json) -> None:
@@ -330,13 +322,16 @@ class Blocks:
         self._writer.end()
         self.open = ""
 
-    def _write_search(self, search: Searched) -> None:
-        """As Anthropic tells its own; an upstream's is known at the end."""
+    def _search(self, search: Searched) -> None:
+        """As Anthropic tells its own, to those who know its tool."""
+        self.searched += len(search.queries)
+        if SEARCH not in self._shape.server_tools:
+            return
         identity = f"srvtoolu_{token_hex(12)}"
         asked: Json = {"query": "\n".join(search.queries)}
         self._begin(
             "server_tool_use",
-            {"type": "server_tool_use", "id": identity, "name": "web_search", "input": {}},
+            {"type": "server_tool_use", "id": identity, "name": SEARCH, "input": {}},
         )
         self._writer.arguments(orjson.dumps(asked).decode())
         results = [

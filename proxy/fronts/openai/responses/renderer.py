@@ -19,8 +19,10 @@ from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.responses import reply, sealed, state, tools
 from proxy.fronts.openai.responses.outgoing import Item, Items, Part
 from proxy.fronts.openai.responses.shape import Known, ResponsesShape
+from proxy.fronts.searches import SearchesFirst
 from proxy.types import (
     Audio,
+    BuiltinTool,
     ChatRequest,
     Citation,
     CodeRun,
@@ -65,7 +67,8 @@ class ResponsesRenderer(Items):
         self._shown = 0  # characters of the answer so far
         self._seals: Json = {}  # signatures that no reasoning item holds yet
         self._all_seals: Json = {}
-        self._searches: list[Searched] = []
+        searches = BuiltinTool in map(type, parsed.request.tools) or parsed.request.native
+        self._order = SearchesFirst() if searches else None
         self._refusals: list[str] = []
         self._partial: Item | None = None
         self._tier: str | None = None
@@ -76,7 +79,7 @@ class ResponsesRenderer(Items):
 
     def whole(self, events: Iterable[Event]) -> list[Piece]:
         self._begin()
-        for event in events:
+        for event in events if self._order is None else self._order.ordered(events):
             _HANDLERS[type(event)](self, event)
         self._end()
         try:
@@ -88,7 +91,7 @@ class ResponsesRenderer(Items):
         if not self._streams:
             self._begin_stream()
         out = self._out
-        for event in events:
+        for event in events if self._order is None else self._order.ordered(events):
             part = self._part
             if type(event) is Text and event.signature is None and part is not None and self._before_text:
                 if text := event.text:
@@ -110,6 +113,8 @@ class ResponsesRenderer(Items):
         """R-086: some clients read the flat members, some the object, and Codex what follows."""
         if not self._streams:
             self._begin_stream()
+        for event in () if self._order is None else self._order.rest():
+            _HANDLERS[type(event)](self, event)
         told = error_reply.members(spelling.spelled_error(error, self._parsed), request_id)
         self._emit("error", code=told["code"], message=told["message"], param=told["param"], error=told)
         output = [item.body for item in self._items if item.done]
@@ -413,20 +418,13 @@ class ResponsesRenderer(Items):
         self._done(item)
 
     def _searched(self, event: Searched) -> None:
-        self._searches.append(event)
-
-    def _show_searches(self) -> None:
-        """The vendor tells of a search when the answer is there. A stream has it behind the answer, then."""
-        for event in self._searches:
-            found = reply.sources(event.sources) if self._shape.sources else None
-            body = {"id": self._id("ws"), "type": "web_search_call", "status": "completed"}
-            item = self._add(body | {"action": reply.searched(event.queries, found)}, status="in_progress")
-            for word in ("in_progress", "searching", "completed"):
-                self._of_item(f"response.web_search_call.{word}", item)
-            self._done(item)
-            if not self._streams:
-                answer = next((i for i, one in enumerate(self._items) if one.body["type"] == "message"), -1)
-                self._items.insert(answer, self._items.pop())
+        self._settle()
+        found = reply.sources(event.sources) if self._shape.sources else None
+        body = {"id": self._id("ws"), "type": "web_search_call", "status": "completed"}
+        item = self._add(body | {"action": reply.searched(event.queries, found)}, status="in_progress")
+        for word in ("in_progress", "searching", "completed"):
+            self._of_item(f"response.web_search_call.{word}", item)
+        self._done(item)
 
     def _extra(self, event: Extra) -> None:
         """What the vendor said to its own tools, which it wants to hear again."""
@@ -462,7 +460,6 @@ class ResponsesRenderer(Items):
             self._partial.body["status"] = "failed"
             self._done(self._partial)
         self._seal_now()
-        self._show_searches()
         self._response |= {
             "status": status,
             "incomplete_details": why,
