@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from proxy.errors import ErrorClass, ProxyError, RequestError, StoppingError, UpstreamError
-from proxy.fronts.base import Asked, Form, Front
+from proxy.fronts.base import Asked, Front
 from proxy.keys import ClientKey
 from proxy.ledger.entries import Entry, insert
+from proxy.serve import anew
 from proxy.serve import body as bodies
-from proxy.serve import chores
 from proxy.serve.answer import Work
 from proxy.serve.house import House
 from proxy.serve.record import (
@@ -36,7 +36,7 @@ from proxy.serve.record import (
     plain_told,
     text_of,
 )
-from proxy.types import Event, Image, Json
+from proxy.types import Event, Image
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -507,43 +507,15 @@ class Keeper:
         )
         if row["state"] != "running":
             return
+        front, caller, told = self.fronts[row["endpoint"]], ClientKey(row["key"]), orjson.loads(row["asked"])
         try:
-            body = await asyncio.to_thread(bodies.read_again, row["body"])
-            recall = getattr(self.fronts[row["endpoint"]], "goes_on_from", None)
-            earlier: Mapping[str, Json] = {}
-            if recall is not None:
-                from proxy.serve import shelf
-
-                earlier = await shelf.recalled(house, row["key"], recall(body))
-            work = await asyncio.to_thread(self._read, house, row, body, earlier)
+            work = await anew.work(house, front, caller, row["request_id"], row["body"], told)
         except ProxyError as error:  # its model is not in the file any more
             record = Record(self, row, is_kept=True)
             values = {"error": text_of(plain_error(error)), "repeatable": True}
             await (record.end("parked") if record.is_ordered else record.end("failed", **values))
             return
         self.begin(house, row, work, is_kept=True, tried_before=_MOST_TRIES * row["epoch"])
-
-    def _read(self, house: House, row: Row, body: Json | Form, earlier: Mapping[str, Json]) -> Work:
-        """The request as it was parsed when it came. Raises `ProxyError`."""
-        front = self.fronts[row["endpoint"]]
-        how = orjson.loads(row["asked"])
-        caller = ClientKey(row["key"])
-        path = how.get("path", {})
-        route = house.plan.routes.resolve(front.model(body, path), caller)
-        asked = Asked(
-            row["request_id"],
-            caller,
-            path=path,
-            strict=how["strict"],
-            fallback=how["fallback"],
-            is_stored=self.services.files.is_stored,
-            earlier=earlier,
-        )
-        parsed = front.parse(body, asked)
-        handed = chores.handed(house.plan.routes, route, front, parsed) if route.chores is not None else None
-        if handed is not None:
-            route, parsed = handed.route, handed.parsed
-        return Work(house, asked, route, route.defaults.under(parsed), route.order())
 
     async def close(self) -> None:
         """End what runs here; what is kept goes on elsewhere, or with the next start."""

@@ -14,7 +14,7 @@ import orjson
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts.base import Form, Header
-from proxy.serve import bill, callbacks, tasks
+from proxy.serve import anew, bill, callbacks, tasks
 from proxy.serve import body as bodies
 from proxy.serve.exchange import Exchange
 from proxy.serve.links import public_base
@@ -127,12 +127,7 @@ def _row(exchange: Exchange, work: Work, endpoint: str) -> dict[str, Any]:
     """Of a request that this process works at from now on."""
     asked = work.asked
     assert exchange.caller is not None
-    how = {
-        "strict": asked.strict,
-        "fallback": asked.fallback,
-        "base": public_base(exchange, work.house),
-        "path": dict(asked.path),
-    }
+    how = anew.how(asked) | {"base": public_base(exchange, work.house)}
     return {
         "id": f"task_{int(time.time() * 1000):012x}{token_hex(10)}",
         "key": exchange.caller.name,
