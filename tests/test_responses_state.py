@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from proxy.memory.signatures import SignatureMemory
 from proxy.simulators import pictures
 from tests import responses_law
 from tests.gateway import FILE, KEY, Gateway, open_gateway
+from tests.served import waited
 from tests.test_responses import WEATHER, ask, post
 
 NARROW = "sk-test-narrow"
@@ -453,29 +453,76 @@ def test_a_client_that_leaves_a_background_stream_ends_nothing(kept: Gateway) ->
     assert finished(kept, identity).output_text.startswith("You said: Hello")
 
 
-def test_what_a_stopped_server_was_making_has_failed(tmp_path: Path) -> None:
-    """S-005."""
+def prompts(gateway: Gateway, said: str) -> int:
+    """How often the vendors were asked."""
+    return sum(said in json.dumps(each.body) for each in gateway.sent())
+
+
+def test_what_a_stopped_server_was_making_is_made_by_the_next(tmp_path: Path) -> None:
+    """R-074: the same reply, at once, from the same conversation."""
     with on_disk(tmp_path) as first:
-        reply = ask(first, "Hello sim:slow:20", background=True)
+        before = ask(first, "My name is Ada.")
+        reply = ask(
+            first,
+            "Hello sim:slow:20",
+            background=True,
+            previous_response_id=before.id,
+            metadata={"trace": "t-7"},
+        )
+        waited(lambda: prompts(first, "sim:slow:20"))
     with on_disk(tmp_path) as second:
-        found = second.client().responses.retrieve(reply.id)
-    assert (found.status, found.error is not None and found.error.code) == ("failed", "server_error")
+        taken = second.client().responses.retrieve(reply.id)
+        assert (taken.id, taken.created_at, taken.status) == (reply.id, reply.created_at, "queued")
+        waited(lambda: prompts(second, "sim:slow:20"))
+        assert texts(second)[0][1] == "My name is Ada."
+        second.client().responses.cancel(reply.id)
+        assert second.client().responses.retrieve(reply.id).status == "cancelled"
+        assert prompts(second, "sim:slow:20") == 1
 
 
-def test_what_a_dead_process_was_making_has_failed(tmp_path: Path) -> None:
-    """S-005: nobody renews its row."""
-    with on_disk(tmp_path) as own:
-        reply = ask(own, "Hello")
-        time.sleep(0.2)
-        with sqlite3.connect(tmp_path / "state" / "dragoman.db") as database:
-            told = json.loads(database.execute("SELECT told FROM replies").fetchone()[0])
-            told["response"] |= {"status": "in_progress", "output": [], "background": True}
-            database.execute(
-                "UPDATE replies SET running = 1, alive_until = ?, told = ?",
-                (time.time() - 1, json.dumps(told).encode()),
-            )
-        found = own.client().responses.retrieve(reply.id)
-    assert (found.status, found.error is not None and found.error.code) == ("failed", "server_error")
+def test_what_may_not_be_made_again_has_failed(tmp_path: Path) -> None:
+    """S-005: a stream, whose client has read another beginning, and what is bought by the piece."""
+    image: Any = [{"type": "image_generation"}]
+    with on_disk(tmp_path) as first:
+        stream = ask(first, "Hello sim:slow:20", background=True, stream=True)
+        begun = next(iter(stream)).response.id
+        stream.close()
+        drawn = ask(first, "A cat sim:slow:20", "nano-banana-pro", background=True, tools=image)
+    with on_disk(tmp_path) as second:
+        for identity in (begun, drawn.id):
+            found = second.client().responses.retrieve(identity)
+            assert (found.status, found.error is not None and found.error.code) == ("failed", "server_error")
+        assert prompts(second, "Hello") + prompts(second, "A cat") == 0
+
+
+def test_cancelling_or_deleting_what_a_stopped_server_was_making_makes_nothing(tmp_path: Path) -> None:
+    """R-074, R-075."""
+    with on_disk(tmp_path) as first:
+        called_off, forgotten = (ask(first, "Hello sim:slow:20", background=True).id for _ in range(2))
+    with on_disk(tmp_path) as second:
+        responses = second.client().responses
+        assert responses.cancel(called_off).status == "cancelled"
+        assert responses.retrieve(called_off).status == "cancelled"
+        responses.delete(forgotten)
+        assert refused(lambda: responses.retrieve(forgotten))[0] == 404
+        assert prompts(second, "Hello") == 0
+
+
+def test_what_ended_three_processes_has_failed(tmp_path: Path) -> None:
+    """S-005: perhaps it is what ends them."""
+    with on_disk(tmp_path) as gateway:
+        identity = ask(gateway, "Hello sim:slow:20", background=True).id
+    for status in ("queued", "queued", "failed"):
+        with on_disk(tmp_path) as gateway:
+            assert gateway.client().responses.retrieve(identity).status == status
+
+
+def test_a_model_that_is_gone_ends_what_was_being_made_by_it(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as first:
+        reply = ask(first, "Hello sim:slow:20", "lan-chat", background=True)
+    server = f'server: {{state: "sqlite:{tmp_path}/state/dragoman.db"}}\n'
+    with open_gateway(tmp_path, FILE.replace("lan-chat:", "other:") + server) as second:
+        assert second.client().responses.retrieve(reply.id).status == "failed"
 
 
 @pytest.mark.parametrize("background", [False, True], ids=["forgotten", "in the background"])

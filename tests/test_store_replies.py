@@ -59,8 +59,11 @@ async def test_what_is_being_made_hears_that_it_shall_end(store_address: str) ->
     await database.run(lambda connection: replies.write(connection, rows))
     for identity in ("r2", "r3"):
         await database.run(lambda connection, one=identity: replies.ask_cancel(connection, "app", one))
-    gone = await database.run(lambda connection: replies.alive(connection, ["r1", "r2", "r9"], 99.0))
-    assert gone == ["r2", "r9"]
+    words = [
+        await database.run(lambda connection, one=identity: replies.alive(connection, one, 0, 99.0))
+        for identity in ("r1", "r2", "r3", "r9")
+    ]
+    assert words == ["go on", "end", "gone", "gone"]
     found = await database.read(
         lambda connection: replies.get(connection, "app", {"r1": False, "r3": False}, 99)
     )
@@ -68,6 +71,35 @@ async def test_what_is_being_made_hears_that_it_shall_end(store_address: str) ->
         "r1": (99.0, False),
         "r3": (None, False),
     }
+    await database.close()
+
+
+@pytest.mark.anyio
+async def test_one_takes_over_what_nobody_makes_any_more(store_address: str) -> None:
+    """Whoever made it before, and was thought to be dead, changes nothing from then on."""
+    database = Database(store_address)
+    lost = row("r1", running=True, alive_until=1.0, body=b"j{}", asked="{}")
+    alive = row("r2", running=True, alive_until=time.time() + 60, body=None, asked=None)
+    await database.run(lambda connection: replies.write(connection, [lost, alive]))
+    for key, identity in (("other", "r1"), ("app", "r2"), ("app", "r3")):
+        named = (key, identity, time.time() + 60)
+        assert await database.run(lambda connection, named=named: replies.claim(connection, *named)) is None
+    until = time.time() + 60
+    claims = [
+        await database.run(lambda connection: replies.claim(connection, "app", "r1", until)) for _ in range(2)
+    ]
+    assert claims[0] is not None
+    assert (bytes(claims[0]["body"]), claims[0]["tries"], claims[1]) == (b"j{}", 1, None)
+    assert await database.run(lambda connection: replies.alive(connection, "r1", 0, 1.0)) == "gone"
+    await database.run(lambda connection: replies.let_go(connection, "r1", 0))
+    await database.run(lambda connection: replies.end(connection, "r1", 0, b"{}"))
+    assert await database.run(lambda connection: replies.alive(connection, "r1", 1, until)) == "go on"
+    await database.run(lambda connection: replies.let_go(connection, "r1", 1))
+    again = await database.run(lambda connection: replies.claim(connection, "app", "r1", until))
+    assert again is not None
+    await database.run(lambda connection: replies.end(connection, "r1", again["tries"], b'{"over":1}'))
+    [found] = await database.read(lambda connection: replies.get(connection, "app", {"r1": False}, 99))
+    assert (bytes(found["told"]), found["running"], found["asked"]) == (b'{"over":1}', False, None)
     await database.close()
 
 

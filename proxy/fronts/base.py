@@ -82,12 +82,14 @@ class Asked:
 class Facts:
     """What a renderer cannot know from the events: `created` in seconds, and `link`, which gives the address
     of a picture that was stored, None for one that was not. `cost` tells, once all events are here, what the
-    reply costs: amount and currency, None where that is not one known sum. `now` is the time in seconds."""
+    reply costs: amount and currency, None where that is not one known sum. `now` is the time in seconds.
+    `identity` is the id of a reply that is made again, whose client knows it by that."""
 
     created: int
     link: Callable[[Image], str | None] | None = None
     cost: TellCost | None = None
     now: Callable[[], float] = time.time
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

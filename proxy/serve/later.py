@@ -1,44 +1,56 @@
 """A reply that is made while nobody waits for it: by a task of the process, whose client comes back for it.
 
-Its row says that it is being made, and is renewed. One that is not any more was lost with its process.
+Its row says that it is being made, and is renewed. One that is not any more was lost with its process: who
+asks for it next makes it again, from the request that stands in its row, for words alone are paid again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
+import orjson
+
+from proxy.codec import jsonio
 from proxy.errors import ProxyError, RequestError, StoppingError
-from proxy.fronts.base import Facts, KeepingFront, Kept, KeptRenderer, Piece
+from proxy.fronts.base import Facts, Form, KeepingFront, Kept, KeptRenderer, Piece
+from proxy.keys import ClientKey
+from proxy.serve import anew
+from proxy.serve import body as bodies
 from proxy.serve.answer import Work, cost_of
 from proxy.serve.exchange import Exchange
-from proxy.serve.shelf import Shelf
+from proxy.serve.house import House
+from proxy.serve.shelf import MOST_BYTES, Row, Shelf
 from proxy.serve.stream import EventStream
 from proxy.serve.told import Told
+from proxy.types import Json
 
 LEASE_S = 15.0
 
 _LOOK_S = 1.0  # between looks at whether it shall be called off
 _AT_ONCE = 256
+_TRIES = 3  # of one reply; what ends that many processes is not given to a fourth
 _FRAMES_BYTES = 16 << 20  # of a stream's events, that it can be taken up again
 
 
 class Making:
     """One reply in the making. `frames` are its stream's, from the first; None when there are too many of
-    them, or it was not asked for as a stream."""
+    them, or it was not asked for as a stream. `tries` is the number of processes that made it before."""
 
     def __init__(
-        self, shelf: Shelf, work: Work, front: KeepingFront, renderer: KeptRenderer, key: str
+        self, shelf: Shelf, work: Work, front: KeepingFront, renderer: KeptRenderer, tries: int = 0
     ) -> None:
         self._shelf = shelf
         self._work = work
         self._front = front
-        self._key = key
+        self._tries = tries
+        self._can_move = tries > 0
         self._called_off = False
+        self._is_ours = True
         self.renderer = renderer
         self.identity = renderer.kept().id
         self.frames: list[bytes] | None = [] if work.parsed.request.stream else None
@@ -47,15 +59,20 @@ class Making:
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Its row is there when this returns. Raises a 400 for what cannot be kept."""
+    async def start(self, request: tuple[bytes, str] | None) -> None:
+        """Its row is there when this returns, with the `request` from which it can be made again. Raises a
+        400 for what cannot be kept."""
         kept, until = self.renderer.kept(), time.time() + LEASE_S
-        if not await self._shelf.keep(self._work.house, self._key, kept, alive_until=until):
+        if not await self._keep(kept, alive_until=until, request=request):
             raise RequestError(
                 "This is too large, or too deeply nested, to be made in the background: wait for the reply.",
                 attribute="background",
                 code="not_keepable",
             )
+        self._can_move = request is not None
+        self.begin()
+
+    def begin(self) -> None:
         self._shelf.making[self.identity] = self
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -87,6 +104,8 @@ class Making:
             if self._called_off:
                 told = self.renderer.kept()
                 kept = Kept(told.id, self._front.cancelled(told.told), told.context)
+            elif self._can_move and self._is_ours:
+                await self._let_go()
             else:
                 self._tell(self.renderer.error(StoppingError(), self._work.asked.request_id))
         except Exception as error:
@@ -96,10 +115,22 @@ class Making:
         finally:
             looking.cancel()
             self._shelf.making.pop(self.identity, None)
-        events = None if self.frames is None else b"".join(self.frames)
-        await self._shelf.keep(self._work.house, self._key, kept or self.renderer.kept(), events=events)
+        if self._is_ours:
+            events = None if self.frames is None else b"".join(self.frames)
+            await self._keep(kept or self.renderer.kept(), events=events)
         self.over = True
         self._wake()
+
+    async def _keep(self, kept: Kept, **row: Any) -> bool:
+        return await self._shelf.keep(self._work.house, self._work.asked.caller.name, kept, **row)
+
+    async def _let_go(self) -> None:
+        """Another process makes it as soon as somebody asks; where the store is away, when the row is old."""
+        from proxy.store import replies
+
+        self._is_ours = False
+        with suppress(ProxyError):
+            await self._shelf.changing(replies.let_go, self.identity, self._tries)
 
     async def _make(self) -> None:
         self._tell(
@@ -111,17 +142,20 @@ class Making:
         self._tell(self.renderer.finish())
 
     async def _look(self) -> None:
-        """Renew the row, and see whether another process was asked to call it off."""
+        """Renew the row, and see whether another process was asked to call it off, or makes it instead of
+        this one, which was thought to be dead."""
         from proxy.store import replies
 
         while True:
             await asyncio.sleep(_LOOK_S)
+            until = time.time() + LEASE_S
             try:
-                gone = await self._shelf.changing(replies.alive, [self.identity], time.time() + LEASE_S)
+                word = await self._shelf.changing(replies.alive, self.identity, self._tries, until)
             except ProxyError:
                 continue  # the store is away for now
-            if gone and self._task is not None:
-                self._called_off = True
+            if word != "go on" and self._task is not None:
+                self._called_off = word == "end"
+                self._is_ours = word == "end"
                 self._task.cancel()
                 return
 
@@ -141,10 +175,9 @@ class Making:
         more.set()
 
 
-async def accepted(exchange: Exchange, work: Work, front: KeepingFront) -> None:
+async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Json | Form) -> None:
     """Begin the reply, and answer with its id or, where a stream was asked for, with its events."""
-    house, parsed, caller = work.house, work.parsed, exchange.caller
-    assert caller is not None
+    house, parsed = work.house, work.parsed
     shelf = house.services.shelf
     if len(shelf.making) >= _AT_ONCE:
         raise ProxyError(
@@ -153,11 +186,10 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront) -> None:
             code="overloaded",
             headers={"retry-after": "2"},
         )
-    cost = partial(cost_of, work.tolds) if work.route.priced else None
-    renderer = cast(KeptRenderer, front.renderer(parsed, Facts(int(time.time()), cost=cost)))
+    renderer = _renderer(work, front, time.time())
     told = renderer.queued()
-    making = Making(shelf, work, front, renderer, caller.name)
-    await making.start()
+    making = Making(shelf, work, front, renderer)
+    await making.start(_request(work, body))
     exchange.facts["reply"] = making.identity
     if exchange.allowed is not None:
         exchange.allowed.told = Told()
@@ -165,6 +197,68 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront) -> None:
         await followed(exchange, work.house.plan.config.defaults.heartbeat, renderer.ping, making.follow())
         return
     await exchange.respond(200, told)
+
+
+def _renderer(work: Work, front: KeepingFront, created: float, identity: str | None = None) -> KeptRenderer:
+    cost = partial(cost_of, work.tolds) if work.route.priced else None
+    facts = Facts(int(created), cost=cost, identity=identity)
+    return cast(KeptRenderer, front.renderer(work.parsed, facts))
+
+
+# --- replies whose process is gone -------------------------------------------------------------------
+
+
+def _request(work: Work, body: Json | Form) -> tuple[bytes, str] | None:
+    """From what it can be made again; None for what may be bought by the piece, and for a stream: its client
+    has read a beginning to which another reply would not belong."""
+    if work.parsed.request.stream or not _is_of_words(work):
+        return None
+    try:
+        written = bodies.written(body)
+    except jsonio.JSONEncodeError:
+        return None  # too deeply nested to be kept at all
+    return (written, orjson.dumps(anew.how(work.asked)).decode()) if len(written) <= MOST_BYTES // 2 else None
+
+
+def _is_of_words(work: Work) -> bool:
+    return work.painter is None and not work.by_piece()
+
+
+async def taken_over(
+    house: House,
+    front: KeepingFront,
+    caller: ClientKey,
+    request_id: str,
+    row: Row,
+    told: Json,
+    end: Callable[[Json], Json] | None,
+) -> Json:
+    """What is told of a reply from now on whose process is gone, and of which `told` was known: it is made
+    again, unless it shall `end`, or cannot be."""
+    shelf = house.services.shelf
+    if end is None and len(shelf.making) >= _AT_ONCE:
+        return told
+    found = await shelf.taken_over(caller.name, row["id"], time.time() + LEASE_S)
+    if found is None:  # somebody was faster
+        return told
+    house.services.log.write("reply_taken_over", id=row["id"], tries=found["tries"])
+    if end is None and found["body"] is not None and found["tries"] < _TRIES:
+        try:
+            work = await anew.work(
+                house, front, caller, request_id, found["body"], orjson.loads(found["asked"])
+            )
+        except ProxyError as error:  # its model is not in the file any more
+            house.services.log.write("reply_not_made_again", id=row["id"], reason=error.message)
+        else:
+            if _is_of_words(work):
+                renderer = _renderer(work, front, found["created_at"], row["id"])
+                renderer.queued()
+                making = Making(shelf, work, front, renderer, found["tries"])
+                making.begin()
+                return renderer.kept().told
+    told = (end or front.lost)(told)
+    await shelf.end(found, told)
+    return told
 
 
 async def followed(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 
 from proxy.errors import RequestError
@@ -55,7 +55,7 @@ async def inputs(exchange: Exchange, house: House, front: KeepingFront) -> None:
 async def forget(exchange: Exchange, house: House, front: KeepingFront) -> None:
     """What is still being made is called off first."""
     identity, key = _asked_for(exchange)
-    told = await _told(exchange, house, front)
+    told = await _told(exchange, house, front, end=front.cancelled)
     if not front.is_over(told):
         await _call_off(exchange, house, front)
     if not await house.services.shelf.forget(key, identity):
@@ -65,7 +65,7 @@ async def forget(exchange: Exchange, house: House, front: KeepingFront) -> None:
 
 async def cancel(exchange: Exchange, house: House, front: KeepingFront) -> None:
     """The second time changes nothing. Raises a 400 for what its client waits for."""
-    told = await _told(exchange, house, front)
+    told = await _told(exchange, house, front, end=front.cancelled)
     if not front.may_cancel(told):
         raise RequestError(
             "Only a reply that is made in the background can be cancelled.", code="not_cancellable"
@@ -85,14 +85,17 @@ async def _call_off(exchange: Exchange, house: House, front: KeepingFront) -> Js
 
     await house.services.shelf.changing(replies.ask_cancel, key, identity)
     while True:
-        told = await _told(exchange, house, front)
+        told = await _told(exchange, house, front, end=front.cancelled)
         if front.is_over(told):
             return told
         await asyncio.sleep(_LOOK_S)
 
 
-async def _told(exchange: Exchange, house: House, front: KeepingFront) -> Json:
-    """What is known of the reply now. Raises a 404 when this key has none of that name."""
+async def _told(
+    exchange: Exchange, house: House, front: KeepingFront, end: Callable[[Json], Json] | None = None
+) -> Json:
+    """What is known of the reply now. One whose process is gone goes on here, or with `end` comes to that.
+    Raises a 404 when this key has none of that name."""
     identity, key = _asked_for(exchange)
     shelf = house.services.shelf
     making = shelf.making.get(identity)
@@ -103,7 +106,10 @@ async def _told(exchange: Exchange, house: House, front: KeepingFront) -> Json:
         return making.renderer.kept().told
     told = await shelf.read(row, "told", None)
     if row["running"] and row["alive_until"] < time.time():
-        return front.lost(told)
+        from proxy.serve import later
+
+        assert exchange.caller is not None
+        return await later.taken_over(house, front, exchange.caller, exchange.request_id, row, told, end)
     return told
 
 

@@ -68,9 +68,11 @@ class Shelf:
         *,
         events: bytes | None = None,
         alive_until: float | None = None,
+        request: tuple[bytes, str] | None = None,
     ) -> bool:
-        """Keep a reply from now on; `alive_until` says that it is still being made. False for what is too
-        large, or has no form in JSON; the log says so."""
+        """Keep a reply from now on; `alive_until` says that it is still being made, and another process may
+        do so from `request`, the body and how it shall go. False for what is too large, or has no form in
+        JSON; the log says so."""
         self._rules = rules = house.plan.config.server.replies
         try:
             told, context = await self._packed(kept.told), await self._packed(kept.context)
@@ -81,6 +83,7 @@ class Shelf:
         if size > MOST_BYTES:
             self._services.log.write("reply_not_kept", id=kept.id, bytes=size)
             return False
+        size += 0 if request is None else len(request[0])
         now = time.time()
         row = {
             "id": kept.id,
@@ -94,6 +97,9 @@ class Shelf:
             "running": alive_until is not None,
             "alive_until": alive_until,
             "cancel_asked": False,
+            "body": None if request is None else request[0],
+            "asked": None if request is None else request[1],
+            "tries": 0,
         }
         self._bytes += size
         self._waiting[kept.id] = row
@@ -136,6 +142,22 @@ class Shelf:
         if b'"$file"' in row[name]:
             found = await asyncio.to_thread(self._unpacked, found, base)
         return found
+
+    async def taken_over(self, key: str, identity: str, until: float) -> Row | None:
+        """The row of what is made here from now on. None where somebody else has it."""
+        from proxy.store import replies
+
+        row: Row | None = await self.changing(replies.claim, key, identity, until)
+        if row is not None:
+            self._being_made.add(identity)
+        return row
+
+    async def end(self, row: Row, told: Json) -> None:
+        """Of what was taken over and will not be made."""
+        from proxy.store import replies
+
+        await self.changing(replies.end, row["id"], row["tries"], await self._packed(told))
+        self._being_made.discard(row["id"])
 
     async def forget(self, key: str, identity: str) -> bool:
         """False where there is none."""

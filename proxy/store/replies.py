@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -27,8 +27,8 @@ def write(connection: Connection, rows: Sequence[Row], written_before: Sequence[
 
 
 def get(connection: Connection, key: str, wanted: Mapping[str, bool], most_bytes: int) -> list[Row]:
-    """Those that are this key's and not too old, in no order; the `context` only of those where that is
-    wanted, else it is empty. Raises `OverflowError` when they are more than `most_bytes`."""
+    """Those that are this key's and not too old, in no order, without the body; the `context` only of those
+    where that is wanted, else it is empty. Raises `OverflowError` when they are more than `most_bytes`."""
     mine = (replies.c.key == key) & (replies.c.expires_at > time.time())
     with_context = replies.c.id.in_([identity for identity, whole in wanted.items() if whole])
     context = sa.case((with_context, replies.c.context), else_=sa.literal(b""))
@@ -36,7 +36,7 @@ def get(connection: Connection, key: str, wanted: Mapping[str, bool], most_bytes
     size = sa.func.sum(sa.func.length(replies.c.told) + sa.func.length(context))
     if (connection.execute(sa.select(size).where(mine)).scalar() or 0) > most_bytes:
         raise OverflowError
-    columns = [column for column in replies.c if column.name != "context"]
+    columns = [column for column in replies.c if column.name not in ("context", "body")]
     rows = connection.execute(sa.select(*columns, context.label("context")).where(mine))
     return [dict(row) for row in rows.mappings()]
 
@@ -51,13 +51,38 @@ def ask_cancel(connection: Connection, key: str, identity: str) -> None:
     connection.execute(sa.update(replies).where(mine).values(cancel_asked=True))
 
 
-def alive(connection: Connection, identities: Sequence[str], until: float) -> list[str]:
-    """Say that these are being worked at; returns those that shall be called off, or are gone."""
-    mine = replies.c.id.in_(identities)
+def alive(connection: Connection, identity: str, tries: int, until: float) -> Literal["go on", "end", "gone"]:
+    """Say that it is being made, and hear whether it shall be; `gone` when it is another's now."""
+    mine = _being_made(identity, tries)
     connection.execute(sa.update(replies).where(mine).values(alive_until=until))
-    rows = connection.execute(sa.select(replies.c.id, replies.c.cancel_asked).where(mine)).all()
-    wanted = {row.id for row in rows if not row.cancel_asked}
-    return [identity for identity in identities if identity not in wanted]
+    asked = connection.execute(sa.select(replies.c.cancel_asked).where(mine)).scalar()
+    return "gone" if asked is None else "end" if asked else "go on"
+
+
+def let_go(connection: Connection, identity: str, tries: int) -> None:
+    """Whoever asks for it next makes it."""
+    connection.execute(sa.update(replies).where(_being_made(identity, tries)).values(alive_until=0.0))
+
+
+def claim(connection: Connection, key: str, identity: str, until: float) -> Row | None:
+    """Take over what nobody makes any more. None where somebody does, or has."""
+    lost = (replies.c.key == key) & (replies.c.id == identity) & replies.c.running
+    lost &= replies.c.alive_until < time.time()
+    taken = sa.update(replies).where(lost).values(alive_until=until, tries=replies.c.tries + 1)
+    if not connection.execute(taken).rowcount:
+        return None
+    row = connection.execute(sa.select(replies).where(replies.c.id == identity)).mappings().one()
+    return dict(row)
+
+
+def end(connection: Connection, identity: str, tries: int, told: bytes) -> None:
+    """Write that no more will come of it."""
+    over = {"told": told, "running": False, "alive_until": None, "body": None, "asked": None}
+    connection.execute(sa.update(replies).where(_being_made(identity, tries)).values(over))
+
+
+def _being_made(identity: str, tries: int) -> Any:
+    return (replies.c.id == identity) & (replies.c.tries == tries) & replies.c.running
 
 
 def sweep(connection: Connection, max_bytes: int) -> None:

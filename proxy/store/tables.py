@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
 
-HEAD = "0003"  # the newest revision
+HEAD = "0004"  # the newest revision
 
 _STEP = Decimal("0.000000000001")
 
@@ -163,7 +163,8 @@ tasks = Table(
 # Replies that clients come back to, by the id that the reply has. `told` is what its front kept of it, JSON,
 # and `context` what is needed besides to go on from it; `events` are the frames of a stream that may be taken
 # up again. One that is still being made is `running` until its process tells its end, or has not been heard
-# of since `alive_until`.
+# of since `alive_until`: another makes it again, from the client's `body`, where there is one. `tries` is how
+# often that was done.
 replies = Table(
     "replies",
     metadata,
@@ -178,6 +179,9 @@ replies = Table(
     Column("running", Boolean, nullable=False),
     Column("alive_until", Float),
     Column("cancel_asked", Boolean, nullable=False),
+    Column("body", LargeBinary),
+    Column("asked", Text),  # JSON: how the request shall go
+    Column("tries", Integer, nullable=False, server_default="0"),
     Index("replies_by_key", "key", "created_at"),
     Index("replies_by_end", "expires_at"),
 )

@@ -37,8 +37,8 @@ class Items:
     """The items of one response, in order, and the frames of its stream, if it is one: each event has the
     next number."""
 
-    def __init__(self) -> None:
-        self._token = token_hex(16)
+    def __init__(self, token: str | None) -> None:
+        self._token = token or token_hex(16)
         self._streams = False
         self._out: list[Piece] = []
         self._in_pieces = False

@@ -42,6 +42,7 @@ from proxy.types import (
     Usage,
 )
 
+_PREFIX = "resp_"
 _DELTA = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":'
 _AFTER_DELTA = b',"logprobs":[]}\n\n'
 
@@ -53,7 +54,7 @@ class ResponsesRenderer(Items):
     headers: tuple[Header, ...] = ()
 
     def __init__(self, parsed: Parsed[ChatRequest, ResponsesShape], facts: Facts) -> None:
-        super().__init__()
+        super().__init__(facts.identity and facts.identity.removeprefix(_PREFIX))
         self._parsed = parsed
         self._shape = parsed.shape
         self._facts = facts
@@ -134,7 +135,7 @@ class ResponsesRenderer(Items):
     # --- its begin --------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._response = reply.begun(self._parsed, f"resp_{self._token}", self._facts.created)
+        self._response = reply.begun(self._parsed, _PREFIX + self._token, self._facts.created)
 
     def _begin_stream(self) -> None:
         self._streams = True
