@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 Period = Literal["day", "month", "total"]
 
-_CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+OF_QUERY = b"?key"  # as no header is called: a key that came in the address
+_CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", OF_QUERY)
 
 
 class Window(NamedTuple):
@@ -110,6 +111,14 @@ def unknown(headers: Iterable[tuple[bytes, bytes]]) -> CallerError:
     return CallerError("token" if any(name == b"authorization" for name, _ in headers) else "key")
 
 
+def _conflict(headers: Iterable[tuple[bytes, bytes]]) -> RequestError:
+    names = dict.fromkeys(name.decode() for name, _ in headers if name in _CREDENTIAL_HEADERS)
+    return RequestError(
+        f"The request carries two different API keys, in {' and '.join(names)}. Send one of them alone.",
+        code="conflicting_api_keys",
+    )
+
+
 def credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """What the client sent as its key, empty if nothing. Raises a 400 for two different ones."""
     found = b""
@@ -123,6 +132,6 @@ def credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
                 continue
             secret = secret.strip()
         if found and secret and secret != found:
-            raise RequestError("The request carries two different API keys.", code="conflicting_api_keys")
+            raise _conflict(headers)
         found = found or secret
     return found

@@ -102,6 +102,28 @@ def test_who_has_no_key_reads_so_in_its_words(
     assert ("code" in error) is not is_anthropics
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "names"),
+    [
+        ("/v1/messages", {"x-api-key": "sk-other"}, "authorization and x-api-key"),
+        ("/v1/models", {"x-goog-api-key": "sk-other"}, "authorization and x-goog-api-key"),
+        ("/v1beta/models?key=sk-other", {}, "authorization and ?key"),
+        ("/v1/chat/completions", {"api-key": "sk-other"}, "authorization and api-key"),
+    ],
+)
+def test_two_different_keys_are_refused_with_the_names_of_both(
+    gateway: Gateway, path: str, headers: dict[str, str], names: str
+) -> None:
+    """X-003, M-004: Google's and Anthropic's SDKs send one; a second is a leftover of the environment, and
+    which of them is meant is not guessed."""
+    method = "GET" if "models" in path else "POST"
+    reply = ask(gateway, method, path, headers)
+    assert reply.status_code == 400
+    message = reply.json()["error"]["message"]
+    assert message.startswith(f"The request carries two different API keys, in {names}. Send one")
+    assert "sk-" not in message
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completionz", "/v1/chat/completions/x", "/v1/images"])
 def test_an_address_of_openais_is_refused_in_openais_words(gateway: Gateway, path: str) -> None:
     """X-006: the address counts before the headers."""

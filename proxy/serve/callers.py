@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.keys import ClientKey, credential, unknown
+from proxy.keys import OF_QUERY, ClientKey, credential, unknown
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
 
@@ -10,7 +10,7 @@ from proxy.serve.house import House
 def take_from_query(exchange: Exchange) -> None:
     """A key in the address, as `?key=`, counts as one in the head. No log has it: they tell paths alone."""
     if b"key=" in exchange.scope.get("query_string", b"") and (secret := exchange.query().get("key")):
-        exchange.headers = [*exchange.headers, (b"x-api-key", secret.encode())]
+        exchange.headers = [*exchange.headers, (OF_QUERY, secret.encode())]
 
 
 async def stored(exchange: Exchange, house: House) -> ClientKey:
