@@ -468,6 +468,26 @@ def test_strict_names_and_refuses_what_cannot_be_carried(gateway: Gateway) -> No
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "text.verbosity")
 
 
+@pytest.mark.parametrize("kind", ["local_shell", "shell", "apply_patch", "computer", "computer_use_preview"])
+def test_a_tool_of_an_agents_own_is_named_and_its_history_refused_with_advice(
+    gateway: Gateway, kind: str
+) -> None:
+    """R-018, R-037: the tool can be done without, what came of it cannot."""
+    fields: Any = {"tools": [{"type": kind}, WEATHER], "tool_choice": {"type": kind}}
+    dropped = f"tools[0].type={kind}"
+    assert post(gateway, **fields).headers["x-proxy-dropped"] == f"{dropped}, tool_choice"
+    assert post(gateway, {"x-proxy-strict": "true"}, **fields).json()["error"]["param"] == dropped
+    called = {
+        "type": kind.removesuffix("_use_preview") + "_call",
+        "id": "x_1",
+        "call_id": "c",
+        "status": "completed",
+    }
+    error = post(gateway, input=[{"role": "user", "content": "Hi"}, called]).json()["error"]
+    assert (error["param"], error["code"]) == ("input[1].type", "unsupported_value")
+    assert "a function of your own" in error["message"]
+
+
 def test_a_websocket_is_refused_so_that_codex_goes_on_at_once(gateway: Gateway) -> None:
     """R-004."""
     headers = {

@@ -237,7 +237,8 @@ class _Reading:
 
     def _refused(self, item: Json, path: str, index: int) -> None:
         raise RequestError(
-            f"Items of type {item['type']!r} are not supported: no model behind this proxy can read them.",
+            f"Items of type {item['type']!r} are not supported: no model behind this proxy can read them. "
+            "Leave them out, and offer what they do as a function of your own.",
             param=f"{path}.type",
             code="unsupported_value",
         )
