@@ -76,6 +76,7 @@ _RESPONSES = ResponsesFront()
 DIALECTS = (GEMINI, ANTHROPIC, OPENAI)
 
 _NO_COMPACTION = "Nothing here shortens a conversation; send fewer items."
+_NO_UPLOADS = "Upload by a form to /v1/files, or send it within the request."
 _NO_CONVERSATIONS = "Go on from the last response by 'previous_response_id', or send all items."
 
 ROWS = (
@@ -122,7 +123,15 @@ ROWS = (
     Row("GET", "/tasks/{id}", tasks.one),
     Row("POST", "/tasks/{id}/cancel", tasks.cancel),
     Row("GET", "/tasks/{id}/events", tasks.events),
-    *uploads.ROWS,
+    *uploads.rows(DIALECTS, **_EVERYBODYS),
+    Row(
+        "POST",
+        "/files",
+        partial(info.absent, advice=_NO_UPLOADS),
+        front=SPEAKING,
+        prefixes=("/v1beta", "/v1alpha"),
+        key_in_query=True,
+    ),
     Row("GET", "/files/{name:path}", files.content, needs="nothing"),  # the signature is the credential
     Row("GET", "/admin/keys", admin.listed, needs="admin"),
     Row("POST", "/admin/keys", admin.create, needs="admin"),

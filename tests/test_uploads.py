@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -51,6 +52,52 @@ def test_a_file_is_told_listed_read_and_deleted(gateway: Gateway) -> None:
         with pytest.raises(openai.NotFoundError) as caught:
             look(made.id)
         assert caught.value.code == "file_not_found"
+
+
+ANTHROPICS = {"anthropic-version": "2023-06-01", "authorization": f"Bearer {KEY}"}
+
+
+def test_anthropics_clients_upload_and_read_in_its_words(gateway: Gateway) -> None:
+    """X-002: they say no purpose."""
+    with anthropic.Anthropic(base_url=gateway.base_url, api_key=KEY, max_retries=0) as client:
+        made = _spoken_of(gateway, client)
+    reply = gateway.http.get(f"{gateway.base_url}/v1/files/{made}", headers=ANTHROPICS)
+    assert (reply.status_code, reply.json()["error"]["type"]) == (404, "not_found_error")
+
+
+def _spoken_of(gateway: Gateway, client: anthropic.Anthropic) -> str:
+    made = client.beta.files.upload(file=("fox.png", PNG, "image/png"))
+    assert (made.type, made.filename, made.mime_type, made.size_bytes) == (
+        "file",
+        "fox.png",
+        "image/png",
+        len(PNG),
+    )
+    assert client.beta.files.retrieve_metadata(made.id) == made
+    assert made in client.beta.files.list().data
+    page = client.beta.files.list(limit=1)
+    assert page.data == [made]
+    image: Any = {"type": "image", "source": {"type": "file", "file_id": made.id}}
+    client.messages.create(
+        model="gemini-flash", max_tokens=100, messages=[{"role": "user", "content": [image]}]
+    )
+    assert inline(gateway)["mimeType"] == "image/png"
+    assert client.beta.files.delete(made.id).type == "file_deleted"
+    return made.id
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/v1beta"])
+def test_googles_clients_read_in_its_words(gateway: Gateway, prefix: str) -> None:
+    """X-002: as of models."""
+    id = upload(gateway)
+    headers = {"x-goog-api-key": KEY}
+    reply = gateway.http.get(f"{gateway.base_url}{prefix}/files?pageSize=1", headers=headers)
+    [file] = reply.json()["files"]
+    assert (file["name"], file["displayName"], file["sizeBytes"]) == (f"files/{id}", "fox.png", str(len(PNG)))
+    assert gateway.http.get(f"{gateway.base_url}{prefix}/files/{id}?key={KEY}").json() == file
+    assert gateway.http.delete(f"{gateway.base_url}{prefix}/files/{id}", headers=headers).json() == {}
+    reply = gateway.http.get(f"{gateway.base_url}{prefix}/files/{id}", headers=headers)
+    assert (reply.status_code, reply.json()["error"]["status"]) == (404, "NOT_FOUND")
 
 
 def test_pages_of_a_list(gateway: Gateway) -> None:

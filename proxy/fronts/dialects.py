@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from proxy.fronts.base import Refusing
@@ -24,6 +25,19 @@ class ListedModel:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """What a client has uploaded. `size` is in bytes, `created` and `expires` in seconds."""
+
+    id: str
+    filename: str
+    mime: str
+    purpose: str
+    size: int
+    created: int
+    expires: int
+
+
 class ModelsReply(Protocol):
     """The list of models and the single one, as a dialect tells them."""
 
@@ -35,6 +49,21 @@ class ModelsReply(Protocol):
     def single(self, model: ListedModel) -> bytes: ...
 
 
+class FilesReply(Protocol):
+    """What clients have uploaded, as a dialect tells it. `PURPOSE` is what an upload is for in a dialect that
+    does not say."""
+
+    PURPOSE: str | None
+
+    def listed(self, files: Sequence[ListedFile], query: Mapping[str, str]) -> bytes:
+        """`files` are the newest first. Raises `RequestError` for a page that is none."""
+        ...
+
+    def single(self, file: ListedFile) -> bytes: ...
+
+    def deleted(self, id: str) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """How a dialect is told apart: `paths` fits the addresses that it alone has, behind any prefix; `headers`
@@ -42,9 +71,15 @@ class Dialect:
 
     refusing: Refusing
     models: ModelsReply
+    files: FilesReply
     paths: re.Pattern[str]
     headers: tuple[bytes, ...] = ()
     queries: tuple[str, ...] = ()
+
+
+def stamp(seconds: int) -> str:
+    """A time as several dialects write it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def spoken(

@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
-import orjson
-
-from proxy.fronts.openai import files_reply
+from proxy.fronts import uploads
+from proxy.fronts.dialects import Dialect, FilesReply, ListedFile
 from proxy.serve.body import read
-from proxy.serve.endpoint import Row
+from proxy.serve.endpoint import Row, dialect_of
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
 from proxy.store.uploads import FullError, Upload
-from proxy.types import Json
-
-_MOST = 10_000
 
 
-async def create(exchange: Exchange, house: House) -> None:
+def rows(dialects: Sequence[Dialect], **everybodys: Any) -> tuple[Row, ...]:
+    """The addresses of files; each dialect is told of them in its own words."""
+    spoken = partial(_spoken, dialects=dialects)
+    return (
+        Row("POST", "/files", partial(create, spoken=spoken), front=None, bounded=True),
+        Row("GET", "/files", partial(listed, spoken=spoken), **everybodys),
+        Row("GET", "/files/file-{id}", partial(one, spoken=spoken), **everybodys),
+        Row("GET", "/files/file-{id}/content", content, front=None),
+        Row("DELETE", "/files/file-{id}", partial(delete, spoken=spoken), **everybodys),
+    )
+
+
+def _spoken(exchange: Exchange, dialects: Sequence[Dialect]) -> FilesReply:
+    return dialect_of(exchange, dialects).files
+
+
+Spoken = Callable[[Exchange], FilesReply]
+
+
+async def create(exchange: Exchange, house: House, spoken: Spoken) -> None:
     body, _ = await read(exchange, house.plan.config.server.body_limit)
-    purpose, file = files_reply.read(body)
+    reply = spoken(exchange)
+    purpose, file = uploads.read(body, reply.PURPOSE)
     try:
         added = await asyncio.to_thread(
             house.services.uploads.add,
@@ -32,31 +51,21 @@ async def create(exchange: Exchange, house: House) -> None:
             time.time(),
         )
     except FullError:
-        raise files_reply.full() from None
-    await exchange.respond(200, [orjson.dumps(_told(added))])
+        raise uploads.full() from None
+    await exchange.respond(200, [reply.single(_told(added))])
 
 
-async def listed(exchange: Exchange, house: House) -> None:
-    query = exchange.query()
+async def listed(exchange: Exchange, house: House, spoken: Spoken) -> None:
     found = await asyncio.to_thread(house.services.uploads.listed, _key(exchange))
-    if (purpose := query.get("purpose")) is not None:
-        found = [one for one in found if one.purpose == purpose]
-    if query.get("order") == "asc":
-        found.reverse()
-    ids = [one.id for one in found]
-    start = ids.index(query["after"]) + 1 if query.get("after") in ids else 0
-    limit = query.get("limit", "")
-    most = min(int(limit), _MOST) if limit.isdecimal() and len(limit) < 9 else _MOST
-    page = [_told(one) for one in found[start : start + most]]
-    await exchange.respond(200, [files_reply.listed(page, more=start + most < len(found))])
+    await exchange.respond(200, [spoken(exchange).listed([_told(one) for one in found], exchange.query())])
 
 
-async def one(exchange: Exchange, house: House) -> None:
+async def one(exchange: Exchange, house: House, spoken: Spoken) -> None:
     id = _id(exchange)
     found = await asyncio.to_thread(house.services.uploads.find, _key(exchange), id)
     if found is None:
-        raise files_reply.missing(id)
-    await exchange.respond(200, [orjson.dumps(_told(found))])
+        raise uploads.missing(id)
+    await exchange.respond(200, [spoken(exchange).single(_told(found))])
 
 
 async def content(exchange: Exchange, house: House) -> None:
@@ -64,7 +73,7 @@ async def content(exchange: Exchange, house: House) -> None:
     id = _id(exchange)
     found = await asyncio.to_thread(house.services.uploads.read, _key(exchange), id)
     if found is None:
-        raise files_reply.missing(id)
+        raise uploads.missing(id)
     headers = [
         (b"content-type", b"application/octet-stream"),
         (b"content-disposition", b"attachment"),
@@ -73,20 +82,11 @@ async def content(exchange: Exchange, house: House) -> None:
     await exchange.respond(200, [found[1]], headers)
 
 
-async def delete(exchange: Exchange, house: House) -> None:
+async def delete(exchange: Exchange, house: House, spoken: Spoken) -> None:
     id = _id(exchange)
     if not await asyncio.to_thread(house.services.uploads.remove, _key(exchange), id):
-        raise files_reply.missing(id)
-    await exchange.respond(200, [files_reply.deleted(id)])
-
-
-ROWS = (
-    Row("POST", "/files", create, front=None, bounded=True),
-    Row("GET", "/files", listed, front=None),
-    Row("GET", "/files/file-{id}", one, front=None),
-    Row("GET", "/files/file-{id}/content", content, front=None),
-    Row("DELETE", "/files/file-{id}", delete, front=None),
-)
+        raise uploads.missing(id)
+    await exchange.respond(200, [spoken(exchange).deleted(id)])
 
 
 def _key(exchange: Exchange) -> str:
@@ -98,5 +98,5 @@ def _id(exchange: Exchange) -> str:
     return f"file-{exchange.scope['path_params']['id']}"
 
 
-def _told(one: Upload) -> Json:
-    return files_reply.members(one.id, one.filename, one.purpose, one.size, one.created, one.expires)
+def _told(one: Upload) -> ListedFile:
+    return ListedFile(one.id, one.filename, one.mime, one.purpose, one.size, one.created, one.expires)

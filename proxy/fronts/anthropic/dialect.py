@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.fronts.anthropic import error_reply, models_reply
+from proxy.fronts.anthropic import error_reply, files_reply, models_reply
 from proxy.fronts.base import Header, Parsed
 from proxy.fronts.dialects import Dialect, below
 
@@ -19,5 +19,9 @@ class Commons:
 
 
 ANTHROPIC = Dialect(
-    Commons(), models_reply, paths=below("messages", "complete"), headers=(b"anthropic-version",)
+    Commons(),
+    models_reply,
+    files_reply,
+    paths=below("messages", "complete"),
+    headers=(b"anthropic-version",),
 )

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from proxy.fronts.dialects import Dialect
-from proxy.fronts.gemini import models_reply
+from proxy.fronts.gemini import files_reply, models_reply
 from proxy.fronts.gemini.front import SPEAKING
 
 # What may be asked of a model by the word behind its last colon.
@@ -21,6 +21,7 @@ VERBS: Final = (
 GEMINI = Dialect(
     SPEAKING,
     models_reply,
+    files_reply,
     # Google's versions, its uploads, and its verbs: names of models have colons too, as `llama3:8b`.
     re.compile(r"/+(?:v1beta|v1alpha|upload)(?:/|\Z)|.*:(?:\w+(?:Contents?|Tokens|Running)|predict)/*\Z"),
     headers=(b"x-goog-api-key", b"x-goog-api-client"),

@@ -6,25 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from proxy.errors import RequestError
 from proxy.fronts.dialects import ListedModel
+from proxy.fronts.gemini import pages
 from proxy.types import Json
 
-_PAGE = 50  # Google's default
-_MOST = 1000
 _METHODS = ("generateContent", "countTokens")
 _EMBEDS = ("embedContent", "batchEmbedContents")
 
 
 def listed(models: Sequence[ListedModel], query: Mapping[str, str]) -> bytes:
-    """`pageSize` models from `pageToken` on, which is the place of the first. Raises `RequestError` for what
-    is none."""
-    size = min(_number(query, "pageSize", _PAGE) or _PAGE, _MOST)
-    start = _number(query, "pageToken", 0)
-    told: Json = {"models": [_members(model) for model in models[start : start + size]]}
-    if start + size < len(models):
-        told["nextPageToken"] = str(start + size)
-    return orjson.dumps(told)
+    return pages.page(models, query, "models", _members)
 
 
 def single(model: ListedModel) -> bytes:
@@ -44,10 +35,3 @@ def _members(model: ListedModel) -> Json:
         "thinking": able.thinks,
     }
     return {name: value for name, value in told.items() if value is not None}
-
-
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
-    text = query.get(name) or str(default)
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise RequestError(f"{name}: expected a number, but got {text[:40]!r}.", param=name)
-    return int(text)

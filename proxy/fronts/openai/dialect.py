@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from proxy.fronts.dialects import Dialect, below
-from proxy.fronts.openai import models_reply
+from proxy.fronts.openai import files_reply, models_reply
 from proxy.fronts.openai.commons import COMMONS
 
 OPENAI = Dialect(
     COMMONS,
     models_reply,
+    files_reply,
     paths=below(
         "assistants", "audio", "batches", "chat", "completions", "containers", "conversations", "embeddings",
         "evals", "fine_tuning", "images", "moderations", "realtime", "responses", "threads", "uploads",

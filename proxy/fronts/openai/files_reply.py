@@ -1,69 +1,50 @@
-"""`/v1/files`: what is read of an upload, and how it is told."""
+"""`/v1/files` as OpenAI tells it: pages of a list, the single object, and what is deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import orjson
 
-from proxy.errors import RequestError
-from proxy.fronts import checks
-from proxy.fronts.base import Form
-from proxy.types import FormFile, Json
+from proxy.fronts.dialects import ListedFile
+from proxy.types import Json
 
-# What a chat or a response can speak of. The others are of services that are not here.
-PURPOSES = ("vision", "user_data")
+_MOST = 10_000
 
-
-def read(body: Any) -> tuple[str, FormFile]:
-    """Purpose and file of a form. Raises `RequestError`."""
-    if not isinstance(body, Form):
-        raise checks.invalid("file", "the request must be a form (multipart/form-data).", "invalid_form")
-    purpose = dict(body.fields).get("purpose")
-    if purpose is None:
-        raise checks.missing("purpose")
-    if purpose not in PURPOSES:
-        raise checks.invalid_value("purpose", purpose, PURPOSES)
-    if not body.files:
-        raise checks.missing("file")
-    if len(body.files) > 1 or body.files[0].field != "file":
-        raise checks.invalid("file", "one file is expected, and it is called file.", "unsupported_parameter")
-    if not body.files[0].data:
-        raise checks.invalid("file", "the file is empty.", "empty_file")
-    return purpose, body.files[0]
+PURPOSE: str | None = None  # its clients have to say it
 
 
-def members(id: str, filename: str, purpose: str, size: int, created: int, expires: int) -> Json:
-    return {
-        "id": id,
-        "object": "file",
-        "bytes": size,
-        "created_at": created,
-        "expires_at": expires,
-        "filename": filename,
-        "purpose": purpose,
-        "status": "processed",
-    }
+def listed(files: Sequence[ListedFile], query: Mapping[str, str]) -> bytes:
+    if (purpose := query.get("purpose")) is not None:
+        files = [one for one in files if one.purpose == purpose]
+    if query.get("order") == "asc":
+        files = files[::-1]
+    ids = [one.id for one in files]
+    start = ids.index(query["after"]) + 1 if query.get("after") in ids else 0
+    limit = query.get("limit", "")
+    most = min(int(limit), _MOST) if limit.isdecimal() and len(limit) < 9 else _MOST
+    page = files[start : start + most]
+    ends = {"first_id": page[0].id, "last_id": page[-1].id} if page else {}
+    told = {"object": "list", "data": [_members(one) for one in page]}
+    return orjson.dumps({**told, "has_more": start + most < len(files), **ends})
 
 
-def listed(files: Sequence[Json], *, more: bool) -> bytes:
-    ends = {"first_id": files[0]["id"], "last_id": files[-1]["id"]} if files else {}
-    return orjson.dumps({"object": "list", "data": files, "has_more": more, **ends})
+def single(file: ListedFile) -> bytes:
+    return orjson.dumps(_members(file))
 
 
 def deleted(id: str) -> bytes:
     return orjson.dumps({"id": id, "object": "file", "deleted": True})
 
 
-def missing(id: str) -> RequestError:
-    return RequestError(f"No such File object: {id[:64]}", param="id", status=404, code="file_not_found")
-
-
-def full() -> RequestError:
-    return RequestError(
-        "This key has as much uploaded as it may have; delete some of it.",
-        param="file",
-        status=413,
-        code="storage_full",
-    )
+def _members(file: ListedFile) -> Json:
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.size,
+        "created_at": file.created,
+        "expires_at": file.expires,
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+    }
