@@ -1,8 +1,10 @@
 """The file that workers share is bounded in bytes as well as in entries."""
 
+import threading
 from pathlib import Path
 
 from proxy.memory.signature_file import SignatureFile
+from proxy.memory.signatures import SignatureMemory
 
 
 def test_long_signatures_are_bounded_in_bytes(tmp_path: Path) -> None:
@@ -30,4 +32,19 @@ def test_one_signature_over_the_bound_is_forgotten(tmp_path: Path) -> None:
     file.put("large", "x" * 5000)
     file.put("newest", "x" * 200)
     assert (file.get("large"), file.get("newest")) == (None, "x" * 200)
+    file.close()
+
+
+def test_threads_may_ask_the_memory_that_it_backs(tmp_path: Path) -> None:
+    """A large request is restored in one."""
+    file = SignatureFile(tmp_path / "signatures.db")
+    memory = SignatureMemory(entries=2, shared=file)
+    keys = [("owner", "issuer", "model", "id", f"call-{number}") for number in range(5)]
+    for key in keys:
+        memory.put(key, f"of {key[-1]}")
+    found: list[str | None] = []
+    asking = threading.Thread(target=lambda: found.extend(map(memory.get, keys)))
+    asking.start()
+    asking.join(10)
+    assert found == ["of call-0", "of call-1", "of call-2", "of call-3", "of call-4"]
     file.close()

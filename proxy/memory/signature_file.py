@@ -29,7 +29,7 @@ _TIDY_SHARE = 8  # of the bytes allowed, what is written between two clean-ups
 class SignatureFile:
     """Bounded in bytes, entries and age, like the memory it backs. Safe to open from many processes.
 
-    Each process may be an eighth of `max_bytes` above it for a while.
+    Each process may be an eighth of `max_bytes` above it for a while. Its threads ask one at a time.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class SignatureFile:
         self._ttl_s = ttl_s
         self._writes = 0
         self._written_bytes = 0
-        self._database = sqlite3.connect(path, isolation_level=None, timeout=0.05)
+        self._database = sqlite3.connect(path, isolation_level=None, timeout=0.05, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.execute(_TABLE)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from time import monotonic
 from typing import NamedTuple, Protocol
 
@@ -58,7 +59,10 @@ class Shared(Protocol):
 
 
 class SignatureMemory:
-    """An LRU of signatures. Each is forgotten `ttl_s` after it came, or when newer ones need its room."""
+    """An LRU of signatures. Each is forgotten `ttl_s` after it came, or when newer ones need its room.
+
+    May be asked by threads: large requests are restored in one.
+    """
 
     def __init__(
         self,
@@ -77,12 +81,17 @@ class SignatureMemory:
         self._memory: OrderedDict[_Key, tuple[str, float]] = OrderedDict()
         self._bytes = 0
         self._known: dict[_Key, int] = {}  # entries of each origin
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._memory)
 
     def put(self, key: _Key, signature: str) -> None:
         """Remember, or not what would need the room of all the others."""
+        with self._lock:
+            self._put(key, signature)
+
+    def _put(self, key: _Key, signature: str) -> None:
         self._forget(key)
         if _size(key, signature) > self._max_bytes // _SHARE:
             return
@@ -95,6 +104,10 @@ class SignatureMemory:
             self._shared.put("\0".join(key), signature)
 
     def get(self, key: _Key) -> str | None:
+        with self._lock:
+            return self._get(key)
+
+    def _get(self, key: _Key) -> str | None:
         entry = self._memory.get(key)
         if entry is None:
             return None if self._shared is None else self._shared.get("\0".join(key))
