@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.upstream import asking
 from proxy.upstream.line import Answer, BrokenHttpError, ClosedError, Line
+from proxy.upstream.transport import Progress
 
 pytestmark = pytest.mark.anyio
 
@@ -308,3 +310,17 @@ async def test_an_idle_connection_on_which_something_comes_is_closed() -> None:
     connection = Connection()
     connection.feed(b"HTTP/1.1 408 Timeout\r\n\r\n")
     assert connection.wire.aborted
+
+
+async def test_many_small_pieces_of_a_body_are_few_writes() -> None:
+    """Of a hundred thousand little pictures each would be a system call."""
+    connection = Connection()
+    pieces = [b"x" * 100, memoryview(b"y" * 30)] * 3000 + [b"z" * 200_000, b"end"]
+    progress = Progress("v", sells=True, address="http://v")
+    connection.line.ask(REQUEST, whole=False)
+    before = len(connection.wire.written)
+    await asking.pour(connection.line, pieces, progress)
+    written = connection.wire.written[before:]
+    assert b"".join(written) == b"".join(pieces)
+    assert len(written) == 6
+    assert progress.finished

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from proxy.upstream.transport import Progress
 
 # One write of many megabytes is copied again and again in the transport's buffer: 22 ms for 10 MB.
 _PIECE_BYTES = 131_072
+_SMALL_BYTES = 16_384
 _BREAKS = re.compile(r"[\r\n\0]")
 
 Piece = bytes | memoryview | Slice  # the last: the bytes that its base64 stands for
@@ -87,12 +89,34 @@ def begin(line: Line, request: Request, progress: Progress) -> Answer:
 async def pour(line: Line, pieces: Sequence[Piece], progress: Progress) -> None:
     """Send the body of a large request, until the vendor refuses without waiting for all of it."""
     waiting: bytes | memoryview = b""
-    for part in chain.from_iterable(map(_parts, pieces)):
-        if waiting and not await line.pour(waiting, last=False):
-            return
+    for part in _gathered(chain.from_iterable(map(_parts, pieces))):
+        if waiting:
+            if not await line.pour(waiting, last=False):
+                return
+            await asyncio.sleep(0)  # others shall not wait until all of it is written
         waiting = part
     progress.finished = True
     await line.pour(waiting, last=True)
+
+
+def _gathered(parts: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Small ones that follow each other are one: of a hundred thousand little pictures each would be a system
+    call."""
+    small: list[bytes | memoryview] = []
+    size = 0
+    for part in parts:
+        if len(part) < _SMALL_BYTES:
+            small.append(part)
+            size += len(part)
+            if size < _PIECE_BYTES:
+                continue
+        if small:
+            yield b"".join(small)
+            small, size = [], 0
+        if len(part) >= _SMALL_BYTES:
+            yield part
+    if small:
+        yield b"".join(small)
 
 
 def _decoded_size(piece: Slice) -> int:
