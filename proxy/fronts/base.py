@@ -51,7 +51,8 @@ class Asked:
     the file says at which address browsers reach us; `is_stored` tells which addresses are pictures of ours.
     `fetched` are pictures by address that this request has downloaded already, or why that failed.
     `earlier` are the replies that the request goes on from, as far as they are kept: what its front told of
-    each (`Kept`), by its id.
+    each (`Kept`), by its id. `large`: the body is so long that what goes through all of it belongs in a
+    thread, while others go on.
     """
 
     request_id: str
@@ -67,6 +68,7 @@ class Asked:
     is_stored: Callable[[str], bool] | None = None
     fetched: dict[str, MediaPart | RequestError] = field(default_factory=dict)
     earlier: Mapping[str, Json] = field(default_factory=dict)
+    large: bool = False
 
     @property
     def patience_s(self) -> float:

@@ -30,7 +30,7 @@ from proxy.fronts.base import (
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
 from proxy.serve import allowed, bill, budgets, chores, fan_out, output, tries
-from proxy.serve.body import read
+from proxy.serve.body import LARGE, read
 from proxy.serve.chores import Handed
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Exchange
@@ -40,7 +40,7 @@ from proxy.serve.house import House
 from proxy.serve.links import Links
 from proxy.serve.speakers import speaker_of
 from proxy.serve.stream import EventStream
-from proxy.serve.told import Charge, Told, merged
+from proxy.serve.told import MOST_NAMED, Charge, Told, merged
 from proxy.types import Event, Image, ImageRequest, Json, Request, Usage
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ async def answer(
         from proxy.serve import shelf
 
         earlier = await shelf.recalled(house, caller.name, named)
+    large = len(written) > LARGE
     asked = Asked(
         exchange.request_id,
         caller,
@@ -101,8 +102,9 @@ async def answer(
         has_address=plan.config.server.public_url is not None,
         is_stored=house.services.files.is_stored,
         earlier=earlier,
+        large=large,
     )
-    parsed = front.parse(body, asked)
+    parsed = await asyncio.to_thread(front.parse, body, asked) if large else front.parse(body, asked)
     handed = chores.handed(plan.routes, route, front, parsed) if route.chores is not None else None
     if handed is not None:
         route, parsed = handed.route, handed.parsed
@@ -288,7 +290,8 @@ class _Answering:
             async with aclosing(self._batches()) as batches:
                 events = [event async for batch in batches for event in batch]
         render = self._renderer.whole
-        pieces = render(events) if len(events) < _MANY_EVENTS else await asyncio.to_thread(render, events)
+        takes_long = len(events) >= _MANY_EVENTS or work.asked.large
+        pieces = await asyncio.to_thread(render, events) if takes_long else render(events)
         del events
         if self._parsed.keeps:
             await self._keep()
@@ -377,7 +380,7 @@ class _Answering:
             headers += self._watch.headers()
         if (handed := self._handed) is not None:
             headers.append((b"x-proxy-chore", f"{handed.name}; model={handed.route.name}".encode()))
-        dropped = self._parsed.dropped
+        dropped = self._parsed.dropped[:MOST_NAMED]
         if told.dropped:
             dropped = (*dropped, *self._front.spelled(told.dropped, self._parsed))
         if dropped:

@@ -5,6 +5,7 @@ Nothing is bought by it, so no money is held, and no row written in the ledger.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from proxy.fronts.base import Asked, Counting, Recall
 from proxy.routing.attempts import Attempt, Attempts
 from proxy.routing.routes import Route
 from proxy.serve import allowed, media
-from proxy.serve.body import read
+from proxy.serve.body import LARGE, read
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Exchange, Header
 from proxy.serve.house import House
@@ -37,7 +38,7 @@ def counted(path: str, front: Counting, **row: Any) -> Row:
 async def count(exchange: Exchange, house: House, front: Counting, recall: Recall | None = None) -> None:
     plan, caller = house.plan, exchange.caller
     assert caller is not None
-    body, _ = await read(exchange, plan.config.server.body_limit)
+    body, written = await read(exchange, plan.config.server.body_limit)
     path = exchange.scope.get("path_params") or {}
     name = front.model(body, path)
     route = plan.routes.resolve(name, caller, front.kind)
@@ -57,14 +58,18 @@ async def count(exchange: Exchange, house: House, front: Counting, recall: Recal
         path,
         is_stored=house.services.files.is_stored,
         earlier=earlier,
+        large=len(written) > LARGE,
     )
-    exchange.parsed = parsed = route.defaults.under(front.parse(body, asked))
+    del written
+    read_by = partial(front.parse, body, asked)
+    parsed = route.defaults.under(await asyncio.to_thread(read_by) if asked.large else read_by())
+    exchange.parsed = parsed
     if caller.limits is not None:
         exchange.allowed = await allowed.admit_free(house, caller, caller.limits)
     tokens = await _told(house, route, parsed.request, asked)
     headers = [_JSON] if tokens is not None else [_JSON, _ESTIMATED]
     if tokens is None:
-        tokens = estimated(parsed.request)
+        tokens = await asyncio.to_thread(estimated, parsed.request)
     await exchange.respond(200, [front.counted(tokens, parsed)], headers)
 
 
@@ -94,7 +99,8 @@ async def _ask(house: House, attempt: Attempt, request: ChatRequest, asked: Aske
     wire, target = attempt.candidate.chat, attempt.target
     assert wire is not None
     request = await media.inline(house, request, asked, wire, target)
-    call = wire.count(request, target, attempt.repairs)
+    build = partial(wire.count, request, target, attempt.repairs)
+    call = await asyncio.to_thread(build) if asked.large else build()
     if call is None:
         return None
     reply = await house.services.upstream.send(call, attempt.account, attempt.candidate.deadlines)

@@ -34,6 +34,7 @@ from proxy.upstream import Account, Credentials, Deadlines, UnreachableError
 
 _PAUSES_S = (0.5, 2.0)  # between the tries to fetch a result
 _RESULT_BYTES = 64 << 20
+_AT_ONCE = 1000  # parts that are looked at; there may be a hundred thousand, and others shall run
 
 
 class Reads(Protocol):
@@ -60,7 +61,9 @@ async def inline(house: House, request: ChatRequest, asked: Asked, wire: Wire, t
     is_ours = house.services.files.is_stored  # an upstream may have no way to such an address
     wanted = await _fetch(house, parts, asked, lambda url: wire.keeps_url(url, target) and not is_ours(url))
     changed: dict[int, MediaPart] = {}  # by identity: to compare pictures is to read all of them
-    for part in parts:
+    for number, part in enumerate(parts, 1):
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
         filled = await _readable(_filled(part, wanted, asked), wire, target)
         if filled is not part:
             changed[id(part)] = filled

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -49,8 +51,13 @@ class Talk:
         # After the pictures: one that we stored is known by its bytes, not by its address.
         origin = Origin(account.base_url, target.model, one.asked.caller.name)
         memory, before = house.services.signatures, Past(request.messages)
-        restored = memory.restore(request, origin, before)
-        call = wire.build(restored, target, one.attempt.repairs)
+        if one.asked.large:
+            restored = await asyncio.to_thread(memory.restore, request, origin, before)
+            built = await asyncio.to_thread(wire.build, restored, target, one.attempt.repairs)
+            call = replace(built, large=True)
+        else:
+            restored = memory.restore(request, origin, before)
+            call = wire.build(restored, target, one.attempt.repairs)
         one.told.note(call.dropped, call.size, one.asked)
         incoming = _Incoming(house, one, SignatureRecorder(memory, origin, before))
         reader = wire.reader(restored, target, call)

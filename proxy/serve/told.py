@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.ledger.prices import Tariff
     from proxy.serve.record import Kept
 
+MOST_NAMED = 2000  # of what is not carried; a header takes 4,000 bytes
 _WORDS = (Text, Reasoning)
 
 
@@ -64,7 +66,8 @@ class Told:
             self.dropped, self.left_to_us = (), frozenset()
             return
         self.left_to_us = self.ours.intersection(dropped)
-        self.dropped = tuple(name for name in dict.fromkeys(dropped) if name not in self.ours)
+        told = (name for name in dict.fromkeys(dropped) if name not in self.ours)
+        self.dropped = tuple(islice(told, MOST_NAMED))
         if self.dropped and asked.strict:
             raise NotCarriedError(self.dropped)
 

@@ -73,7 +73,7 @@ class Call:
     fields; with `form` they are URL-encoded, and with `raw` the one file is the body. `url` is an address the
     vendor gave, checked by the wire, to be called with the key instead of base URL and path; no redirects.
     A GET sends no body. `answers_bytes`: the answer is a file, of which each read is a payload
-    `{"mime": ..., "bytes": ...}`, unless it is JSON all the same.
+    `{"mime": ..., "bytes": ...}`, unless it is JSON all the same. `large`: the body takes its time to write.
     """
 
     path: str
@@ -89,6 +89,7 @@ class Call:
     encoding: Encoding = "json"
     answers_bytes: bool = False
     written: bytes = b""
+    large: bool = False
 
 
 class Reader(Protocol):

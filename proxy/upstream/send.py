@@ -56,7 +56,9 @@ class Sender:
         started = loop.time()
         sells = call.method != "GET"
         progress = Progress(account.provider, sells, address=call.url or account.base_url)
-        pieces, content_type = _written(call) if sells else (None, None)
+        pieces, content_type = None, None
+        if sells:
+            pieces, content_type = await asyncio.to_thread(_written, call) if call.large else _written(call)
         headers = _headers(call, account, content_type)
         request = asking.written(call.method, _way(call, account), headers, pieces)
         pool = self._pools[account.private]
