@@ -42,11 +42,11 @@ def test_a_killed_process_leaves_its_reply_to_the_next(
     def orders() -> int:
         return sum(prompt in json.dumps(each.body) for each in vendors.log.exchanges())
 
-    with serving(tmp_path, file, environment=ENVIRONMENT, forked=True) as first:
+    with serving(tmp_path, file, environment=ENVIRONMENT) as first:
         made = called(first, "POST", "", model="flash", input=prompt, background=True)
         waited(orders)
         kill(first)
-    with serving(tmp_path, file, environment=ENVIRONMENT, forked=True) as second:
+    with serving(tmp_path, file, environment=ENVIRONMENT) as second:
         assert called(second, "GET", f"/{made['id']}")["status"] == "queued", "it may live still"
         asked(
             store_address, lambda connection: connection.execute(sa.update(replies).values(alive_until=1.0))
