@@ -8,9 +8,8 @@ from typing import Any
 
 from proxy.fronts.base import Asked, Form, Front
 from proxy.keys import ClientKey
-from proxy.routing.routes import Route
 from proxy.serve import body as bodies
-from proxy.serve import chores
+from proxy.serve import intake
 from proxy.serve.answer import Work
 from proxy.serve.house import House
 from proxy.types import Json
@@ -28,11 +27,6 @@ async def work(
     `ProxyError`."""
     body = await asyncio.to_thread(bodies.read_again, written)
     recall = getattr(front, "goes_on_from", None)
-    earlier: Mapping[str, Json] = {}
-    if recall is not None:
-        from proxy.serve import shelf
-
-        earlier = await shelf.recalled(house, caller.name, recall(body))
     asked = Asked(
         request_id,
         caller,
@@ -40,21 +34,12 @@ async def work(
         strict=told["strict"],
         fallback=told["fallback"],
         is_stored=house.services.files.is_stored,
-        earlier=earlier,
+        earlier=await intake.recalled(house, caller, recall, body),
     )
     return await asyncio.to_thread(_read, house, front, asked, body)
 
 
 def _read(house: House, front: Front, asked: Asked, body: Json | Form) -> Work:
     route = house.plan.routes.resolve(front.model(body, asked.path), asked.caller, front.kind)
-    parsed = front.parse(body, asked)
-    handed = chores.handed(house.plan.routes, route, front, parsed) if route.chores is not None else None
-    if handed is not None:
-        route, parsed = handed.route, handed.parsed
-    parsed = route.defaults.under(parsed)
-    painter: Route | None = None
-    if parsed.aside is not None:
-        from proxy.serve import aside
-
-        parsed, painter = aside.settled(house, asked.caller, route, parsed)
-    return Work(house, asked, route, parsed, route.order(), painter=painter)
+    taken = intake.read(house, front, route, body, asked)
+    return Work(house, asked, taken.route, taken.parsed, taken.route.order(), painter=taken.painter)

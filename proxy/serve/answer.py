@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,7 +29,7 @@ from proxy.fronts.base import (
 )
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
-from proxy.serve import allowed, bill, budgets, chores, fan_out, output, tries
+from proxy.serve import allowed, bill, budgets, fan_out, intake, output, tries
 from proxy.serve.body import LARGE, read
 from proxy.serve.chores import Handed
 from proxy.serve.endpoint import Row
@@ -41,7 +41,7 @@ from proxy.serve.links import Links
 from proxy.serve.speakers import speaker_of
 from proxy.serve.stream import EventStream
 from proxy.serve.told import MOST_NAMED, Charge, Told, merged
-from proxy.types import Event, Image, ImageRequest, Json, Request, Usage
+from proxy.types import Event, Image, ImageRequest, Request, Usage
 
 if TYPE_CHECKING:
     from proxy.serve.keeping import Watch
@@ -76,61 +76,42 @@ async def answer(
     plan, caller = house.plan, exchange.caller
     assert caller is not None
     body, written = await read(exchange, plan.config.server.body_limit)
-    path: Mapping[str, str] = exchange.scope.get("path_params") or {}
-    name = front.model(body, path)
-    route = plan.routes.resolve(name, caller, front.kind)
-    exchange.facts["model"] = route.name
-    if route.name != name:
-        exchange.answered_by = route.name
+    route = intake.routed(exchange, house, front, caller, body)
     headers = exchange.fields
-    earlier: Mapping[str, Json] = {}
-    if recall is not None and (named := recall(body)):
-        from proxy.serve import shelf
-
-        earlier = await shelf.recalled(house, caller.name, named)
-    large = len(written) > LARGE
     asked = Asked(
         exchange.request_id,
         caller,
         headers,
         exchange.query() if exchange.scope.get("query_string") else {},
-        path,
+        exchange.scope.get("path_params") or {},
         written if verbatim else b"",
         strict=headers.get(b"x-proxy-strict") in _YES,
         fallback=headers.get(b"x-proxy-no-fallback") not in _YES,
         image_outputs=(route.image_output, plan.config.defaults.image_output),
         has_address=plan.config.server.public_url is not None,
         is_stored=house.services.files.is_stored,
-        earlier=earlier,
-        large=large,
+        earlier=await intake.recalled(house, caller, recall, body),
+        large=len(written) > LARGE,
     )
-    parsed = await asyncio.to_thread(front.parse, body, asked) if large else front.parse(body, asked)
-    handed = chores.handed(plan.routes, route, front, parsed) if route.chores is not None else None
-    if handed is not None:
-        route, parsed = handed.route, handed.parsed
-        exchange.facts.update(model=route.name, chore=handed.name)
-        exchange.answered_by = route.name
-    if route.defaults.written:
-        parsed = route.defaults.under(parsed)
-    painter: Route | None = None
-    if parsed.aside is not None:
-        from proxy.serve import aside
-
-        parsed, painter = aside.settled(house, caller, route, parsed)
-    exchange.parsed = parsed
+    taken = (
+        await asyncio.to_thread(intake.read, house, front, route, body, asked)
+        if asked.large
+        else intake.read(house, front, route, body, asked)
+    )
+    exchange.parsed = parsed = taken.parsed
+    if (handed := taken.handed) is not None:
+        exchange.facts.update(model=handed.route.name, chore=handed.name)
+        exchange.answered_by = handed.route.name
     if parsed.dropped and asked.strict:
-        raise RequestError(
-            f"This cannot be carried: {', '.join(parsed.dropped)}. Leave it out, or x-proxy-strict.",
-            param=parsed.dropped[0],
-            code="unsupported_parameter",
-        )
+        raise _not_carried(parsed.dropped)
+    route = taken.route
     requests = (parsed.request, *parsed.beside)
     if caller.limits is not None:
         exchange.allowed = await allowed.admit(house, caller, caller.limits, route, requests)
     budget = caller.budget
     if budget is not None:
         route = await budgets.admit(house, caller, budget, route, requests, asked.request_id)
-    work = Work(house, asked, route, parsed, route.order(), painter=painter)
+    work = Work(house, asked, route, parsed, route.order(), painter=taken.painter)
     watch: Watch | None = None
     try:
         if parsed.later:
@@ -420,6 +401,14 @@ class _Answering:
             facts.update(prompt_tokens=told.usage.prompt, completion_tokens=told.usage.completion)
         if told.images:
             facts["images"] = told.images
+
+
+def _not_carried(dropped: tuple[str, ...]) -> RequestError:
+    return RequestError(
+        f"This cannot be carried: {', '.join(dropped)}. Leave it out, or x-proxy-strict.",
+        param=dropped[0],
+        code="unsupported_parameter",
+    )
 
 
 def cost_of(tolds: list[Told]) -> Charge | None:

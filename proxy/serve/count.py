@@ -6,7 +6,7 @@ Nothing is bought by it, so no money is held, and no row written in the ledger.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts.base import Asked, Counting, Recall
 from proxy.routing.attempts import Attempt, Attempts
 from proxy.routing.routes import Route
-from proxy.serve import allowed, media
+from proxy.serve import allowed, intake, media
 from proxy.serve.body import LARGE, read
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Exchange, Header
@@ -39,25 +39,15 @@ async def count(exchange: Exchange, house: House, front: Counting, recall: Recal
     plan, caller = house.plan, exchange.caller
     assert caller is not None
     body, written = await read(exchange, plan.config.server.body_limit)
-    path = exchange.scope.get("path_params") or {}
-    name = front.model(body, path)
-    route = plan.routes.resolve(name, caller, front.kind)
-    exchange.facts["model"] = route.name
-    if route.name != name:
-        exchange.answered_by = route.name
-    earlier: Mapping[str, Json] = {}
-    if recall is not None and (named := recall(body)):
-        from proxy.serve import shelf
-
-        earlier = await shelf.recalled(house, caller.name, named)
+    route = intake.routed(exchange, house, front, caller, body)
     asked = Asked(
         exchange.request_id,
         caller,
         exchange.fields,
         exchange.query() if exchange.scope.get("query_string") else {},
-        path,
+        exchange.scope.get("path_params") or {},
         is_stored=house.services.files.is_stored,
-        earlier=earlier,
+        earlier=await intake.recalled(house, caller, recall, body),
         large=len(written) > LARGE,
     )
     del written

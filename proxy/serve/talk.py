@@ -25,7 +25,7 @@ _ERROR_BYTES = 1 << 20
 class Talk:
     """A `Speaker` over a wire that chats."""
 
-    __slots__ = ("_request", "_target", "_wire", "by_piece", "preview", "repair", "unable")
+    __slots__ = ("_request", "_target", "_wire", "by_piece", "preview", "repair", "unable", "unread")
 
     def __init__(self, wire: Wire, request: ChatRequest, target: Target) -> None:
         self._wire = wire
@@ -35,13 +35,11 @@ class Talk:
         self.by_piece = partial(wire.by_piece, request, target)
         self.preview = partial(wire.build, request, target)
         self.repair = partial(wire.repair, request=request)
+        self.unread = partial(left_out, request, wire.carries)
 
     def shares(self) -> tuple[int, ...]:
         calls = self._wire.calls_needed(self._request, self._target)
         return (self._request.n,) if calls == 1 else (1,) * calls
-
-    def unread(self) -> tuple[str, ...]:
-        return left_out(self._request, self._wire.carries)
 
     async def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
         wire, account, target = self._wire, one.attempt.account, self._target

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 from proxy.errors import RequestError
 from proxy.types import (
     CallPart,
-    ChatRequest,
     MediaPart,
     Message,
     ResultPart,
@@ -55,18 +54,9 @@ class _Turn:
     calls: list[_Called] = field(default_factory=list)
 
 
-def build(
-    request: ChatRequest,
-    model: ModelTraits,
-    options: Mapping[str, Any],
-    names: Names,
-    repairs: frozenset[str] = frozenset(),
-) -> Conversation:
-    """Translate the messages. Raises `RequestError` for what no Gemini model takes."""
-    return _Builder(request.messages, model, options, names, repairs).build()
+class Builder:
+    """Translates the messages of one request, by `build`."""
 
-
-class _Builder:
     def __init__(
         self,
         messages: tuple[Message, ...],
@@ -94,6 +84,7 @@ class _Builder:
         return Signer(self._model, self._repairs)
 
     def build(self) -> Conversation:
+        """Raises `RequestError` for what no Gemini model takes."""
         hoists = self._options.get("mid_system") != "inline"
         leading = True
         for position, message in enumerate(self._messages):

@@ -64,7 +64,7 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         vertex = options.get("kind") == "vertex"
         built = tools.build(request, model, names, native=verbatim, openapi=openapi, vertex=vertex)
         dropped += built.dropped
-    conversation = contents.build(request, model, options, names, repairs)
+    conversation = contents.Builder(request.messages, model, options, names, repairs).build()
     dropped += conversation.dropped
     config = generation.build(request, model, options, dropped)
     if request.answer_format is not None:
