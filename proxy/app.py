@@ -176,6 +176,7 @@ class App:
             asyncio.create_task(self._watch_the_loop()),
             asyncio.create_task(self.house.services.callers.watch()),
             asyncio.create_task(self._look_for_tasks()),
+            asyncio.create_task(self._listen_for_tasks()),
         ]
         if self._config_file is not None:
             background.append(asyncio.create_task(self._reload_on_change(self._config_file)))
@@ -221,7 +222,7 @@ class App:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(keeps.wait(), look_s)
             if keeps.is_set():
-                await asyncio.sleep(_TASKS_LOOK_S)
+                await self.house.services.wakes.work_within(_TASKS_LOOK_S)
             look_s = _IDLE_LOOK_S
             services = self.house.services
             try:
@@ -229,6 +230,12 @@ class App:
                     await services.keeper.tick(self.house, self._fronts)
             except Exception as error:  # the store is away, or a fault: the next look may go better
                 services.keeper.note_away(error)
+
+    async def _listen_for_tasks(self) -> None:
+        assert self.house is not None
+        services = self.house.services
+        if not services.database.is_local:
+            await services.wakes.listen(services.database.address)
 
     async def _watch_the_loop(self) -> None:
         """A timer that is late tells how long others wait for their turn."""

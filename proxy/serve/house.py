@@ -27,6 +27,7 @@ from proxy.store.callers import StoredCallers
 from proxy.store.database import Database
 from proxy.store.files import FileStore
 from proxy.store.uploads import Uploads
+from proxy.store.wakes import Wakes
 from proxy.types import Request
 from proxy.upstream import Fetcher, Upstream
 
@@ -57,7 +58,7 @@ class Services:
     lately, `load` is the work in hand, `callers` those whose keys are in the store, `limiter` counts what
     each has had, `balances` know what keys with a budget have spent. `traces` are None unless the environment
     asks for them. `leaving`: the process was told to end. `on_progress` watches jobs, `keeps` is set by the
-    first request that is sold by the piece."""
+    first request that is sold by the piece, here or where `wakes` hears of it."""
 
     upstream: Upstream
     fetcher: Fetcher
@@ -83,6 +84,10 @@ class Services:
     keeps: asyncio.Event = field(default_factory=asyncio.Event)
     _keeper: Keeper | None = None
     _shelf: Shelf | None = None
+    wakes: Wakes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.wakes = Wakes(self.keeps.set)
 
     @property
     def runner(self) -> Runner:

@@ -424,16 +424,18 @@ class Keeper:
     # --- what is always going on
 
     async def tick(self, house: House, fronts: Mapping[str, Front]) -> None:
-        """Called every second or so: renew leases, take over what is nobody's, forget what is old."""
+        """Called twice a second, and when there is work: renew leases, take over what is nobody's, forget
+        what is old."""
         from proxy.ledger import watches
         from proxy.serve import late
-        from proxy.store import tasks
+        from proxy.store import tasks, wakes
 
         self.fronts = fronts
         self._rules = rules = house.plan.config.tasks
-        now = time.monotonic()
-        is_due = now - self._renewed >= rules.lease / _RENEWALS
-        if is_due or now >= self._callbacks_at:
+        now, told = time.monotonic(), self.services.wakes.taken()
+        is_due = now - self._renewed >= rules.lease / _RENEWALS or wakes.CANCEL in told
+        is_due = is_due or (wakes.FREE in told and len(self.running) < rules.at_once)
+        if is_due or now >= self._callbacks_at or wakes.CALLBACK in told:
             self._callbacks_at = math.inf
             for row in await self.do(tasks.due_callbacks, _CALLBACKS_AT_ONCE):
                 self._spawn(self._called_back(house, row))

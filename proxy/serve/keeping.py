@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from proxy.serve.keeper import Keeper, Row, Running
 
 _LOOK_S = 0.5  # between looks at a row that another process works at
+_HEARING_LOOK_S = 5.0  # at last, where its end is told as well
 _IDEMPOTENCY_CHARS = 255
 _MOST_WAIT_S = 600.0
 
@@ -249,12 +250,14 @@ class _Elsewhere:
         self.tolds: list[Told] = []
 
     async def batches(self) -> AsyncGenerator[list[Event], None]:
-        row = self._row
-        while row["ended_at"] is None:
-            if row["state"] in ("uncertain", "parked"):
-                raise UncertainError
-            await asyncio.sleep(_LOOK_S)
-            row = await self._keeper.row(row["id"])
+        wakes, row, pause_s = self._keeper.services.wakes, self._row, _LOOK_S
+        with wakes.of(row["id"]) as woken:
+            while row["ended_at"] is None:
+                if row["state"] in ("uncertain", "parked"):
+                    raise UncertainError
+                await woken(pause_s)
+                row = await self._keeper.row(row["id"])
+                pause_s = min(2 * pause_s, _HEARING_LOOK_S) if wakes.hears else _LOOK_S
         if row["error"] is not None:
             raise read_error(orjson.loads(row["error"]))
         result = orjson.loads(row["result"])

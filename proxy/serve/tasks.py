@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -111,14 +110,15 @@ async def events(exchange: Exchange, house: House) -> None:
     stream = EventStream(exchange, house.plan.config.defaults.heartbeat)
     try:
         told = None
-        while True:
-            if view != told:
-                await stream.write(_event(view))
-                told = view
-            if view.is_over:
-                break
-            await asyncio.sleep(_LOOK_S)
-            view = await _view(exchange, house)
+        with house.services.wakes.of(view.id) as woken:
+            while True:
+                if view != told:
+                    await stream.write(_event(view))
+                    told = view
+                if view.is_over:
+                    break
+                await woken(_LOOK_S)
+                view = await _view(exchange, house)
     finally:
         stream.stop()
     await stream.end()

@@ -5,7 +5,7 @@ Everything here is loaded by the first work of a `Database`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
@@ -14,9 +14,14 @@ from sqlalchemy.pool import StaticPool
 from proxy.store.database import path_of
 from proxy.store.tables import HEAD, metadata
 
+if TYPE_CHECKING:
+    import psycopg
+
 _BUSY_S = 30.0
 _CONNECT_S = 5
 _SILENT_MS = 10_000  # a connection on which nothing is acknowledged for so long is dead
+# On a line that only listens nothing is sent which could stay unacknowledged: it is asked whether it lives.
+_ALIVE: dict[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 _OUR_LOCK = 0x647261676F  # of PostgreSQL's advisory locks: one process migrates at a time
 _VERSION = sa.table("alembic_version", sa.column("version_num"))
 
@@ -33,6 +38,16 @@ def connect(address: str) -> Engine:
         max_overflow=0,
         connect_args={"connect_timeout": _CONNECT_S, "tcp_user_timeout": _SILENT_MS},
     )
+
+
+def listening(address: str, channel: str) -> psycopg.Connection:
+    """A connection of its own to PostgreSQL, on which what is told on the channel arrives."""
+    import psycopg
+
+    url = sa.make_url(address).set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_S, **_ALIVE)
+    connection.execute(f"LISTEN {channel}")
+    return connection
 
 
 def _sqlite(address: str) -> Engine:

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from proxy.store import wakes
 from proxy.store.tables import deliveries, tasks
 
 Row = dict[str, Any]
@@ -31,6 +32,13 @@ def now(connection: Connection) -> Any:
     if connection.dialect.name == "postgresql":
         return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
     return time.time()
+
+
+def _tell(connection: Connection, *words: str) -> None:
+    """Other processes hear of it when the transaction holds; on SQLite they look."""
+    if connection.dialect.name == "postgresql":
+        for word in words:
+            connection.execute(sa.select(sa.func.pg_notify(wakes.CHANNEL, word)))
 
 
 # --- a request comes
@@ -57,6 +65,7 @@ def open_or_join(
             assert found is not None
         else:
             savepoint.commit()
+            _tell_if_free(connection, row)
             return row, True
     if not found["repeatable"] or found["digest"] != row["digest"]:
         return found, False
@@ -73,6 +82,7 @@ def open_or_join(
     values = {**again, **fresh, **_lease(connection, row["owner"], lease_s)}
     condition = (tasks.c.id == found["id"]) & (tasks.c.epoch == found["epoch"])
     done = connection.execute(sa.update(tasks).where(condition).values(**values))
+    _tell_if_free(connection, row)
     return {**found, **again, **fresh}, done.rowcount == 1
 
 
@@ -86,6 +96,11 @@ def _same(connection: Connection, row: Row, retried_within_s: float | None) -> R
     else:
         return None
     return _first(connection.execute(wanted))
+
+
+def _tell_if_free(connection: Connection, row: Row) -> None:
+    if row["owner"] is None:
+        _tell(connection, wakes.FREE)
 
 
 def _lease(connection: Connection, owner: str | None, lease_s: float) -> Row:
@@ -110,6 +125,7 @@ def claim(connection: Connection, owner: str, lease_s: float, most: int) -> list
     if given_up:
         parked = {"state": "parked", "owner": None, "lease_until": None, "epoch": tasks.c.epoch + 1}
         statement = sa.update(tasks).where(tasks.c.id.in_(given_up)).values(**parked)
+        _tell(connection, *given_up)
         rows += _all(connection.execute(statement.returning(*_ALL_BUT_BODY)))
     if taken:
         mine = {
@@ -134,10 +150,14 @@ def write(
     if given.get("state") in FINAL:
         due = sa.case((tasks.c.callback_url.is_(None), None), else_=now(connection))
         given |= {"ended_at": now(connection), "body": None, "callback_due": due}
-    if "state" in given and given["state"] not in OPEN:
+    ends = "state" in given and given["state"] not in OPEN
+    if ends:
         given |= {"owner": None, "lease_until": None}
     held = (tasks.c.id == identity) & (tasks.c.owner == owner) & (tasks.c.epoch == epoch)
-    return connection.execute(sa.update(tasks).where(held).values(**given)).rowcount == 1
+    done = connection.execute(sa.update(tasks).where(held).values(**given)).rowcount == 1
+    if done and ends:
+        _tell(connection, identity)
+    return done
 
 
 def renew(
@@ -165,6 +185,7 @@ def release(connection: Connection, owner: str) -> None:
     if connection.dialect.name == "sqlite":
         values["tries"] = sa.func.max(tasks.c.tries - 1, 0)
     connection.execute(sa.update(tasks).where(mine).values(**values))
+    _tell(connection, wakes.FREE)
 
 
 # --- who asks
@@ -199,16 +220,19 @@ def page(
 
 
 def ask_cancel(connection: Connection, identity: str, key: str | None) -> Row | None:
-    """Call off what nobody works at; whoever works at it is told by the next renewal of the lease. The row as
-    it stands then."""
+    """Call off what nobody works at; whoever works at it is told, at the latest by the next renewal of the
+    lease. The row as it stands then."""
     mine = (tasks.c.id == identity) & tasks.c.state.in_(OPEN)
     if key is not None:
         mine &= tasks.c.key == key
     waiting = mine & (tasks.c.state == "pending") & tasks.c.owner.is_(None)
     due = sa.case((tasks.c.callback_url.is_(None), None), else_=now(connection))
     over = {"state": "cancelled", "ended_at": now(connection), "body": None, "callback_due": due}
-    if not connection.execute(sa.update(tasks).where(waiting).values(**over)).rowcount:
+    if connection.execute(sa.update(tasks).where(waiting).values(**over)).rowcount:
+        _tell(connection, identity, wakes.CALLBACK)
+    else:
         connection.execute(sa.update(tasks).where(mine).values(cancel_asked=True))
+        _tell(connection, wakes.CANCEL)
     return get(connection, identity, key)
 
 
@@ -219,6 +243,7 @@ def resolve(connection: Connection, identity: str, values: Mapping[str, Any]) ->
         due = sa.case((tasks.c.callback_url.is_(None), None), else_=now(connection))
         given |= {"ended_at": now(connection), "body": None, "callback_due": due}
     held = (tasks.c.id == identity) & tasks.c.state.in_(HELD)
+    _tell(connection, identity, wakes.CALLBACK if given["state"] in FINAL else wakes.FREE)
     return connection.execute(sa.update(tasks).where(held).values(**given)).rowcount == 1
 
 
