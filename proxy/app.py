@@ -44,7 +44,7 @@ from proxy.memory.signatures import SignatureMemory
 from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
-from proxy.serve import admin, files, info, replies, scrape, tasks, uploads, usage
+from proxy.serve import admin, files, full, info, replies, scrape, tasks, uploads, usage
 from proxy.serve.answer import answered
 from proxy.serve.count import counted
 from proxy.serve.endpoint import PREFIXES, Row
@@ -159,6 +159,7 @@ class App:
         self._open_house = open_house
         self._config_file = config_file
         self._paths = Paths(rows, self, self._lifespan, DIALECTS)
+        self.replies_when_full = full.replies(rows)
         self._fronts = {row.path: row.front for row in rows if isinstance(row.front, Front)}
         self._for_pages: CORSMiddleware | None = None
         self.house: House | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,12 +16,19 @@ from typing import Any
 import httpx
 import openai
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
+from proxy import app
+from proxy import config as configuration
 from proxy.errors import ProxyError
+from proxy.serve.house import HOME
 from proxy.serve.load import Load
+from proxy.serve.protocol import Protocol
 from tests.gateway import FILE, KEY, Gateway, open_gateway
 from tests.raw_http import RawRequest, chat
 from tests.served import waited
+from tests.test_calls import Walk
 
 
 @dataclass
@@ -156,6 +165,131 @@ def test_a_body_that_comes_when_the_server_is_full_is_refused(tmp_path: Path) ->
             late.socket.sendall(late.payload[9:])
             assert late.until("server_overloaded").startswith("HTTP/1.1 503 ")
         waited(lambda: load_of(own).bytes == 0)
+
+
+# --- refused unread
+
+
+KEPT = {"connection": "keep-alive"}
+
+
+def test_a_plain_request_is_refused_before_it_is_parsed_and_its_connection_kept(tmp_path: Path) -> None:
+    with opened(tmp_path, "{requests: 1}") as own, RawRequest(own, chat("Hi"), headers=KEPT) as late:
+        with busy(own, 1):
+            late.socket.sendall(late.head + late.payload[:9])
+            head, _, body = late.until("server_overloaded").partition("\r\n\r\n")
+            assert head.split("\r\n") == [
+                "HTTP/1.1 503 Service Unavailable",
+                "content-type: application/json",
+                "retry-after: 1",
+                f"content-length: {len(body)}",
+            ]
+            assert json.loads(body)["error"]["type"] == "server_error"
+            late.socket.sendall(late.payload[9:])
+            late.received = b""
+            late.socket.sendall((late.head + late.payload) * 2)
+            waited(lambda: load_of(own).refused == 3)
+            late.until(body + "HTTP/1.1 503 Service Unavailable")
+        late.received = b""
+        late.socket.sendall(late.head + late.payload)
+        assert "HTTP/1.1 200 OK" in late.until('"chat.completion"')
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "status", "said"),
+    [
+        pytest.param("/v1/messages", {}, chat("Hi", max_tokens=9), 529, '"overloaded_error"', id="Anthropic"),
+        pytest.param("/chat/completions", {}, chat("Hi"), 503, '"server_error"', id="no prefix"),
+        pytest.param(
+            "/v1/chat/completions",
+            {"authorization": "Bearer no"},
+            chat("Hi"),
+            401,
+            "invalid_api_key",
+            id="stranger",
+        ),
+        pytest.param(
+            "/v1/chat/completions",
+            {"connection": "close"},
+            chat("Hi"),
+            503,
+            "x-request-id",
+            id="last of its line",
+        ),
+        pytest.param("/v1/chat/completions", {}, chat("x" * 2_000_000), 503, "x-request-id", id="large"),
+        pytest.param("/v1/nothing", {}, {"a": 1}, 404, "unknown_url", id="not bounded"),
+        pytest.param(
+            "/v1beta/models/gemini-flash:generateContent",
+            {},
+            {"contents": []},
+            503,
+            "RESOURCE_EXHAUSTED|UNAVAILABLE",
+            id="Google",
+        ),
+    ],
+)
+def test_who_asks_for_more_is_told_by_whoever_understands_it(
+    tmp_path: Path, path: str, headers: dict[str, str], body: Any, status: int, said: str
+) -> None:
+    with (
+        opened(tmp_path, "{requests: 1}") as own,
+        busy(own, 1),
+        RawRequest(own, body, path=path, headers={**KEPT, **headers}) as late,
+    ):
+        late.socket.sendall(late.head + late.payload[:1000])
+        late.until("}")
+        assert late.text.startswith(f"HTTP/1.1 {status} ")
+        assert re.search(said, late.text), late.text
+
+
+def test_a_refused_request_is_hardly_any_work(tmp_path: Path) -> None:
+    """A small chat is some 190 calls; at five times of what a server can do, four of five are refused."""
+
+    payload = json.dumps(chat("Hi")).encode()
+    request = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+        b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (KEY.encode(), len(payload), payload)
+    )
+
+    async def run() -> list[tuple[str, str]]:
+        path = tmp_path / "providers.yaml"
+        path.write_text(FILE + "server: {state: 'sqlite::memory:'}\n")
+        loaded = configuration.load(path, {"TEST_KEY": KEY, "TEST_NARROW_KEY": "sk-n", "VENDOR_KEY": "k"})
+        assert loaded.config is not None
+        application = app.create(loaded.config, loaded.off)
+        house = await application.open()
+        options = uvicorn.Config(application, http=Protocol, ws="none", log_config=None, lifespan="off")
+        options.load()
+        protocol = Protocol(options, ServerState(), {HOME: application})
+        wire = Wire()
+        protocol.connection_made(wire)
+        house.services.load.full = True
+        with Walk() as walk:
+            protocol.data_received(request)
+        assert wire.written.startswith(b"HTTP/1.1 503 ")
+        protocol.connection_lost(None)
+        await application.close()
+        return walk.calls
+
+    assert len(asyncio.run(run())) <= 8
+
+
+class Wire(asyncio.Transport):
+    """What a protocol writes."""
+
+    written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        return None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
 
 
 def user(text: str) -> Any:

@@ -24,13 +24,14 @@ class Bounds(Protocol):
 
 class Load:
     """Requests that are being answered, and the bytes of their bodies. While its body is on its way a request
-    is no work yet: a thousand that drip would keep all others out."""
+    is no work yet: a thousand that drip would keep all others out. `full`: no other request may begin."""
 
-    __slots__ = ("bounds", "bytes", "refused", "requests")
+    __slots__ = ("bounds", "bytes", "full", "refused", "requests")
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.requests = 0
+        self.full = False
         self.bytes = 0
         self.refused = 0
 
@@ -49,6 +50,7 @@ class Load:
         if self.requests >= self.bounds.requests:
             raise self._refusal()
         self.requests += 1
+        self.full = self.requests >= self.bounds.requests
 
     def grow(self, held: int, size: int) -> int:
         """A body turns out to be larger than it said. Raises a 503."""
@@ -62,13 +64,18 @@ class Load:
 
     def leave(self, held: int, *, begun: bool) -> None:
         self.requests -= begun
+        self.full = self.requests >= self.bounds.requests
         self.bytes -= held
 
     def _refusal(self) -> ProxyError:
         self.refused += 1
-        return ProxyError(
-            "The server has as much to do as it can. Try again in a moment.",
-            status=503,
-            code="server_overloaded",
-            headers={"retry-after": str(_RETRY_AFTER_S)},
-        )
+        return refusal()
+
+
+def refusal() -> ProxyError:
+    return ProxyError(
+        "The server has as much to do as it can. Try again in a moment.",
+        status=503,
+        code="server_overloaded",
+        headers={"retry-after": str(_RETRY_AFTER_S)},
+    )

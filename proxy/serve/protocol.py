@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from proxy.config.models import Server
 from proxy.errors import ProxyError
-from proxy.serve import refused
+from proxy.serve import full, refused
 from proxy.serve.exchange import BROKEN, GONE, HANG_UP
 from proxy.serve.house import HOME, House, Services
 
@@ -94,6 +94,7 @@ class Protocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _piped: list[RequestResponseCycle] | None = None
     _plain_head: bytes | None = None
+    _skips = 0  # bytes of a request that was refused unread
     _heard = 0
     _heard_at = 0.0
     _limits: Server
@@ -105,6 +106,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         house: House = self.app_state[HOME].house
         self._services, self._limits = house.services, house.plan.config.server
+        self._replies: dict[bytes, bytes] = self.app_state[HOME].replies_when_full
         self.timeout_keep_alive = cast(int, self._limits.timeouts.idle)
         self._since = self.loop.time()
         self._look_again()
@@ -142,6 +144,10 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        if self._reading == _IDLE and (self._skips or self._services.load.full):
+            data = self._turned_away(data)
+            if not data:
+                return
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
@@ -224,6 +230,38 @@ class Protocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self._unused = 0
         self.data_received(head + rest)
+
+    # --- what there is no room for
+
+    def _turned_away(self, data: bytes) -> bytes:
+        """Refuse the requests in it that there is no room for, and read over them: what is left is for the
+        parser. Nothing is logged or timed; `Load` counts them."""
+        while data:
+            if self._skips:
+                taken = min(self._skips, len(data))
+                self._skips -= taken
+                data = data[taken:]
+                continue
+            cycle, load = self.cycle, self._services.load
+            answering = cycle is not None and not cycle.response_complete
+            if answering or not load.full or self._services.leaving or self.flow.write_paused:
+                break
+            found = full.plain(data, self._replies)
+            if found is None or not self._is_known(found[1]):
+                break
+            load.refused += 1
+            reply, _, self._skips = found
+            self._since = self.loop.time()
+            self.transport.write(reply)
+        return data
+
+    def _is_known(self, credential: bytes) -> bool:
+        """Strangers are told that they are."""
+        house: House = self.app_state[HOME].house
+        return house.plan.keys.identify([(b"authorization", credential)]) not in (
+            None,
+            house.plan.keys.open_caller,
+        )
 
     # --- what is no request
 
