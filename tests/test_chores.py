@@ -74,6 +74,8 @@ def asked(gateway: Gateway) -> list[str]:
         ([system("You are kind."), user(TITLE)], "title"),
         ([user("Provide a concise, 5-word-or-less title for the conversation, using title")], "title"),
         ([system("You are a professional conversation summarizer. Generate a concise title"), TALK], "title"),
+        ([system("You are a title generator. You output ONLY a thread title. Nothing else."), TALK], "title"),
+        ([system("You are now acting as the managed memory extraction subagent for an AI"), TALK], "memory"),
         ([system("You are an AI conversation titles assistant who specializes in x"), user("x")], "title"),
         (
             [

@@ -175,6 +175,8 @@ def test_each_row_of_the_table_is_one_that_is_reached() -> None:
     ]
     said = [clients.Said(agent) for agent in agents]
     said += [
+        clients.Said("node", retry_count=True),
+        clients.Said("node", promptfoo=True),
         clients.Said("openai/python 2", True, True),
         clients.Said("x", True),
         clients.Said("openai/js 6"),

@@ -37,6 +37,8 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("big-AGI", "title", "You are an AI conversation titles assistant who specializes in"),
     ("Cherry Studio", "title", "Summarize the conversation into a title in "),
     ("NextChat", "title", "Please generate a four to five word title summarizing our conversation"),
+    ("opencode 1.18.33", "title", "You are a title generator. You output ONLY a thread title."),
+    ("Qwen Code 0.15.10", "memory", "You are now acting as the managed memory extraction subagent for an AI"),
     ("NextChat", "summary", "Summarize the discussion briefly in 200 words or less to use as a prompt"),
 )
 _OPENINGS = tuple(opening for _, _, opening in _ROWS)

@@ -25,6 +25,8 @@ class Said(NamedTuple):
     is_sdk: bool = False  # x-stainless-lang
     raw_response: bool = False  # x-stainless-raw-response
     read_timeout: bool = False  # x-stainless-read-timeout
+    retry_count: bool = False  # x-retry-count
+    promptfoo: bool = False  # x-promptfoo-version
 
 
 class Habits(NamedTuple):
@@ -45,6 +47,8 @@ class Client:
     is_sdk: bool | None = None
     raw_response: bool | None = None
     read_timeout: bool | None = None
+    retry_count: bool | None = None
+    promptfoo: bool | None = None
     shows_refusal: bool = True
 
     def fits(self, said: Said) -> bool:
@@ -53,6 +57,8 @@ class Client:
             and self.is_sdk in (None, said.is_sdk)
             and self.raw_response in (None, said.raw_response)
             and self.read_timeout in (None, said.read_timeout)
+            and self.retry_count in (None, said.retry_count)
+            and self.promptfoo in (None, said.promptfoo)
         )
 
 
@@ -64,37 +70,62 @@ def _named(pattern: str) -> re.Pattern[str]:
 CLIENTS: tuple[Client, ...] = (
     # --- the AI SDK writes `ai-sdk/openai/3.0.1`; newer versions put a dash for the first slash
     # A list is a validation error, `images` become file parts.
-    Client("@openrouter/ai-sdk-provider 2.10.0", "images", agent=_named(r"ai-sdk[/-]openrouter")),
+    Client(
+        "@openrouter/ai-sdk-provider 3.1.0, 2.10.0",
+        "images",
+        agent=_named(r"ai-sdk[/-]openrouter"),
+        shows_refusal=False,
+    ),
     # Drops pictures in either shape and keeps text.
-    Client("@ai-sdk/openai-compatible 2.0.87", "markdown", agent=_named(r"ai-sdk[/-]openai-compatible")),
+    Client(
+        "@ai-sdk/openai-compatible 3.0.92, 2.0.92, 1.0.22",
+        "markdown",
+        agent=_named(r"ai-sdk[/-]openai-compatible"),
+    ),
     # `.chat`: a list is a validation error, `images` are dropped.
-    Client("@ai-sdk/openai 3.0.141", "markdown", agent=_named(r"ai-sdk[/-]openai\b")),
-    # Names no provider in `generateText`; text is what all of them keep.
-    Client("ai 6.0.326", "markdown", agent=_named(r"^ai/\d")),
+    Client("@ai-sdk/openai 4.0.118, 3.0.141", "markdown", agent=_named(r"ai-sdk[/-]openai\b")),
+    # Names no provider in `generateText`, and apps put their own name in its place: `opencode/1.18.33
+    # ai-sdk/provider-utils/4.0.23`. Text is what all of them keep.
+    Client("ai 7.0.173, 6.0.326; opencode 1.18.33", "markdown", agent=_named(r"^ai/\d|\bai-sdk[/-]")),
     # --- frameworks that name themselves
-    # Keeps a whole list, loses streamed `images`.
-    Client("@langchain/openai 1.5.8", "markdown", agent=_named(r"\blangchainjs-openai/")),
+    # Keeps a whole list, loses streamed `images`; of a refusal it keeps nothing.
+    Client(
+        "@langchain/openai 1.5.8",
+        "markdown",
+        agent=_named(r"\blangchainjs-openai/"),
+        shows_refusal=False,
+    ),
     # Keeps the text of a list, and no `images`.
     Client("pydantic-ai 2.68.0", "markdown", agent=_named(r"\bpydantic-ai/")),
     # ValidationError on a list, drops `images`.
     Client("openai-agents 0.24.0", "markdown", agent=_named(r"\bagents/python\b")),
     # `[object Object]` for a list, drops `images`.
-    Client("@openai/agents, November 2026", "markdown", agent=_named(r"\bagents/javascript\b")),
-    # A ValidationError on a list, drops `images`.
-    Client("semantic-kernel 1.45.0", "markdown", agent=_named(r"\bsemantic-kernel-python/")),
-    # Crashes on a list, drops `images`. It stands before LiteLLM, on which it is built.
-    Client("dspy 3.4.1", "markdown", agent=_named(r"\bdspy/")),
+    Client("@openai/agents 0.20.0", "markdown", agent=_named(r"\bagents/javascript\b")),
+    # A ValidationError on a list, drops `images`, and a refusal in a stream.
+    Client(
+        "semantic-kernel 1.45.0",
+        "markdown",
+        agent=_named(r"\bsemantic-kernel-python/"),
+        shows_refusal=False,
+    ),
+    # Crashes on a list, drops `images` and refusals. It stands before LiteLLM, on which it is built.
+    Client("dspy 3.4.1", "markdown", agent=_named(r"\bdspy/"), shows_refusal=False),
     # InternalServerError on a list, keeps `images`.
     Client("litellm 1.83.0", "images", agent=_named(r"\blitellm/")),
     # --- chat UIs
     # Its name is in Electron's User-Agent. Shows `images`, prints a list as text.
     Client("Cherry Studio 1.7", "images", agent=_named(r"\bcherrystudio/")),
-    # From the browser: reads `images`, ignores lists.
-    Client("LobeChat 1.0", "images", agent=_named(r"\blobe-?(?:chat|hub)\b")),
+    # From the browser: reads `images`, ignores lists and refusals.
+    Client("LobeChat 1.0", "images", agent=_named(r"\blobe-?(?:chat|hub)\b"), shows_refusal=False),
     # Its HTTP library is all that it tells. A list crashes its calls for titles, tags and follow-ups; it
     # sends back text alone, so that the next turn does not have what stood in `images`. A `refusal` is an
     # empty answer on its page.
     Client("Open WebUI 0.12.4", "link", agent=_named(r"^python/\S+ aiohttp/"), shows_refusal=False),
+    # --- programs with a client of their own, which are Node's for all that their name says
+    # Hands a list out as text, drops `images`, and calls a refusal an error.
+    Client("@ax-llm/ax 24.0.21", "markdown", agent=_named(r"^node$"), retry_count=True),
+    # Prints a list as JSON, and asks what a text contains.
+    Client("promptfoo 0.121.20", "markdown", agent=_named(r"^node$"), promptfoo=True),
     # --- OpenAI's own SDKs, and whatever hides behind them
     # Asks for the raw response without a timeout of its own; LiteLLM 1.110.2 sends one. Keeps a whole list,
     # but of a stream, for which it does not ask so unless told, the text alone.
@@ -106,9 +137,10 @@ CLIENTS: tuple[Client, ...] = (
         raw_response=True,
         read_timeout=False,
     ),
-    # LlamaIndex, LiteLLM, autogen, strands, agno, browser-use, gradio crash on a list or drop `images`, and
-    # cannot be told from the SDK: a string with the picture's address, and the parts beside it.
-    Client("openai 3.57.0 (Python), 6.49.0 (Node)", "images+link", is_sdk=True),
+    # LlamaIndex, LiteLLM, autogen, strands, agno, browser-use, gradio, crewai, continue and others crash on a
+    # list or drop `images`, and cannot be told from the SDK (tests/data/clients.jsonl): a string with the
+    # picture's address, and the parts beside it.
+    Client("openai 3.57.0 (Python), 7.57.0 (Node)", "images+link", is_sdk=True),
     # The same behind something that drops the SDK's own headers, and SDKs that have none.
     Client("openai 3.57.0", "images+link", agent=_named(r"(?:^|\s)\w*openai(?:::client)?/")),
 )
@@ -127,6 +159,8 @@ def of(asked: Asked, *, streamed: bool) -> Habits:
         b"x-stainless-lang" in headers,
         headers.get(b"x-stainless-raw-response") == b"true",
         b"x-stainless-read-timeout" in headers,
+        b"x-retry-count" in headers,
+        b"x-promptfoo-version" in headers,
     )
     return _habits(said, streamed, asked.has_address)
 
