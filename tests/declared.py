@@ -23,6 +23,7 @@ NAMES = (
     "kling",
     "liblib",
     "midjourney-proxy",
+    "minimax",
     "modelscope",
     "openai-images",
     "replicate",

@@ -36,6 +36,7 @@ _PATHS = {
     "runware": "runware",
     "stability": "stability",
     "comfyui": "comfyui",
+    "minimax": "minimax",
     "modelscope": "modelscope",
     "baidu": "baidu",
 }
@@ -113,6 +114,7 @@ VENDORS = (
     Vendor("runware", "runware/runware:101@1", "1792x1024", (1792, 1024)),
     Vendor("stability", "stability/sd3.5-large", "1024x1024", (1024, 1024), most=1),
     Vendor("comfyui", "comfyui/sd_xl_base_1.0.safetensors", "1280x720", (1280, 720), most=1),
+    Vendor("minimax", "minimax/image-01", "1792x1024", (1280, 720), most=1),
     Vendor("modelscope", "modelscope/Qwen/Qwen-Image", "1328x1328", (1328, 1328), most=1),
     Vendor("baidu", "baidu/v2", "1280x720", (1280, 720), most=1),
 )

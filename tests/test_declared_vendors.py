@@ -93,7 +93,7 @@ def come_to(text, payload):
 def test_every_profile_there_is_loads():
     """V-056: the shipped ones with all their surfaces, and three more kinds."""
     surfaces = [surface for name in NAMES for surface in load_profile(name, data(name)).surfaces.values()]
-    assert len(surfaces) == 22
+    assert len(surfaces) == 23
     for surface in surfaces:
         assert surface.variant("m") is surface.variant("other-model")
     assert all(map(made, (KIE, MIDJOURNEY, OPENAI_IMAGES)))

@@ -52,6 +52,8 @@ MODELS = [
     ("kling", "kling-v2-1", None, (by_data(),)),
     ("liblib", "star-3", None, (by_url(),)),
     ("runware", "runware:101@1", None, (by_url(), by_data())),
+    ("minimax", "image-01", None, (by_url(),)),
+    ("minimax", "image-01-live", None, (by_data(),)),
     ("modelscope", "Qwen/Qwen-Image", None, (by_data(),)),
     ("comfyui", "x.safetensors", None, ()),
     ("baidu", "v2", None, (by_data(),)),

@@ -24,6 +24,7 @@ TARGETS = {
     "runware": "runware:101@1",
     "stability": "ultra",
     "comfyui": "x.safetensors",
+    "minimax": "image-01",
     "modelscope": "Qwen/Qwen-Image",
     "baidu": "v2",
 }
@@ -68,7 +69,7 @@ def test_a_failure_is_told_in_openai_s_words(
     assert (error.status_code, error.code) == ODD.get((vendor, order), expected)
 
 
-@pytest.mark.parametrize("vendor", [name for name in TARGETS if name != "stability"])
+@pytest.mark.parametrize("vendor", [name for name in TARGETS if name not in ("stability", "minimax")])
 def test_a_poll_that_fails_is_asked_again_and_nothing_is_ordered_twice(gateway: Gateway, vendor: str) -> None:
     with watching(gateway) as seen:
         reply = gateway.client().images.generate(
