@@ -20,6 +20,7 @@ from proxy.config.models import Server
 from proxy.fronts.anthropic.dialect import ANTHROPIC
 from proxy.fronts.anthropic.front import MessagesCount, MessagesFront
 from proxy.fronts.base import Front
+from proxy.fronts.dialects import Dialect
 from proxy.fronts.gemini.dialect import GEMINI, VERBS
 from proxy.fronts.gemini.front import SPEAKING, CountFront, EmbedFront, GeminiFront
 from proxy.fronts.openai.chat.front import ChatFront
@@ -155,11 +156,13 @@ class App:
         open_house: Callable[[], Awaitable[House]],
         config_file: Path | None,
         rows: Sequence[Row],
+        dialects: Sequence[Dialect],
     ) -> None:
         self._open_house = open_house
         self._config_file = config_file
         self._paths = Paths(rows, self, self._lifespan, DIALECTS)
         self.replies_when_full = full.replies(rows)
+        self._paths = Paths(rows, self, self._lifespan, dialects)
         self._fronts = {row.path: row.front for row in rows if isinstance(row.front, Front)}
         self._for_pages: CORSMiddleware | None = None
         self.house: House | None = None
@@ -357,6 +360,7 @@ def create(
     file: Path | None = None,
     simulated: str | None = None,
     rows: Sequence[Row] = ROWS,
+    dialects: Sequence[Dialect] = DIALECTS,
 ) -> App:
     """An application for a checked configuration; `simulated` is the base address of simulated vendors."""
 
@@ -393,7 +397,7 @@ def create(
         services.ledger.find()
         return House(_plan(config, off, simulated, rests), services)
 
-    return App(open_house, file, rows)
+    return App(open_house, file, rows, dialects)
 
 
 def _traces(log: Log) -> Traces | None:

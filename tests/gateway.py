@@ -20,6 +20,7 @@ import uvicorn
 
 from proxy import app
 from proxy import config as configuration
+from proxy.fronts.dialects import Dialect
 from proxy.serve.endpoint import Row
 from proxy.serve.protocol import Protocol
 from proxy.simulators.server import Running, start
@@ -112,9 +113,11 @@ def open_gateway(
     *,
     watched: bool = False,
     rows: Sequence[Row] = app.ROWS,
+    dialects: Sequence[Dialect] = app.DIALECTS,
 ) -> Iterator[Gateway]:
     """Serve `file` (SIMULATORS stands for the vendors' address) until the block ends. `watched`: it is read
-    again when it changes, with the variables of the process. `rows` are what it answers to."""
+    again when it changes, with the variables of the process. `rows` are what it answers to, `dialects` whose
+    words it knows."""
     vendors = start()
     path = folder / "providers.yaml"
     if "\nserver:" not in file:  # nothing is left behind in the folder where the tests run
@@ -122,7 +125,9 @@ def open_gateway(
     path.write_text(file.replace("http://SIMULATORS", vendors.base_url))
     loaded = configuration.load(path, {**os.environ, **_ENVIRONMENT, **(environment or {})})
     assert loaded.config is not None, [str(problem) for problem in loaded.problems]
-    application = app.create(loaded.config, loaded.off, file=path if watched else None, rows=rows)
+    application = app.create(
+        loaded.config, loaded.off, file=path if watched else None, rows=rows, dialects=dialects
+    )
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     server = _Server(
         uvicorn.Config(
