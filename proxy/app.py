@@ -160,7 +160,6 @@ class App:
     ) -> None:
         self._open_house = open_house
         self._config_file = config_file
-        self._paths = Paths(rows, self, self._lifespan, DIALECTS)
         self.replies_when_full = full.replies(rows)
         self._paths = Paths(rows, self, self._lifespan, dialects)
         self._fronts = {row.path: row.front for row in rows if isinstance(row.front, Front)}

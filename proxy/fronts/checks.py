@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from proxy.errors import RequestError
+from proxy.fronts.base import Form
 from proxy.types import Json, Slice
 
 Check = Callable[[Any, str], Any]
@@ -23,6 +24,7 @@ _KINDS: dict[type, str] = {
     list: "an array",
     dict: "an object",
     type(None): "null",
+    Form: "a form",
 }
 
 
@@ -57,9 +59,15 @@ def missing(path: str) -> RequestError:
 def model_of(body: Any) -> str:
     """The name of the model that a body asks for."""
     if not isinstance(body, dict):
-        raise RequestError("The request body must be a JSON object, not a form.", code="invalid_type")
+        raise no_object(body)
     name = body.get("model")
     return plain if type(name) is str and (plain := name.strip()) else model(name, "model")
+
+
+def no_object(body: Any) -> RequestError:
+    return RequestError(
+        f"The request body must be a JSON object, but it is {kind(body)}.", code="invalid_type"
+    )
 
 
 def model(name: Any, path: str) -> str:

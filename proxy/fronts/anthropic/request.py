@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.anthropic import messages
 from proxy.fronts.anthropic.parameters import Reading
@@ -23,9 +22,7 @@ def parse(
     the text of an assistant are pictures of ours.
     """
     if not isinstance(body, dict):
-        raise RequestError(
-            f"The request body must be a JSON object, but it is {checks.kind(body)}.", code="invalid_type"
-        )
+        raise checks.no_object(body)
     reading = Reading()
     reading.read(body)
     request = reading.request

@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 
-from proxy.fronts import checks, faults
+from proxy.fronts import checks, faults, vectors
 from proxy.fronts.base import Header, Piece
 from proxy.fronts.gemini import contents, error_reply
 from proxy.fronts.gemini.reading import Reading, integer, listed, member, members, word
 from proxy.fronts.gemini.request import DIALECT
-from proxy.types import EmbedRequest, Event, Foreign, Json, Native, TextPart, Usage, Vector, Whole
+from proxy.types import EmbedRequest, Event, Foreign, Json, Native, TextPart, Whole
 
 _NO_TASK = "TASK_TYPE_UNSPECIFIED"
 _ESTIMATED = ((b"x-proxy-estimated", b"input_tokens"),)
@@ -79,19 +79,14 @@ class EmbeddingsRenderer:
         self._several = several
 
     def whole(self, events: Iterable[Event]) -> list[Piece]:
-        vectors: list[Vector] = []
-        counted = Usage()
+        events = list(events)
         for event in events:
             if isinstance(event, Native):
                 return faults.dumped(event.payload)
-            if isinstance(event, Vector):
-                vectors.append(event)
-            elif isinstance(event, Usage):
-                counted = event
+        found, counted = vectors.collected(events)
         if counted.estimated:
             self.headers = _ESTIMATED
-        vectors.sort(key=lambda one: (one.choice, one.index))
-        told = [{"values": vector.values.tolist()} for vector in vectors]
+        told = [{"values": vector.values.tolist()} for vector in found]
         body: Json = {"embeddings": told} if self._several else {"embedding": told[0]}
         return [orjson.dumps({**body, "usageMetadata": {"promptTokenCount": counted.prompt}})]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.gemini import contents, generation, tools
 from proxy.fronts.gemini.reading import Reading, member, members
@@ -21,7 +20,7 @@ _READ_APART = frozenset({"contents", "systemInstruction", "model"})
 def parse(body: Any, model: str, *, stream: bool, written: bytes = b"") -> ChatRequest:
     """`written` are the body's own bytes. Raises `RequestError` that names the field."""
     if not isinstance(body, dict):
-        raise RequestError("The request body must be a JSON object, not a form.", code="invalid_type")
+        raise checks.no_object(body)
     reading = Reading()
     request = reading.request
     request["messages"] = contents.parse(body, reading)

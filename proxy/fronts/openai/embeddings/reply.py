@@ -9,11 +9,12 @@ from collections.abc import Iterable
 import orjson
 import pybase64
 
+from proxy.fronts import vectors
 from proxy.fronts.base import Facts, Piece
 from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.embeddings.shape import EmbeddingShape
 from proxy.fronts.openai.unstreamed import Unstreamed
-from proxy.types import Event, Json, Usage, Vector
+from proxy.types import Event, Json, Usage
 
 _ESTIMATED = ((b"x-proxy-estimated", b"prompt_tokens"),)
 
@@ -25,20 +26,12 @@ class EmbeddingsRenderer(Unstreamed):
         self._cost = facts.cost
 
     def whole(self, events: Iterable[Event]) -> list[Piece]:
-        """The vectors in the order of the inputs, whatever order their calls came in."""
-        vectors: list[Vector] = []
-        counted = Usage()
-        for event in events:
-            if isinstance(event, Vector):
-                vectors.append(event)
-            elif isinstance(event, Usage):
-                counted = event
+        found, counted = vectors.collected(events)
         if counted.estimated:
             self.headers = _ESTIMATED
-        vectors.sort(key=lambda one: (one.choice, one.index))
         written = _as_base64 if self._shape.encoding == "base64" else _as_numbers
         pieces: list[Piece] = [b'{"object":"list","data":[']
-        for index, vector in enumerate(vectors):
+        for index, vector in enumerate(found):
             head = b'{"object":"embedding","index":%d,"embedding":' % index
             pieces += (b"," + head if index else head, written(vector.values), b"}")
         tail = orjson.dumps({"model": self._shape.model, "usage": self._usage(counted)})

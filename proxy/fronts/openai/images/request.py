@@ -43,9 +43,7 @@ def parse(body: Any, operation: Operation = "generation") -> Parsed[ImageRequest
     A generation with pictures among its fields is an edit in all but name.
     """
     if not isinstance(body, dict):
-        raise RequestError(
-            f"The request body must be a JSON object, but it is {checks.kind(body)}.", code="invalid_type"
-        )
+        raise checks.no_object(body)
     return _request(body, (), None, operation, Reading())
 
 

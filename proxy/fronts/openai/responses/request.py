@@ -74,9 +74,7 @@ def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest,
     """Read a body as `jsonio.loads` gave it; it is not changed. `earlier` are the replies that it goes on
     from, by id: see `state`. Raises `RequestError`."""
     if not isinstance(body, dict):
-        raise RequestError(
-            f"The request body must be a JSON object, but it is {checks.kind(body)}.", code="invalid_type"
-        )
+        raise checks.no_object(body)
     reading = Reading(notes=Notes(marks={}))
     if "extra_body" in body or "google" in body:
         body, native = parameters.unfold(body)
