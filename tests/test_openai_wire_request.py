@@ -128,10 +128,12 @@ def test_what_openai_does_not_document_can_be_held_back_by_name() -> None:
     assert call.dropped == ("foreign.min_p", "top_k")
 
 
-@pytest.mark.parametrize("wish", [Thinking(summary=True), Thinking(budget=-1)])
-def test_a_wish_to_think_that_says_no_amount_is_named(wish: Thinking) -> None:
+@pytest.mark.parametrize(
+    ("wish", "named"), [(Thinking(summary=True), "thinking.summary"), (Thinking(budget=-1), "thinking")]
+)
+def test_a_wish_to_think_that_says_no_amount_is_named(wish: Thinking, named: str) -> None:
     call = WIRE.build(asked(thinking=wish), target())
-    assert (call.body, call.dropped) == (BODY, ("thinking",))
+    assert (call.body, call.dropped) == (BODY, (named,))
     assert WIRE.build(asked(thinking=Thinking("low", summary=True)), target()).dropped == ()
 
 

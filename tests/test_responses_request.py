@@ -469,7 +469,7 @@ def test_a_search_beside_functions_is_dropped_where_the_model_takes_one_of_both(
     found = request.parse(body)
     old = GeminiWire().build(found.request, Target("google", "gemini-2.5-flash"))
     assert [list(tool) for tool in old.body["tools"]] == [["functionDeclarations"]]
-    assert "tools.web_search" in spelled_all(old.dropped, found)
+    assert "tools[1].type=web_search" in spelled_all(old.dropped, found)
     assert [list(tool) for tool in to_gemini(body)["tools"]] == [["functionDeclarations"], ["googleSearch"]]
 
 
@@ -544,7 +544,7 @@ def test_what_is_not_carried_of_the_tools_has_the_clients_word() -> None:
     """X-008."""
     found = parsed(tools=[{"type": "code_interpreter", "container": {"type": "auto"}}])
     call = OpenAIChatWire().build(found.request, CHAT)
-    assert spelled_all(call.dropped, found) == ("tools.code_interpreter",)
+    assert spelled_all(call.dropped, found) == ("tools[0].type=code_interpreter",)
 
 
 def test_json_without_a_schema_and_verbosity() -> None:

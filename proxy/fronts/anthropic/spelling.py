@@ -26,6 +26,12 @@ _TABLE: spelling.Spellings = {
 }
 _SYSTEM = f"messages[{SYSTEM}]"
 _OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|failed|parts|signed)\b")
+_OF_BLOCKS = {
+    "call_id": "content[].tool_use_id",
+    "failed": "content[].is_error",
+    "parts": "content",
+    "signed": "content[].signature",
+}
 _OF_TOOL = re.compile(r"(tools\[\d*\])\.parameters\b")
 _SERVER_TOOL = re.compile(r"tools\.(\w+)")
 
@@ -36,7 +42,7 @@ def spelled(path: str, parsed: Parsed[Any, Any] | None) -> str:
         return path.removeprefix("foreign.")
     if path.startswith(_SYSTEM):
         return "system"
-    path = _OF_MESSAGE.sub(r"\1.content", path)
+    path = _OF_MESSAGE.sub(lambda found: f"{found[1]}.{_OF_BLOCKS[found[2]]}", path)
     path = _OF_TOOL.sub(r"\1.input_schema", path)
     wrote: tuple[str, ...] = ()
     if parsed is not None:

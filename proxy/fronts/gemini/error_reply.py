@@ -71,13 +71,17 @@ def _details(error: ProxyError) -> list[Json]:
         found.append(
             {"@type": f"{_TYPES}RetryInfo", "retryDelay": f"{wait_s:.3f}".rstrip("0").rstrip(".") + "s"}
         )
-    if isinstance(error, RequestError) and (field := error.param or error.attribute):
+    if isinstance(error, UpstreamError | RequestError) and (field := _field(error)):
         violation = {"field": refusals.sayable(field), "description": refusals.sayable(error.message)}
         found.append({"@type": f"{_TYPES}BadRequest", "fieldViolations": [violation]})
     if error.code:
         reason = refusals.sayable(error.code).upper()
         found.append({"@type": f"{_TYPES}ErrorInfo", "reason": reason, "domain": "dragoman"})
     return found
+
+
+def _field(error: UpstreamError | RequestError) -> str | None:
+    return error.param or (error.attribute if isinstance(error, RequestError) else None)
 
 
 def _wait_s(error: ProxyError) -> float | None:

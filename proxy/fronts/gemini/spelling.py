@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -48,10 +49,19 @@ _TABLE: Final[spelling.Spellings] = {
 }
 
 
+_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|failed|signed)\b")
+_OF_PARTS = {
+    "call_id": "parts[].functionResponse.id",
+    "failed": "parts[].functionResponse.response",
+    "signed": "parts[].thoughtSignature",
+}
+
+
 def spelled(path: str) -> str:
     """Google's name of an attribute path; a path that has none is spelled as it is."""
     if path.startswith("foreign."):
         return path.removeprefix("foreign.")
+    path = _OF_MESSAGE.sub(lambda found: f"{found[1]}.{_OF_PARTS[found[2]]}", path)
     return spelling.found(path, _TABLE, ())
 
 

@@ -81,7 +81,7 @@ RESPONSES: Spellings = {
     "foreign.verbosity": ("text.verbosity",),
     "image.quality": ("tools[].quality",),
     "image.size": ("tools[].size",),
-    "logprobs": ("include",),
+    "logprobs": ("include", "top_logprobs"),
     "max_tokens": ("max_output_tokens",),
     "messages": ("input",),
     "native": ("google",),
@@ -97,6 +97,7 @@ RESPONSES: Spellings = {
 _REBUILT = ("messages", "input", "tools")  # what an upstream counts in there are not the client's own places
 _FIRST_STEP = re.compile(r"[^.\[]+")
 _OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts|signed)\b")
+_VENDORS_TOOL = re.compile(r"tools\.(\w+)(\Z|\.)")
 _MEMBER_OF_TOOL = re.compile(r"(tools\[\d*\])\.(name|description|parameters|strict)\b")
 
 
@@ -137,10 +138,20 @@ def spelled(path: str, parsed: Parsed[Any, Any] | None) -> str:
     if path.startswith("foreign.") and path not in table:
         return path.removeprefix("foreign.")
     wrote: tuple[str, ...] = parsed.shape.wrote if parsed is not None else ()
+    if parsed is not None and (places := getattr(parsed.shape, "vendors_tools", None)):
+        path = _VENDORS_TOOL.sub(lambda found: _placed(found, places), path, count=1)
     path = _OF_MESSAGE.sub(lambda found: f"{found[1]}.{words.of_message[found[2]]}", path)
     if words.nests_functions and ("functions" not in wrote or "tools" in wrote):
         path = _MEMBER_OF_TOOL.sub(r"\1.function.\2", path)
     return spelling.found(path, table, wrote)
+
+
+def _placed(found: re.Match[str], places: Mapping[str, tuple[str, str]]) -> str:
+    """A tool that the vendor runs, by its place in the client's list; the whole of it also by its type."""
+    if found[1] not in places:
+        return found[0]
+    place, sort = places[found[1]]
+    return f"{place}{found[2]}" if found[2] else f"{place}.type={sort}"
 
 
 def spelled_all(paths: tuple[str, ...], parsed: Parsed[Any, Any] | None) -> tuple[str, ...]:

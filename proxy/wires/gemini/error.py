@@ -123,6 +123,9 @@ _FIELDS = {
     "generationconfig.thinkingconfig": "thinking",
 }
 
+# What a refusal speaks of that names no field.
+_SPOKEN_OF = ((re.compile(r"\Alogprobs? (?:is|are) not (?:enabled|supported)", re.I), "logprobs"),)
+
 # All patterns of a row must be found.
 _REPAIRS: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...] = (
     (SENTINEL_BASE64, (re.compile(r"thought.?signature", re.I), re.compile(r"base64", re.I))),
@@ -183,7 +186,12 @@ def _judge(report: refusals.ToldRefusal, target: Target) -> UpstreamError:
         code=rule.told,
         native=word or code or None,
     )
-    return failure if failure.param is None else failure.changed(param=_attribute(failure.param))
+    field = failure.param
+    if field is None:
+        attribute = next((name for words, name in _SPOKEN_OF if words.search(report.message)), None)
+    else:
+        attribute = _attribute(field)
+    return failure if attribute is None else failure.changed(param=attribute)
 
 
 def _attribute(field: str) -> str:

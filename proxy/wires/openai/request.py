@@ -276,7 +276,7 @@ def _add_google(body: Json, request: ChatRequest, options: Mapping[str, Any], dr
         if thinking.summary is False and effort != "none":
             dropped.append("thinking.summary")  # servers that think aloud have no word for silence
     elif thinking is not None:  # a wish to think, or to see it, that says no amount
-        dropped.append("thinking")
+        dropped.append("thinking" if thinking.summary is None else "thinking.summary")
     own["cached_content"] = request.cached_content
     own["safety_settings"] = request.safety_settings
     own |= {"google": request.native} if not understood else request.native

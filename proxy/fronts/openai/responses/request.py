@@ -148,6 +148,8 @@ def _tools(body: Json, reading: Reading) -> Aside | None:
         if isinstance(item, dict) and item.get("type") == "tool_search_output" and item.get("tools"):
             found.read(item["tools"], f"input[{number}].tools")  # what the client's search has found
     reading.request["tools"] = tuple(found.tools)
+    if found.vendors:
+        reading.shape["vendors_tools"] = found.vendors
     if found.known:
         reading.shape["known"] = found.known
     if body.get("tool_choice") is not None and (choice := found.choice(body["tool_choice"])) is not None:

@@ -23,7 +23,8 @@ class Known:
 @dataclass(frozen=True, slots=True)
 class ResponsesShape:
     """`echo` are the fields of the request that its reply repeats. `known` are the functions that the client
-    knows as something else, by the name the upstream was given.
+    knows as something else, by the name the upstream was given. `vendors_tools` are those that a vendor runs,
+    by our kind: where they stand in the request, and as which type.
 
     `shows_thoughts`: their summary was asked for. `seals`: the client carries the signatures itself.
     `logprobs`, `sources` and `outputs` are shown where they were asked for. `picture` is the client's tool
@@ -36,6 +37,7 @@ class ResponsesShape:
     model: str
     echo: Json = field(default_factory=dict)
     known: Mapping[str, Known] = field(default_factory=dict)
+    vendors_tools: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     shows_thoughts: bool = False
     seals: bool = False
     logprobs: bool = False

@@ -43,12 +43,14 @@ def joined(namespace: str | None, name: str) -> str:
 
 
 class Tools:
-    """The tools of a request. `known` has those functions that the client knows as something else. `picture`
-    is the tool that draws, if there is one, at `draws_at`; `must_draw`: the model shall use it."""
+    """The tools of a request. `known` has those functions that the client knows as something else, `vendors`
+    the places and types of those that a vendor runs, by our kind. `picture` is the tool that draws, if there
+    is one, at `draws_at`; `must_draw`: the model shall use it."""
 
     def __init__(self, notes: Notes) -> None:
         self.tools: list[Tool] = []
         self.known: dict[str, Known] = {}
+        self.vendors: dict[str, tuple[str, str]] = {}
         self.picture: Json | None = None
         self.draws_at = ""
         self.must_draw = False
@@ -148,6 +150,7 @@ class Tools:
         container = options.get("container")
         if isinstance(container, dict) and container.get("file_ids"):
             raise checks.invalid(f"{path}.container.file_ids", "no files can be given to code.")
+        self.vendors.setdefault(kind, (path, item["type"]))
         self.tools.append(BuiltinTool(kind, checks.carried(options, path)))
 
     def _add(self, tool: FunctionTool, known: Known | None, where: str) -> None:
