@@ -383,6 +383,22 @@ def test_cancelling_is_for_the_background_and_can_be_repeated(kept: Gateway) -> 
     assert refused(lambda: client.responses.cancel(plain.id))[2] == "not_cancellable"
 
 
+@pytest.mark.parametrize("later", [False, True], ids=["followed", "taken up"])
+def test_a_stream_that_is_called_off_ends_with_an_event(kept: Gateway, later: bool) -> None:
+    """R-074: no client waits for what will not come; the response says that it was cancelled."""
+    stream = ask(kept, "Hello sim:chunks:50 sim:gap:60", background=True, stream=True)
+    events = iter(stream)
+    begun = next(events).response.id
+    while next(events).type != "response.output_text.delta":
+        pass
+    assert kept.client().responses.cancel(begun).status == "cancelled"
+    if later:
+        events = iter(kept.client().responses.retrieve(begun, stream=True, starting_after=3))
+    last = list(events)[-1]
+    assert (last.type, last.response.status) == ("response.incomplete", "cancelled")
+    assert kept.client().responses.retrieve(begun).status == "cancelled"
+
+
 def test_deleting_calls_off_what_is_being_made(kept: Gateway) -> None:
     """R-075."""
     reply = ask(kept, "Hello sim:slow:20", background=True)

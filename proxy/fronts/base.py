@@ -190,6 +190,10 @@ class KeptRenderer(Renderer, Protocol):
         """What a client is told that will fetch the reply later. Called before anything else."""
         ...
 
+    def called_off(self) -> bytes:
+        """The last bytes of a streamed reply that its client wants no more of."""
+        ...
+
     def kept(self) -> Kept:
         """As it stands, also while it is being made."""
         ...

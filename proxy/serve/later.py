@@ -41,12 +41,9 @@ class Making:
     """One reply in the making. `frames` are its stream's, from the first; None when there are too many of
     them, or it was not asked for as a stream. `tries` is the number of processes that made it before."""
 
-    def __init__(
-        self, shelf: Shelf, work: Work, front: KeepingFront, renderer: KeptRenderer, tries: int = 0
-    ) -> None:
+    def __init__(self, shelf: Shelf, work: Work, renderer: KeptRenderer, tries: int = 0) -> None:
         self._shelf = shelf
         self._work = work
-        self._front = front
         self._tries = tries
         self._can_move = tries > 0
         self._called_off = False
@@ -97,13 +94,11 @@ class Making:
 
     async def _run(self) -> None:
         looking = asyncio.get_running_loop().create_task(self._look())
-        kept = None
         try:
             await self._make()
         except asyncio.CancelledError:
             if self._called_off:
-                told = self.renderer.kept()
-                kept = Kept(told.id, self._front.cancelled(told.told), told.context)
+                self._tell(self.renderer.called_off())
             elif self._can_move and self._is_ours:
                 await self._let_go()
             else:
@@ -117,7 +112,7 @@ class Making:
             self._shelf.making.pop(self.identity, None)
         if self._is_ours:
             events = None if self.frames is None else b"".join(self.frames)
-            await self._keep(kept or self.renderer.kept(), events=events)
+            await self._keep(self.renderer.kept(), events=events)
         self.over = True
         self._wake()
 
@@ -188,7 +183,7 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Js
         )
     renderer = _renderer(work, front, time.time())
     told = renderer.queued()
-    making = Making(shelf, work, front, renderer)
+    making = Making(shelf, work, renderer)
     await making.start(_request(work, body))
     exchange.facts["reply"] = making.identity
     if exchange.allowed is not None:
@@ -253,7 +248,7 @@ async def taken_over(
             if _is_of_words(work):
                 renderer = _renderer(work, front, found["created_at"], row["id"])
                 renderer.queued()
-                making = Making(shelf, work, front, renderer, found["tries"])
+                making = Making(shelf, work, renderer, found["tries"])
                 making.begin()
                 return renderer.kept().told
     told = (end or front.lost)(told)

@@ -115,7 +115,7 @@ class Shelf:
         found = {}
         for identity in wanted:
             row = self._waiting.get(identity)
-            if row is not None and row["key"] == key:
+            if row is not None and row["key"] == key and row["expires_at"] > time.time():
                 found[identity] = row
         for pause_s in (0.0, _LATE_S):
             missing = {identity: whole for identity, whole in wanted.items() if identity not in found}

@@ -112,16 +112,25 @@ class ResponsesRenderer(Items):
 
     def error(self, error: BaseException, request_id: str) -> bytes:
         """R-086: some clients read the flat members, some the object, and Codex what follows."""
+        self._say_the_rest()
+        told = error_reply.members(spelling.spelled_error(error, self._parsed), request_id)
+        self._emit("error", code=told["code"], message=told["message"], param=told["param"], error=told)
+        return self._broken_off("response.failed", status="failed", error=reply.failure(error, told))
+
+    def called_off(self) -> bytes:
+        """There is no event of this name; what is incomplete ends a stream for all clients."""
+        self._say_the_rest()
+        return self._broken_off("response.incomplete", status="cancelled")
+
+    def _say_the_rest(self) -> None:
         if not self._streams:
             self._begin_stream()
         for event in () if self._order is None else self._order.rest():
             _HANDLERS[type(event)](self, event)
-        told = error_reply.members(spelling.spelled_error(error, self._parsed), request_id)
-        self._emit("error", code=told["code"], message=told["message"], param=told["param"], error=told)
-        output = [item.body for item in self._items if item.done]
-        failed = {"status": "failed", "error": reply.failure(error, told), "output": output}
-        self._response |= failed
-        self._emit("response.failed", response=self._response)
+
+    def _broken_off(self, event: str, **members: Any) -> bytes:
+        self._response |= members | {"output": [item.body for item in self._items if item.done]}
+        self._emit(event, response=self._response)
         taken = self._taken()
         return taken if isinstance(taken, bytes) else b"".join(taken)
 
