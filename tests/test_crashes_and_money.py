@@ -31,11 +31,11 @@ from proxy.store import tables
 from proxy.store.database import Database
 from tests import stores
 from tests.gateway import KEY
+from tests.long import LONG
 from tests.picture_vendors import HEAD, providers
 from tests.served import Served, run, serving, waited
 from tests.test_tasks_crash import ENVIRONMENT, kill
 
-LONG = int(os.environ.get("DRAGOMAN_LONG", "1"))
 HEADERS = {"authorization": f"Bearer {KEY}"}
 FILE = (
     HEAD
@@ -150,6 +150,15 @@ class Place:
                 more.subtract(unknown)
                 resolved += 1
         return resolved
+
+    def end_leases(self) -> None:
+        """Let the time pass after which what a dead process had is taken over."""
+
+        def end(connection: sa.Connection) -> None:
+            connection.execute(sa.update(tables.tasks).values(lease_until=0))
+            connection.execute(sa.update(tables.watches).values(due=0))
+
+        self.database.do(end)
 
     def until_settled(self) -> None:
         until = time.monotonic() + 30 + 30 * LONG
@@ -268,6 +277,7 @@ def test_a_kill_at_every_write_of_an_orders_life(
                 lives += 1
                 kill(server)
         place.orders()
+    place.end_leases()
     with place.served():
         place.until_settled()
     uncertain = place.resolve()
@@ -311,6 +321,7 @@ def test_what_is_parked_by_a_process_that_dies_is_watched_all_the_same(
         kill(server)
     cost_three = sa.update(tables.tasks).values(tries=3)
     place.database.do(lambda connection: connection.execute(cost_three).rowcount)
+    place.end_leases()
     death = {"DIE_AT": "1", "DIE_WHEN": "after"}
     with place.served(lease="3s", environment=death, module="tests.dying") as server:
         assert server.process.wait(20) == -signal.SIGKILL
@@ -437,12 +448,12 @@ def test_a_store_that_is_away_for_a_while_loses_nothing(
 
     place = place_at(store)
     with place.served() as server:
-        reply = post(server.base_url, "wan", "Under way sim:slow:3", background=True)
+        reply = post(server.base_url, "wan", "Under way sim:slow:1", background=True)
         assert reply is not None
         assert reply.status_code == 202
         waited(lambda: vendors.log.ledger.tasks("jlike"))
         admit(False)
-        until, waited_for, refused = time.monotonic() + 4 * LONG, 0, 0
+        until, waited_for, refused = time.monotonic() + 2 * LONG, 0, 0
         while time.monotonic() < until:
             drawn = post(server.base_url, "dash", f"Meanwhile {waited_for}")
             assert drawn is not None
