@@ -1,6 +1,7 @@
 """Shared by all tests: asyncio is the only loop we promise, and a slow machine fails no property."""
 
 import functools
+import gc
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import picture_vendors, stores
 from tests.gateway import Gateway, open_gateway
+from tests.long import LONG
 
 _new_context = ssl.create_default_context
 _of_file = functools.cache(lambda cafile: _new_context(cafile=cafile))
@@ -25,9 +27,15 @@ def _context(*arguments: Any, **options: Any) -> ssl.SSLContext:
 ssl.create_default_context = _context
 
 settings.register_profile(
-    "dragoman", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+    "dragoman", deadline=None, max_examples=100 * LONG, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("dragoman")
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded and collected stays to the end; the collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

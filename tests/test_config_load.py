@@ -283,7 +283,7 @@ def test_the_digest_names_the_content(tmp_path: Path) -> None:
     assert len(first) == 12
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_never_crashes_the_loader(data: st.DataObject, tmp_path: Path) -> None:
     lines = RIGHT.splitlines()

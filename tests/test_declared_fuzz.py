@@ -10,6 +10,7 @@ from proxy.errors import UpstreamError
 from proxy.types import Slice
 from proxy.wires.declared import Done, Outcome, Pending, Surface, check_profile, load_profile
 from tests.declared import NAMES, PNG, asked, data, shipped, target, wire
+from tests.long import LONG
 
 WORDS = st.sampled_from([
     "status", "state", "output", "data", "results", "images", "url", "error", "code", "message", "id",
@@ -42,7 +43,7 @@ def come_to(ask):
 
 
 @pytest.mark.parametrize(("name", "surface"), SURFACES)
-@settings(max_examples=40)
+@settings(max_examples=40 * LONG)
 @given(
     payload=st.dictionaries(WORDS, BODIES, max_size=6) | BODIES,
     status=st.sampled_from([200, 202, 400, 404, 429, 500]),
@@ -62,7 +63,7 @@ def test_any_reply_is_judged(name, surface, payload, status, phase):
 
 
 @pytest.mark.parametrize(("name", "surface"), SURFACES)
-@settings(max_examples=40)
+@settings(max_examples=40 * LONG)
 @given(payloads=st.lists(st.dictionaries(WORDS, BODIES, max_size=4), max_size=4))
 def test_any_stream_comes_to_an_end(name, surface, payloads):
     one = wire(name, surface)
@@ -89,7 +90,6 @@ JUNK = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
 @given(name=st.sampled_from(NAMES), chosen=st.data())
 def test_a_broken_profile_is_refused_or_works_but_never_crashes(name, chosen):
     value = copy.deepcopy(data(name))

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import RequestError
@@ -839,7 +839,6 @@ MESSAGES = st.one_of(
 OPTIONS = st.sampled_from([{}, {"mid_system": "inline"}, {"kind": "vertex"}])
 
 
-@settings(max_examples=300)
 @given(st.lists(MESSAGES, min_size=1, max_size=10), st.sampled_from([G25, G3, NEW, "gemma-3"]), OPTIONS)
 def test_any_conversation_obeys_the_rules_of_turns(
     messages: list[Message], model: str, options: Json

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import RequestError
@@ -1003,7 +1003,6 @@ def demanded(node: Any, known: Json, by: list[str]) -> list[str] | None:
     return next((found for one in must if (found := demanded(one, known, by)) is not None), None)
 
 
-@settings(max_examples=400)
 @given(ROOTS)
 def test_what_google_refuses_never_leaves(schema: Json) -> None:
     inner = {"properties": {"a": schema, "b": {"$ref": "#/properties/a"}}, "$defs": schema["$defs"]}
@@ -1012,7 +1011,6 @@ def test_what_google_refuses_never_leaves(schema: Json) -> None:
         assert list(refused(found, defined)) == []
 
 
-@settings(max_examples=200)
 @given(ROOTS)
 def test_the_light_form_of_any_schema_holds_nothing_that_was_to_go(schema: Json) -> None:
     """G-053, G-054, G-057, G-060."""

@@ -18,7 +18,7 @@ def kept_bytes(log: Log) -> int:
 
 def test_the_oldest_bodies_go_when_there_is_no_room() -> None:
     log = Log()
-    raw = orjson.dumps({"words": ["word"] * 600_000})  # 4.2 MB that no digest makes shorter
+    raw = orjson.dumps({"words": ["word" * 1000] * 1050})  # 4.2 MB that no digest makes shorter
     for _ in range(20):
         one = exchange(raw)
         log.add(one)
@@ -52,12 +52,13 @@ def test_a_long_string_counts_by_its_digest() -> None:
 
 def test_a_reset_log_has_room_again() -> None:
     log = Log()
-    log.keep(exchange(orjson.dumps([1] * (20 << 20))))
+    raw = orjson.dumps(["word" * 1000] * 10_000)  # of two there is not room
+    log.keep(exchange(raw))
     log.reset()
-    small = exchange(orjson.dumps([1] * (20 << 20)))
-    log.add(small)
-    log.keep(small)
-    assert len(small.body) == 20 << 20
+    one = exchange(raw)
+    log.add(one)
+    log.keep(one)
+    assert len(one.body) == 10_000
 
 
 def test_a_long_prompt_is_found_by_its_digest() -> None:

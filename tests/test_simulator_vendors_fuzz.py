@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.simulators.exchange import Exchange, Log, Reply
 from proxy.simulators.vendors import MAKERS, pairs
+from tests.long import LONG
 from tests.simulated_vendors import DATA_URI, PICTURE_URL, jwt, signed
 
 _PROMPT = "a cat"
@@ -237,7 +238,7 @@ def test_the_request_it_starts_from_is_good(vendor: str, path: str, body: Any) -
 
 
 @pytest.mark.parametrize(("vendor", "path", "body"), GOOD, ids=IDS)
-@settings(max_examples=60)
+@settings(max_examples=40 * LONG)
 @given(data=st.data())
 def test_nothing_crashes(vendor: str, path: str, body: Any, data: st.DataObject) -> None:
     place = data.draw(st.sampled_from(places(body)))

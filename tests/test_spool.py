@@ -22,6 +22,7 @@ from proxy.serve.exchange import Exchange
 from proxy.types import ChatRequest, Image, Message, Slice, Target, TextPart
 from proxy.upstream.payloads import decoder_for
 from proxy.wires import chat_wire
+from tests.long import LONG
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +82,7 @@ def test_a_text_that_is_cut_is_refused_and_can_be_shown(cut: int) -> None:
     assert spool.text() == raw
 
 
-@settings(max_examples=20)
+@settings(max_examples=20 * LONG)
 @given(st.integers(1, 300_000), st.sampled_from([b"\n\n", b"\r\n\r\n"]))
 def test_a_streamed_picture_is_read_however_it_is_cut(step: int, end: bytes) -> None:
     """G-184"""

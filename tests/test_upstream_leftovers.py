@@ -1,6 +1,7 @@
 """An answer that is refused leaves nothing behind: not while its error is held, and not in a cycle after."""
 
 import asyncio
+import functools
 import gc
 import gzip
 import os
@@ -42,9 +43,15 @@ def endless(kind: str, head: bytes, piece: bytes = PIECE, then: str = "close", p
     return handler
 
 
+@functools.cache
+def packed_words() -> bytes:
+    """60 MB of them."""
+    return gzip.compress(b'{"a":"' + b"word " * (12 << 20))
+
+
 async def bomb(request: Request) -> None:
     await request.read_body()
-    packed = gzip.compress(b'{"a":"' + b"word " * (12 << 20))
+    packed = packed_words()
     await request.send(
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n"
         + b"content-length: %d\r\n\r\n" % len(packed)
@@ -94,6 +101,13 @@ async def by_read(reply: Reply) -> None:
 
 async def by_value(reply: Reply) -> None:
     await reply.value(CAP)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_but_what_is_new() -> None:
+    """What was there before is nobody's leftover, and large: each look would go through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
