@@ -55,7 +55,7 @@ models:
   flash: {targets: [google/gemini-3-flash-preview], price: {input: 0.5, output: 3}}
   free: {targets: [google/gemini-2.5-flash]}
   wan: {targets: [jlike.wan/wan2.7-t2i-plus], price: {image: 0.2}, poll: {every: 50ms}}
-  banana: {targets: [jlike.image/nano-banana-2], price: {image: 0.2}}
+  banana: {targets: [jlike.image/nano-banana-2], price: {image: 0.2}, poll: {every: 50ms}}
   mixed:
     targets: [{use: lan/llama, price: {input: 1, output: 1, currency: EUR}}]
     fallback: [{use: google/gemini-3-flash-preview, price: {input: 0.5, output: 3}}]
@@ -225,6 +225,30 @@ def test_a_task_that_waits_for_room_keeps_what_is_reserved_for_it(tmp_path: Path
         third = begun("drawing", "Fits again", 2)
         assert third.status_code == 202
         assert own.subscription("sk-drawing")["budget"]["left"] == "0.1"
+
+
+@pytest.mark.parametrize("headers", [{"prefer": "respond-async, wait=60"}, {}], ids=["task", "waited-for"])
+def test_what_a_client_has_left_keeps_what_is_reserved_for_it(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    """Not all of it is ordered at once, and what is not has no hold in the ledger when its client leaves."""
+    file = FILE.replace(BUDGETS["drawing"], "{amount: 2, currency: CNY, period: total}")
+    with open_gateway(tmp_path, file, ENVIRONMENT) as gateway:
+        house = House(gateway, "")
+        body = {"model": "banana", "prompt": "Left alone sim:slow:1.5", "n": 10}
+        authorized = {"authorization": "Bearer sk-drawing", **headers}
+        address = f"{gateway.base_url}/v1/images/generations"
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(address, json=body, headers=authorized, timeout=1.0)
+        statuses = set()
+
+        def more_is_ordered() -> bool:
+            refused = house.ask("POST", "/v1/images/generations", {**body, "n": 1}, "sk-drawing")
+            statuses.add(refused.status_code)
+            return len(gateway.vendors.log.ledger.tasks("jlike")) > 4
+
+        waited(more_is_ordered)
+        assert statuses == {429}
 
 
 def test_a_failure_gives_its_money_back(house: House) -> None:

@@ -124,6 +124,7 @@ class Balances:
         self._database = database
         self._log = log
         self._balances: dict[tuple[str, str, Period], _Balance] = {}
+        self._entrusted: set[str] = set()  # requests that others release
         self.clock = clock
         self.rates = rates or Rates()
         self.away: str | None = None
@@ -151,7 +152,18 @@ class Balances:
         self._of(caller, budget).wish(request_id, amount)
 
     def release(self, caller: ClientKey, budget: Budget, request_id: str) -> None:
-        self._of(caller, budget).wish(request_id, ZERO)
+        if request_id not in self._entrusted:
+            self._of(caller, budget).wish(request_id, ZERO)
+
+    def entrust(self, caller: ClientKey, budget: Budget, request_id: str) -> Callable[[], None]:
+        """The request goes on also without its client: only the function that is returned releases it."""
+        self._entrusted.add(request_id)
+
+        def release() -> None:
+            self._entrusted.discard(request_id)
+            self.release(caller, budget, request_id)
+
+        return release
 
     def note(self, caller: ClientKey, budget: Budget, entry: Entry) -> None:
         """A row was booked for a key that has a budget."""

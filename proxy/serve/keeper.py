@@ -201,7 +201,7 @@ class Keeper:
         self.running: dict[str, Running] = {}
         self._rules: Tasks | None = None
         self._background: set[asyncio.Task[Any]] = set()
-        self._reserved: dict[str, Callable[[], None]] = {}  # by task: what gives a budget's money back
+        self._reserved: dict[str, Callable[[], None]] = {}  # by task: gives a budget's money back
         self._renewed = 0.0
         self._swept = 0.0
         self._told_away = False
@@ -335,6 +335,7 @@ class Keeper:
             record, Work(house, asked, work.route, work.parsed, work.candidates, record), self._ended
         )
         self.running[record.identity] = running
+        self.until_over(record.identity, asked)
         running.start()
         return running
 
@@ -348,18 +349,19 @@ class Keeper:
             if self._rules is not None and len(self.running) + 1 >= self._rules.at_once:
                 self._renewed = 0.0  # others may wait for this place
 
-    # --- money that is reserved for tasks
+    # --- money that is reserved
 
-    def until_over(self, row: Row, asked: Asked, *, is_ours: bool) -> None:
-        """What a key's budget has reserved for a task stays so until it is over. Who joins one needs none."""
+    def until_over(self, identity: str, asked: Asked) -> None:
+        """What a key's budget has reserved stays so until the work is over, also where its client leaves."""
         budget = asked.caller.budget
-        if budget is None:
-            return
-        release = partial(self.services.balances.release, asked.caller, budget, asked.request_id)
-        if is_ours and (row["id"] in self.running or row["owner"] is None):
-            self._reserved[row["id"]] = release
-        else:
-            release()
+        if budget is not None:
+            self._reserved[identity] = self.services.balances.entrust(asked.caller, budget, asked.request_id)
+
+    def joined(self, asked: Asked) -> None:
+        """It needs no money of its own."""
+        budget = asked.caller.budget
+        if budget is not None:
+            self.services.balances.release(asked.caller, budget, asked.request_id)
 
     def _released(self, identity: str) -> None:
         if (release := self._reserved.pop(identity, None)) is not None:

@@ -98,9 +98,12 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
         await running.ended()
     if is_ours:
         found = {name: value for name, value in found.items() if name != "body"}
-        running = keeper.begin(house, found, work, is_kept=True) if found["owner"] else None
-    if as_task:
-        keeper.until_over(found, work.asked, is_ours=is_ours)
+        if found["owner"]:
+            running = keeper.begin(house, found, work, is_kept=True)
+        else:
+            keeper.until_over(found["id"], work.asked)
+    else:
+        keeper.joined(work.asked)
     may_wait = as_task and not parsed.as_task and wait_s > 0
     if may_wait and running is not None and await running.is_over_within(wait_s):
         as_task = False  # it is answered as if it had been waited for
