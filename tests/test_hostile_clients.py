@@ -152,12 +152,12 @@ def test_a_head_comes_in_time(gateway: Gateway, said: bytes) -> None:
         assert reply == b""
 
 
-def dripped(opened: socket.socket, data: bytes, every_s: float) -> bytes:
-    """Send byte by byte until the server has had enough."""
+def dripped(opened: socket.socket, data: bytes, every_s: float, drop: int = 1) -> bytes:
+    """Send byte by byte, or so many at once, until the server has had enough."""
     opened.settimeout(every_s)
-    for at in range(len(data)):
+    for at in range(0, len(data), drop):
         try:
-            opened.sendall(data[at : at + 1])
+            opened.sendall(data[at : at + drop])
             if piece := opened.recv(65536):
                 opened.settimeout(10)
                 return piece + rest(opened)
@@ -188,6 +188,15 @@ def test_a_body_that_stops_is_answered_once_and_calls_nobody(gateway: Gateway) -
     assert (status, why["code"]) == (408, "request_timeout")
     assert "0.6 s" in why["message"]
     assert last_number(gateway) == before
+
+
+def test_a_large_body_is_not_held_by_its_last_bytes(gateway: Gateway) -> None:
+    """20 KB a second are enough for a small body, and no wait for somebody else's megabytes."""
+    body = json.dumps(chat("x" * 2_000_000)).encode()
+    with connected(gateway) as opened:
+        opened.sendall(post(body[:1_500_000], b"content-length: %d" % len(body)))
+        status, why = error(dripped(opened, body[1_500_000:], 0.05, 1000))
+    assert (status, why["code"]) == (408, "request_timeout")
 
 
 def test_a_slow_body_above_the_least_rate_is_waited_for(gateway: Gateway) -> None:

@@ -76,6 +76,18 @@ def test_bytes_above_the_bound_are_refused_and_given_back() -> None:
     assert load.bytes == 400
 
 
+def test_of_a_large_body_counts_what_has_come() -> None:
+    load = Load(Most(bytes=1_050_000))
+    held = [load.enter(b"900000") for _ in range(3)]
+    assert load.bytes == 3 * 65_536
+    held[0] = load.grow(held[0], 800_000)
+    with pytest.raises(ProxyError):
+        load.grow(held[1], 200_000)
+    for size in held:
+        load.leave(size, begun=False)
+    assert load.bytes == 0
+
+
 def test_one_alone_always_has_room() -> None:
     load = Load(Most())
     held = load.enter(b"5000")
@@ -154,6 +166,17 @@ def test_who_has_not_said_what_it_wants_keeps_nobody_out(tmp_path: Path, stop: i
             held.enter_context(RawRequest(own, chat("Hi", "gemini-flash"))).send(stop)
         waited(lambda: load_of(own).bytes > 0)
         assert own.client().chat.completions.create(model="gemini-flash", messages=[user("Hi")]).choices
+        assert load_of(own).refused == 0
+
+
+def test_bytes_that_are_promised_keep_nobody_out(tmp_path: Path) -> None:
+    large = chat("x" * 400_000, "gemini-flash")
+    with opened(tmp_path, "{bytes: 1MB}") as own, ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(RawRequest(own, large)).send(9)
+        waited(lambda: load_of(own).bytes > 200_000)
+        text = "y" * 150_000
+        assert own.client().chat.completions.create(model="gemini-flash", messages=[user(text)]).choices
         assert load_of(own).refused == 0
 
 

@@ -124,6 +124,8 @@ class Exchange:
         if b"content-encoding" not in self.fields:
             begun = raw, more = await self._next(limit)
             if not more and len(raw) <= limit:
+                if len(raw) > self.held and self.load is not None:
+                    self.held = self.load.grow(self.held, len(raw))
                 return raw
         return b"".join([chunk async for chunk in self.chunks(limit, begun)])
 

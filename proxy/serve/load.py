@@ -11,6 +11,7 @@ from typing import Protocol
 from proxy.errors import ProxyError
 
 _RETRY_AFTER_S = 1
+_AT_ONCE = 64 * 1024  # bytes of a body that may come in one read
 
 
 class Bounds(Protocol):
@@ -36,12 +37,15 @@ class Load:
         self.refused = 0
 
     def enter(self, declared: bytes | None) -> int:
-        """A request comes: the bytes it holds by its `content-length`, until it leaves. Raises a 503."""
+        """A request comes: the bytes it holds at once, until it leaves. By its `content-length` it may be too
+        much, but of a large body only what has come of it counts: else who drips would keep all others out.
+        Raises a 503."""
         size = int(declared) if declared is not None and declared.isdigit() else 0
         held, bounds = self.bytes, self.bounds
         # One alone always has room: how large it may be is for `server.body_limit` to say.
         if self.requests >= bounds.requests or (held and held + size > bounds.bytes):
             raise self._refusal()
+        size = min(size, _AT_ONCE)
         self.bytes = held + size
         return size
 
@@ -53,7 +57,7 @@ class Load:
         self.full = self.requests >= self.bounds.requests
 
     def grow(self, held: int, size: int) -> int:
-        """A body turns out to be larger than it said. Raises a 503."""
+        """More of a body has come than it holds. Raises a 503."""
         if size <= held:
             return held
         others = self.bytes - held

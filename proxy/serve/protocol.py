@@ -30,6 +30,7 @@ _FIELDS: Final = 100
 _PIPELINED: Final = 8  # when so many requests wait behind the one that runs, no more are read
 _PIPELINED_MOST: Final = 100  # one read may bring thousands
 _BYTES_PER_S: Final = 1024  # slower than this is no client, in either direction
+_GROWTH: Final = 20  # a body that is held for long comes in by as many parts of itself at least
 _LINE_ENDS: Final = 4  # old browsers send one behind a body: no request has begun with it (RFC 9112, 2.2)
 _IDLE, _HEAD, _BODY = range(3)  # what is being read
 
@@ -80,13 +81,15 @@ class _Joined:
 
 class Protocol(HttpToolsProtocol):
     """`_since` is when what is being read began, and `_mark` how far a slow body or reader had come at a
-    moment. `_unused` counts bytes that the parser has made nothing of so far: a head, or trailers. `_deaf`:
-    nothing more is read, and the connection ends with what is being said. `_piped` are the requests that were
-    sent before the first of them was answered."""
+    moment. `_came` counts all bytes, and `_before` those before the body that comes. `_unused` counts bytes
+    that the parser has made nothing of so far: a head, or trailers. `_deaf`: nothing more is read, and the
+    connection ends with what is being said. `_piped` are the requests that were sent before the first of them
+    was answered. `_skips` are the bytes that are still to come of a request that was refused unread."""
 
     _reading = _IDLE
     _since = 0.0
     _came = 0
+    _before = 0
     _unused = 0
     _deaf = False
     _lingers = False
@@ -94,7 +97,7 @@ class Protocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _piped: list[RequestResponseCycle] | None = None
     _plain_head: bytes | None = None
-    _skips = 0  # bytes of a request that was refused unread
+    _skips = 0
     _heard = 0
     _heard_at = 0.0
     _limits: Server
@@ -187,7 +190,7 @@ class Protocol(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         self.headers = []  # what follows the body are trailers, and no headers of the request
-        self._reading, self._mark = _BODY, None
+        self._reading, self._mark, self._before = _BODY, None, self._came
         cycle = self.cycle
         if self._services.leaving:
             cycle.keep_alive = False
@@ -319,7 +322,8 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _look_at_body(self, now: float) -> None:
-        """Nothing for a while, or hardly anything for long."""
+        """Nothing for a while, or hardly anything for long: what counts against all others, as a large body
+        that is nearly here does, may not be held by a few bytes now and then."""
         if self._deaf or self.flow.read_paused or self.cycle.waiting_for_100_continue:
             self._mark = None  # it is we who keep it waiting
             return
@@ -330,9 +334,8 @@ class Protocol(HttpToolsProtocol):
             self._mark = (now, self._came)
             self._heard_at = now
         began, came = self._mark
-        if now - self._heard_at > limit_s or (
-            now - began > 3 * limit_s and self._came - came < _BYTES_PER_S * (now - began)
-        ):
+        least = max(_BYTES_PER_S * (now - began), (came - self._before) / _GROWTH)
+        if now - self._heard_at > limit_s or (now - began > 3 * limit_s and self._came - came < least):
             self._refuse(refused.too_slow("body", limit_s))
         elif now - began > 3 * limit_s:
             self._mark = (now, self._came)

@@ -21,7 +21,8 @@ _REASONS = {
 }
 _SLOW = {
     "head": "The head of the request was not complete after {:g} s.",
-    "body": "The body of the request came too slowly: nothing for {:g} s, or less than 1 KB a second.",
+    "body": "The body of the request came too slowly: nothing for {:g} s, "
+    "less than 1 KB a second, or hardly anything of its rest.",
 }
 _OF_AN_UPGRADE = (b"upgrade", b"http2-settings")
 
