@@ -2,6 +2,8 @@
 
 import functools
 import gc
+import math
+import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,13 @@ settings.register_profile(
     "dragoman", deadline=None, max_examples=100 * LONG, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("dragoman")
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Three for two cores: a third of their time the tests wait, for leases, polls and processes."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return math.ceil(1.5 * (os.cpu_count() or 1))
 
 
 def pytest_collection_finish() -> None:
