@@ -224,6 +224,76 @@ async def test_a_third_call_waits_for_one_of_two_connections_and_gives_up_in_tim
     await upstream.close()
 
 
+async def refused(upstream: Upstream, server: Server) -> bool:
+    """Whether a call found no place in time, so that nothing of it was sent."""
+    with pytest.raises(UpstreamError) as caught:
+        await upstream.send(CALL, account(server), Deadlines(connect_s=0.05, first_byte_s=1))
+    return (caught.value.error_class, caught.value.bought) == (ErrorClass.CONNECT, False)
+
+
+async def test_a_kept_connection_is_no_place_of_its_own() -> None:
+    """One call at once: what is kept for one vendor has to wait while another is called."""
+    upstream = Upstream(connections=1)
+    release = asyncio.Event()
+
+    async def slow(request: Request) -> None:
+        await request.read_body()
+        await release.wait()
+        await request.send(OK)
+
+    async with serving(answering(OK)) as one, serving(slow) as other:
+        assert await call(upstream, one) == [{"n": 1}]
+        busy = asyncio.create_task(call(upstream, other))
+        await until(lambda: len(other.requests) == 1)
+        assert await refused(upstream, one)
+        release.set()
+        assert await busy == [{"n": 1}]
+        assert await call(upstream, one) == [{"n": 1}]
+        assert (len(one.requests), one.connections) == (2, 1)
+    await upstream.close()
+
+
+async def test_a_call_on_a_kept_connection_takes_a_place() -> None:
+    upstream = Upstream(connections=1)
+    release = asyncio.Event()
+
+    async def slow_after_the_first(request: Request) -> None:
+        await request.read_body()
+        if request.number:
+            await release.wait()
+        await request.send(OK)
+
+    async with serving(slow_after_the_first) as server:
+        assert await call(upstream, server) == [{"n": 1}]
+        busy = asyncio.create_task(call(upstream, server))
+        await until(lambda: len(server.requests) == 2)
+        assert await refused(upstream, server)
+        release.set()
+        assert await busy == [{"n": 1}]
+        assert (len(server.requests), server.connections) == (2, 1)
+    await upstream.close()
+
+
+async def test_a_kept_connection_that_breaks_gives_its_place_back() -> None:
+    upstream = Upstream(connections=1)
+
+    async def breaking(request: Request) -> None:
+        await request.read_body()
+        if request.number == 1:
+            await request.hang_up()
+        else:
+            await request.send(OK)
+
+    async with serving(breaking) as server:
+        assert await call(upstream, server) == [{"n": 1}]
+        with pytest.raises(UpstreamError):
+            await call(upstream, server)
+        for _ in range(2):
+            assert await call(upstream, server) == [{"n": 1}]
+        assert server.connections == 2
+    await upstream.close()
+
+
 async def test_connections_that_went_stale_make_no_room_for_more_calls() -> None:
     upstream = Upstream(connections=1)
     told = OK.replace(b"\r\n\r\n", b"\r\nkeep-alive: timeout=1\r\n\r\n")
