@@ -81,15 +81,14 @@ def native() -> bytes:
 
 
 @cache
-def with_picture(model: str, size_mb: int) -> bytes:
-    """A chat with a picture of so many megabytes inside."""
-    data = "iVBORw0KGgo" + "A" * (size_mb * (1 << 20) * 4 // 3 // 4 * 4 - 11)
+def with_picture(model: str, size_kb: int) -> bytes:
+    """A chat with a picture of so many kilobytes inside."""
+    data = "iVBORw0KGgo" + "A" * ((size_kb << 10) * 4 // 3 // 4 * 4 - 11)
     part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
     return json.dumps({"model": model, "messages": [{"role": "user", "content": [part]}]}).encode()
 
 
 @cache
-def image(model: str) -> bytes:
-    return json.dumps(
-        {"model": model, "prompt": "A map of a harbour", "response_format": "b64_json"}
-    ).encode()
+def image(model: str, response_format: str = "b64_json") -> bytes:
+    order = {"model": model, "prompt": "A map of a harbour", "response_format": response_format}
+    return json.dumps(order).encode()

@@ -102,7 +102,7 @@ async def stream(url: str, body: bytes) -> AsyncIterator[bytes]:
 async def image(request: Request) -> Response:
     body = orjson.loads(await request.body())
     order = orjson.dumps({"model": body["model"], "prompt": body["prompt"]})
-    async with session().post(f"{_BASE}/{body['model']}/jobs", data=order) as reply:
+    async with session().post(f"{_BASE}/{body['model']}-8192/jobs", data=order) as reply:
         job = orjson.loads(await reply.read())
     async with session().get(f"{_BASE}/jobs/{job['id']}") as reply:
         picture = orjson.loads(await reply.read())["picture"]
@@ -125,4 +125,11 @@ if __name__ == "__main__":
 
     import uvicorn
 
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=False, log_level="warning")
+    uvicorn.run(
+        app,
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        access_log=False,
+        log_level="warning",
+        timeout_keep_alive=75,  # as Dragoman: a connection waits for the slowest of its round
+    )

@@ -1,10 +1,11 @@
 """A fast upstream: canned replies on a bare asyncio protocol, over TLS 1.3 where a certificate is given.
 
 `POST .../models/{behaviour}:generateContent` speaks Gemini's wire and answers one small reply;
-`:streamGenerateContent` streams. The model's name says how: `chat`, `paced-COUNT` (one chunk each 10 ms),
-`burst-COUNT` (as fast as it can), `slow-COUNT` (one chunk each 100 ms), `picture-MB`. A chunk's text is the
-time it was sent, to tell its age. `POST /jobs` takes an order whose picture of 8 MB a `GET /jobs/{behaviour}`
-brings at once, as `base64` or as an `address`, which is `GET /files/8`.
+`:streamGenerateContent` streams. The model's name says how, with or without `gemini-` before it:
+`2.5-flash`, `paced-COUNT` (one chunk each 10 ms), `burst-COUNT` (as fast as it can), `slow-COUNT` (one chunk
+each 100 ms), `picture-KB`, `tool` (calls one), `refused-STATUS`, `cut` (ends within its reply). A chunk's
+text is the time it was sent, to tell its age. `POST /base64-KB/jobs` and `POST /address-KB/jobs` take orders
+for pictures, which `GET .../jobs/{the same word}` brings at once; an address is `GET /files/KB`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from typing import cast
 
 from proxy.simulators.pictures import png
 
-_PATH = re.compile(rb"^POST \S*/models/([a-z]+)(?:-(\d+))?:(stream)?", re.I)
+_PATH = re.compile(rb"^POST \S*/models/(?:gemini-)?(?:2\.5-)?([a-z]+)(?:-(\d+))?:(stream)?", re.I)
+_JOBS = re.compile(rb"^POST \S*/((?:base64|address)-\d+)/jobs ")
 _PAUSE_S = {b"paced": 0.01, b"slow": 0.1, b"burst": 0.0}
 _USAGE = {"promptTokenCount": 9, "candidatesTokenCount": 12, "thoughtsTokenCount": 30, "totalTokenCount": 51}
 
 
-def _reply(text: str, finish: str | None) -> bytes:
-    candidate: dict[str, object] = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
+def _reply(part: dict[str, object], finish: str | None) -> bytes:
+    candidate: dict[str, object] = {"content": {"parts": [part], "role": "model"}, "index": 0}
     if finish:
         candidate["finishReason"] = finish
     return json.dumps(
@@ -34,42 +36,50 @@ def _reply(text: str, finish: str | None) -> bytes:
     ).encode()
 
 
-def _http(body: bytes, kind: str = "application/json; charset=UTF-8") -> bytes:
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+def _http(body: bytes, kind: str = "application/json; charset=UTF-8", status: str = "200 OK") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
-_WHOLE_REPLY = _http(
-    _reply("The shelf is the one by the door, and yes, there is one for children. " * 12, "STOP")
-)
+_TEXT = "The shelf is the one by the door, and yes, there is one for children. " * 12
+_CALL: dict[str, object] = {
+    "functionCall": {"name": "search_catalogue_3", "args": {"query": "maps", "shelf": 14}}
+}
+_WHOLE_REPLY = _http(_reply({"text": _TEXT}, "STOP"))
+_TOOL_REPLY = _http(_reply(_CALL, "STOP"))
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 @cache
-def _file(size_mb: int) -> bytes:
-    return png(64, 64, "bench", size_mb << 20)
+def _file(size_kb: int) -> bytes:
+    return png(64, 64, "bench", size_kb << 10)
 
 
 @cache
-def _picture(size_mb: int) -> bytes:
-    """A whole reply with one picture of so many megabytes."""
-    data = base64.b64encode(_file(size_mb)).decode()
-    part = {"inlineData": {"mimeType": "image/png", "data": data}}
-    candidate = {"content": {"parts": [part], "role": "model"}, "finishReason": "STOP", "index": 0}
-    return _http(
-        json.dumps({"candidates": [candidate], "usageMetadata": _USAGE, "responseId": "abc123"}).encode()
-    )
+def _picture(size_kb: int) -> bytes:
+    """A whole reply with one picture of so many kilobytes."""
+    data = base64.b64encode(_file(size_kb)).decode()
+    return _http(_reply({"inlineData": {"mimeType": "image/png", "data": data}}, "STOP"))
+
+
+@cache
+def _refusal(status: int) -> bytes:
+    body = json.dumps({"error": {"code": status, "message": "Refused, as asked.", "status": "UNAVAILABLE"}})
+    return _http(body.encode(), status=f"{status} Refused")
 
 
 @cache
 def _job(behaviour: str, host: str) -> bytes:
-    is_inside = behaviour == "base64"
-    picture = base64.b64encode(_file(8)).decode() if is_inside else f"http://{host}/files/8"
+    kind, _, size_kb = behaviour.partition("-")
+    is_inside = kind == "base64"
+    picture = (
+        base64.b64encode(_file(int(size_kb))).decode() if is_inside else f"http://{host}/files/{size_kb}"
+    )
     return _http(json.dumps({"state": "done", "picture": picture}).encode())
 
 
-def _chunk(finish: str | None = None) -> bytes:
-    event = b"data: " + _reply(f"{time.monotonic():.6f} ", finish) + b"\r\n\r\n"
+def _chunk(finish: str | None = None, part: dict[str, object] | None = None) -> bytes:
+    event = b"data: " + _reply(part or {"text": f"{time.monotonic():.6f} "}, finish) + b"\r\n\r\n"
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
@@ -118,20 +128,27 @@ class _Connection(asyncio.Protocol):
         found = _PATH.match(head)
         if found is None:
             self.transport.write(self.elsewhere(head))
-        elif found[1].lower() == b"picture":
-            self.transport.write(_picture(int(found[2] or 8)))
-        elif not found[3]:
-            self.transport.write(_WHOLE_REPLY)
+            return
+        behaviour, number, is_stream = found[1].lower(), int(found[2] or 0), bool(found[3])
+        if behaviour == b"picture":
+            self.transport.write(_picture(number))
+        elif behaviour == b"refused":
+            self.transport.write(_refusal(number))
+        elif behaviour == b"cut":
+            self.transport.write(_STREAM_HEAD + _chunk() if is_stream else _WHOLE_REPLY[:-100])
+            self.transport.close()
+        elif is_stream:
+            asyncio.get_running_loop().create_task(self.stream(behaviour, number or 10))
         else:
-            asyncio.get_running_loop().create_task(self.stream(found[1].lower(), int(found[2] or 10)))
+            self.transport.write(_TOOL_REPLY if behaviour == b"tool" else _WHOLE_REPLY)
 
     def elsewhere(self, head: bytes) -> bytes:
-        method, path = head.split(b" ", 2)[:2]
+        path = head.split(b" ", 2)[1]
         name = path.decode().rpartition("/")[2]
         if b"/files/" in path:
             return _http(_file(int(name)), "image/png")
-        if method == b"POST" and path.endswith(b"/jobs"):
-            return _http(b'{"state":"new","id":"%b"}' % (b"base64" if b"base64" in head else b"address"))
+        if order := _JOBS.match(head):
+            return _http(b'{"state":"new","id":"%b"}' % order[1])
         host = re.search(rb"host: *(\S+)", head, re.I)
         return _job(name, host[1].decode() if host else "")
 
@@ -142,12 +159,14 @@ class _Connection(asyncio.Protocol):
         for number in range(count - 1):
             if pause_s:
                 await asyncio.sleep(pause_s)
+                if self.transport.is_closing():
+                    return
                 self.transport.write(_chunk())
             elif number % 50 == 0:
                 await self.resumed.wait()
                 await asyncio.sleep(0)
                 self.transport.write(fixed * min(50, count - 1 - number))
-        self.transport.write(_chunk("STOP") + b"0\r\n\r\n")
+        self.transport.write(_chunk("STOP", _CALL if behaviour == b"tool" else None) + b"0\r\n\r\n")
 
 
 async def main(port: int, certificate: str | None) -> None:
