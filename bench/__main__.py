@@ -13,6 +13,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from bench.beside import beside, rivals
 from bench.measures import (
     DIALECTS,
     PICTURE,
@@ -32,6 +33,7 @@ from bench.measures import (
     start_up,
 )
 from bench.place import Place, certificate
+from bench.rivals import RIVALS
 from bench.servers import Server, wait_for
 
 
@@ -128,9 +130,15 @@ def show(title: str, unit: str, values: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round, smaller counts")
+    parser.add_argument(
+        "--beside",
+        type=rivals,
+        metavar="NAME,NAME",
+        help=f"instead compare with others that are installed: {', '.join(RIVALS)}",
+    )
     options = parser.parse_args()
     os.sched_setaffinity(0, {1} if (os.cpu_count() or 1) > 1 else {0})
-    asyncio.run(run(options.quick))
+    asyncio.run(beside(options.beside, options.quick) if options.beside else run(options.quick))
 
 
 if __name__ == "__main__":
