@@ -18,12 +18,14 @@ import sqlalchemy as sa
 from proxy.ledger import watches
 from proxy.ledger.entries import Entry, Watch, insert
 from proxy.serve import late
+from proxy.serve.told import Told
 from proxy.simulators.server import Running, start
-from proxy.store import tables
+from proxy.store import tables, tasks
 from proxy.store.database import Database
 from tests.gateway import Gateway, open_gateway
 from tests.picture_vendors import HEAD, providers
 from tests.served import run, serving, waited
+from tests.test_store import TASK
 from tests.test_tasks_crash import ENVIRONMENT, HEADERS, asked, kill
 
 FILE = (
@@ -102,6 +104,65 @@ def test_what_a_vendor_made_too_late_is_settled(gateway: Gateway, store: str) ->
     (order,) = gateway.vendors.log.ledger.tasks(prompt="Too late sim:slow:1.5")
     assert order.amount("settle") == Decimal("0.2")
     assert waited(lambda: watched(store) == 0)
+
+
+def test_a_picture_that_comes_too_late_is_there_for_who_asks_again(gateway: Gateway, store: str) -> None:
+    def ask() -> httpx.Response:
+        headers = {**HEADERS, "idempotency-key": "late-1"}
+        body = {"model": "slow-wan", "prompt": "Asked again sim:slow:1.5"}
+        address = f"{gateway.base_url}/v1/images/generations"
+        return httpx.post(address, json=body, headers=headers, timeout=20)
+
+    first = ask()
+    assert (first.status_code, first.json()["error"]["code"]) == (504, "upstream_timeout")
+    ends(store, first.headers["x-request-id"], 3)
+    again = ask()
+    assert again.status_code == 200, again.text
+    assert again.headers["x-proxy-joined"] == "done"
+    assert again.headers["x-proxy-cost"] == "0.2 CNY"
+    assert len(again.json()["data"]) == 1
+    assert len(gateway.vendors.log.ledger.tasks()) == 1
+
+
+@pytest.mark.parametrize(
+    ("orders", "states"),
+    [("sim:slow:1.5", ["failed", "completed"]), ("sim:slow:1.5 sim:fail:X", ["failed"])],
+    ids=["made", "not made"],
+)
+def test_a_task_that_was_given_up_is_completed_by_what_comes_late(
+    gateway: Gateway, store: str, orders: str, states: list[str]
+) -> None:
+    task = draw(gateway.base_url, "slow-wan", f"Given up {orders}", background=True).json()["id"]
+
+    def shown() -> dict[str, Any]:
+        return httpx.get(f"{gateway.base_url}/v1/tasks/{task}", headers=HEADERS).json()  # type: ignore[no-any-return]
+
+    seen = waited(lambda: found if (found := shown())["status"] == states[0] else None)
+    assert seen["error"]["code"] == "upstream_timeout"
+    assert waited(lambda: watched(store) == 0)
+    over = waited(lambda: found if (found := shown())["status"] == states[-1] else None)
+    if states[-1] == "completed":
+        assert (over["progress"], over["usage"]["cost"], over.get("error")) == (100, 0.2, None)
+        assert httpx.get(over["results"][0]).content.startswith(b"\x89PNG")
+    else:
+        assert "results" not in over
+
+
+def test_what_comes_late_is_put_beside_what_came_in_time(store: str) -> None:
+    picture = {"kind": "Image", "data": {"$file": "a" * 32}}
+    before = {"events": [{"kind": "Started"}, picture, {"kind": "Finish", "reason": "stop"}], "tolds": []}
+    orders = {"0": {"state": "done"}, "1": {"state": "accepted", "target": "x/y"}}
+    task = {**TASK, "result": json.dumps(before), "orders": json.dumps(orders), "ended_at": 5.0}
+    asked(store, lambda connection: connection.execute(sa.insert(tables.tasks).values(**task)).rowcount)
+    late_one = {"kind": "Image", "data": {"$file": "b" * 32}}
+    came = late.Came([{"kind": "Started"}, late_one, {"kind": "Finish", "reason": "stop"}], Told(images=1))
+    asked(store, lambda connection: late.keep(connection, {"request_id": "req_1", "call": 1}, came))
+    found = asked(store, lambda connection: tasks.get(connection, "task_1"))
+    assert [one["kind"] for one in json.loads(found["result"])["events"]] == [
+        "Started", "Image", "Image", "Finish",
+    ]  # fmt: skip
+    assert json.loads(found["orders"])["1"] == {"state": "done", "target": "x/y"}
+    assert (found["state"], found["callback_due"]) == ("completed", None)
 
 
 def test_what_a_vendor_never_made_is_refunded(gateway: Gateway, store: str) -> None:

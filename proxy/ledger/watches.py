@@ -101,8 +101,9 @@ def stuck(connection: Connection, most: int) -> list[Row]:
     return [dict(row) for row in found.mappings()]
 
 
-def end(connection: Connection, held: Row, *, at: float, outcome: str, **changes: Any) -> None:
-    """Close the try of this hold, unless that has happened: with a refund, or what `changes` say instead."""
+def end(connection: Connection, held: Row, *, at: float, outcome: str, **changes: Any) -> bool:
+    """Close the try of this hold, unless that has happened: with a refund, or what `changes` say instead.
+    Whether this has ended its watch."""
     names = (*_TRY, "key", "model", "target", "operation", "currency")
     given = {"kind": "refund", "amount": held["amount"], **changes}
     entry = Entry(
@@ -119,8 +120,9 @@ def end(connection: Connection, held: Row, *, at: float, outcome: str, **changes
         completion_tokens=given.get("completion_tokens", 0),
         estimated=False,
     )
+    ended = connection.execute(sa.delete(watches).where(*_is(watches, held))).rowcount == 1
     insert(connection, [entry])
-    connection.execute(sa.delete(watches).where(*_is(watches, held)))
+    return ended
 
 
 def _has_ended(connection: Connection, row: Row) -> bool:

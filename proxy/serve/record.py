@@ -201,13 +201,19 @@ class Record:
         known = self.files.get(id(data))
         if known is not None:
             return known[1]
-        try:
-            identity = self.services.files.save(data)
-        except (OSError, ValueError) as error:
-            self.services.log.write("picture_not_stored", reason=str(error))
-            return None
-        self.files[id(data)] = data, identity
+        identity = saved(self.services, data)
+        if identity is not None:
+            self.files[id(data)] = data, identity
         return identity
+
+
+def saved(services: Services, data: Slice) -> str | None:
+    """The picture's file, None where it could not be stored; blocks."""
+    try:
+        return services.files.save(data)
+    except (OSError, ValueError) as error:
+        services.log.write("picture_not_stored", reason=str(error))
+        return None
 
 
 class Made(NamedTuple):

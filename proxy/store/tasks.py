@@ -247,6 +247,23 @@ def resolve(connection: Connection, identity: str, values: Mapping[str, Any]) ->
     return connection.execute(sa.update(tasks).where(held).values(**given)).rowcount == 1
 
 
+def late(connection: Connection, request_id: str) -> Row | None:
+    """The task of a request that was given up, or held, and can still be told what came of it: locked until
+    the transaction ends."""
+    told = tasks.c.state.in_(("failed", "completed", "parked"))
+    wanted = sa.select(*_ALL_BUT_BODY).where(tasks.c.request_id == request_id, told)
+    return _first(connection.execute(wanted.with_for_update()))
+
+
+def came_late(connection: Connection, row: Row, orders: str, result: str) -> None:
+    """It is completed after all. Its client is called only where it was not told of an end before."""
+    due = now(connection) if row["ended_at"] is None and row["callback_url"] is not None else None
+    over = {"state": "completed", "ended_at": now(connection), "error": None, "body": None}
+    values = {**over, "orders": orders, "result": result, "callback_due": due}
+    connection.execute(sa.update(tasks).where(tasks.c.id == row["id"]).values(**values))
+    _tell(connection, row["id"], *(() if due is None else (wakes.CALLBACK,)))
+
+
 def sweep(connection: Connection, keep_s: float) -> None:
     """Forget what has been over for so long. What is held stays until somebody resolves it."""
     old = tasks.c.ended_at < now(connection) - keep_s
