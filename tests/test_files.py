@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -171,6 +172,26 @@ def test_pictures_go_when_they_are_too_old(tmp_path: Path, clock: Clock) -> None
     assert files.open(old) is None
     assert files.read(old) is None
     assert (tmp_path / "files" / ".secret").exists()
+
+
+def test_a_folder_that_was_removed_is_made_again_and_its_addresses_hold(tmp_path: Path, clock: Clock) -> None:
+    worker, other = store(tmp_path, clock), store(tmp_path, clock)
+    worker.save(Slice.of(b"old"))
+    other.save(Slice.of(b"old"))
+    shutil.rmtree(tmp_path / "files")
+    identity = worker.save(Slice.of(b"new"))
+    assert names(tmp_path) == {identity}
+    assert other.granted(*asked(worker.address(identity))) == DAY_S
+    assert other.read(identity) == b"new"
+
+
+@pytest.mark.parametrize("damage", [b"", b"five.", b"x" * 100])
+def test_a_damaged_secret_is_made_anew_for_all_workers(tmp_path: Path, clock: Clock, damage: bytes) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / ".secret").write_bytes(damage)
+    first = store(tmp_path, clock)
+    address = first.address(first.save(Slice.of(b"a")))
+    assert store(tmp_path, clock).granted(*asked(address)) == DAY_S
 
 
 def test_an_unfinished_file_goes_only_when_nobody_writes_it(tmp_path: Path) -> None:

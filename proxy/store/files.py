@@ -68,8 +68,18 @@ class FileStore:
     def save(self, data: Slice) -> str:
         """Write the picture and return its id. Raises `OSError`, or `ValueError` if it is not base64."""
         if self._secret is None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._secret = _shared_secret(self._folder / ".secret")
+            self._make()
+        try:
+            return self._save(data)
+        except FileNotFoundError:  # somebody has removed the folder
+            self._make()
+            return self._save(data)
+
+    def _make(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._secret = _shared_secret(self._folder / ".secret", self._secret)
+
+    def _save(self, data: Slice) -> str:
         identity = secrets.token_hex(16)
         place = self._folder / identity
         unfinished = place.with_suffix(".part")
@@ -183,12 +193,16 @@ def _sign(secret: bytes, identity: str, expires: str) -> str:
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _shared_secret(path: Path) -> bytes:
-    """The secret in the file, made by whichever worker comes first: a link appears whole or not at all."""
+def _shared_secret(path: Path, mine: bytes | None = None) -> bytes:
+    """The secret in the file, made by whichever worker comes first: a link appears whole or not at all.
+    `mine` is written where there is none, or one that is damaged: all workers know it still."""
     known = _read_secret(path)
     if known is not None:
         return known
-    mine = secrets.token_bytes(_SECRET_BYTES)
+    with suppress(FileNotFoundError):
+        if path.stat().st_size != _SECRET_BYTES:
+            path.unlink()
+    mine = mine or secrets.token_bytes(_SECRET_BYTES)
     draft = path.with_name(f".{secrets.token_hex(8)}")
     try:
         with _create(draft) as file:
