@@ -509,6 +509,25 @@ async def test_an_error_body_is_read_as_far_as_wanted_and_survives_a_cut(upstrea
             assert await reply.read(limit) == (b"overloaded" * 2000)[:size]
 
 
+async def test_an_error_body_without_end_is_read_for_a_megabyte(upstream: Upstream) -> None:
+    """A job's poll was read up to 96 MiB, five times."""
+    sent = 0
+
+    async def without_end(request: Request) -> None:
+        nonlocal sent
+        await request.read_body()
+        await request.send(b"HTTP/1.1 500 No\r\ncontent-type: text/plain\r\n\r\n")
+        while sent < 64 << 20:
+            await request.send(b"overloaded " * 10_000)
+            sent += 110_000
+
+    async with serving(without_end) as server:
+        reply = await upstream.send(CALL, account(server), PATIENT)
+        assert await reply.value(96 << 20) == (b"overloaded " * 100_000)[: 1 << 20]
+        await asyncio.wait_for(server.gone.wait(), 10)
+    assert sent < 16 << 20  # with what waits in buffers
+
+
 async def test_reading_more_than_wanted_of_a_good_answer_is_an_error(upstream: Upstream) -> None:
     async with serving(answering(OK)) as server:
         reply = await upstream.send(CALL, account(server), PATIENT)
