@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import socket
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +119,21 @@ async def test_a_connection_is_used_again(upstream: Upstream) -> None:
         for _ in range(5):
             assert await call(upstream, server) == [{"n": 1}]
         assert (server.connections, len(server.requests)) == (1, 5)
+
+
+def sockets() -> list[list[str]]:
+    return [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells")
+async def test_a_connection_is_kept_alive_through_silence(upstream: Upstream) -> None:
+    """A picture may take minutes, and what is between forgets a connection on which nothing moves."""
+    async with serving(answering(OK)) as server:
+        await call(upstream, server)
+        client = server.requests[0].writer.get_extra_info("peername")[1]
+        ends = f":{client:04X}", f":{server.port:04X}"
+        timers = [line[5] for line in sockets() if line[1].endswith(ends[0]) and line[2].endswith(ends[1])]
+    assert [timer.partition(":")[0] for timer in timers] == ["02"]  # that of the system's own probes
 
 
 async def test_an_error_answer_keeps_the_connection(upstream: Upstream) -> None:
@@ -291,6 +308,19 @@ async def test_a_kept_connection_that_breaks_gives_its_place_back() -> None:
         for _ in range(2):
             assert await call(upstream, server) == [{"n": 1}]
         assert server.connections == 2
+    await upstream.close()
+
+
+async def test_what_cannot_be_reached_gives_its_place_back() -> None:
+    upstream = Upstream(connections=1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    nobody = Account("acme", f"http://127.0.0.1:{port}", private=True)
+    async with serving(answering(OK)) as server:
+        for _ in range(3):
+            with pytest.raises(UpstreamError, match="refused the connection"):
+                await upstream.send(CALL, nobody, Deadlines(connect_s=1))
+        assert await call(upstream, server) == [{"n": 1}]
     await upstream.close()
 
 
