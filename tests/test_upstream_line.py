@@ -2,6 +2,7 @@
 follow."""
 
 import asyncio
+import gzip
 from collections.abc import Iterable
 
 import pytest
@@ -147,6 +148,53 @@ async def test_an_answer_that_is_cut_anywhere_is_never_taken_for_a_whole_one(raw
         assert connection.lost == 1
 
 
+def packed(text: bytes) -> bytes:
+    body = gzip.compress(text, mtime=0)
+    return OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+async def unpacked(answer: Answer) -> bytes:
+    await answer.head()
+    return await body_of(answer)
+
+
+async def test_a_packed_answer_is_read_the_same_however_its_bytes_are_cut() -> None:
+    text = b'{"words": "some words, and some more words"}'
+    raw = packed(text)
+    for cut in range(1, len(raw)):
+        for pieces in ((raw[:cut], raw[cut:]), [raw[at : at + cut] for at in range(0, len(raw), cut)]):
+            connection = Connection()
+            answer = connection.ask()
+            reading = asyncio.create_task(unpacked(answer))
+            for piece in pieces:
+                await asyncio.sleep(0)
+                connection.feed(piece)
+            assert (await reading, answer.is_over) == (text, True)
+            assert (connection.freed, connection.wire.aborted) == (1, False)
+
+
+async def test_a_packed_answer_is_unpacked_piece_by_piece() -> None:
+    connection = Connection()
+    answer = connection.ask()
+    connection.feed(packed(bytes(600_000)))
+    await answer.head()
+    sizes = [len(await answer.read(1 << 20)) for _ in range(4)]
+    assert sizes == [262_144, 262_144, 75_712, 0]
+    assert answer.is_over
+
+
+async def test_a_packed_answer_without_its_end_is_not_whole() -> None:
+    body = gzip.compress(b"hello", mtime=0)[:-4]
+    connection = Connection()
+    answer = connection.ask()
+    connection.feed(OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    await answer.head()
+    assert await answer.read(1 << 20) == b"hello"
+    for _ in range(2):  # and it stays so
+        with pytest.raises(ClosedError, match="gzip: its end is missing"):
+            await answer.read(1 << 20)
+
+
 @pytest.mark.parametrize("head", [OK, b"HTTP/1.0 200 OK\r\n", OK + b"connection: close\r\n"])
 async def test_an_answer_without_a_length_ends_with_the_connection(head: bytes) -> None:
     connection = Connection()
@@ -285,6 +333,18 @@ async def test_the_rest_of_a_request_is_not_sent_to_a_vendor_that_refused_it() -
     assert connection.wire.written == [REQUEST, b"first"]
     assert (answer.status, await body_of(answer)) == (413, b"{}")
     assert (connection.freed, connection.wire.aborted) == (0, True)
+
+
+async def test_the_rest_of_a_request_is_sent_to_a_vendor_that_answers_before_it_has_all() -> None:
+    connection = Connection()
+    answer = connection.line.ask(REQUEST, whole=False)
+    connection.feed(OK + b"content-length: 5\r\n\r\nhel")
+    assert await connection.line.pour(b"first", last=False)
+    assert await connection.line.pour(b"second", last=True)
+    assert connection.wire.written == [REQUEST, b"first", b"second"]
+    connection.feed(b"lo")
+    assert (answer.status, await body_of(answer)) == (200, b"hello")
+    assert (connection.freed, connection.wire.aborted) == (1, False)
 
 
 async def test_who_waits_to_write_is_told_when_the_vendor_refuses_or_leaves() -> None:
