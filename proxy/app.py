@@ -29,6 +29,7 @@ from proxy.fronts.openai.dialect import OPENAI
 from proxy.fronts.openai.embeddings.front import EmbeddingsFront
 from proxy.fronts.openai.images.front import ImagesFront
 from proxy.fronts.openai.moderations.front import ModerationsFront
+from proxy.fronts.openai.responses.conversations import ConversationsFront
 from proxy.fronts.openai.responses.front import InputTokensFront, ResponsesFront
 from proxy.fronts.openai.speech.front import SpeechFront
 from proxy.fronts.openai.transcripts.front import TranscriptsFront
@@ -45,7 +46,7 @@ from proxy.memory.signatures import SignatureMemory
 from proxy.routing.budget import RetryBudget
 from proxy.routing.keys import Rests
 from proxy.routing.routes import Routes
-from proxy.serve import admin, files, full, info, replies, scrape, tasks, uploads, usage
+from proxy.serve import admin, files, full, info, replies, scrape, talks, tasks, uploads, usage
 from proxy.serve.answer import answered
 from proxy.serve.count import counted
 from proxy.serve.endpoint import PREFIXES, Row
@@ -78,7 +79,6 @@ DIALECTS = (GEMINI, ANTHROPIC, OPENAI)
 
 _NO_COMPACTION = "Nothing here shortens a conversation; send fewer items."
 _NO_UPLOADS = "Upload by a form to /v1/files, or send it within the request."
-_NO_CONVERSATIONS = "Go on from the last response by 'previous_response_id', or send all items."
 
 ROWS = (
     answered("/models/{model:path}:generateContent", GeminiFront(stream=False), verbatim=True, **_GOOGLES),
@@ -114,11 +114,7 @@ ROWS = (
     Row("GET", "/responses", info.no_socket, needs="nothing"),
     Row("GET", "/models", partial(info.models, dialects=DIALECTS), **_EVERYBODYS),
     Row("GET", "/models/{name:path}", partial(info.model, dialects=DIALECTS), **_EVERYBODYS),
-    *(
-        Row(method, path, partial(info.absent, advice=_NO_CONVERSATIONS))
-        for method in ("GET", "POST", "DELETE")
-        for path in ("/conversations", "/conversations/{rest:path}")
-    ),
+    *talks.rows("/conversations", ConversationsFront()),
     *usage.ROWS,
     Row("GET", "/tasks", tasks.listed),
     Row("GET", "/tasks/{id}", tasks.one),

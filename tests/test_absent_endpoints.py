@@ -51,10 +51,6 @@ def test_openais_sdk_raises_for_a_batch_that_nobody_would_run(gateway: Gateway) 
     ("method", "path", "advice"),
     [
         ("POST", "/responses/compact", "send fewer items"),
-        ("POST", "/conversations", "previous_response_id"),
-        ("GET", "/conversations/conv_1", "previous_response_id"),
-        ("POST", "/conversations/conv_1/items", "previous_response_id"),
-        ("DELETE", "/conversations/conv_1/items/msg_1", "previous_response_id"),
     ],
 )
 def test_what_belongs_to_responses_and_is_not_there_says_what_is(

@@ -735,7 +735,7 @@ def test_what_real_clients_send_is_understood() -> None:
             refusals[file.stem] = error.code
     assert refusals == {
         "openai-agents-previous": "previous_response_not_found",
-        "openai-python-conversation": "unsupported_parameter",
+        "openai-python-conversation": "conversation_not_found",
         "vercel-openai-tool-result": "item_not_found",
         "vercel-openai-turns": "item_not_found",
     }

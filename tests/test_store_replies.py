@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -101,6 +102,34 @@ async def test_one_takes_over_what_nobody_makes_any_more(store_address: str) -> 
     [found] = await database.read(lambda connection: replies.get(connection, "app", {"r1": False}, 99))
     assert (bytes(found["told"]), found["running"], found["asked"]) == (b'{"over":1}', False, None)
     await database.close()
+
+
+@pytest.mark.anyio
+async def test_what_many_change_at_once_loses_nothing(store_address: str) -> None:
+    one, other = Database(store_address), Database(store_address)
+    until = time.time() + 60
+    await one.run(lambda connection: replies.write(connection, [row("c1", context=b"")]))
+
+    async def add(database: Database, letter: bytes) -> None:
+        def more(told: bytes, context: bytes) -> tuple[bytes, bytes]:
+            return told, context + letter
+
+        assert await database.run(lambda connection: replies.change(connection, "app", "c1", more, until))
+
+    await asyncio.gather(*(add(each, letter) for each in (one, other) for letter in (b"a", b"b", b"c")))
+    [found] = await one.read(lambda connection: replies.get(connection, "app", {"c1": True}, 99))
+    assert sorted(bytes(found["context"])) == sorted(b"aabbcc")
+    assert (found["size"], found["expires_at"]) == (len(found["told"]) + 6, until)
+
+    def nothing(told: bytes, context: bytes) -> tuple[bytes, bytes]:
+        raise AssertionError("there is none")
+
+    for key, identity in (("other", "c1"), ("app", "c2")):
+        wanted = (key, identity, nothing, until)
+        changed = await one.run(lambda connection, wanted=wanted: replies.change(connection, *wanted))
+        assert changed is None
+    await one.close()
+    await other.close()
 
 
 @pytest.mark.anyio

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from decimal import Decimal
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
@@ -139,11 +139,13 @@ class Parsed(Generic[R_co, S_co]):
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What is kept of a reply: JSON in its front's own words, which may hold `Slice` leaves. `context` is
-    what is needed besides to go on from the reply."""
+    what is needed besides to go on from the reply. `adds` are a conversation's id and what is said in it now
+    that the reply is there."""
 
     id: str
     told: Json
     context: Json
+    adds: tuple[str, list[Json]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +244,40 @@ class Counting(Front, Protocol):
         ...
 
 
+class TalkFront(Refusing, Protocol):
+    """Conversations that clients keep here, and that their requests go on from: `told` is what there is to
+    say of one, its context has the list `items`. Their ids begin with `prefix`."""
+
+    prefix: str
+
+    def begun(self, body: Any, now: float) -> Kept:
+        """Raises `RequestError`."""
+        ...
+
+    def shown(self, told: Json) -> list[Piece]: ...
+
+    def changed(self, told: Json, body: Any) -> Json:
+        """Raises `RequestError`."""
+        ...
+
+    def added(self, body: Any) -> list[Json]:
+        """The items to add. Raises `RequestError`."""
+        ...
+
+    def listed(self, items: Sequence[Json], query: Mapping[str, str]) -> list[Piece]:
+        """Raises `RequestError`."""
+        ...
+
+    def item(self, item: Json) -> list[Piece]: ...
+
+    def forgotten(self, identity: str) -> bytes: ...
+
+
 class KeepingFront(Front, Protocol):
-    """One whose replies can be kept. What is `told` is what `KeptRenderer.kept` gave."""
+    """One whose replies can be kept, with ids that begin with `prefix`. What is `told` is what
+    `KeptRenderer.kept` gave."""
+
+    prefix: str
 
     def goes_on_from(self, body: Any) -> Mapping[str, bool]:
         """A `Recall`. Checks nothing."""

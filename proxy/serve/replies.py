@@ -43,7 +43,7 @@ async def show(exchange: Exchange, house: House, front: KeepingFront) -> None:
 
 
 async def inputs(exchange: Exchange, house: House, front: KeepingFront) -> None:
-    identity, key = _asked_for(exchange)
+    identity, key = _asked_for(exchange, front)
     shelf = house.services.shelf
     row = (await shelf.find(key, {identity: True})).get(identity)
     if row is None:
@@ -54,7 +54,7 @@ async def inputs(exchange: Exchange, house: House, front: KeepingFront) -> None:
 
 async def forget(exchange: Exchange, house: House, front: KeepingFront) -> None:
     """What is still being made is called off first."""
-    identity, key = _asked_for(exchange)
+    identity, key = _asked_for(exchange, front)
     told = await _told(exchange, house, front, end=front.cancelled)
     if not front.is_over(told):
         await _call_off(exchange, house, front)
@@ -76,7 +76,7 @@ async def cancel(exchange: Exchange, house: House, front: KeepingFront) -> None:
 
 
 async def _call_off(exchange: Exchange, house: House, front: KeepingFront) -> Json:
-    identity, key = _asked_for(exchange)
+    identity, key = _asked_for(exchange, front)
     making = house.services.shelf.making.get(identity)
     if making is not None:
         await making.stop(called_off=True)
@@ -96,7 +96,7 @@ async def _told(
 ) -> Json:
     """What is known of the reply now. One whose process is gone goes on here, or with `end` comes to that.
     Raises a 404 when this key has none of that name."""
-    identity, key = _asked_for(exchange)
+    identity, key = _asked_for(exchange, front)
     shelf = house.services.shelf
     making = shelf.making.get(identity)
     row = (await shelf.find(key, {identity: False})).get(identity)
@@ -135,7 +135,7 @@ async def _resume(exchange: Exchange, house: House, front: KeepingFront, after: 
 
 async def _frames(exchange: Exchange, house: House, front: KeepingFront) -> AsyncGenerator[bytes, None]:
     """The events of a stream from the first. Raises a 400 where they are not kept."""
-    identity, key = _asked_for(exchange)
+    identity, key = _asked_for(exchange, front)
     shelf = house.services.shelf
     told = await _told(exchange, house, front)
     making = shelf.making.get(identity)
@@ -166,6 +166,10 @@ def _no_stream() -> RequestError:
     )
 
 
-def _asked_for(exchange: Exchange) -> tuple[str, str]:
+def _asked_for(exchange: Exchange, front: KeepingFront) -> tuple[str, str]:
+    """Raises a 404 for what is no reply."""
     assert exchange.caller is not None
-    return exchange.scope["path_params"]["id"], exchange.caller.name
+    identity = exchange.scope["path_params"]["id"]
+    if not identity.startswith(front.prefix):
+        raise shelves.unknown(identity)
+    return identity, exchange.caller.name

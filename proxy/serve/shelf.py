@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,8 @@ class Shelf:
         do so from `request`, the body and how it shall go. False for what is too large, or has no form in
         JSON; the log says so."""
         self._rules = rules = house.plan.config.server.replies
+        if kept.adds is not None:
+            await self._add(house, key, *kept.adds)
         try:
             told, context = await self._packed(kept.told), await self._packed(kept.context)
         except TypeError as error:
@@ -158,6 +160,36 @@ class Shelf:
 
         await self.changing(replies.end, row["id"], row["tries"], await self._packed(told))
         self._being_made.discard(row["id"])
+
+    async def change(
+        self, house: House, key: str, identity: str, change: Callable[[Json, Json], tuple[Json, Json]]
+    ) -> tuple[Json, Json] | None:
+        """What is told and its context from now on, made by `change` of what they were, in a thread of the
+        store's. None where there is none."""
+        from proxy.store import replies
+
+        await self.flush()
+
+        def work(told: bytes, context: bytes) -> tuple[bytes, bytes]:
+            new = change(orjson.loads(told), orjson.loads(context))
+            return orjson.dumps(new[0]), orjson.dumps(new[1])
+
+        until = time.time() + house.plan.config.server.replies.ttl
+        found = await self.changing(replies.change, key, identity, work, until)
+        return None if found is None else (orjson.loads(found[0]), orjson.loads(found[1]))
+
+    async def written(self, items: list[Json]) -> list[Json]:
+        """Items as they stand in a context: their pictures are files."""
+        found: list[Json] = orjson.loads(await self._packed(items))
+        return found
+
+    async def _add(self, house: House, key: str, identity: str, items: list[Json]) -> None:
+        """Both sides of what was said now; who goes on finds them. The log says so where that fails."""
+        try:
+            more = await self.written(items)
+            await self.change(house, key, identity, partial(with_more, more))
+        except (ProxyError, TypeError) as error:
+            self._services.log.write("reply_not_added", id=identity, reason=str(error))
 
     async def forget(self, key: str, identity: str) -> bool:
         """False where there is none."""
@@ -246,7 +278,7 @@ class Shelf:
 
     # --- pictures ------------------------------------------------------------------------------------
 
-    async def _packed(self, told: Json) -> bytes:
+    async def _packed(self, told: Json | list[Json]) -> bytes:
         try:
             return orjson.dumps(told, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
         except TypeError:
@@ -285,11 +317,20 @@ class Shelf:
         return found if self._services.files.is_stored(found) else None
 
 
+def with_more(items: list[Json], told: Json, context: Json) -> tuple[Json, Json]:
+    return told, {**context, "items": [*context["items"], *items]}
+
+
 async def recalled(house: House, key: str, wanted: Mapping[str, bool]) -> dict[str, Json]:
     """What was told of earlier replies of this key, with their context where that is wanted, by id; those
     that are not kept are not there. Pictures have an address that only we can read."""
     shelf = house.services.shelf
     rows = await shelf.find(key, wanted)
+    if any(row["size"] > MOST_BYTES for row in rows.values()):
+        raise RequestError(
+            f"What this goes on from has come to more than {MOST_BYTES >> 20} MB: begin another.",
+            code="context_too_large",
+        )
     return {
         identity: await shelf.read(row, "told", _OURS) | await shelf.read(row, "context", _OURS)
         for identity, row in rows.items()

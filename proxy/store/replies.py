@@ -6,7 +6,7 @@ Plain functions over a connection, for `Database.run` and `read`.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -39,6 +39,27 @@ def get(connection: Connection, key: str, wanted: Mapping[str, bool], most_bytes
     columns = [column for column in replies.c if column.name not in ("context", "body")]
     rows = connection.execute(sa.select(*columns, context.label("context")).where(mine))
     return [dict(row) for row in rows.mappings()]
+
+
+def change(
+    connection: Connection,
+    key: str,
+    identity: str,
+    change: Callable[[bytes, bytes], tuple[bytes, bytes]],
+    expires_at: float,
+) -> tuple[bytes, bytes] | None:
+    """What is told of one and its context, as `change` makes them of what they were; one after the other,
+    whoever changes it. None where there is none."""
+    mine = (replies.c.key == key) & (replies.c.id == identity) & (replies.c.expires_at > time.time())
+    row = connection.execute(
+        sa.select(replies.c.told, replies.c.context).where(mine).with_for_update()
+    ).first()
+    if row is None:
+        return None
+    told, context = change(bytes(row.told), bytes(row.context))
+    values = {"told": told, "context": context, "size": len(told) + len(context), "expires_at": expires_at}
+    connection.execute(sa.update(replies).where(mine).values(values))
+    return told, context
 
 
 def delete(connection: Connection, key: str, identity: str) -> bool:

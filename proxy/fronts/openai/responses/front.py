@@ -23,6 +23,8 @@ _LOST: Json = {"code": "server_error", "message": "The server ended before this 
 class ResponsesFront(Commons):
     """A `KeepingFront`."""
 
+    prefix = "resp_"
+
     def model(self, body: Any, path: Mapping[str, str]) -> str:
         return checks.model_of(body)
 

@@ -56,15 +56,17 @@ def listed(value: Any) -> list[Json]:
     return checks.objects(value, "input")
 
 
-def parse(before: Sequence[Json], items: Sequence[Json], notes: Notes) -> tuple[Message, ...]:
-    """The messages of earlier items and of the client's own, which alone are named in errors by their place.
-    Raises `RequestError`."""
+def parse(
+    before: Sequence[Json], items: Sequence[Json], notes: Notes, name: str = "input"
+) -> tuple[Message, ...]:
+    """The messages of earlier items and of the client's own, which alone are named in errors by their place
+    below `name`. Raises `RequestError`."""
     reading = _Reading(notes)
     for item in before:
         reading.read(item, "previous_response_id", 0)
     for number, item in enumerate(items):
         if not reading.is_read(item, number):
-            reading.read(item, f"input[{number}]", number)
+            reading.read(item, f"{name}[{number}]", number)
     return reading.close()
 
 

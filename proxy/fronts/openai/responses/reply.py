@@ -42,7 +42,7 @@ def begun(parsed: Parsed[ChatRequest, ResponsesShape], identity: str, created: i
         "top_p": 1.0 if request.top_p is None else request.top_p,
         "service_tier": request.service_tier or "default",
         "store": shape.store,
-        "conversation": None,
+        "conversation": None if shape.conversation is None else {"id": shape.conversation},
         "usage": None,
     }
 

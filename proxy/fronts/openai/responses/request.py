@@ -108,6 +108,7 @@ def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest,
         echo,
         store=keeps,
         background=bool(body.get("background")),
+        conversation=state.conversation(body) if body.get("conversation") is not None else None,
         before=tuple(before),
         items=tuple(own),
         wrote=tuple(body),
@@ -183,12 +184,8 @@ def _check_state(body: Json) -> None:
     if body.get("conversation") is not None:
         if body.get("previous_response_id") is not None:
             raise checks.invalid("conversation", "it cannot stand beside 'previous_response_id'.")
-        raise RequestError(
-            "Conversations are not kept here: go on from the last reply by 'previous_response_id', or send "
-            "all items.",
-            param="conversation",
-            code="unsupported_parameter",
-        )
+        if body.get("store") is False:
+            raise checks.invalid("conversation", "what is said in it has to be kept: set 'store'.")
     if body.get("prompt") is not None:
         raise RequestError(
             "Prompts are not kept here: send their text as 'instructions' and 'input'.",

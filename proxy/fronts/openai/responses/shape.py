@@ -29,7 +29,7 @@ class ResponsesShape:
     `shows_thoughts`: their summary was asked for. `seals`: the client carries the signatures itself.
     `logprobs`, `sources` and `outputs` are shown where they were asked for. `picture` is the client's tool
     that draws. `store`: the reply shall be kept, with `before`, the items of earlier replies, and `items`,
-    the client's own ones.
+    the client's own ones; both sides are said in `conversation` then.
     """
 
     words: ClassVar[spelling.Words] = spelling.OF_RESPONSES
@@ -46,6 +46,7 @@ class ResponsesShape:
     picture: Json = field(default_factory=dict)
     store: bool = False
     background: bool = False
+    conversation: str | None = None
     before: tuple[Json, ...] = ()
     items: tuple[Json, ...] = ()
     wrote: tuple[str, ...] = ()

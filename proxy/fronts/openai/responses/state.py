@@ -9,7 +9,7 @@ replies are never asked for again: what the client sent gets its ids when somebo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from proxy.codec import jsonio
@@ -21,7 +21,9 @@ from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import Json, Slice
 
 _REPLY = re.compile(r"resp_[0-9a-f]{32}\Z")
+_CONVERSATION = re.compile(r"conv_[0-9a-f]{32}\Z")
 _ITEM = re.compile(r"[a-z]{1,8}_([0-9a-f]{32})i?[0-9a-f]{2,8}\Z")
+_ANSWERED = ("completed", "incomplete")
 _OVER = frozenset(("completed", "incomplete", "failed", "cancelled"))
 _NUMBER = re.compile(rb'"sequence_number":(\d+)')
 _PREFIXES = {
@@ -52,11 +54,33 @@ def goes_on_from(body: Any) -> dict[str, bool]:
     before = body.get("previous_response_id")
     if isinstance(before, str) and _REPLY.match(before):
         found[before] = True
+    if "conversation" in body:
+        talk = conversation(body)
+        if isinstance(talk, str) and _CONVERSATION.match(talk):
+            found[talk] = True
     return found
 
 
+def conversation(body: Json) -> Any:
+    """The id of the conversation that a body names, as it is or in an object."""
+    named = body.get("conversation")
+    return named.get("id") if isinstance(named, dict) else named
+
+
 def before(body: Json, earlier: Mapping[str, Json]) -> list[Json]:
-    """The items of the reply that the client goes on from, and of all before it. Raises `RequestError`."""
+    """The items of the conversation, or of the reply that the client goes on from and of all before it.
+    Raises `RequestError`."""
+    if body.get("conversation") is not None:
+        talk = checks.required_string(conversation(body), "conversation")
+        if talk not in earlier:
+            raise RequestError(
+                f"Conversation with id '{talk[:100]}' not found: it is not kept any more, or another key's.",
+                param="conversation",
+                status=404,
+                code="conversation_not_found",
+            )
+        found: list[Json] = earlier[talk]["items"]
+        return found
     identity = body.get("previous_response_id")
     if identity is None:
         return []
@@ -94,7 +118,11 @@ def resolved(items: Sequence[Json], earlier: Mapping[str, Json]) -> list[Json]:
 
 def kept(response: Json, shape: ResponsesShape, token: str, seals: Json) -> Kept:
     told = {"response": response, "seal": sealed.seal(seals) if seals else None}
-    return Kept(response["id"], told, {"before": shape.before, "items": shape.items, "token": token})
+    context = {"before": shape.before, "items": shape.items, "token": token}
+    adds = None
+    if shape.conversation is not None and response["status"] in _ANSWERED:
+        adds = (shape.conversation, [*_sent(context), *_seal_of(told), *response["output"]])
+    return Kept(response["id"], told, context, adds)
 
 
 def shown(told: Json) -> list[Piece]:
@@ -103,8 +131,12 @@ def shown(told: Json) -> list[Piece]:
 
 def page(context: Json, query: Mapping[str, str]) -> list[Piece]:
     """What the reply was made from, the newest first unless `order` is `asc`. Raises `RequestError`."""
-    items = [*context["before"], *_sent(context)]
-    items = [item for item in items if item.get("id")]  # seals are ours
+    return listing([*context["before"], *_sent(context)], query)
+
+
+def listing(items: Iterable[Json], query: Mapping[str, str]) -> list[Piece]:
+    """A page of items that have ids; the others are seals of ours. Raises `RequestError`."""
+    items = [item for item in items if item.get("id")]
     if checks.one_of("asc", "desc")(query.get("order", "desc"), "order") == "desc":
         items.reverse()
     after = query.get("after")
@@ -155,7 +187,11 @@ def _items_of(told: Json) -> list[Json]:
 
 def _sent(context: Json) -> list[Json]:
     """The client's own items, each with an id."""
-    return [_listed(item, f"{context['token']}i{place:02x}") for place, item in enumerate(context["items"])]
+    return named(context["items"], context["token"])
+
+
+def named(items: Iterable[Json], token: str) -> list[Json]:
+    return [_listed(item, f"{token}i{place:02x}") for place, item in enumerate(items)]
 
 
 def _seal_of(told: Json) -> list[Json]:
