@@ -33,15 +33,26 @@ async def beside(wanted: list[Rival], quick: bool) -> None:
             await wait_for(place.port)
             running = await place.both()
             for rival in wanted:
-                program = program_of(rival)
-                if program is None:
-                    print(f"{rival.name} is left out: no {rival.program} on PATH, nor {variable(rival)}")
-                    continue
-                running.append(started(rival, program, folder, place.port, _MODELS))
-                await wait_for(running[-1].port)
+                running += await _started(rival, folder, place)
             await _table(running, 1 if quick else 3)
         finally:
             place.stop(running)
+
+
+async def _started(rival: Rival, folder: Path, place: Place) -> list[Server]:
+    """The rival, or a sentence and nothing."""
+    program = program_of(rival)
+    if program is None:
+        print(f"{rival.name} is left out: no {rival.program} on PATH, nor {variable(rival)}")
+        return []
+    server = started(rival, program, folder, place.port, _MODELS)
+    try:
+        await wait_for(server.port)
+    except RuntimeError:
+        server.stop()
+        print(f"{rival.name} is left out: it did not listen within a minute")
+        return []
+    return [server]
 
 
 async def _whole_picture(server: Server) -> float:
