@@ -39,25 +39,18 @@ from bench.servers import Server, wait_for
 
 async def run(quick: bool) -> None:
     rounds = 1 if quick else 3
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Place(Path(folder))
-        running: list[Server] = []
-        try:
-            await wait_for(plain.port)
-            makers = {"least": plain.least, "dragoman": plain.dragoman}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Place(folder) as place:
+            await wait_for(place.port)
+            makers = {"least": place.least, "dragoman": place.dragoman}
             starts = {name: [await start_up(make) for _ in range(3)] for name, make in makers.items()}
-            running = await plain.both()
-            await measure(
-                Server("direct", "", plain.upstream, plain.port, is_hop=True), running, starts, rounds
-            )
-            plain.stop(running)
-            secret = Place(Path(folder), certificate(Path(folder)))
-            await wait_for(secret.port)
-            running = await secret.both()
-            await compare("small chat, upstream over TLS 1.3", "us", requests(chat(), 3200), running, rounds)
-            secret.stop(running)
-        finally:
-            plain.stop(running)
+            direct = Server("direct", "", place.upstream, place.port, is_hop=True)
+            await measure(direct, await place.both(), starts, rounds)
+        with Place(folder, certificate(folder)) as place:
+            await wait_for(place.port)
+            chats, both = requests(chat(), 3200), await place.both()
+            await compare("small chat, upstream over TLS 1.3", "us", chats, both, rounds)
 
 
 async def measure(

@@ -25,18 +25,12 @@ def rivals(names: str) -> list[Rival]:
 
 
 async def beside(wanted: list[Rival], quick: bool) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        place = Place(folder)
-        running: list[Server] = []
-        try:
-            await wait_for(place.port)
-            running = await place.both()
-            for rival in wanted:
-                running += await _started(rival, folder, place)
-            await _table(running, 1 if quick else 3)
-        finally:
-            place.stop(running)
+    with tempfile.TemporaryDirectory() as name, Place(Path(name)) as place:
+        await wait_for(place.port)
+        servers = await place.both()
+        for rival in wanted:
+            servers += await _started(rival, Path(name), place)
+        await _table(servers, 1 if quick else 3)
 
 
 async def _started(rival: Rival, folder: Path, place: Place) -> list[Server]:
@@ -45,11 +39,10 @@ async def _started(rival: Rival, folder: Path, place: Place) -> list[Server]:
     if program is None:
         print(f"{rival.name} is left out: no {rival.program} on PATH, nor {variable(rival)}")
         return []
-    server = started(rival, program, folder, place.port, _MODELS)
+    server = place.has(started(rival, program, folder, place.port, _MODELS))
     try:
         await wait_for(server.port)
     except RuntimeError:
-        server.stop()
         print(f"{rival.name} is left out: it did not listen within a minute")
         return []
     return [server]

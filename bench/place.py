@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from bench.measures import DIALECTS, chat, cpu_per_request, image, in_dialect
 from bench.servers import KEY, Server, free_port, python, spawn, wait_for
@@ -42,6 +43,7 @@ class Place:
         self._environment = {"SSL_CERT_FILE": str(certificate)} if certificate else {}
         arguments = ["-m", "bench.upstream", str(self.port), *([str(certificate)] if certificate else [])]
         self.upstream = spawn(python(*arguments), 1)
+        self._started: list[Server] = []
         self._config = folder / f"{scheme}.yaml"
         self._config.write_text(_CONFIG.format(base=self.base))
 
@@ -57,7 +59,7 @@ class Place:
 
     async def both(self) -> list[Server]:
         """Running, and past their first requests: what is loaded by then is no request's cost."""
-        servers = [self.least(), self.dragoman()]
+        servers = [self.has(self.least()), self.has(self.dragoman())]
         for server in servers:
             await wait_for(server.port)
             for ask in (chat(), image("base64"), *(in_dialect(*one) for one in DIALECTS.values())):
@@ -65,8 +67,16 @@ class Place:
         await asyncio.sleep(2)
         return servers
 
-    def stop(self, servers: list[Server]) -> None:
-        for server in servers:
+    def has(self, server: Server) -> Server:
+        """It ends with the place, whatever happens."""
+        self._started.append(server)
+        return server
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for server in self._started:
             server.stop()
         self.upstream.kill()
 
