@@ -119,7 +119,11 @@ def _ferrogw(at: At) -> Start:
 def _litellm(at: At) -> Start:
     config = at.write("litellm.yaml", _LITELLM.format(base=at.base, key=KEY))
     arguments = ["--config", config, "--port", str(at.port), "--num_workers", "1"]
-    return Start(arguments, {"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
+    environment = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "REPEATED_STREAMING_CHUNK_LIMIT": "1000000",  # else it ends our stream, whose chunks are alike
+    }
+    return Start(arguments, environment)
 
 
 def _portkey(at: At) -> Start:
