@@ -159,9 +159,7 @@ def test_another_machine_takes_what_one_has_no_room_for_at_once(tmp_path: Path, 
             folder = tmp_path / name
             folder.mkdir()
             rules = f"tasks: {{lease: 120s, at_once: {at_once}}}\n"
-            servers.append(
-                stack.enter_context(serving(folder, file + rules, environment=ENVIRONMENT))
-            )
+            servers.append(stack.enter_context(serving(folder, file + rules, environment=ENVIRONMENT)))
         one, other = servers
         assert ended(other, begun(other, "wan", "Its looks begin"))["status"] == "completed"
         in_front = begun(one, "wan", "In front sim:polls:9999")
