@@ -48,9 +48,8 @@ def test_a_killed_process_leaves_its_reply_to_the_next(
         kill(first)
     with serving(tmp_path, file, environment=ENVIRONMENT) as second:
         assert called(second, "GET", f"/{made['id']}")["status"] == "queued", "it may live still"
-        asked(
-            store_address, lambda connection: connection.execute(sa.update(replies).values(alive_until=1.0))
-        )
+        dead = sa.update(replies).values(alive_until=1.0, created_at=replies.c.created_at + 2)
+        asked(store_address, lambda connection: connection.execute(dead))
 
         def over() -> Any:
             found = called(second, "GET", f"/{made['id']}")

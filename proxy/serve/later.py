@@ -181,10 +181,11 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Js
             code="overloaded",
             headers={"retry-after": "2"},
         )
-    renderer = _renderer(work, front, time.time())
+    now = int(time.time())
+    renderer = _renderer(work, front, now)
     told = renderer.queued()
     making = Making(shelf, work, renderer)
-    await making.start(_request(work, body))
+    await making.start(_request(work, body, now))
     exchange.facts["reply"] = making.identity
     if exchange.allowed is not None:
         exchange.allowed.told = Told()
@@ -194,16 +195,16 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Js
     await exchange.respond(200, told)
 
 
-def _renderer(work: Work, front: KeepingFront, created: float, identity: str | None = None) -> KeptRenderer:
+def _renderer(work: Work, front: KeepingFront, created: int, identity: str | None = None) -> KeptRenderer:
     cost = partial(cost_of, work.tolds) if work.route.priced else None
-    facts = Facts(int(created), cost=cost, identity=identity)
+    facts = Facts(created, cost=cost, identity=identity)
     return cast(KeptRenderer, front.renderer(work.parsed, facts))
 
 
 # --- replies whose process is gone -------------------------------------------------------------------
 
 
-def _request(work: Work, body: Json | Form) -> tuple[bytes, str] | None:
+def _request(work: Work, body: Json | Form, created: int) -> tuple[bytes, str] | None:
     """From what it can be made again; None for what may be bought by the piece, and for a stream: its client
     has read a beginning to which another reply would not belong."""
     if work.parsed.request.stream or not _is_of_words(work):
@@ -212,7 +213,8 @@ def _request(work: Work, body: Json | Form) -> tuple[bytes, str] | None:
         written = bodies.written(body)
     except jsonio.JSONEncodeError:
         return None  # too deeply nested to be kept at all
-    return (written, orjson.dumps(anew.how(work.asked)).decode()) if len(written) <= MOST_BYTES // 2 else None
+    how = {**anew.how(work.asked), "created": created}
+    return (written, orjson.dumps(how).decode()) if len(written) <= MOST_BYTES // 2 else None
 
 
 def _is_of_words(work: Work) -> bool:
@@ -238,15 +240,14 @@ async def taken_over(
         return told
     house.services.log.write("reply_taken_over", id=row["id"], tries=found["tries"])
     if end is None and found["body"] is not None and found["tries"] < _TRIES:
+        how = orjson.loads(found["asked"])
         try:
-            work = await anew.work(
-                house, front, caller, request_id, found["body"], orjson.loads(found["asked"])
-            )
+            work = await anew.work(house, front, caller, request_id, found["body"], how)
         except ProxyError as error:  # its model is not in the file any more
             house.services.log.write("reply_not_made_again", id=row["id"], reason=error.message)
         else:
             if _is_of_words(work):
-                renderer = _renderer(work, front, found["created_at"], row["id"])
+                renderer = _renderer(work, front, how["created"], row["id"])
                 renderer.queued()
                 making = Making(shelf, work, renderer, found["tries"])
                 making.begin()
