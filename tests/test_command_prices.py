@@ -148,15 +148,32 @@ def test_without_the_catalogue_it_says_what_to_install(folder: Path) -> None:
     assert done.stderr == "the catalogue is a package of its own: pip install 'dragoman[prices]'\n"
 
 
-def test_shipped_prices_have_their_source_and_the_day_on_which_they_change() -> None:
+@pytest.mark.parametrize(
+    ("model", "amounts"),
+    [
+        ("gemini-3.8-flash", ["0.75", "1.5"]),
+        ("gemini-tts", ["0.5", "1"]),
+        ("gemini-tts-lite", ["0.5", "1"]),
+    ],
+)
+def test_shipped_prices_have_their_source_and_the_day_on_which_they_change(
+    model: str, amounts: list[str]
+) -> None:
     text = (ROOT / "providers.yaml").read_text(encoding="utf-8")
     assert "ai.google.dev/gemini-api/docs/pricing" in text
     assert "genai-prices 0.2.3 had it on 2026-11-26" in text
     config = load(ROOT / "providers.yaml", {}).config
     assert config is not None
-    prices = config.models["gemini-3.8-flash"].price
+    prices = config.models[model].price
     assert prices is not None
-    assert [(str(price.since), str(price.input)) for price in prices] == [
-        ("None", "0.75"),
-        ("2027-01-01", "1.5"),
-    ]
+    assert [str(price.since) for price in prices] == ["None", "2027-01-01"]
+    assert [str(price.input.normalize()) for price in prices if price.input] == amounts
+
+
+@pytest.mark.parametrize("model", ["gemini-flash", "gemini-transcribe"])
+def test_sound_that_gemini_3_flash_hears_costs_a_dollar_a_million(model: str) -> None:
+    """genai-prices 0.2.3, of 2026-11-26: 1.00 where text is 0.50."""
+    config = load(ROOT / "providers.yaml", {}).config
+    assert config is not None
+    (price,) = config.models[model].price or ()
+    assert (str(price.input), str(price.input_audio), str(price.cached)) == ("0.5", "1.0", "0.05")
