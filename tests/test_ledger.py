@@ -22,6 +22,7 @@ from proxy.ledger.entries import Entry, dump, insert, load
 from proxy.ledger.recorder import Ledger
 from proxy.store.database import Database
 from proxy.store.tables import ledger
+from tests import stores
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +93,20 @@ async def test_a_row_that_is_put_is_there(store_address: str) -> None:
     expected = {**ROW._asdict(), "id": 1, "day": 20783}
     del expected["watch"]  # what is asked of vendors is no money
     assert {**row} == expected
+
+
+async def test_a_store_that_is_slow_is_waited_for(postgresql: str) -> None:
+    """It is not away: an order that went out without its hold would be nobody's if the process died then."""
+    async with opened(stores.fresh(postgresql)) as (recorder, database, _):
+        await database.open()
+        other = await asyncio.to_thread(psycopg.connect, database.address)
+        other.execute("LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE")
+        putting = asyncio.create_task(recorder.put(ROW))
+        await asyncio.wait((putting,), timeout=3.0)
+        assert not putting.done()
+        other.close()
+        await putting
+        assert await written(database) == [ROW.request_id]
 
 
 async def test_rows_that_may_wait_come_together(store_address: str) -> None:

@@ -22,7 +22,7 @@ from proxy.store.database import Database
 _BATCH = 500  # rows that do not wait for others, and the most in a transaction
 _PAUSE_S = 0.5  # how long a row waits for others
 _IN_MEMORY = 2000  # rows; more than these wait in a file
-_HOLD_WAIT_S = 2.0  # for the row of an order to be there; then it goes out without
+_HOLD_WAIT_S = 10.0  # for the row of an order to be there, which a store that is away ends sooner
 _CLOSE_WAIT_S = 5.0
 _PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)  # between the tries to reach a store that is away
 _FILES = "ledger-*.jsonl"
