@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -134,6 +135,36 @@ def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, file: str) -> None:
 
 
 # --- the beginning
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/v1/chat/completions", chat("Hi"), (502, "upstream_unreachable")),
+        (
+            "/v1/images/generations",
+            {"model": "nano-banana-pro", "prompt": "A fox"},
+            (503, "server_overloaded"),
+        ),
+    ],
+)
+def test_a_server_without_descriptors_says_so_and_recovers(
+    tmp_path: Path, file: str, path: str, body: Any, told: tuple[int, str]
+) -> None:
+    """Neither a connection can be opened, nor what the first request of its kind loads."""
+    with serving(tmp_path, file, environment=ENVIRONMENT) as served:
+        process = served.process.pid
+        before = resource.prlimit(process, resource.RLIMIT_NOFILE)
+        with httpx.Client(base_url=served.base_url, headers=HEADERS, timeout=20) as kept:
+            kept.get("/livez")
+            resource.prlimit(process, resource.RLIMIT_NOFILE, (3, before[1]))  # nothing more can be opened
+            reply = kept.post(path, json=body)
+            resource.prlimit(process, resource.RLIMIT_NOFILE, before)
+            assert (reply.status_code, reply.json()["error"]["code"]) == told
+            assert ("ulimit -n" in reply.text, reply.headers.get("retry-after")) == (
+                (True, "1") if told[0] == 503 else (False, None)
+            )
+            assert kept.post(path, json=body).status_code == 200
 
 
 def test_a_used_port_is_one_line_and_exit_1(tmp_path: Path, file: str) -> None:

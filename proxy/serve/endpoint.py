@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -104,12 +105,18 @@ class Endpoint:
             _log(exchange, house, self._path)
 
     async def _refuse(self, exchange: Exchange, house: House, error: Exception) -> None:
+        if _lacks_descriptors(error) and not exchange.facts.get("attempts"):  # else it may have been bought
+            error = house.services.load.without_descriptors()
         house.note_failure(exchange, error)
         if exchange.started:
             return  # the server cuts the connection, which is all that can be said now
         front = self._front or dialect_of(exchange, self._dialects).refusing
         status, headers, body = front.refusal(error, exchange.request_id, exchange.parsed)
         await exchange.respond(status, [body], headers)
+
+
+def _lacks_descriptors(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def dialect_of(exchange: Exchange, dialects: Sequence[Dialect]) -> Dialect:

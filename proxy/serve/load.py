@@ -71,14 +71,18 @@ class Load:
         self.full = self.requests >= self.bounds.requests
         self.bytes -= held
 
+    def without_descriptors(self) -> ProxyError:
+        self.refused += 1
+        return refusal("The server has no file descriptors left (ulimit -n).")
+
     def _refusal(self) -> ProxyError:
         self.refused += 1
         return refusal()
 
 
-def refusal() -> ProxyError:
+def refusal(why: str = "The server has as much to do as it can.") -> ProxyError:
     return ProxyError(
-        "The server has as much to do as it can. Try again in a moment.",
+        f"{why} Try again in a moment.",
         status=503,
         code="server_overloaded",
         headers={"retry-after": str(_RETRY_AFTER_S)},
