@@ -79,6 +79,16 @@ async def test_a_picture_is_downloaded_and_named_by_its_bytes(fetcher: Fetcher) 
         }
 
 
+async def test_a_connection_serves_one_download_also_where_the_server_would_keep_it(
+    fetcher: Fetcher,
+) -> None:
+    async with serving(answering(picture(), then="keep")) as server:
+        for number in (1, 2):
+            await fetcher.fetch(f"http://pictures.example:{server.port}/", where=WHERE)
+            assert await server.until_gone(5)
+            assert server.connections == number
+
+
 SPELLINGS = [
     "http://127.0.0.1",
     "http://127.0.0.1.",

@@ -12,6 +12,7 @@ import pytest
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call, Json, Slice
 from proxy.upstream import Account, Deadlines, Static, Upstream
+from proxy.upstream.line import Line
 from tests.hostile import (
     EVENTS,
     LOOPS,
@@ -433,6 +434,67 @@ async def test_closing_closes_idle_connections_and_it_can_be_opened_again(upstre
         await upstream.close()
         assert await server.until_gone(0.5)
         assert await call(upstream, server) == [{"n": 1}]
+
+
+class Clock(asyncio.SelectorEventLoop):
+    """A loop whose time can be put forward."""
+
+    ahead_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead_s
+
+
+def test_a_connection_that_was_idle_for_half_a_minute_is_closed() -> None:
+    """Not one of another vendor that was used meanwhile; and again, after none was left."""
+
+    async def use(clock: Clock) -> None:
+        upstream = Upstream()
+        async with serving(answering(OK)) as one, serving(answering(OK)) as other:
+            for times in (1, 2):
+                await call(upstream, one)
+                clock.ahead_s += 20
+                await call(upstream, other)
+                assert (one.open, other.open) == (1, 1)
+                clock.ahead_s += 11
+                await until(lambda: one.open == 0)
+                assert other.open == 1
+                clock.ahead_s += 31
+                await until(lambda: other.open == 0)
+                assert (one.connections, other.connections) == (times, times)
+                clock.ahead_s += 31  # nothing is left to be looked at
+                await asyncio.sleep(0.01)
+        await upstream.close()
+
+    clock = Clock()
+    with asyncio.Runner(loop_factory=lambda: clock) as runner:
+        runner.run(use(clock))
+
+
+async def test_nothing_is_kept_of_connections_that_were_lost(upstream: Upstream) -> None:
+    """Neither of those that broke during a call, nor of those that a vendor closed between calls."""
+
+    async def breaking(request: Request) -> None:
+        await request.read_body()
+        if request.number % 2 == 0:
+            await request.send(OK)
+        await request.hang_up()
+
+    async with serving(breaking) as server:
+        for number in range(7):
+            if number % 2:
+                with pytest.raises(UpstreamError):
+                    await call(upstream, server)
+            else:
+                await call(upstream, server)
+            await server.gone.wait()
+        await until(lambda: lines() == 0)
+    assert server.connections == 7
+
+
+def lines() -> int:
+    gc.collect()
+    return sum(type(thing) is Line for thing in gc.get_objects())
 
 
 async def test_no_task_and_no_warning_is_left_behind(upstream: Upstream) -> None:
