@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.types import Call, Json, Slice
 from proxy.upstream import Account, Deadlines, Static, Upstream
 from proxy.upstream.line import Line
+from proxy.upstream.pool import AddressInfo, Resolver
 from tests.hostile import (
     EVENTS,
     LOOPS,
@@ -469,6 +470,79 @@ def test_a_connection_that_was_idle_for_half_a_minute_is_closed() -> None:
     clock = Clock()
     with asyncio.Runner(loop_factory=lambda: clock) as runner:
         runner.run(use(clock))
+
+
+class Names(Clock):
+    """A loop whose system knows one address, or nobody, and says after a moment; it counts who asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[object] = []
+        self.fault: Exception | None = None
+
+    async def getaddrinfo(self, host: object, port: object, **how: object) -> Sequence[AddressInfo]:  # type: ignore[override]
+        self.asked.append(host)
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            raise self.fault
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", port))]
+
+
+def with_names(use: Callable[[Names, Resolver], Coroutine[object, object, None]]) -> None:
+    names = Names()
+    with asyncio.Runner(loop_factory=lambda: names) as runner:
+        runner.run(use(names, Resolver(names)))
+
+
+FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 443))]
+
+
+def test_a_name_is_asked_for_once_and_believed_for_ten_seconds() -> None:
+    async def use(names: Names, resolver: Resolver) -> None:
+        assert await asyncio.gather(*(resolver("acme.example", 443) for _ in range(9))) == [FOUND] * 9
+        names.ahead_s += 9
+        assert await resolver("acme.example", 443) == FOUND
+        assert names.asked == ["acme.example"]
+        names.ahead_s += 2
+        assert await resolver("acme.example", 443) == FOUND
+        assert names.asked == ["acme.example"] * 2
+        await resolver("other.example", 443)
+        await resolver("acme.example", 443)
+        assert names.asked == ["acme.example", "acme.example", "other.example"]
+
+    with_names(use)
+
+
+def test_a_name_that_was_not_found_is_asked_for_again() -> None:
+    async def use(names: Names, resolver: Resolver) -> None:
+        for fault in (socket.gaierror(-2, "unknown"), UnicodeError("label too long")):
+            names.fault = fault
+            with pytest.raises(socket.gaierror):
+                await resolver("acme.example", 443)
+        names.fault = None
+        assert await resolver("acme.example", 443) == FOUND
+
+    with_names(use)
+
+
+def test_who_gives_up_takes_the_name_from_nobody_else() -> None:
+    async def use(names: Names, resolver: Resolver) -> None:
+        one, other = (asyncio.create_task(resolver("acme.example", 443)) for _ in range(2))
+        await asyncio.sleep(0)
+        one.cancel()
+        assert await other == FOUND
+        assert one.cancelled()
+
+    with_names(use)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "2001:db8::7"])
+def test_an_address_is_no_name(host: str) -> None:
+    async def use(names: Names, resolver: Resolver) -> None:
+        (found,) = await resolver(host, 443)
+        assert (found[4][:2], names.asked) == ((host, 443), [])
+
+    with_names(use)
 
 
 async def test_nothing_is_kept_of_connections_that_were_lost(upstream: Upstream) -> None:
