@@ -279,6 +279,23 @@ async def test_a_connection_serves_one_call_after_another_and_no_header_stays() 
     assert connection.freed == 3
 
 
+async def test_the_heads_of_calls_on_one_connection_are_not_added_up() -> None:
+    """One may have 128 KiB."""
+    connection = Connection()
+    fields = b"".join(b"x-%d: %b\r\n" % (number, b"a" * 1000) for number in range(60))
+    head = OK + b"content-length: 2\r\n" + fields
+    for number in range(1, 5):
+        answer = connection.ask()
+        connection.feed(head, b"\r\nhi")
+        await answer.head()
+        assert await body_of(answer) == b"hi"
+        assert (connection.freed, connection.wire.aborted) == (number, False)
+    answer = connection.ask()
+    connection.feed(head, fields, fields)
+    with pytest.raises(BrokenHttpError, match="too large a head"):
+        await answer.head()
+
+
 async def test_a_call_that_is_over_cannot_close_the_connection_of_the_next() -> None:
     connection = Connection()
     first = connection.ask()
