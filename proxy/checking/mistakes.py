@@ -37,10 +37,15 @@ def shown(path: Path) -> str:
     return text
 
 
+def _words(name: str) -> list[str]:
+    return sorted(re.split(r"[^a-z0-9]+", name.lower()))
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question, or the list of what there is when nothing is near."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    turned = [name for name in names if name != word and _words(name) == _words(word)]
+    near = turned or difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f'did you mean "{near[0]}"?'
     return f"known: {', '.join(names)}" if names else ""

@@ -17,6 +17,7 @@ from proxy.config.tree import Checked, at, items
 
 _PRIVATE_ENDINGS = ("localhost", "local", "internal", "lan", "home")
 _REDIS = ("redis", "rediss", "unix")
+_STORES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 _NAME_BREAKERS = set("./@ \t")
 
 
@@ -101,7 +102,24 @@ def _server(file: Checked) -> None:
         message = f"auth.mode open with server.host {host} lets everybody who can reach it spend your money"
         hint = "bind a loopback address or set auth.mode: keys"
         file.report.add("E140", ("auth", "mode"), message, hint)
+    _state(file)
     _shared(file)
+    _public_url(file)
+
+
+def _state(file: Checked) -> None:
+    scheme = file.config.server.state.reveal().partition(":")[0]
+    if scheme not in _STORES:
+        hint = "write sqlite:./state/dragoman.db, or postgresql://host/name"
+        message = f"server.state must be an address of {' or '.join(_STORES.values())}"
+        file.report.add("E103", ("server", "state"), message, hint)
+
+
+def _public_url(file: Checked) -> None:
+    address = file.config.server.public_url
+    if address is not None and address.endswith("/v1"):
+        message = f"public_url {address} goes on to /v1, which is added to it"
+        file.report.add("W144", ("server", "public_url"), message, f"write {address.removesuffix('/v1')}")
 
 
 def _shared(file: Checked) -> None:
@@ -213,7 +231,9 @@ def check_options(
         here = (*path, name)
         if name not in known:
             message = f'unknown key "{name}" in {shown(path)}'
-            file.report.add("E101", here, message, did_you_mean(name, known), at_key=True)
+            owner = next((wire for wire, own in options.BY_WIRE.items() if name in own), None)
+            hint = f"it is an option of wire: {owner}" if owner else did_you_mean(name, known)
+            file.report.add("E101", here, message, hint, at_key=True)
         elif wrong := options.wrong_value(known[name], value):
             file.report.add("E103", here, f"{shown(here)} {wrong}")
 

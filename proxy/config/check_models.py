@@ -8,7 +8,7 @@ from typing import Any
 
 from proxy.checking.mistakes import Path, did_you_mean
 from proxy.checking.model_names import draws, only_chats
-from proxy.checking.name_patterns import is_pattern
+from proxy.checking.name_patterns import NamePattern, is_pattern
 from proxy.config import check_prices
 from proxy.config.check_accounts import check_options
 from proxy.config.models import MOST_ATTEMPTS, Config, ModelEntry, TargetEntry
@@ -45,12 +45,29 @@ def check(file: Checked) -> None:
         if name in file.config.models:
             _model(name, file.config.models[name], file)
         _answering(("models", name, "chores"), names, file)
+    _allowed(names, file)
     for key in _ANSWERING:
         _answering(("defaults", key), names, file)
     _drawing(("defaults", "image_model"), names, file)
     if not _loops(names, file):
         for name, model in file.config.models.items():
             _reach(name, model, names, file)
+
+
+def _allowed(names: dict[str, str], file: Checked) -> None:
+    """What a key may ask for and nothing answers to, in a file with models and no default for the rest."""
+    defaults = mapping(file.tree.get("defaults"))
+    if not names or any(defaults.get(name) for name in _ANSWERING if name != "chores"):
+        return
+    aliases = [alias for model in file.models.values() for alias in items(mapping(model).get("aliases"))]
+    patterns = [NamePattern.of(alias) for alias in aliases if isinstance(alias, str) and is_pattern(alias)]
+    for index, key in enumerate(file.config.keys):
+        for place, name in enumerate(key.models):
+            plain = not is_pattern(name) and "/" not in name
+            if plain and name not in names and not any(pattern.fits(name) for pattern in patterns):
+                message = f'key "{key.name}" may ask for "{name}", and there is no such model'
+                path: Path = ("keys", index, "models", place)
+                file.report.add("W153", path, message, did_you_mean(name, names))
 
 
 def _names(file: Checked) -> None:
@@ -308,7 +325,11 @@ def _defaults(path: Path, model: ModelEntry, file: Checked) -> None:
 
 def _patience(path: Path, model: ModelEntry, file: Checked) -> None:
     """A caller who waits for a task is cut off by `total`; the poll should have given up before."""
-    give_up = model.poll.give_up
+    give_up, every = model.poll.give_up, model.poll.every
+    if give_up is not None and every is not None and every >= give_up:
+        message = f"poll.every {every:g}s is not shorter than poll.give_up {give_up:g}s"
+        hint = "write the pause between two questions, such as 3s"
+        file.report.add("E124", (*path, "poll", "every"), message, hint)
     total = file.config.defaults.timeouts.changed(model.timeouts).total
     if give_up is None or give_up < total:
         return

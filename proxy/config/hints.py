@@ -13,7 +13,67 @@ from proxy.checking.mistakes import Path
 
 _FLAGS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 _AMOUNT = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?")
+_WITH_UNIT = re.compile(r"(\d{1,9}) ?[a-z%]{1,12}")
 _CLOSE_KEY = re.compile(r"[A-Za-z_][\w-]*:(?=[^\s/])")
+
+
+# Keys as other products call them, and ours: the first of these that is known at the place.
+_SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "api_base": ("base_url",),
+    "apibase": ("base_url",),
+    "baseurl": ("base_url",),
+    "endpoint": ("base_url",),
+    "url": ("base_url", "public_url"),
+    "api_key": ("keys", "key"),
+    "api_keys": ("keys",),
+    "apikey": ("keys", "key"),
+    "token": ("keys", "key"),
+    "type": ("wire", "profile"),
+    "kind": ("wire", "profile"),
+    "model": ("targets",),
+    "provider": ("targets",),
+    "fallbacks": ("fallback",),
+    "retries": ("attempts",),
+    "max_retries": ("attempts",),
+    "num_retries": ("attempts",),
+    "rpm": ("requests",),
+    "tpm": ("tokens",),
+    "max_parallel_requests": ("concurrent",),
+    "prompt": ("input",),
+    "prompt_tokens": ("input",),
+    "input_cost_per_token": ("input",),
+    "completion": ("output",),
+    "completion_tokens": ("output",),
+    "output_cost_per_token": ("output",),
+    "interval": ("every",),
+    "timeout": ("give_up", "total", "timeouts"),
+    "database_url": ("state",),
+    "database": ("state",),
+    "redis": ("shared",),
+    "redis_url": ("shared",),
+    "external_url": ("public_url",),
+    "allow_origins": ("origins",),
+}
+# What a mapping looks like, for who wrote a list or a word in its place.
+_EXAMPLES = {
+    "limits": "{requests: 60/min, tokens: 100k/min}",
+    "poll": "{every: 3s, give_up: 9m}",
+    "retry": "{attempts: 3}",
+    "timeouts": "{first_byte: 60s, total: 10m}",
+    "in_flight": "{requests: 1000}",
+    "cors": '{origins: ["https://app.example"]}',
+    "files": "{ttl: 24h}",
+    "auth": "{mode: keys}",
+    "server": "{port: 8080}",
+}
+
+
+def of_synonym(name: str, known: Collection[str]) -> str:
+    """What another product's key is called here."""
+    words = _SYNONYMS.get(name.lower().replace("-", "_"), ())
+    meant = next((word for word in words if word in known), "")
+    unit = ", per million tokens" if name.endswith("_per_token") else ""
+    return f"it is called {meant} here{unit}" if meant else ""
 
 
 def of_stranger(name: str, known: Collection[str], neighbours: Any) -> str:
@@ -35,7 +95,10 @@ def of_whole(path: Path, value: Any, inside: Collection[str], *, is_list: bool) 
         return "what belongs to it stands on the next lines, two spaces deeper; or delete the key"
     if isinstance(value, str) and (close := _CLOSE_KEY.match(value)) is not None:
         return f'write a space after "{close[0]}"'
-    return "write [a, b], or each item on its own line after a hyphen" if is_list else ""
+    if is_list:
+        return "write [a, b], or each item on its own line after a hyphen"
+    example = _EXAMPLES.get(str(path[-1])) if path else None
+    return f"write {path[-1]}: {example}" if example else ""
 
 
 def of_word(kind: str, value: Any) -> str:
@@ -48,6 +111,8 @@ def of_word(kind: str, value: Any) -> str:
         return f"write {plain}, without quotes" if plain else ""
     if kind in ("int_type", "float_type") and (amount := _AMOUNT.fullmatch(word)) is not None:
         return f"write {amount[0].replace(',', '.')}, without quotes"
+    if kind in ("int_type", "float_type") and (counted := _WITH_UNIT.fullmatch(word)) is not None:
+        return f"write {counted[1]}, without a unit"
     return ""
 
 

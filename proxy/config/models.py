@@ -134,6 +134,9 @@ Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "
 
 def _address(value: str) -> str:
     parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") and "//" not in value:
+        cure = {"cure": "begin it with https://, or with http:// in a network of your own"}
+        raise PydanticCustomError("E103", "must be an address like https://host/path", cure)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise PydanticCustomError("E103", "must be an address like https://host/path")
     if parts.username is not None:
@@ -225,10 +228,21 @@ class ClientTimeouts(_Section):
     idle: Annotated[Duration, Field(gt=0)] = _default(75.0, "75s")
 
 
+def _host(value: str) -> str:
+    bare = value.strip("[]")
+    if "/" in value or value.count(":") == 1 or not bare:
+        cure = {"cure": "write 127.0.0.1 or 0.0.0.0; the port stands in server.port"}
+        raise PydanticCustomError("E103", "must be a host alone, without scheme, port and path", cure)
+    return value
+
+
+Host = Annotated[str, AfterValidator(_host), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
 class Server(_Section):
     """Where we listen and keep things. `state` and `shared` may hold a password."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     workers: int = Field(default=1, ge=1)
     state: Secret = _default(Secret("sqlite:./state/dragoman.db"), "sqlite:./state/dragoman.db")

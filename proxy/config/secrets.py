@@ -152,7 +152,10 @@ def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Rep
         if text.startswith("file:"):
             return _from_file(text, path, folder, report)
         if text.startswith("env:"):
-            report.add("E104", path, f"{shown(path)} does not name a variable", "write env:NAME or env:NAME?")
+            several = [part.strip() for part in text.split(",")]
+            listed = len(several) > 1 and all(map(_ENVIRONMENT.match, several))
+            hint = f"write [{', '.join(several)}]" if listed else "write env:NAME or env:NAME?"
+            report.add("E104", path, f"{shown(path)} does not name a variable", hint)
             return None
         return text
 

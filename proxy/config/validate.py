@@ -72,7 +72,8 @@ def _report(error: ErrorDetails, tree: Any, report: Report) -> None:
         parent, name = path[:-1], str(path[-1])
         where = f" in {shown(parent)}" if parent else ""
         known = _keys_at(parent)
-        hint = hints.of_stranger(name, known, at(tree, parent)) or did_you_mean(name, known)
+        hint = hints.of_stranger(name, known, at(tree, parent)) or hints.of_synonym(name, known)
+        hint = hint or did_you_mean(name, known)
         report.add("E101", path, f'unknown key "{name}"{where}', hint, at_key=True)
     elif kind == "missing":
         parent, name = path[:-1], str(path[-1])
@@ -86,7 +87,7 @@ def _report(error: ErrorDetails, tree: Any, report: Report) -> None:
             "E103",
             path,
             f"{shown(path)} {complaint(error)}",
-            _hint(error) or hints.of_price(path, error["input"]),
+            (error.get("ctx") or {}).get("cure") or _hint(error) or hints.of_price(path, error["input"]),
         )
 
 

@@ -1,0 +1,94 @@
+"""Mistakes that read well: place, cause and cure are told in the words of this product."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.config import load
+
+FILE = """version: 1
+server: {port: 8080}
+keys: [{name: app, key: env:KEY}]
+providers:
+  google: {wire: gemini, base_url: "https://generativelanguage.googleapis.com/v1beta", keys: [env:A]}
+  lan: {wire: openai, base_url: "http://10.0.0.7:8000/v1", keys: [env:B?], private: true}
+models:
+  flash: {aliases: [gpt-4o*], targets: [google/gemini-3-flash-preview]}
+"""
+SERVER, KEY, LAN = "port: 8080", "key: env:KEY", "private: true"
+MODEL = "targets: [google/gemini-3-flash-preview]"
+
+# What stands there, and what is written in its place, in which a mark ^ stands before the mistake; its code;
+# what is wrong; what to do.
+ROWS = [
+    (SERVER, "host: ^http://127.0.0.1", "E103", "a host alone", "write 127.0.0.1 or 0.0.0.0"),
+    (SERVER, "host: ^127.0.0.1:8080", "E103", "a host alone", "the port stands in server.port"),
+    (SERVER, "host: ^''", "E103", "a host alone", "write 127.0.0.1"),
+    (SERVER, "public_url: ^ai.example.com", "E103", "an address like", "begin it with https://"),
+    (SERVER, "public_url: ^https://a.example/v1", "W144", "to /v1, which is added", "write https://a.example"),
+    (SERVER, "state: ^'mysql://h/d'", "E103", "SQLite or PostgreSQL", "sqlite:./state/dragoman.db"),
+    (SERVER, "state: ^./dragoman.db", "E103", "SQLite or PostgreSQL", "postgresql://host/name"),
+    (SERVER, "^database_url: env:A", "E101", 'unknown key "database_url"', "it is called state here"),
+    (SERVER, "^redis_url: env:A", "E101", 'unknown key "redis_url"', "it is called shared here"),
+    (SERVER, "cors: ^['https://a.example']", "E103", "a mapping, not a list", "write cors: {origins: ["),
+    (SERVER, "in_flight: ^100", "E103", "must be a mapping", "write in_flight: {requests: 1000}"),
+    (KEY, "key: env:KEY, limits: ^[60/min]", "E103", "a mapping", "write limits: {requests: 60/min"),
+    (KEY, "key: env:KEY, limits: {^rpm: 60/min}", "E101", "unknown key", "it is called requests here"),
+    (KEY, "key: env:KEY, models: [^falsh]", "W153", '"app" may ask for "falsh"', '"flash"?'),
+    (KEY, "^api_key: env:KEY", "E101", 'unknown key "api_key"', "it is called key here"),
+    (LAN, "private: true, options: {^schema_mode: openapi}", "E101", "schema_mode", "option of wire: gemini"),
+    ('base_url: "http://10', '^api_base: "http://10', "E101", "api_base", "it is called base_url here"),
+    ('"http://10.0.0.7:8000/v1"', '^"10.0.0.7:8000/v1"', "E103", "an address like", "or with http:// in a"),
+    ("[env:A]", '^"env:A,env:B"', "E104", "does not name a variable", "write [env:A, env:B]"),
+    (MODEL, "^model: x", "E101", 'unknown key "model"', "it is called targets here"),
+    (MODEL, MODEL + ", price: {^prompt: 1, output: 2}", "E101", "prompt", "it is called input here"),
+    (
+        MODEL, MODEL + ", price: {input: 1, ^output_cost_per_token: 2}", "E101",
+        "output_cost_per_token", "it is called output here, per million tokens",
+    ),
+    (MODEL, MODEL + ", poll: {every: ^10m, give_up: 3s}", "E124", "not shorter", "the pause between"),
+    (MODEL, MODEL + ", poll: {^interval: 3s}", "E101", "interval", "it is called every here"),
+    (MODEL, MODEL + ", image_output: ^link+images", "E103", "must be 'auto'", '"images+link"?'),
+    (MODEL, "targets: [{use: lan/q, weight: ^50%}]", "E103", "a whole number", "write 50, without a unit"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "marked", "code", "said", "cure"), [pytest.param(*row, id=row[1][-36:]) for row in ROWS]
+)
+def test_a_mistake_has_place_cause_and_cure(
+    tmp_path: Path, old: str, marked: str, code: str, said: str, cure: str
+) -> None:
+    assert FILE.count(old) == 1
+    before, after = FILE.replace(old, marked).split("^")
+    line, column = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
+    file = tmp_path / "providers.yaml"
+    file.write_text(before + after)
+    found = [one for one in load(file, {"KEY": "k", "A": "a"}).problems if one.code == code]
+    assert [(one.line, one.column) for one in found] == [(line, column)]
+    assert said in found[0].message
+    assert cure in found[0].hint
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "server: {host: '::1'}",
+        "server: {host: '[::]'}",
+        "server: {host: gateway.lan, public_url: 'https://ai.example.com/proxy'}",
+        "server: {state: 'sqlite::memory:'}",
+        "keys: [{name: app, key: env:KEY, models: [flash, gpt-4o-mini, 'fl*', google/gemini-2.5-pro]}]",
+    ],
+)
+def test_what_is_right_is_not_complained_of(tmp_path: Path, right: str) -> None:
+    name = right.partition(":")[0]
+    lines = [right if line.startswith(name) else line for line in FILE.splitlines()]
+    file = tmp_path / "providers.yaml"
+    file.write_text("\n".join(lines))
+    assert [one for one in load(file, {"KEY": "k", "A": "a"}).problems if one.code != "W142"] == []
+
+
+def test_a_key_may_ask_for_any_name_where_a_default_answers_all(tmp_path: Path) -> None:
+    file = tmp_path / "providers.yaml"
+    file.write_text(FILE.replace(KEY, "key: env:KEY, models: [gpt-9]") + "defaults: {model: flash}\n")
+    assert load(file, {"KEY": "k", "A": "a"}).problems == []
