@@ -1,0 +1,103 @@
+"""Rounds of a conversation by Responses that come back empty, in another order, or to a
+server that was started anew."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.simulators import pictures
+from tests.gateway import Gateway
+from tests.test_responses import WEATHER, ask, post, streamed
+from tests.test_responses_state import on_disk, texts
+
+MODELS = ["gemini-flash", "gemini-2.5-flash", "lan-chat"]
+PNG = base64.b64encode(pictures.png(20, 10, "x")).decode()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with on_disk(tmp_path_factory.mktemp("rounds")) as opened:
+        yield opened
+
+
+def called(gateway: Gateway, model: str, count: int) -> tuple[Any, list[Any]]:
+    reply = ask(gateway, f"Weather? sim:parallel:{count}", model, tools=[WEATHER])
+    calls = [one for one in reply.output if one.type == "function_call"]
+    assert len(calls) == count
+    return reply, calls
+
+
+@pytest.mark.parametrize("by_id", [False, True], ids=["all items", "previous_response_id"])
+@pytest.mark.parametrize("model", MODELS)
+def test_parallel_calls_answered_in_reverse_with_nothing(kept: Gateway, model: str, by_id: bool) -> None:
+    """R-030."""
+    reply, calls = called(kept, model, 3)
+    outputs: Any = [
+        {"type": "function_call_output", "call_id": one.call_id, "output": empty}
+        for one, empty in zip(reversed(calls), ("", [], ""), strict=True)
+    ]
+    if by_id:
+        last = ask(kept, outputs, model, tools=[WEATHER], previous_response_id=reply.id)
+    else:
+        begun: Any = {"role": "user", "content": "Weather? sim:parallel:3"}
+        said = [one.model_dump(exclude_none=True) for one in reply.output]
+        last = ask(kept, [begun, *said, *outputs], model, tools=[WEATHER])
+    assert last.output_text.startswith("The tools answered")
+
+
+@pytest.mark.parametrize("model", ["gemini-flash", "lan-chat"])
+def test_a_picture_in_a_result_of_a_call_that_is_in_the_store(kept: Gateway, model: str) -> None:
+    """R-032."""
+    reply, [call] = called(kept, model, 1)
+    image = {"type": "input_image", "detail": "auto", "image_url": f"data:image/png;base64,{PNG}"}
+    output: Any = {"type": "function_call_output", "call_id": call.call_id, "output": [image]}
+    assert "20x10" in ask(kept, [output], model, tools=[WEATHER], previous_response_id=reply.id).output_text
+
+
+def test_a_reference_to_an_item_of_another_process(tmp_path: Path) -> None:
+    """R-065."""
+    with on_disk(tmp_path) as first:
+        reply = ask(first, "One")
+    with on_disk(tmp_path) as second:
+        reference: Any = {"type": "item_reference", "id": reply.output[-1].id}
+        ask(second, [{"role": "user", "content": "One"}, reference, {"role": "user", "content": "Two"}])
+        assert texts(second) == [("user", "One"), ("model", "You said: One"), ("user", "Two")]
+
+
+@pytest.mark.parametrize("order", ["sim:block:SAFETY", "sim:finish:SAFETY"])
+def test_what_a_filter_stops_is_incomplete_without_an_item(kept: Gateway, order: str) -> None:
+    """R-066: whole and streamed alike."""
+    whole = post(kept, input=f"x {order}").json()
+    last = streamed(kept, f"x {order}")[-1]["response"]
+    for one in (whole, last):
+        assert (one["status"], one["incomplete_details"]["reason"]) == ("incomplete", "content_filter")
+        assert one["output"] == []
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_stop_sequence_ends_the_answer(kept: Gateway, stream: bool) -> None:
+    """Not documented for Responses, and yet sent; Gemini stops at it."""
+    fields: Any = {"stop": ["beta"]}
+    if stream:
+        found = streamed(kept, "alpha beta gamma", **fields)[-1]["response"]
+    else:
+        found = post(kept, input="alpha beta gamma", **fields).json()
+    assert found["output"][-1]["content"][0]["text"] == "You said: alpha "
+    assert found["status"] == "completed"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_answer_that_is_cut_off_keeps_what_was_said(kept: Gateway, stream: bool) -> None:
+    """R-066, R-088."""
+    if stream:
+        found = streamed(kept, "x sim:finish:MAX_TOKENS")[-1]["response"]
+    else:
+        found = post(kept, input="x sim:finish:MAX_TOKENS").json()
+    assert (found["status"], found["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
+    [message] = [one for one in found["output"] if one["type"] == "message"]
+    assert (message["status"], message["content"][0]["text"]) == ("incomplete", "You said: x")
