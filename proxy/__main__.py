@@ -118,6 +118,8 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
 
     _keys_parser(command("keys", "make, list, revoke and rotate client keys in the store"))
 
+    command("migrate", "bring the tables of the store up to date, as the first start does")
+
     prices = command("prices", "compare the prices of the file with a catalogue")
     prices.add_argument("action", choices=["update"], help="print a diff of the file; nothing is written")
 
@@ -335,6 +337,12 @@ def _usage(options: argparse.Namespace) -> int:
     )
 
 
+def _migrate(options: argparse.Namespace) -> int:
+    from proxy.command.migrate import run
+
+    return run(options.config)
+
+
 def _prices(options: argparse.Namespace) -> int:
     from proxy.command.prices import update
 
@@ -368,6 +376,7 @@ _COMMANDS = {
     "keys": _keys,
     "tasks": _tasks,
     "simulate": _simulate,
+    "migrate": _migrate,
     "prices": _prices,
     "usage": _usage,
     "version": _version,

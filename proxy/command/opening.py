@@ -26,6 +26,8 @@ def in_store(config: Config, instead: str, work: Callable[[Database], int]) -> i
     is the address at which the server itself does the same."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    from proxy.store.engines import NewerTablesError
+
     database = Database(config.server.state.reveal())
     if database.is_in_memory:
         say(f"server.state is in memory, which only the server itself can reach: use {instead}")
@@ -34,6 +36,8 @@ def in_store(config: Config, instead: str, work: Callable[[Database], int]) -> i
         return work(database)
     except SQLAlchemyError as error:  # its words may hold what was to be written
         say(f"the store that server.state names cannot be used: {type(error).__name__}")
+    except NewerTablesError as error:
+        say(str(error))
     except ModuleNotFoundError as error:
         say(f"{error.name} is needed for this store: pip install 'dragoman[postgres]'")
     finally:

@@ -77,6 +77,16 @@ class Database:
         await asyncio.to_thread(self._reader.shutdown)
         self.release()
 
+    def migrated(self) -> tuple[str | None, str]:
+        """Bring the tables up to date in this thread: the version that they had, and the one they have."""
+        from proxy.store import engines, tables
+
+        engine = engines.connect(self.address)
+        try:
+            return engines.migrate(engine), tables.HEAD
+        finally:
+            engine.dispose()
+
     def release(self) -> None:
         """Let go of all connections; the next work opens others."""
         if self._engine is not None:

@@ -26,6 +26,16 @@ _OUR_LOCK = 0x647261676F  # of PostgreSQL's advisory locks: one process migrates
 _VERSION = sa.table("alembic_version", sa.column("version_num"))
 
 
+class NewerTablesError(RuntimeError):
+    """What made the tables is newer than this."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(
+            f"the tables are of version {version}, and this Dragoman knows {HEAD} as the newest: start the "
+            "version that made them, or restore the backup from before it"
+        )
+
+
 def connect(address: str) -> Engine:
     """Raises `ModuleNotFoundError` when PostgreSQL's driver is not installed."""
     if address.startswith("sqlite:"):
@@ -77,22 +87,25 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
 
 
-def migrate(engine: Engine) -> bool:
-    """Bring the tables to `HEAD`, one process at a time; True when there was something to do."""
+def migrate(engine: Engine) -> str | None:
+    """Bring the tables to `HEAD`, one process at a time. The version that they had, None where there were
+    none. Raises `NewerTablesError`."""
     with engine.connect() as connection:
         if _version(connection) == HEAD:
-            return False
+            return HEAD
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_OUR_LOCK)))
         version = _version(connection)
         if version == HEAD:
-            return False
+            return HEAD
+        if version is not None and version > HEAD:
+            raise NewerTablesError(version)
         if version is None and not sa.inspect(connection).get_table_names():
             _create(connection)
         else:
             _upgrade(connection)
-        return True
+        return version
 
 
 def _version(connection: Connection) -> str | None:
