@@ -178,7 +178,10 @@ async def test_a_packed_answer_is_unpacked_piece_by_piece() -> None:
     answer = connection.ask()
     connection.feed(packed(bytes(600_000)))
     await answer.head()
-    sizes = [len(await answer.read(1 << 20)) for _ in range(4)]
+    sizes = []
+    for _ in range(4):
+        assert not answer.is_over, "what was read is still packed"
+        sizes.append(len(await answer.read(1 << 20)))
     assert sizes == [262_144, 262_144, 75_712, 0]
     assert answer.is_over
 

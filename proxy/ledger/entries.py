@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
@@ -65,33 +66,68 @@ class Entry(NamedTuple):
     watch: Watch | None = None
 
 
-_COLUMNS = Entry._fields[:-1]
+_COLUMNS = ("at", "day", *Entry._fields[1:-1])
+_AMOUNT = Entry._fields.index("amount")
 
 
 def insert(connection: Connection, entries: Sequence[Entry]) -> None:
-    """Add rows; those that are there stay as they are. Part of whatever transaction is on."""
-    from sqlalchemy.dialects import postgresql, sqlite
+    """Add rows; those that are there stay as they are. Part of whatever transaction is on.
 
-    from proxy.store.tables import ledger
-
-    adding = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    if rows := [_row(entry) for entry in entries if entry.kind != "watch"]:
-        connection.execute(adding(ledger).on_conflict_do_nothing(), rows)
+    Every request has a row, so the driver is given the statement as it was compiled once: SQLAlchemy would
+    look at each value anew, for half of what the row costs."""
+    if rows := [_values(entry) for entry in entries if entry.kind != "watch"]:
+        connection.exec_driver_sql(_adding(connection.dialect.name), rows)
     if watched := [entry for entry in entries if entry.watch is not None]:
         from proxy.ledger import watches
 
         watches.follow(connection, watched)
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    row: dict[str, Any] = dict(zip(_COLUMNS, entry, strict=False))  # all but the watch
-    row["day"] = int(entry.at // DAY_S)
-    for name in _COUNTS:
-        row[name] = min(row[name], _MOST_TOKENS)
-    for name in _NAMED:
-        if row[name] is not None:
-            row[name] = _storable(row[name])
-    return row
+@cache
+def _adding(store: str) -> str:
+    """The statement that adds a row of `_values`."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    from proxy.store.tables import ledger
+
+    row = dict.fromkeys(_COLUMNS)
+    if store == "postgresql":
+        adding = postgresql.insert(ledger).inline().values(row).on_conflict_do_nothing()
+        dialect = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+        return str(adding.compile(dialect=dialect))
+    lite = sqlite.insert(ledger).inline().values(row).on_conflict_do_nothing()
+    return str(lite.compile(dialect=sqlite.dialect(paramstyle="qmark")))
+
+
+def _values(entry: Entry) -> tuple[Any, ...]:
+    """In the order of `_COLUMNS`, as the drivers take them."""
+    from proxy.store.tables import steps
+
+    one = _stored(entry)
+    amounts = (one.amount, one.released, one.vendor_amount)
+    return (
+        one.at,
+        int(one.at // DAY_S),
+        *one[1:_AMOUNT],
+        *(None if amount is None else steps(amount) for amount in amounts),
+        *one[_AMOUNT + 3 : -1],
+    )
+
+
+def _stored(entry: Entry) -> Entry:
+    """The entry as both stores take it, nearly always as it is."""
+    named = "".join([entry.key, entry.model, entry.target, entry.outcome, entry.currency])
+    if (
+        len(named) > LONGEST
+        or not named.isascii()
+        or "\0" in named
+        or entry.vendor_unit is not None
+        or max(entry.prompt_tokens, entry.completion_tokens) > _MOST_TOKENS
+    ):
+        changed: dict[str, Any] = {name: min(getattr(entry, name), _MOST_TOKENS) for name in _COUNTS}
+        changed |= {name: _storable(value) for name in _NAMED if (value := getattr(entry, name)) is not None}
+        return entry._replace(**changed)
+    return entry
 
 
 def _storable(text: str) -> str:
@@ -105,7 +141,8 @@ def dump(entries: Iterable[Entry]) -> bytes:
     """One line of JSON each."""
     return b"".join(
         orjson.dumps(
-            _row(entry) | {"watch": entry.watch and entry.watch._asdict()},
+            _stored(entry)._asdict()
+            | {"day": int(entry.at // DAY_S), "watch": entry.watch and entry.watch._asdict()},
             default=str,
             option=orjson.OPT_APPEND_NEWLINE,
         )

@@ -9,7 +9,7 @@ from functools import partial
 import orjson
 
 from proxy.errors import LimitError
-from proxy.keys import ClientKey, Limits
+from proxy.keys import ClientKey, Limits, Window
 from proxy.limits.counting import KINDS, Taken, Wanted
 from proxy.routing.routes import Route
 from proxy.serve import bill
@@ -32,6 +32,9 @@ from proxy.types import (
 _CHARS_PER_TOKEN = 4
 _TOKENS_OF_MEDIA = 258  # what Gemini counts for a small picture; the vendor's own count comes afterwards
 _CONCURRENT_WAIT_S = 1.0  # nobody knows when one ends
+_NAMES = [
+    tuple(f"x-ratelimit-{what}-{kind}".encode() for what in ("limit", "remaining", "reset")) for kind in KINDS
+]
 _PERIODS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
 
 
@@ -139,36 +142,30 @@ def _refusal(taken: Taken) -> LimitError:
     if math.isinf(taken.wait_s):
         message = f"This key may have {allowed}, and this request wants {wanted}."
         return LimitError(message, kind, None, _text(_headers(taken)))
-    had = f"{_left(taken, place)} are left, and this request wants {wanted}"
+    had = f"{_left(taken, place, window)[0]} are left, and this request wants {wanted}"
     message = f"Rate limit reached: this key may have {allowed}; {had}. Try again in {_span(taken.wait_s)}."
     return LimitError(message, kind, taken.wait_s, _text(_headers(taken)))
 
 
 def _headers(taken: Taken) -> Iterator[Header]:
     """As OpenAI spells them: how many there may be, are left, and when there are all again."""
-    for place, (kind, window) in enumerate(zip(KINDS, taken.limits.windows(), strict=True)):
+    for place, window in enumerate(taken.limits.windows()):
         if window is None:
             continue
-        name = kind.encode()
-        yield b"x-ratelimit-limit-" + name, b"%d" % window.most
-        yield b"x-ratelimit-remaining-" + name, b"%d" % _left(taken, place)
-        reset_s = taken.counts[2 * place] + window.per_s - taken.at if _is_open(taken, place) else 0.0
-        yield b"x-ratelimit-reset-" + name, _span(reset_s).encode()
+        limit, remaining, reset = _NAMES[place]
+        left, reset_s = _left(taken, place, window)
+        yield limit, b"%d" % window.most
+        yield remaining, b"%d" % left
+        yield reset, _span(reset_s).encode()
 
 
-def _left(taken: Taken, place: int) -> int:
-    window = taken.limits.windows()[place]
-    assert window is not None
-    count = taken.counts[2 * place + 1]
-    return max(0, window.most - int(count)) if _is_open(taken, place) else window.most
-
-
-def _is_open(taken: Taken, place: int) -> bool:
-    """Whether anything counts in that window; the clock may be young, so a begin of 0 is no time of it."""
-    window = taken.limits.windows()[place]
-    assert window is not None
-    begin = taken.counts[2 * place]
-    return begin > 0 and begin <= taken.at < begin + window.per_s
+def _left(taken: Taken, place: int, window: Window) -> tuple[int, float]:
+    """How many there may be yet, and in how many seconds all of them again; the clock may be young, so a
+    begin of 0 is no time of it."""
+    begin, count = taken.counts[2 * place], taken.counts[2 * place + 1]
+    if not 0 < begin <= taken.at < begin + window.per_s:
+        return window.most, 0.0
+    return max(0, window.most - int(count)), begin + window.per_s - taken.at
 
 
 def _text(headers: Iterator[Header]) -> dict[str, str]:

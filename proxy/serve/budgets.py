@@ -17,7 +17,7 @@ from proxy.routing.routes import Route
 from proxy.serve import bill
 from proxy.serve.house import House
 from proxy.serve.speakers import speaker_of
-from proxy.types import Request
+from proxy.types import ChatRequest, Request
 
 _PERIODS = {"day": " a day", "month": " a month", "total": ""}
 
@@ -45,7 +45,8 @@ async def admit(
         prices = (_price(one, request, now) for one in route.targets or route.fallback)
         return max((rates.convert(*each, budget.currency) or ZERO for each in prices), default=ZERO)
 
-    wanted = sum(map(price, requests), ZERO)
+    orders = route.draws or any(not isinstance(one, ChatRequest) for one in requests)
+    wanted = sum(map(price, requests), ZERO) if orders else ZERO
     left = budget.amount - await balances.spent(caller, budget)
     if left <= 0 or wanted > left:
         raise _refusal(budget, left, wanted, balances.clock())

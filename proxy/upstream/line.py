@@ -114,6 +114,7 @@ class Answer:
                 self._packed = None
                 chunk = await self.read(AHEAD_BYTES)
                 self._packed = packed
+                self.is_over = False  # what was read is still packed
                 if not chunk:
                     packed.close()
                     self.is_over = True
