@@ -8,7 +8,9 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
+from proxy.types import Slice
 from proxy.upstream import asking
 from proxy.upstream.line import Answer, BrokenHttpError, ClosedError, Line
 from proxy.upstream.transport import Progress
@@ -404,3 +406,47 @@ async def test_many_small_pieces_of_a_body_are_few_writes() -> None:
     assert b"".join(written) == b"".join(pieces)
     assert len(written) == 6
     assert progress.finished
+    connection.feed(OK + b"content-length: 2\r\n\r\nhi")
+    assert (connection.freed, connection.wire.aborted) == (1, False)
+
+
+async def test_a_connection_on_which_not_all_was_sent_serves_no_other_call() -> None:
+    """The vendor has answered while the body was on its way; what is not sent would be the next request's."""
+    connection = Connection()
+    answer = connection.line.ask(REQUEST, whole=False)
+    pouring = asyncio.create_task(
+        asking.pour(connection.line, [b"x" * 1_000_000], Progress("v", sells=True, address="http://v"))
+    )
+    await asyncio.sleep(0)
+    connection.feed(OK + b"content-length: 2\r\n\r\nhi")
+    await pouring
+    assert (answer.status, await body_of(answer)) == (200, b"hi")
+    assert len(b"".join(connection.wire.written)) < 1_000_000
+    assert (connection.freed, connection.wire.aborted) == (0, True)
+
+
+# --- what is written
+
+ADDRESS = asking.way(URL("http://acme.example/v1?x=1"))
+
+
+@pytest.mark.parametrize("value", ["a\nb: c", "a\rb", "a\0b"])
+def test_a_header_is_one_line(value: str) -> None:
+    with pytest.raises(ValueError, match="a header holds a line break"):
+        asking.written("POST", ADDRESS, {"x-key": value}, (b"{}",))
+
+
+@pytest.mark.parametrize("address", ["/v1", "ftp://acme.example/", "acme.example/v1"])
+def test_what_is_no_address_of_http_is_asked_nothing(address: str) -> None:
+    with pytest.raises(ValueError, match="its address is not one"):
+        asking.way(URL(address))
+
+
+def test_a_small_request_is_one_piece_with_its_pictures_decoded() -> None:
+    pieces = (b'{"a":"', Slice(b"aGVsbG8="), memoryview(b'"}'))
+    assert asking.written("POST", ADDRESS, {"x-key": "k"}, pieces) == (
+        (False, "acme.example", 80),
+        b"POST /v1?x=1 HTTP/1.1\r\nhost: acme.example\r\nuser-agent: dragoman\r\nx-key: k\r\n"
+        b'content-length: 13\r\n\r\n{"a":"hello"}',
+        (),
+    )
