@@ -156,6 +156,10 @@ class Soak:
         rows_mb, files_mb = _size_mb(self.folder), _size_mb(self.folder / "files")
         self.looks.append(Look(self.done, took_s, server.rss_mb(), server.descriptors(), rows_mb, files_mb))
 
+    def quarters(self) -> list[list[Look]]:
+        size = len(self.looks) // 4
+        return [self.looks[size * number : size * (number + 1)] for number in range(4)]
+
     def slope_mb(self) -> float:
         """Of memory over the second half, per 10,000 requests."""
         half = self.looks[len(self.looks) // 2 :]
@@ -188,6 +192,8 @@ class Soak:
                 f"{look.rows_mb:.1f} MB of rows, {look.files_mb:.1f} MB of pictures"
             )
         print(f"slope of memory over the second half: {self.slope_mb():+.2f} MB per 10,000 requests")
+        lowest = ", ".join(f"{min(one.rss_mb for one in part):.1f}" for part in self.quarters())
+        print(f"lowest in each quarter: {lowest} MB")
         for kind in self.kinds:
             if kind.title in self.refused:
                 expected = "" if kind.is_refused else " (not expected)"
