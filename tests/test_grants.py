@@ -274,6 +274,11 @@ AUTHS = {
         '3 E106 [{text: "{pat] auth.signature is sent nowhere; '
         'write headers: {X-Signature: "{signature}"} or query: {...}',
     ),
+    "nothing": (
+        'signature: {text: "{path}", query: {s: }}',
+        '3 E106 [{text: "{pat] auth.signature is sent nowhere; '
+        'write headers: {X-Signature: "{signature}"} or query: {...}',
+    ),
     "two": (
         'jwt: {claims: {a: b}}, signature: {text: x, query: {s: "{signature}"}}',
         "3 E106 [{jwt: {claim] auth has both jwt and signature; keep one",

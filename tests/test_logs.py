@@ -52,7 +52,9 @@ def test_a_log_that_nobody_reads_keeps_no_request_waiting(tmp_path: Path) -> Non
     (tmp_path / "providers.yaml").write_text("version: 1\nauth: {mode: open}\nmodels: {}\n")
     command = [sys.executable, "-m", "proxy", "serve", "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, bufsize=0
+    ) as process:
         assert process.stderr is not None
         talk = b""
         while not (found := re.search(rb"Dragoman at (http://\S+?)/v1", talk)):

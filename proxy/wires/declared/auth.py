@@ -84,7 +84,7 @@ def _read_signature(data: Any, where: Where, problems: Problems) -> Signature:
     _check_names(text, (*where, "text"), names, problems)
     headers = _templates(section, "headers", (*names, "signature"))
     query = _templates(section, "query", (*names, "signature"))
-    if not any("{signature}" in one for one in (*headers.values(), *query.values())):
+    if not any("{signature}" in str(one) for one in (*headers.values(), *query.values())):
         message = f"{shown(where)} is sent nowhere"
         problems.add("E106", where, message, 'write headers: {X-Signature: "{signature}"} or query: {...}')
     return Signature(
