@@ -171,7 +171,7 @@ class App:
         await self.open()
         assert self.house is not None
         background = [
-            asyncio.create_task(self._sweep_files()),
+            asyncio.create_task(self._sweep()),
             asyncio.create_task(self._watch_the_loop()),
             asyncio.create_task(self.house.services.callers.watch()),
             asyncio.create_task(self._look_for_tasks()),
@@ -200,16 +200,12 @@ class App:
         self._for_pages = for_pages(self._paths, house.plan.config.server.cors)
         return house
 
-    async def _sweep_files(self) -> None:
-        """Stored pictures age also while nobody stores another."""
+    async def _sweep(self) -> None:
+        """What is kept ages also while nobody stores more."""
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             assert self.house is not None
-            try:
-                await asyncio.to_thread(self.house.services.files.sweep)
-                await asyncio.to_thread(self.house.services.uploads.sweep)
-            except OSError as error:
-                self.house.services.log.crash("files", error)
+            await self.house.sweep()
 
     async def _look_for_tasks(self) -> None:
         """Tasks that an earlier process left, or another machine. Nothing is loaded for them where there is

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from proxy.store import replies
+from proxy import app
+from proxy import config as configuration
+from proxy.store import replies, tables
 from proxy.store.database import Database
 
 
@@ -160,3 +164,20 @@ async def test_the_context_is_read_where_it_is_wanted_and_not_more_than_there_is
     with pytest.raises(OverflowError):
         await database.read(lambda connection: replies.get(connection, "app", wanted, 20))
     await database.close()
+
+
+@pytest.mark.anyio
+async def test_what_is_too_old_goes_while_nobody_stores_more(tmp_path: Path, store_address: str) -> None:
+    file = tmp_path / "providers.yaml"
+    file.write_text(f'version: 1\nauth: {{mode: open}}\nmodels: {{}}\nserver: {{state: "{store_address}"}}\n')
+    loaded = configuration.load(file)
+    assert loaded.config is not None
+    application = app.create(loaded.config, loaded.off)
+    house = await application.open()
+    database = house.services.database
+    rows = [row("old", expires_at=time.time() - 1), row("young")]
+    await database.run(lambda connection: replies.write(connection, rows))
+    await house.sweep()
+    left = sa.select(tables.replies.c.id)
+    assert await database.read(lambda connection: connection.execute(left).scalars().all()) == ["young"]
+    await application.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from proxy.config import Config
@@ -195,6 +196,23 @@ def _verdict(one: Try) -> Verdict:
 class House:
     plan: Plan
     services: Services
+
+    async def sweep(self) -> None:
+        """Remove what is too old, or too much, of pictures, uploads and replies."""
+        services, most = self.services, self.plan.config.server.replies.max_bytes
+        try:
+            await asyncio.to_thread(services.files.sweep)
+            await asyncio.to_thread(services.uploads.sweep)
+        except OSError as error:
+            services.log.crash("files", error)
+        if not services.database.may_exist():
+            return
+        from proxy.store import replies
+
+        try:
+            await services.database.run(partial(replies.sweep, max_bytes=most))
+        except Exception as error:  # the store is away: the next time may go better
+            services.log.write("replies_not_swept", error=type(error).__name__)
 
     def note_failure(self, exchange: Exchange, error: Exception) -> None:
         """For the access log; of a fault of ours also where it happened."""
