@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -45,16 +45,18 @@ class JSONEncodeError(ValueError):
         self.where = where
 
 
-def loads(raw: bytes, runs: Sequence[Slice] = ()) -> Any:
+def loads(raw: bytes, runs: Sequence[Slice] = (), judge: Callable[[bytes], None] | None = None) -> Any:
     """Parse JSON; strings over `CUT_OVER` characters that look like base64 become `Slice`.
 
-    `runs` stand where `raw` has their `token`. What the parser refuses is mended and parsed again: a byte
-    order mark is ignored, half a surrogate pair and broken UTF-8 become U+FFFD. Raises `JSONDecodeError`,
-    which keeps nothing of the text.
+    `runs` stand where `raw` has their `token`. `judge` is shown what is left to be parsed, before it is. What
+    the parser refuses is mended and parsed again: a byte order mark is ignored, half a surrogate pair and
+    broken UTF-8 become U+FFFD. Raises `JSONDecodeError`, which keeps nothing of the text.
     """
     slices = runs
     if len(raw) > CUT_OVER and (cuts := _find_cuts(raw)):
         raw, slices = _cut(raw, cuts, runs)
+    if judge is not None:
+        judge(raw)
     try:
         value = orjson.loads(raw)
     except JSONDecodeError as refusal:

@@ -20,13 +20,8 @@ _MOST_QUOTES = 4 * _MOST_VALUES  # a name and a value have two each
 
 def read_json(raw: bytes) -> dict[str, Any]:
     """The body as an object. Raises a 400 that says where the JSON breaks."""
-    if len(raw) > LARGE and _most_values(raw) > _MOST_VALUES and _values(raw) > _MOST_VALUES:
-        raise RequestError(
-            f"The request body has more than {_MOST_VALUES} values; send less at once.",
-            code="too_many_values",
-        )
     try:
-        body = jsonio.loads(raw)
+        body = jsonio.loads(raw, judge=_not_too_many if len(raw) > LARGE else None)
     except jsonio.JSONDecodeError as exc:
         raise RequestError(f"The request body is not valid JSON: {exc}.", code="invalid_json") from exc
     if not isinstance(body, dict):
@@ -45,6 +40,14 @@ async def read(exchange: Exchange, limit: int) -> tuple[Json | Form, bytes]:
     raw = await exchange.body(limit)
     exchange.begin()
     return (read_json(raw) if len(raw) <= LARGE else await asyncio.to_thread(read_json, raw)), raw
+
+
+def _not_too_many(text: bytes) -> None:
+    if _most_values(text) > _MOST_VALUES and _values(text) > _MOST_VALUES:
+        raise RequestError(
+            f"The request body has more than {_MOST_VALUES} values; send less at once.",
+            code="too_many_values",
+        )
 
 
 def _most_values(raw: bytes) -> int:
