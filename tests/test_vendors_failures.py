@@ -41,6 +41,7 @@ ODD = {
     ("stability", "sim:noimage"): (400, "moderation_blocked"),  # a filtered picture is one all the same
     ("comfyui", "sim:moderate"): (502, "upstream_error"),
     ("runware", "sim:fail:boom"): (502, "boom"),
+    ("runware", "sim:noimage"): (502, "upstream_error"),  # no word: asked five times, and still not known
 }
 
 

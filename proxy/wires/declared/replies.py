@@ -39,6 +39,10 @@ _NOT_OF_THE_JOB = frozenset(
         ErrorClass.TIMEOUT,
     }
 )
+# These tell what became of the job where no state does: this is its end, or its number is not known.
+_OF_THE_JOB = frozenset(
+    {ErrorClass.BLOCKED, ErrorClass.CANCELED, ErrorClass.EMPTY, ErrorClass.LOST, ErrorClass.NOT_FOUND}
+)
 
 _FINAL = {
     "failed": ErrorClass.INTERNAL,
@@ -100,7 +104,7 @@ class VendorReply:
         if bucket in _FINAL:
             return self._failed(word, bucket)
         if self.variant.fail is not None and self.variant.fail.holds(self.seen):
-            return self._complained(self._failed(word, "failed"))
+            return self._complained(self._failed(word, "failed"), word)
         if bucket == "pending":
             return self.pending(word)
         images, item_errors = self.pictures()
@@ -110,7 +114,7 @@ class VendorReply:
             return Ready(self._known())
         if word and bucket is None:
             if self.seen.get("error"):
-                return self._complained(self._failed(word, "failed"))
+                return self._complained(self._failed(word, "failed"), word)
             return self.pending(word, unknown=True)
         if bucket is None and self._goes_on(word):
             return self.pending(word)
@@ -138,16 +142,29 @@ class VendorReply:
         if self.phase not in _ASKING:
             return error
         retry_after_s = error.retry_after_s or refusals.retry_after_s(self.headers)
-        return Pending(self.task, retry_after_s=retry_after_s, fault=error)
+        return Pending(self.task, retry_after_s=retry_after_s, fault=self._of_the_question(error))
 
-    def _complained(self, error: UpstreamError) -> Pending | UpstreamError:
-        """An error in a 200, without a state that is final, ends the job unless it is not about the job."""
-        return self._odd(error) if error.error_class in _NOT_OF_THE_JOB else error
+    def _of_the_question(self, error: UpstreamError) -> UpstreamError:
+        """A refused question is neither the client's mistake nor an end of the order, whatever its class."""
+        if error.error_class in _NOT_OF_THE_JOB:
+            return error.changed(final=False)
+        return _as(ErrorClass.INTERNAL, error)
+
+    def _complained(self, error: UpstreamError, word: str | None) -> Pending | UpstreamError:
+        """An error in a 200, without a state that is final. Beside a word that does not go on it ends the job
+        unless it is not about the job; without one only if it says what became of the job."""
+        if self.phase not in _ASKING:
+            return error
+        if word and self.variant.state.buckets.get(word) != "pending":
+            return self._odd(error) if error.error_class in _NOT_OF_THE_JOB else error
+        if error.error_class not in _OF_THE_JOB:
+            return self._odd(error)
+        return _as(ErrorClass.LOST, error) if error.error_class is ErrorClass.NOT_FOUND else error
 
     def _nothing(self, word: str | None) -> Pending | UpstreamError:
         """The reply is in order but holds no picture, and no state that is known to go on."""
         if (reason := self._reason(word)) is not None:
-            return self._complained(reason)
+            return self._complained(reason, word)
         error = self._without_picture(word)
         answered = word or self.text() or (self.phase == "result" and self._lists_pictures())
         return error if answered else self._odd(error)
@@ -163,7 +180,7 @@ class VendorReply:
         error = self._error(failures.class_of(self.variant.errors, complaint), complaint)
         passing = self.status >= 500 or self.status in _PASSING
         own = failures.of_the_job(self.variant.errors, complaint)
-        ends = self.status in _ENDING or (own is not None and own not in _NOT_OF_THE_JOB)
+        ends = self.status in _ENDING or (own in _OF_THE_JOB)
         if self._may_try_again() and (passing or not ends):
             return self._odd(error)
         return self._error(own or ErrorClass.LOST, complaint) if self.phase == "poll" else error
@@ -180,7 +197,9 @@ class VendorReply:
         if bucket == "failed":
             error_class = failures.class_of_failure(self.variant.errors, complaint)
         said = "moderated" if error_class is ErrorClass.BLOCKED else bucket
-        return self._error(error_class, complaint, _DEFAULT_SENTENCES[said]).changed(final=True)
+        return self._error(error_class, complaint, _DEFAULT_SENTENCES[said]).changed(
+            final=error_class is not ErrorClass.LOST  # who does not know the job does not say how it ended
+        )
 
     def _reason(self, word: str | None) -> UpstreamError | None:
         """Why there is no picture, where a rule or the reply itself says it."""
@@ -357,6 +376,18 @@ class VendorReply:
             unit=billing.unit,
             refunded_on_failure=billing.refunded_on_failure,
         )
+
+
+def _as(error_class: ErrorClass, error: UpstreamError) -> UpstreamError:
+    """The same words, as an error of another class."""
+    return UpstreamError(
+        error_class,
+        error.message,
+        provider=error.provider,
+        native=error.native,
+        native_status=error.native_status,
+        why=error.why,
+    )
 
 
 def kept_charge(keep: Mapping[str, Paths], payload: Any) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""A poll refused in the body of a 200: that is said of the question, and the job goes on behind it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+
+from proxy.simulators import pictures
+from tests.gateway import open_gateway
+from tests.test_late import HEADERS, ends
+
+FILE = """
+version: 1
+keys: [{name: app, key: env:TEST_KEY}]
+profiles:
+  obolus:
+    base_url: "BASE"
+    errors:
+      message: reason.say
+      code: reason.no
+      rules:
+        - {class: blocked, code: [1310]}
+        - {class: bad_request, code: [1203]}
+        - {class: not_found, code: [1204]}
+        - {class: rate_limited, http: [429]}
+    billing: {refunded_on_failure: true}
+    surfaces:
+      image:
+        submit: {request: POST /orders, body: {engine: $model, prompt: $prompt}}
+        fail: {when: "ok == `false`"}
+        task: {id: order.id}
+        poll: {request: POST /status, body: {orders: [$task.id]}, every: 20ms}
+        state:
+          path: "orders[0].state"
+          pending: [RUNNING]
+          success: [SUCCEEDED]
+          failed: [REJECTED]
+          lost: [UNKNOWN]
+        result: {images: "orders[0].files[]"}
+providers:
+  ob: {profile: obolus, keys: [env:VENDOR_KEY], private: true}
+models:
+  obol: {targets: [ob/obol-1], price: {image: 7}}
+server: {state: "sqlite:FOLDER/state/dragoman.db", files: {folder: "FOLDER/files"}}
+"""
+DRAWN = pictures.png(64, 48, "a door")
+RUNNING = {"ok": True, "orders": [{"state": "RUNNING"}]}
+
+
+def refusal(number: int, sentence: str | None = None) -> dict[str, Any]:
+    return {"ok": False, "reason": {"no": number} | ({"say": sentence} if sentence else {})}
+
+
+class Desk(BaseHTTPRequestHandler):
+    """Takes every order; answers polls with what is to be `told`, then with the picture."""
+
+    told: ClassVar[list[Any]] = []
+    orders: ClassVar[list[Any]] = []
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path == "/orders":
+            self.orders.append(body)
+            return self._answer(json.dumps({"ok": True, "order": {"id": "o_1"}}).encode())
+        link = f"http://{self.headers['host']}/door.png"
+        made = {"ok": True, "orders": [{"state": "SUCCEEDED", "files": [link]}]}
+        return self._answer(json.dumps(self.told.pop(0) if self.told else made).encode())
+
+    def do_GET(self) -> None:
+        self._answer(DRAWN, "image/png")
+
+    def _answer(self, data: bytes, kind: str = "application/json") -> None:
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@contextmanager
+def desk(*told: Any) -> Iterator[str]:
+    Desk.told[:], Desk.orders[:] = told, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Desk)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+def posted(base_url: str, path: str, body: dict[str, Any]) -> httpx.Response:
+    return httpx.post(f"{base_url}/v1/{path}", json={"model": "obol", **body}, headers=HEADERS, timeout=20)
+
+
+PATHS = {
+    "images/generations": {"prompt": "a door"},
+    "chat/completions": {"messages": [{"role": "user", "content": "a door"}]},
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "refused",
+    [refusal(1900), refusal(1429, "slow down"), refusal(1203, "field orders must be list")],
+    ids=["a number without a rule", "busy", "the question is wrong"],
+)
+def test_a_poll_that_is_refused_in_a_200_is_asked_again(tmp_path: Path, path: str, refused: Any) -> None:
+    with desk(RUNNING, refused, RUNNING) as base:
+        file = FILE.replace("BASE", base).replace("FOLDER", str(tmp_path))
+        with open_gateway(tmp_path, file) as own:
+            reply = posted(own.base_url, path, PATHS[path])
+            assert reply.status_code == 200, reply.text
+            store = f"sqlite:{tmp_path}/state/dragoman.db"
+            assert ends(store, reply.headers["x-request-id"], 2) == [
+                ("hold", "ordered", "7", 0),
+                ("settle", "ok", "7", 1),
+            ]
+    assert len(Desk.orders) == 1
+
+
+@pytest.mark.parametrize("refused", [refusal(1900), refusal(1203, "field orders must be list"), {}], ids=str)
+def test_refused_five_times_it_is_watched_and_not_refunded(tmp_path: Path, refused: Any) -> None:
+    with desk(*[refused] * 5) as base:
+        file = FILE.replace("BASE", base).replace("FOLDER", str(tmp_path))
+        with open_gateway(tmp_path, file) as own:
+            reply = posted(own.base_url, "images/generations", PATHS["images/generations"])
+            assert (reply.status_code, reply.json()["error"]["code"]) == (502, "upstream_error")
+            store = f"sqlite:{tmp_path}/state/dragoman.db"
+            assert ends(store, reply.headers["x-request-id"], 3) == [
+                ("hold", "ordered", "7", 0),
+                ("uncertain", "internal", None, 0),
+                ("settle", "late", "7", 1),
+            ]
+    assert len(Desk.orders) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "code", "kind"),
+    [
+        (refusal(1310, "not this"), 400, "moderation_blocked", "refund"),
+        ({**refusal(1900), "orders": [{"state": "REJECTED"}]}, 502, "upstream_error", "refund"),
+        (refusal(1204, "no such order"), 502, "upstream_task_lost", "uncertain"),
+        ({"ok": True, "orders": [{"state": "UNKNOWN"}]}, 502, "upstream_task_lost", "uncertain"),
+    ],
+    ids=["blocked", "its own state", "a number nobody knows", "a word for that"],
+)
+def test_what_became_of_the_job_ends_it(tmp_path: Path, told: Any, status: int, code: str, kind: str) -> None:
+    with desk(RUNNING, told) as base:
+        file = FILE.replace("BASE", base).replace("FOLDER", str(tmp_path))
+        with open_gateway(tmp_path, file) as own:
+            reply = posted(own.base_url, "images/generations", PATHS["images/generations"])
+            assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
+            store = f"sqlite:{tmp_path}/state/dragoman.db"
+            assert ends(store, reply.headers["x-request-id"], 2)[1][0] == kind
+    assert len(Desk.orders) == 1
