@@ -273,6 +273,8 @@ def test_a_picture_may_be_refused_by_a_header_beside_it() -> None:
         ("./files/1.png", "https://v.example/api/files/1.png"),
         ("//cdn.example/1.png", "https://cdn.example/1.png"),
         ({"url": "/x.png"}, "https://v.example/x.png"),
+        ("files/1.png", "https://v.example/api/files/1.png"),
+        ({"url": "v9/o_1/0.JPEG?sig=a/b:c"}, "https://v.example/api/v9/o_1/0.JPEG?sig=a/b:c"),
         ("HTTPS://cdn.example/1.png", "HTTPS://cdn.example/1.png"),
     ],
 )
@@ -283,7 +285,21 @@ def test_addresses_without_a_host_are_the_vendor_s(given: Any, whole: str) -> No
     assert [image.url for image in done.images] == [whole]
 
 
-@pytest.mark.parametrize("word", ["/no place", "files/1.png", "/" + "x" * 600, "/\u00e4.png", "."])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "/no place",
+        "no place/1.png",
+        "/" + "x" * 600,
+        "x/" * 300 + "1.png",
+        "/\u00e4.png",
+        ".",
+        "1.png",
+        "image/png",
+        "N/A",
+        "gs://bucket/1.png",
+    ],
+)
 def test_words_are_no_addresses(word: str) -> None:
     wire = made()
     with pytest.raises(UpstreamError) as caught:
@@ -354,6 +370,16 @@ def test_a_path_that_finds_nothing_says_which_and_what_was_there() -> None:
         wire.judge(call, 200, {}, {"status": "queued", "jobId": "1"})
     assert caught.value.message == "v took the job but gave no number to ask for it."
     assert caught.value.why == "nothing is at urls[], id, _headers.location; the reply has status, jobId"
+
+
+def test_what_is_there_and_no_picture_is_not_said_to_be_missing() -> None:
+    wire = made()
+    with pytest.raises(UpstreamError) as caught:
+        wire.judge(submit(wire), 200, {}, {"status": "done", "urls": ["1.png"]})
+    assert caught.value.why == (
+        "nothing is at id, _headers.location; what is at urls[] is no picture, nor an address, "
+        "which without a host begins with / or ./; the reply has status, urls"
+    )
 
 
 def test_what_was_there_is_told_within_bounds() -> None:

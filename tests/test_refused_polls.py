@@ -106,7 +106,7 @@ def posted(base_url: str, path: str, body: dict[str, Any]) -> httpx.Response:
     return httpx.post(f"{base_url}/v1/{path}", json={"model": "obol", **body}, headers=HEADERS, timeout=20)
 
 
-PATHS = {
+PATHS: dict[str, dict[str, Any]] = {
     "images/generations": {"prompt": "a door"},
     "chat/completions": {"messages": [{"role": "user", "content": "a door"}]},
 }

@@ -75,6 +75,7 @@ Paths = tuple[Path, ...]
 
 
 _HEADERS = "_headers"  # where paths find a reply's headers
+_NO_PICTURE = "no picture, nor an address, which without a host begins with / or ./"
 
 
 def seen(payload: Any, headers: Mapping[str, str]) -> Any:
@@ -86,10 +87,15 @@ def seen(payload: Any, headers: Mapping[str, str]) -> Any:
 
 
 def missed(paths: Iterable[Path], payload: Any) -> str:
-    """For whoever writes a profile: which paths found nothing, and what was there instead; no values."""
-    texts = ", ".join(path.text for path in paths)
+    """For whoever writes a profile: which paths found nothing, or nothing of use, and what was there instead;
+    no values."""
+    texts: dict[bool, list[str]] = {False: [], True: []}
+    for path in paths:
+        texts[is_something(path.search(payload))].append(path.text)
+    nothing = f"nothing is at {', '.join(texts[False])}; " if texts[False] else ""
+    useless = f"what is at {', '.join(texts[True])} is {_NO_PICTURE}; " if texts[True] else ""
     keys = ", ".join(islice(_keys(payload, ""), _MOST_KEYS)) or "nothing"
-    return f"nothing is at {texts}; the reply has {keys}"
+    return f"{nothing}{useless}the reply has {keys}"
 
 
 def _keys(value: Any, at: str) -> Iterator[str]:

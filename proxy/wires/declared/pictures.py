@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,8 @@ _REVISED_KEYS = ("revised_prompt", "actual_prompt")
 _MIME_KEYS = ("mimeType", "mime_type", "content_type")
 _DEEPEST = 4
 _LONGEST_PLACE = 512  # of an address without its host
+# An address that begins neither with a scheme nor with `/` or `./`: a dot is no letter of base64.
+_BARE_PLACE = re.compile(rb"[^:?#]+/[^:?#/]+\.(?:png|jpe?g|webp|gif|avif|heic|bmp|tiff?)(?:[?#].*)?", re.I)
 
 
 def coerce_all(values: Iterable[Any]) -> list[Image]:
@@ -71,9 +74,9 @@ def coerce(value: Any, declared: str | None = None, depth: int = _DEEPEST) -> Im
 
 
 def _of_place(text: bytes, size: int, declared: str | None) -> Image | None:
-    """A picture by an address at the vendor's host, `/x.png`, or below its base address, `./x.png`."""
+    """A picture by an address at the vendor's host, `/x`, or below its base address, `./x` or `a/x.png`."""
     whole = size == len(text) and text.isascii() and text.decode("ascii").isprintable() and b" " not in text
-    if not whole or not text.startswith((b"/", b"./")):
+    if not whole or not (text.startswith((b"/", b"./")) or _BARE_PLACE.fullmatch(text)):
         return None
     return Image(_image_type(declared), url=text.decode("ascii"))
 
