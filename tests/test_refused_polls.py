@@ -1,4 +1,4 @@
-"""A poll refused in the body of a 200: that is said of the question, and the job goes on behind it."""
+"""A poll, or an order, refused in the body of a 200; a poll's refusal is not of the job, which goes on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 
 from proxy.simulators import pictures
 from tests.gateway import open_gateway
-from tests.test_late import HEADERS, ends
+from tests.test_late import ends
+from tests.test_tasks_crash import HEADERS
 
 FILE = """
 version: 1
@@ -49,6 +50,7 @@ providers:
   ob: {profile: obolus, keys: [env:VENDOR_KEY], private: true}
 models:
   obol: {targets: [ob/obol-1], price: {image: 7}}
+  two: {targets: [ob/obol-1, ob/obol-2], price: {image: 7}}
 server: {state: "sqlite:FOLDER/state/dragoman.db", files: {folder: "FOLDER/files"}}
 """
 DRAWN = pictures.png(64, 48, "a door")
@@ -64,6 +66,7 @@ class Desk(BaseHTTPRequestHandler):
 
     told: ClassVar[list[Any]] = []
     orders: ClassVar[list[Any]] = []
+    refused: ClassVar[dict[str, Any]] = {}  # what an order of an engine is answered with instead
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -72,7 +75,8 @@ class Desk(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path == "/orders":
             self.orders.append(body)
-            return self._answer(json.dumps({"ok": True, "order": {"id": "o_1"}}).encode())
+            taken = {"ok": True, "order": {"id": "o_1"}}
+            return self._answer(json.dumps(self.refused.get(body["engine"], taken)).encode())
         link = f"http://{self.headers['host']}/door.png"
         made = {"ok": True, "orders": [{"state": "SUCCEEDED", "files": [link]}]}
         return self._answer(json.dumps(self.told.pop(0) if self.told else made).encode())
@@ -91,6 +95,7 @@ class Desk(BaseHTTPRequestHandler):
 @contextmanager
 def desk(*told: Any) -> Iterator[str]:
     Desk.told[:], Desk.orders[:] = told, []
+    Desk.refused.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Desk)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -167,3 +172,27 @@ def test_what_became_of_the_job_ends_it(tmp_path: Path, told: Any, status: int, 
             store = f"sqlite:{tmp_path}/state/dragoman.db"
             assert ends(store, reply.headers["x-request-id"], 2)[1][0] == kind
     assert len(Desk.orders) == 1
+
+
+@pytest.mark.parametrize("refunds", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "told", "is_tried"),
+    [
+        (refusal(1900, "engine down"), [], True),
+        ({}, [], False),
+        ({"ok": True, "order": {"id": "o_1"}}, [{"orders": [{"state": "REJECTED"}]}], False),
+    ],
+    ids=["the order is refused", "nothing is said", "the job fails"],
+)
+def test_who_takes_nothing_for_a_refused_order_is_followed_by_another(
+    tmp_path: Path, answer: Any, told: list[Any], is_tried: bool, refunds: bool
+) -> None:
+    with desk(*told) as base:
+        Desk.refused["obol-1"] = answer
+        file = FILE.replace("BASE", base).replace("FOLDER", str(tmp_path))
+        file = file.replace("refunded_on_failure: true", f"refunded_on_failure: {refunds}".lower())
+        with open_gateway(tmp_path, file) as own:
+            body = {**PATHS["images/generations"], "model": "two"}
+            reply = posted(own.base_url, "images/generations", body)
+    expected = (200, ["obol-1", "obol-2"]) if is_tried and refunds else (502, ["obol-1"])
+    assert (reply.status_code, [order["engine"] for order in Desk.orders]) == expected
