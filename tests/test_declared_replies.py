@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Image, Slice, Usage
-from proxy.wires.declared import Billing, Done, Pending, Ready
+from proxy.types import Image, ImageRequest, Slice, Target, Usage
+from proxy.wires.declared import Billing, DeclaredWire, Done, Pending, Ready, load_profile
 from tests.declared import JPEG, PNG, asked, judge, target, wire
 from tests.shared import FIXTURES, needs_fixtures
 from tests.words import picture_code_of
@@ -176,6 +176,41 @@ def test_the_actual_cost_comes_first(billing, cost):
     outcome = judge("jlike", "m", {"images": [PNG], "_billing": billing}, surface="image")
     assert outcome.billing == Billing(Decimal(cost), None, "CNY", refunded_on_failure=True)
     assert outcome.usage == Usage(vendor={"_billing": billing})
+
+
+def charged(points, path="files[].points"):
+    data = {
+        "base_url": "https://a.example",
+        "surfaces": {
+            "image": {
+                "submit": {"request": "POST /draw", "body": {"p": "$prompt"}},
+                "result": {"images": "files[].link"},
+                "billing": {"cost": path, "unit": "points"},
+            }
+        },
+    }
+    made = DeclaredWire(load_profile("x", data).surface(), "https://a.example")
+    files = [{"link": f"https://a.example/{at}.png", "points": each} for at, each in enumerate(points)]
+    call = made.submit(ImageRequest("m", "a door"), Target("x", "m"))
+    return made.judge(call, 200, {}, {"files": files}).billing
+
+
+@pytest.mark.parametrize("path", ["files[].points", "sum(files[].points)"])
+@pytest.mark.parametrize(
+    ("points", "cost"), [([7, 7], "14"), (["7.5", " 7.5"], "15"), ([0.1, 0.2], "0.3"), (["0.1", 2], "2.1")]
+)
+def test_charges_of_single_pictures_are_summed_exactly(points, cost, path):
+    """V-008"""
+    billing = charged(points, path)
+    assert (billing.cost, billing.unread) == (Decimal(cost), None)
+
+
+@pytest.mark.parametrize("path", ["files[].points", "sum(files[].points)", "files[0].points", "price"])
+@pytest.mark.parametrize("points", [["free", 7], [True, 7], [[], 7], ["1e999999999", 7]])
+def test_a_charge_that_cannot_be_read_says_where_it_was_looked_for(points, path):
+    billing = charged(points, path)
+    said = f"no amount is at {path}; the reply has files, files[].link, files[].points"
+    assert (billing.cost, billing.unread) == (None, said)
 
 
 def test_a_wan_job_from_submit_to_pictures():

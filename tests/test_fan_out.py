@@ -9,7 +9,18 @@ import pytest
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.serve.fan_out import SideBySide, split
-from proxy.types import ChatRequest, Event, Finish, ImageRequest, Message, Started, Text, TextPart, Usage
+from proxy.types import (
+    ChatRequest,
+    Event,
+    Finish,
+    ImageRequest,
+    Json,
+    Message,
+    Started,
+    Text,
+    TextPart,
+    Usage,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +84,33 @@ async def test_the_events_of_a_call_become_its_choice_and_usage_comes_last_and_o
 async def test_calls_that_only_count_are_no_failure() -> None:
     calls = Calls([[Usage(prompt=1)]], [[Usage(prompt=2)]])
     assert await calls.all(tolerant=True) == [Usage(prompt=3)]
+
+
+def charged(*charges: Json | None) -> Json | None:
+    return Usage.sum([Usage(vendor=charge) for charge in charges]).vendor
+
+
+def test_what_vendors_charged_is_summed_in_their_own_words() -> None:
+    points = {"unit": "points", "refunds": True}
+    assert charged({"cost": "14", **points}, None, {"cost": "7.5", **points}) == {"cost": "21.5", **points}
+    assert charged({"cost": 0.1, "is_byok": False}, {"cost": 0.2, "is_byok": True}) == {"cost": 0.3}
+    nested = {"_billing": {"cost": "0.02", "actual_cost": "0.018", "currency": "CNY", "balance": "7.1"}}
+    both = {"_billing": {"cost": "0.04", "actual_cost": "0.036", "currency": "CNY"}}
+    assert charged(nested, nested) == both
+    assert charged({"credits_used": 4, "balance": 96}, {"credits_used": 4, "balance": 92}) == {
+        "credits_used": 8
+    }
+    assert charged({"cost": 7, "balance": 9}) == {"cost": 7, "balance": 9}
+    assert charged({"cost": "n/a"}, {"cost": "n/a"}) == {"cost": "n/a"}
+    assert charged({"cost": "1e999999999"}, {"cost": "1e999999999"}) == {"cost": "1e999999999"}
+
+
+@pytest.mark.parametrize("unit", ["credits", None])
+def test_charges_in_several_units_stand_side_by_side(unit: str | None) -> None:
+    one, other = {"cost": "14", "unit": "points"}, {"cost": "7", "unit": unit}
+    assert charged(one, other) == {"charges": [one, other]}
+    nested = {"_billing": one}, {"_billing": other}
+    assert charged(*nested) == {"charges": [*nested]}
 
 
 async def test_no_more_calls_run_than_may() -> None:

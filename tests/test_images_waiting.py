@@ -177,6 +177,23 @@ def test_a_word_nobody_knows_is_logged_once(tmp_path: Path, capfdbinary: Any) ->
     assert [line["state"] for line in lines if line["event"] == "unknown_state"] == ["RUNNING"]
 
 
+def test_a_charge_that_is_not_where_the_profile_looks_is_logged_once(
+    tmp_path: Path, capfdbinary: Any
+) -> None:
+    file = HEAD + (
+        "  jlike: {profile: jlike, base_url: 'http://SIMULATORS/jlike/api/v1/openapi', "
+        "keys: [env:VENDOR_KEY], private: true}\n"
+        "models:\n  banana: {targets: [jlike.image/nano-banana-pro]}\n"
+    )
+    with open_gateway(tmp_path, file) as own:
+        for prompt in ("A cat", "A dog sim:billing:none", "A fox sim:billing:none"):
+            own.client().images.generate(model="banana", prompt=prompt)
+    lines = [json.loads(line) for line in capfdbinary.readouterr().err.splitlines() if line.startswith(b"{")]
+    (line,) = [line for line in lines if line["event"] == "charge_unread"]
+    assert line["target"] == "jlike.image/nano-banana-pro"
+    assert line["why"].startswith("no amount is at _billing.actual_cost, data._billing.actual_cost, ")
+
+
 def test_a_vendor_in_a_private_network_may_have_its_results_there(gateway: Gateway) -> None:
     """V-053: `private: true`; that everybody else's are refused is tested with the fetcher"""
     with watching(gateway) as seen:

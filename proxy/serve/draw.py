@@ -85,6 +85,8 @@ class Draw:
         async def delivered(done: Done) -> list[Event]:
             arriving = media.Arriving(house, account, one.told, done.keyed, deadlines)
             arriving.lost(len(done.item_errors))
+            if done.billing.unread:
+                services.charge_unread(self._target.name, done.billing.unread)
             one.usage = bill.counted(done)  # what it took is known, also where the pictures cannot be had
             events = await arriving.fetched(_events(done, one.usage))
             arriving.close()

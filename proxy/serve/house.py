@@ -85,6 +85,7 @@ class Services:
     keeps: asyncio.Event = field(default_factory=asyncio.Event)
     _keeper: Keeper | None = None
     _shelf: Shelf | None = None
+    _unread: set[str] = field(default_factory=set)
     wakes: Wakes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +129,12 @@ class Services:
 
             self._shelf = Shelf(self)
         return self._shelf
+
+    def charge_unread(self, target: str, why: str) -> None:
+        """What the vendor charges is not where its profile looks; once for each target."""
+        if target not in self._unread:
+            self._unread.add(target)
+            self.log.write("charge_unread", target=target, why=why)
 
     async def ordered(self, one: Try, request: Request) -> None:
         """A piece is about to be ordered: its hold is in the ledger first, unless that is away."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from proxy.types.charged import together
 from proxy.types.values import Json, Slice, dataclass
 
 if TYPE_CHECKING:
@@ -238,7 +239,8 @@ class Usage:
                 if item.name not in sums and (isinstance(left, int) or isinstance(right, int)):
                     sums[item.name] = (left or 0) + (right or 0)
             total = replace(total, **sums)
-        return total
+        charges = [usage.vendor for usage in usages if usage.vendor]
+        return replace(total, vendor=together(charges)) if charges else total
 
 
 @dataclass(frozen=True, slots=True)

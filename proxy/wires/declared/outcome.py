@@ -39,12 +39,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """What the vendor says it charges, in `unit` (a currency or `credits`)."""
+    """What the vendor says it charges, in `unit` (a currency or `credits`). `unread` is why there is no
+    `cost` where the profile says that there is one; fit for a log."""
 
     cost: Decimal | None = None
     reserved: Decimal | None = None
     unit: str | None = None
     refunded_on_failure: bool = False
+    unread: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +20,12 @@ from proxy.wires.declared.problems import Problems, Where
 
 class _Functions(jmespath.functions.Functions):
     """JMESPath's own, `from_json` for vendors that put JSON into a string (kie's `resultJson`), and `quote`
-    for what is put into an address."""
+    for what is put into an address. `sum` is exact, and takes texts with numbers as well."""
+
+    @jmespath.functions.signature({"types": ["array"]})
+    def _func_sum(self, values: list[Any]) -> float | None:
+        total = amount(values) if values else Decimal(0)
+        return total if total is None else int(total) if total == total.to_integral() else float(total)
 
     @jmespath.functions.signature({"types": ["string"]})
     def _func_from_json(self, value: str) -> Any:
@@ -36,6 +42,7 @@ class _Functions(jmespath.functions.Functions):
 _MOST_KEYS = 24
 _LONGEST_KEY = 40
 _DEEPEST_KEY = 2
+_MOST = Decimal(10) ** 18  # of anything that is counted or paid
 
 _OPTIONS = jmespath.Options(custom_functions=_Functions())
 _FUNCTIONS = (*jmespath.functions.Functions.FUNCTION_TABLE, "from_json", "quote")
@@ -94,8 +101,16 @@ def missed(paths: Iterable[Path], payload: Any) -> str:
         texts[is_something(path.search(payload))].append(path.text)
     nothing = f"nothing is at {', '.join(texts[False])}; " if texts[False] else ""
     useless = f"what is at {', '.join(texts[True])} is {_NO_PICTURE}; " if texts[True] else ""
-    keys = ", ".join(islice(_keys(payload, ""), _MOST_KEYS)) or "nothing"
-    return f"{nothing}{useless}the reply has {keys}"
+    return f"{nothing}{useless}{_there(payload)}"
+
+
+def no_amount(paths: Iterable[Path], payload: Any) -> str:
+    """The same of what should be an amount of money."""
+    return f"no amount is at {', '.join(path.text for path in paths)}; {_there(payload)}"
+
+
+def _there(payload: Any) -> str:
+    return f"the reply has {', '.join(islice(_keys(payload, ''), _MOST_KEYS)) or 'nothing'}"
 
 
 def _keys(value: Any, at: str) -> Iterator[str]:
@@ -135,6 +150,22 @@ def first_text(paths: Sequence[Path], payload: Any) -> str | None:
         if isinstance(found, str | int | float) and not isinstance(found, bool):
             return str(found)
     return None
+
+
+def amount(found: Any) -> Decimal | None:
+    """A number, a text with one, or a list of such, summed; a float's shortest form is what the vendor wrote
+    (V-008)."""
+    if isinstance(found, list):
+        parts = [None if isinstance(part, list) else amount(part) for part in found]
+        known = [part for part in parts if part is not None]
+        return sum(known, Decimal(0)) if known and len(known) == len(parts) else None
+    if isinstance(found, bool) or not isinstance(found, str | int | float):
+        return None
+    try:
+        said = Decimal(str(found).strip())
+    except InvalidOperation:
+        return None
+    return said if said.is_finite() and -_MOST < said < _MOST else None
 
 
 # --- reading them from a profile -------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from math import isfinite
 from typing import Any, Literal
 
@@ -370,8 +370,11 @@ class VendorReply:
 
     def billing(self) -> Billing:
         billing = self.variant.billing
+        cost = _money(billing.cost, self.seen)
+        is_unread = bool(billing.cost) and cost is None
         return Billing(
-            cost=_money(billing.cost, self.seen),
+            cost=cost,
+            unread=paths.no_amount(billing.cost, self.seen) if is_unread else None,
             reserved=_money(billing.reserved, self.seen),
             unit=billing.unit,
             refunded_on_failure=billing.refunded_on_failure,
@@ -402,16 +405,8 @@ def _items(places: Paths, payload: Any) -> Iterator[Any]:
 
 
 def _money(places: Paths, payload: Any) -> Decimal | None:
-    """Numbers and numeric strings both; a float's shortest form is what the vendor wrote (V-008)."""
-    for found in every(places, payload):
-        if isinstance(found, str | int | float) and not isinstance(found, bool):
-            try:
-                amount = Decimal(str(found).strip())
-            except InvalidOperation:
-                continue
-            if amount.is_finite():
-                return amount
-    return None
+    found = (paths.amount(found) for found in every(places, payload))
+    return next((amount for amount in found if amount is not None), None)
 
 
 def _number(value: Any) -> float | None:

@@ -83,6 +83,7 @@ def _fuller(new: Billing, old: Billing | None) -> Billing:
         return new
     return replace(
         new,
+        unread=new.unread and old.unread,
         cost=new.cost if new.cost is not None else old.cost,
         reserved=new.reserved if new.reserved is not None else old.reserved,
     )
