@@ -168,6 +168,21 @@ def test_explain_takes_picture_requests(file: Path, capsys: pytest.CaptureFixtur
     assert json.loads(out)["steps"][0]["body"]["prompt"] == "A fox"
 
 
+def test_explain_cuts_a_request_into_orders_as_the_server_does(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = file.with_name("request.json")
+    request.write_text('{"prompt": "A fox", "n": 6}')
+    code, out, err = out_of(capsys, "explain", "queued", "--json", "--request", str(request))
+    assert (code, err) == (0, "")
+    (step,) = json.loads(out)["steps"]
+    assert (step["calls"], step["body"]["num_images"]) == (2, 4)
+    _, out, _ = out_of(capsys, "explain", "queued", "--request", str(request))
+    assert "\n2 calls make up this request; the first of them:\nPOST https://queue.fal.run/" in out
+    _, out, _ = out_of(capsys, "explain", "slow", "A fox", "--images")
+    assert "calls make up" not in out
+
+
 @pytest.mark.parametrize("option", [True, False], ids=["--as", "--request"])
 def test_explain_takes_requests_for_a_response(
     file: Path, capsys: pytest.CaptureFixture[str], option: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route, Routes
 from proxy.serve import bill
 from proxy.serve.body import read_json
+from proxy.serve.fan_out import split
 from proxy.serve.speakers import Speaker, speaker_of
 from proxy.types import Call, Request
 
@@ -90,11 +92,13 @@ def _reason(asked: str, route: Route, routes: Routes, kind: Kind) -> str | None:
 
 def _plan(route: Route, front: Front, parsed: Parsed[Any, Any], off: dict[str, str]) -> dict[str, Any]:
     steps = []
-    for candidate in (*route.targets, *route.fallback):
+    candidates = (*route.targets, *route.fallback)
+    calls = _calls(candidates, parsed.request)
+    for candidate in candidates:
         target = candidate.target
         account = candidate.keys.accounts[0]
-        speaker = speaker_of(candidate, parsed.request)
-        call, calls = _call(speaker)
+        speaker = speaker_of(candidate, calls[0])
+        call = speaker.preview()
         tariff = candidate.prices.at() if candidate.prices is not None else None
         headers, query = account.auth.shown
         steps.append(
@@ -102,7 +106,7 @@ def _plan(route: Route, front: Front, parsed: Parsed[Any, Any], off: dict[str, s
                 "target": target.name,
                 "state": f"off: {off[target.provider]}" if target.provider in off else "on",
                 "weight": target.weight if route.weighted else None,
-                "calls": calls,
+                "calls": len(calls),
                 "method": call.method,
                 "url": showing.url(account.base_url + call.path, query),
                 "headers": headers | dict(call.headers),
@@ -153,11 +157,13 @@ def _later(candidate: Candidate, call: Call, base_url: str, query: str) -> list[
     ]
 
 
-def _call(speaker: Speaker) -> tuple[Call, int]:
-    """The upstream request, and how many of it the client's one makes."""
-    if (refusal := speaker.unable()) is not None:
-        raise refusal
-    return speaker.preview(), len(speaker.shares())
+def _calls(candidates: Sequence[Candidate], request: Request) -> list[Request]:
+    """What the client's request is cut into, by the target that needs the most calls, as in `serve`."""
+    speakers = [speaker_of(candidate, request) for candidate in candidates]
+    for speaker in speakers:
+        if (refusal := speaker.unable()) is not None:
+            raise refusal
+    return split(request, max((speaker.shares() for speaker in speakers), key=len))
 
 
 def _show(plan: dict[str, Any], *, as_json: bool) -> None:
@@ -177,6 +183,8 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
         )
         if step["first"]:
             print(f"first, with each picture: {step['first']['method']} {step['first']['url']}")
+        if step["calls"] > 1:
+            print(f"{step['calls']} calls make up this request; the first of them:")
         print(f"{step['method']} {step['url']}")
         for name, shown in step["headers"].items():
             print(f"{name}: {shown}")

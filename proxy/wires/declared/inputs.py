@@ -42,7 +42,7 @@ def inputs_of(
         raise refusal
     if request.n > variant.limits.n:
         raise RequestError(
-            f"This model makes at most {variant.limits.n} pictures in one call.",
+            f"This model makes at most {variant.limits.n} picture{'s' * (variant.limits.n > 1)} in one call.",
             attribute="n",
             code="invalid_value",
         )
