@@ -271,7 +271,7 @@ class UpstreamError(ProxyError):
     `retry_after_s` is the vendor's own word on when to come back, at most an hour. `native` is
     the vendor's status or code, `native_status` its HTTP status. `param` is the field as the vendor calls it,
     or the attribute that it was made from; a front spells it.
-    `why` is the cause in words of ours alone, fit for a log; None where the vendor gave it.
+    `why` is the cause for a log: in words of ours alone, or the vendor's of our credentials; else None.
     """
 
     error_class: ErrorClass
@@ -332,7 +332,7 @@ class UpstreamError(ProxyError):
 
     def without(self, secrets: Iterable[str]) -> Self:
         """Take keys of ours out of everything the vendor said: some repeat them in their refusals."""
-        words = {"message": self.message, "code": self.code, "param": self.param, "native": self.native}
+        words = {name: getattr(self, name) for name in ("message", "code", "param", "native", "why")}
         for secret in secrets:
             words = {name: said and said.replace(secret, "***") for name, said in words.items()}
         return self.changed(**words)

@@ -44,7 +44,8 @@ class Paintco(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers["content-length"]))
         kind = self.headers["content-type"]
         if self.headers["authorization"] != "Bearer vendor-key-canary":
-            return self._answer(401, {"error": {"message": "who are you", "code": "key"}})
+            said = f"who is {self.headers['authorization']}"
+            return self._answer(401, {"error": {"message": said, "code": "key"}})
         if self.path == "/v2/forms":
             form = message_from_bytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + raw)
             parts = [
@@ -62,6 +63,8 @@ class Paintco(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/door.png":
             return self._answer(200, DRAWN, "image/png")
+        if self.path == "/locked.png":
+            return self._answer(403, {"error": "no"})
         prompt = self.path.rpartition("/")[2]
         self.polls[prompt] = self.polls.get(prompt, 0) + 1
         if self.polls[prompt] == 1:
@@ -69,12 +72,12 @@ class Paintco(BaseHTTPRequestHandler):
         state = {"rude": "refused", "bad": "broken"}.get(prompt, "ok")
         job: dict[str, Any] = {"id": prompt, "state": state}
         if state == "ok":
-            job["pictures"] = [{"link": self._link()}] * self.seen[-1]["count"]
+            job["pictures"] = [{"link": self._link(prompt)}] * self.seen[-1]["count"]
         more = {"error": {"message": "It broke."}} if state == "broken" else {}
         return self._answer(200, {"job": job, **more})
 
-    def _link(self) -> str:
-        return f"http://{self.headers['host']}/door.png"
+    def _link(self, prompt: str = "") -> str:
+        return f"http://{self.headers['host']}/{'locked' if prompt == 'locked' else 'door'}.png"
 
     def _answer(self, status: int, body: Any, kind: str = "application/json") -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -130,6 +133,39 @@ def test_the_vendor_of_the_page_works_end_to_end(tmp_path: Path) -> None:
             "bad": (502, "upstream_error"),
         }
         assert len(Paintco.seen) == 7
+
+
+def test_the_log_tells_the_operator_what_clients_are_not_told(tmp_path: Path, capfdbinary: Any) -> None:
+    """V-050: what the vendor says of our key, a file it does not give; and a class where there is no code"""
+    with paintco() as base:
+        file = HEAD + of_the_page() + MODEL.replace("BASE", base)
+        with open_gateway(tmp_path, file, {"VENDOR_KEY": "wrong-key-canary"}) as own:
+            assert (
+                raises(own, "paint-1", "door")
+                .body["message"]
+                .startswith(  # type: ignore[index]
+                    "paint does not accept our credentials. (request id: "
+                )
+            )
+        with open_gateway(tmp_path, file) as own:
+            for prompt in ("locked", "poor", "rude"):
+                raises(own, "paint-1", prompt)
+    err = capfdbinary.readouterr().err
+    lines = [json.loads(line) for line in err.splitlines() if line.startswith(b"{")]
+    assert [line.get("why") for line in lines if line["event"] == "attempt_failed"] == [
+        "who is Bearer ***",
+        "The file at '127.0.0.1' could not be downloaded: status 403. "
+        "Where a vendor's files want the key, its profile says result: {keyed: true}.",
+        None,
+        None,
+    ]
+    assert [line["error"] for line in lines if line["event"] == "request"] == [
+        "upstream_auth_failed",
+        "upstream_result_unavailable",
+        "quota",
+        "blocked",
+    ]
+    assert b"canary" not in err
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/vendors.md"])

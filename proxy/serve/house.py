@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from proxy.config import Config
-from proxy.errors import ProxyError
+from proxy.errors import ProxyError, UpstreamError
 from proxy.keys import ClientKeys
 from proxy.ledger.balances import Balances
 from proxy.ledger.recorder import Ledger
@@ -199,6 +199,10 @@ def _verdict(one: Try) -> Verdict:
     return "ill" if one.failure.counts else "unknown"
 
 
+def _kind(error: Exception) -> str:
+    return error.error_class.value if isinstance(error, UpstreamError) else type(error).__name__
+
+
 @dataclass(frozen=True, slots=True)
 class House:
     plan: Plan
@@ -223,7 +227,7 @@ class House:
 
     def note_failure(self, exchange: Exchange, error: Exception) -> None:
         """For the access log; of a fault of ours also where it happened."""
-        exchange.facts["error"] = getattr(error, "code", None) or type(error).__name__
+        exchange.facts["error"] = getattr(error, "code", None) or _kind(error)
         if exchange.allowed is not None:
             exchange.allowed.failed(error)
         if not isinstance(error, ProxyError):

@@ -30,10 +30,11 @@ from proxy.types import (
     Wire,
     iter_media,
 )
-from proxy.upstream import Account, Credentials, Deadlines, UnreachableError
+from proxy.upstream import Account, Credentials, Deadlines, LockedError, UnreachableError
 
 _PAUSES_S = (0.5, 2.0)  # between the tries to fetch a result
 _RESULT_BYTES = 64 << 20
+_KEYED_HINT = " Where a vendor's files want the key, its profile says result: {keyed: true}."
 _AT_ONCE = 1000  # parts that are looked at; there may be a hundred thousand, and others shall run
 
 
@@ -272,10 +273,13 @@ class Arriving:
                 )
             except UnreachableError as error:  # the file host may stumble for a moment
                 if pause_s is None:
-                    raise self._unavailable() from error
+                    raise self._unavailable(error) from error
                 await asyncio.sleep(pause_s)
+            except LockedError as error:
+                hint = "" if url in self._keyed else _KEYED_HINT
+                raise self._unavailable(error, hint) from error
             except RequestError as error:
-                raise self._unavailable() from error
+                raise self._unavailable(error) from error
             else:
                 return replace(image, mime=got.mime, data=got.data)
         raise AssertionError("unreachable")
@@ -287,9 +291,10 @@ class Arriving:
         auth = await upstream.authorized(Call("", {}, "GET", url=url), self._account, self._deadlines)
         return Credentials(auth.headers, auth.query)
 
-    def _unavailable(self) -> UpstreamError:
+    def _unavailable(self, error: RequestError, hint: str = "") -> UpstreamError:
+        """The vendor's host is the operator's to know."""
         sentence = "The picture was made, but it could not be fetched from the vendor."
-        return self._failed(sentence, "upstream_result_unavailable")
+        return self._failed(sentence, "upstream_result_unavailable").changed(why=error.message + hint)
 
     def _failed(self, sentence: str, code: str) -> UpstreamError:
         return UpstreamError(

@@ -10,6 +10,7 @@ from proxy.upstream.fetch_rules import (
     Credentials,
     Fetched,
     FetchRules,
+    LockedError,
     UnreachableError,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     "FetchRules",
     "Fetched",
     "Fetcher",
+    "LockedError",
     "Static",
     "UnreachableError",
     "Upstream",

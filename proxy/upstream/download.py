@@ -11,7 +11,7 @@ from proxy.errors import RequestError
 from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.types import Slice
 from proxy.upstream.asking import with_query
-from proxy.upstream.fetch_rules import Credentials, Fetched, FetchRules, UnreachableError
+from proxy.upstream.fetch_rules import Credentials, Fetched, FetchRules, LockedError, UnreachableError
 from proxy.upstream.guard import LOCAL_NAMES, PrivateAddressError
 from proxy.upstream.guarded import Guarded, Resolve
 from proxy.upstream.line import Answer
@@ -20,6 +20,7 @@ from proxy.upstream.transport import drop_frames
 _MAX_URL = 2048
 _AT_ONCE = 1 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LOCKED = frozenset({401, 403})
 _MEDIA_TYPES = (
     "image/",
     "audio/",
@@ -84,8 +85,7 @@ class Downloader:
                 return answer
             answer.drop()
             if answer.status not in _REDIRECTS or location is None:
-                kind = UnreachableError if _may_pass(answer.status) else RequestError
-                raise kind(
+                raise _kind(answer.status)(
                     f"The file at {first.host!r} could not be downloaded: status {answer.status}.",
                     code="invalid_image_url",
                 )
@@ -173,6 +173,12 @@ def _malformed(schemes: str) -> RequestError:
 def _may_pass(status: int) -> bool:
     """A file that is not there yet, and a server that is busy, may be there in a moment."""
     return status >= 500 or status in (404, 408, 425, 429)
+
+
+def _kind(status: int) -> type[RequestError]:
+    if status in _LOCKED:
+        return LockedError
+    return UnreachableError if _may_pass(status) else RequestError
 
 
 def _unreachable(host: str, kind: type[RequestError] = RequestError) -> RequestError:

@@ -14,6 +14,10 @@ class UnreachableError(RequestError):
     """The file could not be had for a reason that may pass: the line, or a server that stumbles."""
 
 
+class LockedError(RequestError):
+    """Where the file is, it is given to nobody without a key, or not with this one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What opens the door of a file's host: headers, and what joins the query. They go to that host only, and

@@ -24,6 +24,7 @@ _OUR_SENTENCES = {
     ErrorClass.AUTH: "{} does not accept our credentials.",
     ErrorClass.QUOTA: "{}: the balance or quota of the account is used up.",
 }
+_LONGEST_WHY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,8 @@ def failure(
 ) -> UpstreamError:
     """The error of a class. `default` is said where the vendor says nothing, `why` to the operator alone."""
     sentence = None
+    if error_class is ErrorClass.AUTH and complaint.report.message:
+        why = why or complaint.report.message[:_LONGEST_WHY]
     if error_class in _OUR_SENTENCES:
         sentence = _OUR_SENTENCES[error_class].format(provider)
     elif complaint.report.is_page or not complaint.report.message:
