@@ -19,6 +19,20 @@ def told(found: list[Problem]) -> list[tuple[str, int, int, str, str]]:
     return [(one.code, one.line, one.column, one.message, one.hint) for one in found if one.code != "N107"]
 
 
+def test_a_profile_is_doubted_at_its_place(tmp_path: Path) -> None:
+    text = (
+        "profiles:\n  own:\n    base_url: https://x.example\n    surfaces:\n      image:\n"
+        "        submit: {request: POST /jobs, body: {text: $prompt, of: '{model}'}}\n"
+        "        result: {images: urls}\n        fail: {when: ok == false}\n"
+    )
+    assert told(problems(tmp_path, text)) == [
+        ("W122", 6, 65, "profile own: surfaces.image.submit.body.of sends {model} as it stands: "
+         "braces are for request lines", "a value is inserted whole, by a dollar sign: $model"),
+        ("W123", 8, 22, 'profile own: "ok == false" compares with a key that is called false',
+         "the value is written in backticks: `false`"),
+    ]  # fmt: skip
+
+
 # --- references in another spelling ---------------------------------------------------------------------
 
 KEYS = "providers:\n  a: {wire: openai, base_url: 'https://x.example/v1', keys: ['%s']}\n"

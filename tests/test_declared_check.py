@@ -5,6 +5,7 @@ import pytest
 from proxy.config import document, load
 from proxy.config.problems import Report
 from proxy.wires.declared import ProfileError, check_profile, effective, load_profile
+from proxy.wires.declared.doubts import doubts
 from tests.declared import NAMES, PROFILES, data, read
 
 SMALL = """
@@ -68,7 +69,8 @@ MISTAKES = {
     "E122 line": (
         "{task.id}",
         "{task.uuid}",
-        '7 E122 ["GET /jobs/{] unknown input {task.uuid}; did you mean "{task.id}"?',
+        '7 E122 ["GET /jobs/{] unknown input {task.uuid}; what the reply says of the job is '
+        "declared under task, as one of id, poll_url, result_url, cancel_url",
     ),
     "E123": (
         '"urls[]"',
@@ -130,6 +132,67 @@ def test_each_mistake_has_its_place_and_a_hint(old, new, expected):
     """V-048"""
     assert old in SMALL
     assert expected in complaints(SMALL.replace(old, new))
+
+
+IMAGE = ("surfaces", "image")
+LINES = "braces are for request lines"
+BACKTICKS = "the value is written in backticks: `false`"
+TEXT = "which no false is equal to"
+EITHER = "write `false` in backticks; where the vendor sends it as text, to_string(...) == 'false'"
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "code", "where", "message", "hint"),
+    [
+        ("poll", {"request": "POST /q", "body": {"jobs": ["{task.id}"]}}, "W122", ("body", "jobs", 0),
+         f"surfaces.image.poll.body.jobs[0] sends {{task.id}} as it stands: {LINES}", "$task.id"),
+        ("poll", {"request": "POST /q/{task.id}", "headers": {"x-job": "job {task.id}"}}, "W122",
+         ("headers", "x-job"),
+         f'surfaces.image.poll.headers.x-job sends {{task.id}} as it stands: {LINES}', "$task.id"),
+        ("submit", {"request": "POST /jobs", "form": {"text": "{prompt}"}}, "W122", ("form", "text"),
+         f"surfaces.image.submit.form.text sends {{prompt}} as it stands: {LINES}", "$prompt"),
+        ("fail", {"when": "ok == false"}, "W123", ("when",),
+         '"ok == false" compares with a key that is called false', BACKTICKS),
+        ("fail", {"when": "'false' == ok || error"}, "W123", ("when",),
+         f"\"'false' == ok || error\" compares with the text 'false', {TEXT}", EITHER),
+        ("result", {"images": "urls[?done != false].u"}, "W123", ("images",),
+         '"urls[?done != false].u" compares with a key that is called false', BACKTICKS),
+        ("errors", {"rules": [{"class": "blocked", "when": "[ok == 'false'][0]"}]}, "W123",
+         ("rules", 0, "when"), f"\"[ok == 'false'][0]\" compares with the text 'false', {TEXT}", EITHER),
+    ],
+)  # fmt: skip
+def test_what_is_hardly_meant_is_doubted(section, value, code, where, message, hint):
+    profile = read(SMALL)
+    profile["surfaces"]["image"][section] = value
+    assert check_profile("x", profile) == []
+    (found,) = doubts(profile)
+    assert (found.code, found.path, found.message) == (code, (*IMAGE, section, *where), message)
+    assert hint in found.hint
+
+
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ("fail", {"when": "ok == `false`"}),
+        ("fail", {"when": "to_string(ok) == 'false'"}),
+        ("fail", {"when": "word == 'failed' || code != null || code == `1`"}),
+        ("state", {"path": "status", "pending": ["a == false ]"], "success": ["done"]}),
+        (
+            "submit",
+            {"request": "POST /jobs/{uuid}", "body": {"p": "$prompt", "x": '{"a": {x}}'}},
+        ),
+    ],
+)
+def test_what_may_be_meant_is_not_doubted(section, value):
+    profile = read(SMALL)
+    profile["surfaces"]["image"][section] = value
+    assert check_profile("x", profile) == []
+    assert doubts(profile) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_shipped_profile_is_doubted(name):
+    assert doubts(data(name)) == []
 
 
 def test_all_mistakes_are_told_in_one_run():

@@ -347,7 +347,8 @@ FORMS = {
     "an unknown part of a job": (
         '"GET /jobs/{task.id}"',
         "POST /jobs, body: {p: $task.number}",
-        "7 E122 [$task.number] unknown input $task.number; ",
+        "7 E122 [$task.number] unknown input $task.number; what the reply says of the job is "
+        "declared under task, as one of id, poll_url, result_url, cancel_url",
     ),
     "a part of a job that nobody gives": (
         '"GET /jobs/{task.id}"',

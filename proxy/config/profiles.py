@@ -90,8 +90,10 @@ def problems_inside(name: str, profiles: Profiles) -> Sequence[tuple[str, Path, 
     """What is wrong inside a profile: (code, path from its top, message, hint)."""
     # Imported late: most files have no profiles of their own, and `check` shall stay quick.
     from proxy.wires.declared.check import check_profile
+    from proxy.wires.declared.doubts import doubts
 
-    return check_profile(name, profiles.data(name), profiles.data)
+    data = profiles.data(name)
+    return check_profile(name, data, profiles.data) or doubts(data)
 
 
 def _read(file: FilePath) -> Any:

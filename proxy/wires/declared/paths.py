@@ -70,11 +70,21 @@ class Path:
 
     def functions(self) -> Iterator[str]:
         """The names of the functions it calls; JMESPath itself finds out only when one is called."""
+        return (node["value"] for node in self._nodes() if node["type"] == "function_expression")
+
+    def comparisons(self) -> Iterator[tuple[Any, Any]]:
+        """Both sides of every == and !=, each side once first."""
+        for node in self._nodes():
+            if node["type"] == "comparator" and node["value"] in ("eq", "ne"):
+                left, right = node["children"]
+                yield from ((left, right), (right, left))
+
+    def _nodes(self) -> Iterator[Any]:
+        """Of the parsed path: each has `type`, `children` and perhaps a `value`."""
         stack = [self._parsed.parsed]
         while stack:
             node = stack.pop()
-            if node["type"] == "function_expression":
-                yield node["value"]
+            yield node
             stack.extend(child for child in node["children"] if isinstance(child, dict))
 
 

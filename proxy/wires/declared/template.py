@@ -33,6 +33,7 @@ LATER_INPUTS = ("model", "task", "uuid")
 UPLOAD_INPUTS = ("model", "file", "mime", "name", "base64", "data_uri")
 _EACH_INPUTS = ("ref", "mime")
 TASK_FIELDS = ("id", "poll_url", "result_url", "cancel_url")
+_TASK_HINT = f"what the reply says of the job is declared under task, as one of {', '.join(TASK_FIELDS)}"
 _HAVE_PARTS = ("options", "references", "task")
 _NOTHING = "null"
 _FORMS = {"$first": set[str](), "$map": {"$to", "$else"}, "$each": {"$as"}}
@@ -198,8 +199,7 @@ def _input(name: str, where: Where, scope: Scope, problems: Problems) -> Node:
     elif head == "references" and dot and not step.isdecimal():
         problems.add("E122", where, f"${name} needs a number after the dot", "write $references.0")
     elif head == "task" and step not in TASK_FIELDS:
-        known = [f"$task.{field}" for field in TASK_FIELDS]
-        problems.unknown("E122", where, "input", f"${name}", known)
+        problems.add("E122", where, f"unknown input ${name}", _TASK_HINT)
     elif dot and head not in _HAVE_PARTS:
         problems.add("E122", where, f"${name}: {head} has no parts", f"write ${head}")
     else:
@@ -308,7 +308,10 @@ def read_request_line(value: Any, where: Where, problems: Problems) -> RequestLi
     known = ["model", "uuid", *(f"task.{field}" for field in TASK_FIELDS)]
     for name in pieces[1::2]:
         if name not in known:
-            problems.unknown("E122", where, "input", f"{{{name}}}", [f"{{{one}}}" for one in known])
+            if name.startswith("task."):
+                problems.add("E122", where, f"unknown input {{{name}}}", _TASK_HINT)
+            else:
+                problems.unknown("E122", where, "input", f"{{{name}}}", [f"{{{one}}}" for one in known])
             return RequestLine(method, ("/",))
     if target.startswith("{"):
         if len(pieces) != 3 or pieces[2] or not pieces[1].endswith("_url"):
