@@ -3,11 +3,14 @@
 import json
 import re
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from proxy.types import MediaPart, Target
+from proxy.types import Call, MediaPart, Target
+from proxy.upstream import Account
+from proxy.upstream.signing import Signed
 from proxy.wires.declared import DeclaredWire, Done, Pending, check_profile, load_profile
 from proxy.wires.declared.sections import CLASSES, KEYS
 from proxy.wires.declared.template import INPUTS
@@ -112,3 +115,28 @@ def test_the_page_s_short_examples_are_right(block):
         **read(block),
     }
     assert check_profile("x", {"base_url": "https://a.example", "surfaces": {"image": surface}}) == []
+
+
+def test_the_page_s_signature_is_what_is_sent():
+    """The whole example: what is signed and what it comes to, and what an empty body counts as."""
+    scheme = re.search(r"```yaml\n(auth:\n  signature:.+?)```", PAGE, re.S)[1]
+    surface = {"submit": {"request": "POST /v2/jobs"}, "result": {"images": "u"}}
+    scheme = load_profile("x", {**read(scheme), "surfaces": {"image": surface}}).carrier.scheme
+    key, body = re.search(r"the key `(.+?)`, the body `(.+?)`", PAGE).groups()
+    text, sent = re.search(r"```text\n(OB1.+?)\n\n(.+?)\n```", PAGE, re.S).groups()
+    signed = replace(scheme, headers={"text": scheme.text, "s": "{signature}"})
+    account = Account("x", "https://a.example")
+    opened = Signed(signed, key, (), lambda: 1_700_000_000.0).opened(
+        Call("/v2/jobs", json.loads(body)), account
+    )
+    assert dict(opened.auth.headers) == {"text": text, "s": sent}
+    empty = replace(signed, headers={"sha": "{body_sha256}", "md5": "{body_md5}", "body": "<{body}>"})
+    calls = [
+        Call("/f", {"a": "b"}, encoding="multipart"),
+        Call("/1.png", {}, "GET"),
+        Call("/f", {}, encoding="raw"),
+    ]
+    for call in calls:
+        found = dict(Signed(empty, key).opened(call, account).auth.headers)
+        assert (found["sha"] in PAGE, found["md5"] in PAGE, found["body"]) == (True, True, "<>")
+    assert dict(Signed(empty, key).opened(Call("/q", {}), account).auth.headers)["body"] == "<{}>"
