@@ -190,8 +190,9 @@ def test_what_a_vendor_says_nothing_of_is_asked_for_a_day_and_then_refunded(
 
 
 def test_an_order_without_the_vendors_number_is_asked_for_by_our_own(gateway: Gateway, store: str) -> None:
-    """The reply to the submit never comes, and the vendor was told an id of ours."""
-    reply = draw(gateway.base_url, "ours", "Unnumbered sim:stall")
+    """The reply to the submit never comes, and the vendor was told an id of ours: it is asked for by that at
+    once, and longer than anybody waits."""
+    reply = draw(gateway.base_url, "ours", "Unnumbered sim:stall sim:slow:4")
     assert reply.status_code == 504
     found = ends(store, reply.headers["x-request-id"], 3)
     assert found == [

@@ -75,6 +75,9 @@ class Desk(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path == "/orders":
             self.orders.append(body)
+            if self.refused.get(body["engine"]) == "silence":
+                self.close_connection = True
+                return None
             taken = {"ok": True, "order": {"id": "o_1"}}
             return self._answer(json.dumps(self.refused.get(body["engine"], taken)).encode())
         link = f"http://{self.headers['host']}/door.png"
@@ -196,3 +199,37 @@ def test_who_takes_nothing_for_a_refused_order_is_followed_by_another(
             reply = posted(own.base_url, "images/generations", body)
     expected = (200, ["obol-1", "obol-2"]) if is_tried and refunds else (502, ["obol-1"])
     assert (reply.status_code, [order["engine"] for order in Desk.orders]) == expected
+
+
+LOST = ["silence", {}, "<html>bad gateway</html>"]
+BY_OUR_ID = FILE.replace("prompt: $prompt}", "prompt: $prompt, order: $uuid}").replace("$task.id]", "$uuid]")
+
+
+@pytest.mark.parametrize(("path", "answer"), [*zip([*PATHS] * 2, LOST, strict=False)], ids=str)
+def test_an_order_whose_answer_is_lost_is_asked_for_by_our_own_id(
+    tmp_path: Path, path: str, answer: Any
+) -> None:
+    with desk(RUNNING, RUNNING) as base:
+        Desk.refused["obol-1"] = answer
+        file = BY_OUR_ID.replace("BASE", base).replace("FOLDER", str(tmp_path))
+        with open_gateway(tmp_path, file) as own:
+            reply = posted(own.base_url, path, PATHS[path])
+            assert reply.status_code == 200, reply.text
+            store = f"sqlite:{tmp_path}/state/dragoman.db"
+            assert ends(store, reply.headers["x-request-id"], 2)[1:] == [("settle", "ok", "7", 1)]
+    assert len(Desk.orders) == 1
+
+
+@pytest.mark.parametrize(
+    "told", [[{"orders": [{"state": "UNKNOWN"}]}] * 2, [refusal(1204, "none")]], ids=["a word", "a class"]
+)
+def test_an_order_that_the_vendor_does_not_know_keeps_its_own_error(tmp_path: Path, told: list[Any]) -> None:
+    with desk(*told) as base:
+        Desk.refused["obol-1"] = "silence"
+        file = BY_OUR_ID.replace("BASE", base).replace("FOLDER", str(tmp_path))
+        with open_gateway(tmp_path, file) as own:
+            reply = posted(own.base_url, "images/generations", PATHS["images/generations"])
+            store = f"sqlite:{tmp_path}/state/dragoman.db"
+            assert ends(store, reply.headers["x-request-id"], 2)[1][0] == "uncertain"
+    assert (reply.status_code, len(Desk.orders)) == (502, 1)
+    assert reply.json()["error"]["code"] == "upstream_unreachable"

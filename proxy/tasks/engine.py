@@ -19,6 +19,8 @@ from proxy.upstream.reply import Reply
 from proxy.wires.declared import DeclaredWire, Done, Outcome, Pending, PollPlan
 
 _FAULTS_IN_A_ROW = 5  # answers that do not tell of the job, before it is given up
+# What an order is said to have come to when its answer was lost or made no sense.
+_UNHEARD = frozenset({ErrorClass.EMPTY, ErrorClass.INTERNAL, ErrorClass.LOST, ErrorClass.TIMEOUT})
 _JITTER = 0.1
 _CHANCE = random.Random()  # its own: the program around may have seeded the other
 _RESULT_PAUSE_S = 1.0
@@ -138,6 +140,13 @@ class Engine:
             fault = outcome.fault
             await self._sleep(_RESULT_PAUSE_S)
         raise accepted(fault)
+
+    def unheard(self, call: Call, error: UpstreamError) -> Job | None:
+        """The job of an order to which the vendor said nothing that counts, None where it cannot be asked for
+        by an id of ours."""
+        task = call.context.get("task")
+        is_told = error.final or not error.bought or error.error_class not in _UNHEARD
+        return None if is_told or task is None or not self._wire.can_ask(task) else Job(task)
 
     def can_ask(self, task: Mapping[str, Any]) -> bool:
         return self._wire.can_ask(task)

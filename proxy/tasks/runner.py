@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from proxy.errors import UpstreamError
 from proxy.tasks.engine import Engine, Job
 from proxy.types import Call
 from proxy.wires.declared import Done
@@ -194,8 +195,21 @@ class _Running(Generic[T]):
         assert self._order.call is not None
         try:
             return await self._order.engine.submit(self._order.call)
+        except UpstreamError as error:
+            job = self._order.engine.unheard(self._order.call, error)
+            if job is None or not await self._is_taken(job):
+                raise
+            return job
         finally:
             self._leave()
+
+    async def _is_taken(self, job: Job) -> bool:
+        """Whether the vendor says, while somebody waits, that it has the order whose answer was lost."""
+        try:
+            async with asyncio.timeout_at(self._order.deadline):
+                return await self._order.engine.is_taken(job)
+        except (UpstreamError, TimeoutError):
+            return False
 
     def _leave(self) -> None:
         if self._order.slot is not None:
