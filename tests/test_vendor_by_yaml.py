@@ -45,6 +45,8 @@ class Paintco(BaseHTTPRequestHandler):
         kind = self.headers["content-type"]
         if self.headers["authorization"] != "Bearer vendor-key-canary":
             said = f"who is {self.headers['authorization']}"
+            if "quotes" in said:
+                said = '{"prompt": "a secret cat"} was not signed so'
             return self._answer(401, {"error": {"message": said, "code": "key"}})
         if self.path == "/v2/forms":
             form = message_from_bytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + raw)
@@ -147,6 +149,8 @@ def test_the_log_tells_the_operator_what_clients_are_not_told(tmp_path: Path, ca
                     "paint does not accept our credentials. (request id: "
                 )
             )
+        with open_gateway(tmp_path, file, {"VENDOR_KEY": "quotes-the-body"}) as own:
+            raises(own, "paint-1", "a secret cat")
         with open_gateway(tmp_path, file) as own:
             for prompt in ("locked", "poor", "rude"):
                 raises(own, "paint-1", prompt)
@@ -154,6 +158,7 @@ def test_the_log_tells_the_operator_what_clients_are_not_told(tmp_path: Path, ca
     lines = [json.loads(line) for line in err.splitlines() if line.startswith(b"{")]
     assert [line.get("why") for line in lines if line["event"] == "attempt_failed"] == [
         "who is Bearer ***",
+        None,
         "The file at '127.0.0.1' could not be downloaded: status 403. "
         "Where a vendor's files want the key, its profile says result: {keyed: true}.",
         None,
@@ -161,11 +166,13 @@ def test_the_log_tells_the_operator_what_clients_are_not_told(tmp_path: Path, ca
     ]
     assert [line["error"] for line in lines if line["event"] == "request"] == [
         "upstream_auth_failed",
+        "upstream_auth_failed",
         "upstream_result_unavailable",
         "quota",
         "blocked",
     ]
     assert b"canary" not in err
+    assert b"secret cat" not in err
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/vendors.md"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,9 @@ _OUR_SENTENCES = {
     ErrorClass.AUTH: "{} does not accept our credentials.",
     ErrorClass.QUOTA: "{}: the balance or quota of the account is used up.",
 }
-_LONGEST_WHY = 500
+# What a vendor says of our key the operator may read. It may quote what was signed, and that may be the
+# client's: no JSON, no form, nothing long.
+_FIT_FOR_A_LOG = re.compile(r"[^{}=\n]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,8 @@ def failure(
 ) -> UpstreamError:
     """The error of a class. `default` is said where the vendor says nothing, `why` to the operator alone."""
     sentence = None
-    if error_class is ErrorClass.AUTH and complaint.report.message:
-        why = why or complaint.report.message[:_LONGEST_WHY]
+    if error_class is ErrorClass.AUTH and _FIT_FOR_A_LOG.fullmatch(complaint.report.message or ""):
+        why = why or complaint.report.message
     if error_class in _OUR_SENTENCES:
         sentence = _OUR_SENTENCES[error_class].format(provider)
     elif complaint.report.is_page or not complaint.report.message:
