@@ -10,12 +10,10 @@ from typing import Self
 from bench.measures import DIALECTS, chat, cpu_per_request, image, in_dialect
 from bench.servers import KEY, Server, free_port, python, spawn, wait_for
 
-_CONFIG = """
-version: 1
-keys: [{{name: bench, key: env:BENCH_KEY}}]
-profiles:
+# A vendor of jobs, whose providers say where it is.
+JOBS = """profiles:
   jobs:
-    base_url: "{base}/base64-8192"
+    base_url: "{base}"
     surfaces:
       image:
         submit: {{request: POST /jobs, body: {{model: $model, prompt: $prompt}}}}
@@ -23,9 +21,13 @@ profiles:
         poll: {{request: "GET /jobs/{{task.id}}", every: 10ms}}
         state: {{path: state, pending: [new], success: [done]}}
         result: {{images: picture}}
-providers:
+"""
+_CONFIG = """
+version: 1
+keys: [{{name: bench, key: env:BENCH_KEY}}]
+{jobs}providers:
   up: {{wire: gemini, base_url: "{base}", keys: [env:BENCH_KEY], private: true}}
-  jobs: {{profile: jobs, keys: [env:BENCH_KEY], private: true}}
+  jobs: {{profile: jobs, base_url: "{base}/base64-8192", keys: [env:BENCH_KEY], private: true}}
   jobs-address: {{profile: jobs, base_url: "{base}/address-8192", keys: [env:BENCH_KEY], private: true}}
 models:
   base64: {{targets: [jobs/base64], price: unpriced}}
@@ -45,7 +47,7 @@ class Place:
         self.upstream = spawn(python(*arguments), 1)
         self._started: list[Server] = []
         self._config = folder / f"{scheme}.yaml"
-        self._config.write_text(_CONFIG.format(base=self.base))
+        self._config.write_text(_CONFIG.format(base=self.base, jobs=JOBS.format(base=self.base)))
 
     def least(self) -> Server:
         port = free_port()

@@ -25,6 +25,7 @@ from pathlib import Path
 from bench import bodies
 from bench.graph import Panel, svg
 from bench.load import Client
+from bench.place import JOBS
 from bench.servers import KEY, Server, free_port, python, spawn, wait_for
 
 _CLIENTS, _LOOKS, _MB = 16, 200, 1 << 20
@@ -39,17 +40,7 @@ server:
   files: {{ttl: 1m}}
   replies: {{ttl: 1m}}
 tasks: {{keep: 1m}}
-profiles:
-  jobs:
-    base_url: "{base}"
-    surfaces:
-      image:
-        submit: {{request: POST /jobs, body: {{model: $model, prompt: $prompt}}}}
-        task: {{id: id}}
-        poll: {{request: "GET /jobs/{{task.id}}", every: 10ms}}
-        state: {{path: state, pending: [new], success: [done]}}
-        result: {{images: picture}}
-providers:
+{jobs}providers:
   up: {{wire: gemini, base_url: "{base}", keys: [env:BENCH_KEY], private: true}}
 """
 _PROVIDER = '  {job}: {{profile: jobs, base_url: "{base}/{job}", keys: [env:BENCH_KEY], private: true}}\n'
@@ -207,7 +198,7 @@ async def soak(requests: int) -> Soak:
         upstream = spawn(python("-m", "bench.upstream", str(up)), 1)
         base = f"http://127.0.0.1:{up}"
         (folder / "store").mkdir()
-        config = _CONFIG.format(base=base, folder=folder / "store")
+        config = _CONFIG.format(base=base, folder=folder / "store", jobs=JOBS.format(base=base))
         config += "".join(_PROVIDER.format(job=job, base=base) for job in _JOBS)
         config += "models:\n" + "".join(_MODEL.format(job=job) for job in _JOBS)
         (folder / "soak.yaml").write_text(config)

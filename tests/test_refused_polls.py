@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from proxy.simulators import pictures
+from tests.desks import listening
 from tests.gateway import open_gateway
 from tests.test_late import ends
 from tests.test_tasks_crash import HEADERS
@@ -99,15 +99,8 @@ class Desk(BaseHTTPRequestHandler):
 def desk(*told: Any) -> Iterator[str]:
     Desk.told[:], Desk.orders[:] = told, []
     Desk.refused.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Desk)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
+    with listening(Desk) as base:
+        yield base
 
 
 def posted(base_url: str, path: str, body: dict[str, Any]) -> httpx.Response:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ import pytest
 
 from proxy.simulators import pictures
 from tests.declared import NAMES, shipped
+from tests.desks import listening
 from tests.gateway import open_gateway
 from tests.picture_vendors import GOOD, decoded, post, raises, size_of
 
@@ -94,15 +94,8 @@ class Paintco(BaseHTTPRequestHandler):
 def paintco() -> Iterator[str]:
     Paintco.seen.clear()
     Paintco.polls.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Paintco)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
+    with listening(Paintco) as base:
+        yield base
 
 
 def of_the_page() -> str:

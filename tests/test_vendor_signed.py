@@ -8,11 +8,10 @@ import hashlib
 import hmac
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
@@ -22,6 +21,7 @@ import pytest
 from proxy import config
 from proxy.__main__ import main
 from proxy.simulators import pictures
+from tests.desks import listening
 from tests.gateway import Gateway, open_gateway
 from tests.picture_vendors import GOOD, decoded, post, raises, size_of
 
@@ -167,15 +167,8 @@ class Atelier(BaseHTTPRequestHandler):
 def atelier() -> Iterator[str]:
     Atelier.seen.clear()
     Atelier.nonces.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Atelier)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
+    with listening(Atelier) as base:
+        yield base
 
 
 @pytest.fixture(scope="module")
