@@ -36,9 +36,10 @@ class Limits:
     tokens: Window | None = None
     images: Window | None = None
     concurrent: int | None = None
+    windows: tuple[Window | None, Window | None, Window | None] = field(init=False, repr=False, compare=False)
 
-    def windows(self) -> tuple[Window | None, Window | None, Window | None]:
-        return self.requests, self.tokens, self.images
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "windows", (self.requests, self.tokens, self.images))
 
 
 class Budget(NamedTuple):

@@ -151,8 +151,8 @@ async def test_a_hold_takes_the_place_of_what_was_reserved(store_address: str) -
         assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
         balances.note(APP, MONTHLY, SETTLE)
         assert await balances.spent(APP, MONTHLY) == Decimal("0.5")
-        balances.release(APP, MONTHLY, "req_1")
-        balances.release(APP, MONTHLY, "req_1")
+        balances.release("req_1")
+        balances.release("req_1")
         assert await balances.spent(APP, MONTHLY) == Decimal("0.1")
 
 

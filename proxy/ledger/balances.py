@@ -124,6 +124,7 @@ class Balances:
         self._database = database
         self._log = log
         self._balances: dict[tuple[str, str, Period], _Balance] = {}
+        self._reserving: dict[str, _Balance] = {}  # by request
         self._entrusted: set[str] = set()  # requests that others release
         self.clock = clock
         self.rates = rates or Rates()
@@ -149,25 +150,29 @@ class Balances:
 
     def reserve(self, caller: ClientKey, budget: Budget, request_id: str, amount: Decimal) -> None:
         """Keep this for what the request will order, until its holds take its place or it is over."""
-        self._of(caller, budget).wish(request_id, amount)
+        balance = self._reserving[request_id] = self._of(caller, budget)
+        balance.wish(request_id, amount)
 
-    def release(self, caller: ClientKey, budget: Budget, request_id: str) -> None:
-        if request_id not in self._entrusted:
-            self._of(caller, budget).wish(request_id, ZERO)
+    def release(self, request_id: str) -> None:
+        """What it reserved, if anything."""
+        if request_id not in self._entrusted and (balance := self._reserving.pop(request_id, None)):
+            balance.wish(request_id, ZERO)
 
-    def entrust(self, caller: ClientKey, budget: Budget, request_id: str) -> Callable[[], None]:
+    def entrust(self, request_id: str) -> Callable[[], None]:
         """The request goes on also without its client: only the function that is returned releases it."""
         self._entrusted.add(request_id)
 
         def release() -> None:
             self._entrusted.discard(request_id)
-            self.release(caller, budget, request_id)
+            self.release(request_id)
 
         return release
 
     def note(self, caller: ClientKey, budget: Budget, entry: Entry) -> None:
         """A row was booked for a key that has a budget."""
-        amount = self.rates.convert(_added(entry), entry.currency, budget.currency)
+        amount = _added(entry)
+        if entry.currency != budget.currency:
+            amount = self.rates.convert(amount, entry.currency, budget.currency) or ZERO
         if not amount:
             return
         balance = self._of(caller, budget)
@@ -248,8 +253,8 @@ def _id(entry: Entry) -> RowId:
 
 def _added(entry: Entry) -> Decimal:
     """What a row adds to what is charged and held: a hold that ends is taken off."""
-    booked = entry.amount if entry.kind in ("settle", "hold") else None
-    return (booked or ZERO) - (entry.released or ZERO)
+    booked = (entry.amount or ZERO) if entry.kind in ("settle", "hold") else ZERO
+    return booked if entry.released is None else booked - entry.released
 
 
 def _unknown() -> ProxyError:

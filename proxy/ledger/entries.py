@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
+from proxy.store.money import steps
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -101,15 +103,14 @@ def _adding(store: str) -> str:
 
 def _values(entry: Entry) -> tuple[Any, ...]:
     """In the order of `_COLUMNS`, as the drivers take them."""
-    from proxy.store.tables import steps
-
     one = _stored(entry)
-    amounts = (one.amount, one.released, one.vendor_amount)
     return (
         one.at,
         int(one.at // DAY_S),
         *one[1:_AMOUNT],
-        *(None if amount is None else steps(amount) for amount in amounts),
+        None if one.amount is None else steps(one.amount),
+        None if one.released is None else steps(one.released),
+        None if one.vendor_amount is None else steps(one.vendor_amount),
         *one[_AMOUNT + 3 : -1],
     )
 

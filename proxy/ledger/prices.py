@@ -10,9 +10,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from proxy.config.models import ANY_SIZE, PICTURE_SIZES, Price
+from proxy.store.money import STEP
 from proxy.types import Usage
 
-STEP = Decimal("0.000000000001")  # money has 12 places: a token at 0.000001 per million needs them
 ZERO = Decimal(0)
 
 _PER = {"1K": -3, "1M": -6}
@@ -105,7 +105,9 @@ class Tariff:
         is_long = self.above_tokens is not None and usage.prompt > self.above_tokens
         tokens = self.above if is_long else self.below
         text, drawn, sounds = _completion(usage, images)
-        total = tokens.prompt(usage) + tokens.output * text + tokens.output_audio * sounds
+        total = tokens.prompt(usage) + tokens.output * text
+        if sounds:
+            total += tokens.output_audio * sounds
         counted = usage.completion_image is not None and not usage.estimated
         if self.pictures is not None and not (self.image_tokens and counted):
             return exact(total + self.of_pictures(images, sizes))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
+from proxy.store.money import STEP
+
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
-_STEP = Decimal("0.000000000001")
 
 
 class Rates:
@@ -29,4 +30,4 @@ class Rates:
         if one is None or other is None:
             return None
         worth = _EXACT.divide(_EXACT.multiply(amount, one), other)
-        return worth.quantize(_STEP, context=_EXACT).normalize(_EXACT)
+        return worth.quantize(STEP, context=_EXACT).normalize(_EXACT)

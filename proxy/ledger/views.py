@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Connection
 
-from proxy.ledger.prices import STEP, ZERO, plain
+from proxy.ledger.prices import ZERO, plain
 from proxy.ledger.rates import Rates
+from proxy.store.money import STEP
 from proxy.store.tables import ledger
 
 Json = dict[str, Any]

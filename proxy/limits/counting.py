@@ -64,18 +64,18 @@ def take(
     that lasts longest."""
     fresh = counts.copy()
     refusal: tuple[Kind, float] | None = None
-    for place, (kind, window) in enumerate(zip(KINDS, limits.windows(), strict=True)):
-        more = wanted[place]
+    for place, window in enumerate(limits.windows):
         if window is None:
             continue
-        begin, count = counts[2 * place : 2 * place + 2]
+        more, begin, count = wanted[place], counts[2 * place], counts[2 * place + 1]
         if not begin or not begin <= now < begin + window.per_s:
             begin, count = now, 0.0
-        fresh[2 * place : 2 * place + 2] = begin, count + more
-        if more and count + more > window.most:
+        count += more
+        fresh[2 * place], fresh[2 * place + 1] = begin, count
+        if more and count > window.most:
             wait_s = begin + window.per_s - now if more <= window.most else math.inf
             if refusal is None or wait_s > refusal[1]:
-                refusal = kind, wait_s
+                refusal = KINDS[place], wait_s
     if refusal is None and limits.concurrent is not None and running >= limits.concurrent:
         refusal = "concurrent", 0.0
     if refusal is None:
@@ -86,6 +86,5 @@ def take(
 def correct(counts: list[float], taken: Taken, tokens: int, images: int) -> None:
     """Count what came instead of what was wanted, in windows that are still open."""
     for place, came in ((1, tokens), (2, images)):
-        begin = taken.counts[2 * place]
-        if taken.limits.windows()[place] is not None and counts[2 * place] == begin:
+        if taken.limits.windows[place] is not None and counts[2 * place] == taken.counts[2 * place]:
             counts[2 * place + 1] = max(0.0, counts[2 * place + 1] + came - taken.wanted[place])

@@ -119,7 +119,7 @@ class SharedCounters:
     async def take(self, caller: str, limits: Limits, wanted: Wanted) -> Taken:
         slot = f"{getrandbits(96):024x}"
         said: list[Any] = [slot, _LEASE_S * 1000, -1 if limits.concurrent is None else limits.concurrent]
-        for window, more in zip(limits.windows(), wanted, strict=True):
+        for window, more in zip(limits.windows, wanted, strict=True):
             said += (-1, 0, 0) if window is None else (window.most, round(window.per_s * 1000), more)
         try:
             refused, wait_ms, now_ms, *counts = await self._take(keys=_keys(caller), args=said)
@@ -141,7 +141,7 @@ class SharedCounters:
         self._leases.pop(taken.slot, None)
         said: list[Any] = [taken.slot]
         for place, came in ((1, tokens), (2, images)):
-            counted = taken.limits.windows()[place] is not None
+            counted = taken.limits.windows[place] is not None
             more = came - taken.wanted[place] if counted else 0
             said += (round(taken.counts[2 * place] * 1000), more)
         if taken.limits.concurrent is not None or said[2] or said[4]:

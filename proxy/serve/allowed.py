@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
 
 import orjson
 
@@ -31,6 +31,7 @@ from proxy.types import (
 
 _CHARS_PER_TOKEN = 4
 _TOKENS_OF_MEDIA = 258  # what Gemini counts for a small picture; the vendor's own count comes afterwards
+_HAIR = 0.0005  # milliseconds by which a difference of times may be above what it is
 _CONCURRENT_WAIT_S = 1.0  # nobody knows when one ends
 _NAMES = [
     tuple(f"x-ratelimit-{what}-{kind}".encode() for what in ("limit", "remaining", "reset")) for kind in KINDS
@@ -68,7 +69,7 @@ class Allowed:
     def __init__(self, taken: Taken) -> None:
         self._taken = taken
         self._failed = self._bought = False
-        self.headers = list(_headers(taken))
+        self.headers = _headers(taken)
         self.told: Told | None = None
 
     def failed(self, error: Exception) -> None:
@@ -96,12 +97,13 @@ def _tokens(request: Request) -> int:
         return len(request.prompt) // _CHARS_PER_TOKEN + _TOKENS_OF_MEDIA * len(request.references) + 1
     if not isinstance(request, ChatRequest):
         return bill.metered(request, 0).prompt
-    chars = sum(_chars(part) for message in request.messages for part in message.parts)
-    chars += sum(
-        len(tool.description or "") + len(orjson.dumps(tool.parameters, default=str))
-        for tool in request.tools
-        if isinstance(tool, FunctionTool)
-    )
+    chars = 0
+    for message in request.messages:
+        for part in message.parts:
+            chars += len(part.text) if type(part) is TextPart else _chars(part)
+    for tool in request.tools:
+        if isinstance(tool, FunctionTool):
+            chars += len(tool.description or "") + len(orjson.dumps(tool.parameters, default=str))
     return chars // _CHARS_PER_TOKEN + (request.max_tokens or 0) * request.n + 1
 
 
@@ -135,7 +137,7 @@ def _refusal(taken: Taken) -> LimitError:
             _text(_headers(taken)),
         )
     place = KINDS.index(kind)
-    window = taken.limits.windows()[place]
+    window = taken.limits.windows[place]
     assert window is not None
     allowed = f"{window.most} {kind} per {_PERIODS.get(window.per_s, f'{window.per_s:g} seconds')}"
     wanted = taken.wanted[place]
@@ -143,20 +145,24 @@ def _refusal(taken: Taken) -> LimitError:
         message = f"This key may have {allowed}, and this request wants {wanted}."
         return LimitError(message, kind, None, _text(_headers(taken)))
     had = f"{_left(taken, place, window)[0]} are left, and this request wants {wanted}"
-    message = f"Rate limit reached: this key may have {allowed}; {had}. Try again in {_span(taken.wait_s)}."
+    again = f"Try again in {_span(taken.wait_s).decode()}."
+    message = f"Rate limit reached: this key may have {allowed}; {had}. {again}"
     return LimitError(message, kind, taken.wait_s, _text(_headers(taken)))
 
 
-def _headers(taken: Taken) -> Iterator[Header]:
+def _headers(taken: Taken) -> list[Header]:
     """As OpenAI spells them: how many there may be, are left, and when there are all again."""
-    for place, window in enumerate(taken.limits.windows()):
-        if window is None:
-            continue
-        limit, remaining, reset = _NAMES[place]
-        left, reset_s = _left(taken, place, window)
-        yield limit, b"%d" % window.most
-        yield remaining, b"%d" % left
-        yield reset, _span(reset_s).encode()
+    headers: list[Header] = []
+    for place, window in enumerate(taken.limits.windows):
+        if window is not None:
+            limit, remaining, reset = _NAMES[place]
+            left, reset_s = _left(taken, place, window)
+            headers += (
+                (limit, b"%d" % window.most),
+                (remaining, b"%d" % left),
+                (reset, _span(reset_s)),
+            )
+    return headers
 
 
 def _left(taken: Taken, place: int, window: Window) -> tuple[int, float]:
@@ -168,17 +174,20 @@ def _left(taken: Taken, place: int, window: Window) -> tuple[int, float]:
     return max(0, window.most - int(count)), begin + window.per_s - taken.at
 
 
-def _text(headers: Iterator[Header]) -> dict[str, str]:
+def _text(headers: Iterable[Header]) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in headers}
 
 
-def _span(seconds: float) -> str:
+def _span(seconds: float) -> bytes:
     """`850ms`, `12s`, `6m0s`, `23h59m1s`; rounded up, so that who waits so long has waited enough."""
-    milliseconds = math.ceil(round(seconds * 1000, 3))  # a difference of times may be a hair above
-    if milliseconds < 1000:
-        return f"{milliseconds}ms"
-    minutes, rest = divmod(math.ceil(milliseconds / 1000), 60)
+    milliseconds = math.ceil(seconds * 1000 - _HAIR)
+    return b"%dms" % milliseconds if milliseconds < 1000 else _clock(-(-milliseconds // 1000))
+
+
+@lru_cache  # many ask within the same second
+def _clock(seconds: int) -> bytes:
+    minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours}h{minutes}m{rest}s"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+        return b"%dh%dm%ds" % (hours, minutes, rest)
+    return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest

@@ -138,7 +138,7 @@ async def answer(
             answering.note_facts()
     finally:
         if budget is not None:
-            house.services.balances.release(caller, budget, asked.request_id)
+            house.services.balances.release(asked.request_id)
 
 
 @dataclass(slots=True)

@@ -114,8 +114,7 @@ async def _draw(work: Work, painter: Route, aside: Aside, arguments: str) -> lis
             counted.failed(error)
         raise
     finally:
-        if caller.budget is not None:
-            house.services.balances.release(caller, caller.budget, work.asked.request_id)
+        house.services.balances.release(work.asked.request_id)
         if counted is not None:
             counted.told = told
             counted.close(gone=False)

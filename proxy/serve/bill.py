@@ -6,7 +6,7 @@ Settled by what came back, never by what was asked. A failure costs nothing; wha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -220,8 +220,10 @@ def _size_of(text: str) -> int:
 # --- what the client is told
 
 
-def total(tolds: Iterable[Told]) -> list[Charge]:
+def total(tolds: Sequence[Told]) -> list[Charge]:
     """Of a request's calls, by currency; nothing where one of them has no price."""
+    if len(tolds) == 1:  # most are
+        return [charge] if (charge := tolds[0].charge) is not None else []
     sums: dict[str, Decimal] = {}
     for told in tolds:
         if told.charge is None:
@@ -230,5 +232,5 @@ def total(tolds: Iterable[Told]) -> list[Charge]:
     return [Charge(amount, currency) for currency, amount in sums.items()]
 
 
-def header(costs: Iterable[Charge]) -> bytes:
-    return ", ".join(f"{plain(cost.amount)} {cost.currency}" for cost in costs).encode("utf-8", "replace")
+def header(costs: Sequence[Charge]) -> bytes:
+    return ", ".join([f"{plain(amount)} {currency}" for amount, currency in costs]).encode("utf-8", "replace")

@@ -45,8 +45,9 @@ async def admit(
         prices = (_price(one, request, now) for one in route.targets or route.fallback)
         return max((rates.convert(*each, budget.currency) or ZERO for each in prices), default=ZERO)
 
-    orders = route.draws or any(not isinstance(one, ChatRequest) for one in requests)
-    wanted = sum(map(price, requests), ZERO) if orders else ZERO
+    wanted = ZERO
+    if route.draws or not isinstance(requests[0], ChatRequest):
+        wanted = sum(map(price, requests), ZERO)
     left = budget.amount - await balances.spent(caller, budget)
     if left <= 0 or wanted > left:
         raise _refusal(budget, left, wanted, balances.clock())
@@ -57,14 +58,14 @@ async def admit(
 
 def _payable(route: Route, currency: str, rates: Rates, now: float) -> Route:
     known = rates.all_into(currency)
-
-    def pays(one: Candidate) -> bool:
-        tariff = _tariff(one, now)
-        return tariff is not None and tariff.currency in known
-
-    if all(map(pays, route.targets)) and all(map(pays, route.fallback)):
+    for one in route.targets + route.fallback:
+        if not _pays(one, known, now):
+            break
+    else:
         return route
-    targets, fallback = tuple(filter(pays, route.targets)), tuple(filter(pays, route.fallback))
+    targets, fallback = (
+        tuple(one for one in ones if _pays(one, known, now)) for ones in (route.targets, route.fallback)
+    )
     if not targets and not fallback:
         raise RequestError(
             f"The budget of this key is in {currency}, and the model {route.name!r} has no price in it. "
@@ -74,6 +75,12 @@ def _payable(route: Route, currency: str, rates: Rates, now: float) -> Route:
             attribute="model",
         )
     return replace(route, targets=targets, fallback=fallback)
+
+
+def _pays(one: Candidate, currencies: Sequence[str], now: float) -> bool:
+    """Whether what it costs can be told in one of these."""
+    tariff = _tariff(one, now)
+    return tariff is not None and tariff.currency in currencies
 
 
 def _tariff(one: Candidate, now: float) -> Tariff | None:

@@ -353,15 +353,12 @@ class Keeper:
 
     def until_over(self, identity: str, asked: Asked) -> None:
         """What a key's budget has reserved stays so until the work is over, also where its client leaves."""
-        budget = asked.caller.budget
-        if budget is not None:
-            self._reserved[identity] = self.services.balances.entrust(asked.caller, budget, asked.request_id)
+        if asked.caller.budget is not None:
+            self._reserved[identity] = self.services.balances.entrust(asked.request_id)
 
     def joined(self, asked: Asked) -> None:
         """It needs no money of its own."""
-        budget = asked.caller.budget
-        if budget is not None:
-            self.services.balances.release(asked.caller, budget, asked.request_id)
+        self.services.balances.release(asked.request_id)
 
     def _released(self, identity: str) -> None:
         if (release := self._reserved.pop(identity, None)) is not None:

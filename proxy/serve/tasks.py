@@ -183,7 +183,7 @@ def seen(row: Mapping[str, Any], house: House, base: str | None, running: Runnin
     if result is not None:
         addresses = map(house.services.files.address, files_of(result["events"]))
         pictures = [f"{base or ''}{address}" for address in addresses]
-    costs = [] if result is None else bill.total(map(read_told, result["tolds"]))
+    costs = [] if result is None else bill.total([read_told(told) for told in result["tolds"]])
     reserved = orjson.loads(row["asked"]).get("reserved")
     held = row["state"] in ("uncertain", "parked")
     waiting = row["state"] in ("pending", "running") and not orders

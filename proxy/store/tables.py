@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
 
+from proxy.store import money
+
 HEAD = "0004"  # the newest revision
-
-_STEP = Decimal("0.000000000001")
-
-
-def steps(amount: Decimal) -> int:
-    """Money as the store has it."""
-    return int((amount / _STEP).to_integral_value(ROUND_HALF_EVEN))
 
 
 class Amount(sa.TypeDecorator[Decimal]):
-    """A `Decimal` of money, exact to 12 places, which a token at 0.000001 per million needs. Kept as a whole
-    number of these steps, so that both stores add without rounding."""
+    """A `Decimal` of money."""
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: Decimal | None, dialect: Any) -> int | None:
-        return None if value is None else steps(value)
+        return None if value is None else money.steps(value)
 
     def process_result_value(self, value: Any, dialect: Any) -> Decimal | None:
-        return None if value is None else (int(value) * _STEP).normalize()
+        return None if value is None else money.amount(int(value))
 
 
 metadata = MetaData()
