@@ -143,6 +143,25 @@ async def test_a_row_is_there_once_whoever_writes_it(store_address: str) -> None
     assert log.events == []
 
 
+@pytest.mark.parametrize("many", [49, 50, 51, 120])
+async def test_each_of_many_rows_is_there_as_it_was_and_once(store_address: str, many: int) -> None:
+    booked = [
+        ROW._replace(request_id=f"req_{number}", amount=Decimal(number) / 8, prompt_tokens=number)
+        for number in range(many)
+    ]
+    async with opened(store_address) as (recorder, database, log):
+        await recorder.put(booked[7])
+        for row in (*booked, booked[-1]):
+            recorder.add(row, at_once=False)
+        await recorder.put(booked[0])
+        columns = (ledger.c.request_id, ledger.c.amount, ledger.c.prompt_tokens, ledger.c.estimated)
+        found = await database.run(lambda connection: connection.execute(sa.select(*columns)).all())
+    expected = {(f"req_{number}", Decimal(number) / 8, number, ROW.estimated) for number in range(many)}
+    assert len(found) == many
+    assert {tuple(row) for row in found} == expected
+    assert log.events == []
+
+
 async def test_kinds_and_tries_are_rows_of_their_own(store_address: str) -> None:
     async with opened(store_address) as (recorder, database, _):
         for row in (ROW, ROW._replace(kind="hold"), ROW._replace(attempt=2), ROW._replace(call=1), ROW):
