@@ -95,7 +95,8 @@ class _Balance:
             self.own -= oldest
             if self.known is not None:
                 self.known += oldest
-        self.pending[_id(entry)] = entry.at, amount
+        row = entry.request_id, entry.call, entry.attempt, entry.kind
+        self.pending[row] = entry.at, amount
         self.own += amount
 
     def learn(self, found: _Sum) -> None:
@@ -245,10 +246,6 @@ def _summed(rates: Rates, into: str, connection: Connection, **wanted: Any) -> _
     worth = (rates.convert(amount, currency, into) for currency, amount in totals.items())
     total = sum((amount for amount in worth if amount is not None), ZERO)
     return _Sum(total, there, time.perf_counter() - began)
-
-
-def _id(entry: Entry) -> RowId:
-    return entry.request_id, entry.call, entry.attempt, entry.kind
 
 
 def _added(entry: Entry) -> Decimal:

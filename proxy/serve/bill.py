@@ -90,7 +90,7 @@ def close(one: Try, request: Request) -> None:
             one.usage = metered(request, one.text_bytes)
     if one.tariff is not None:
         tariff, prices = one.tariff, one.attempt.candidate.prices
-        if prices is not None and one.usage is not None:
+        if prices is not None and prices.tiers and one.usage is not None:
             tariff = prices.served(tariff, one.usage.service_tier)
         amount = tariff.cost(one.usage, one.images, one.sizes or ()) if _is_served(one) else ZERO
         one.charge = Charge(amount, tariff.currency)
@@ -233,4 +233,8 @@ def total(tolds: Sequence[Told]) -> list[Charge]:
 
 
 def header(costs: Sequence[Charge]) -> bytes:
-    return ", ".join([f"{plain(amount)} {currency}" for amount, currency in costs]).encode("utf-8", "replace")
+    return ", ".join(map(_words, costs)).encode("utf-8", "replace")
+
+
+def _words(cost: Charge) -> str:
+    return f"{plain(cost.amount)} {cost.currency}"

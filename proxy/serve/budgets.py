@@ -79,8 +79,7 @@ def _payable(route: Route, currency: str, rates: Rates, now: float) -> Route:
 
 def _pays(one: Candidate, currencies: Sequence[str], now: float) -> bool:
     """Whether what it costs can be told in one of these."""
-    tariff = _tariff(one, now)
-    return tariff is not None and tariff.currency in currencies
+    return one.prices is not None and (sold := one.prices.at(now)) is not None and sold.currency in currencies
 
 
 def _tariff(one: Candidate, now: float) -> Tariff | None:
