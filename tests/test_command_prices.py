@@ -35,6 +35,11 @@ MODELS = {
         on(date(2999, 1, 1), input_mtok=D("1.5"), output_mtok=D("7.5")),
     ]),
     "gemini-d": N(prices=[N(constraint=N(start_time=5), prices=N(input_mtok=D(1)))]),
+    "gemini-hears": N(prices=N(
+        input_mtok=D("0.3"), output_mtok=D("2.5"), cache_read_mtok=D("0.03"), input_audio_mtok=D(1),
+        cache_audio_read_mtok=D("0.1"), cache_image_read_mtok=D("0.02"),
+    )),
+    "gemini-vectors": N(prices=N(input_mtok=D("0.2"), input_audio_mtok=D("6.5"))),
     "gemini-same": N(prices=N(input_mtok=D("0.1"), output_mtok=D("0.4"))),
 }
 providers = [N(id="google", find_model=MODELS.get)]
@@ -58,6 +63,12 @@ models:
   d:
     targets: [google/gemini-d]
     price: {input: 1, output: 1}
+  hears:
+    targets: [google/gemini-hears]
+    price: {input: 0.3, output: 2.5, cached: 0.03, input_audio: 1, above: {tokens: 7, cached_audio: 2}}
+  vectors:
+    targets: [google/gemini-vectors]
+    price: {input: 0.2, input_audio: 6.5, output: 0}
   same:
     targets: [google/gemini-same]
     price: {input: 0.1, output: 0.4}
@@ -74,7 +85,7 @@ models:
 DIFF = """\
 --- providers.yaml
 +++ providers.yaml
-@@ -6,13 +6,16 @@
+@@ -6,19 +6,22 @@
  models:
    a:
      targets: [google/gemini-a]
@@ -93,7 +104,14 @@ DIFF = """\
    d:
      targets: [google/gemini-d]
      price: {input: 1, output: 1}
-"""
+   hears:
+     targets: [google/gemini-hears]
+-    price: {input: 0.3, output: 2.5, cached: 0.03, input_audio: 1, above: {tokens: 7, cached_audio: 2}}
++    price: {input: 0.30, output: 2.50, cached: 0.03, input_audio: 1.00, cached_image: 0.02, cached_audio: 0.10, above: {cached_audio: 2.00, tokens: 7}}
+   vectors:
+     targets: [google/gemini-vectors]
+     price: {input: 0.2, input_audio: 6.5, output: 0}
+"""  # noqa: E501
 
 
 def update(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -177,3 +195,4 @@ def test_sound_that_gemini_3_flash_hears_costs_a_dollar_a_million(model: str) ->
     assert config is not None
     (price,) = config.models[model].price or ()
     assert (str(price.input), str(price.input_audio), str(price.cached)) == ("0.5", "1.0", "0.05")
+    assert str(price.cached_audio) == "0.1"

@@ -102,6 +102,24 @@ from tests.gemini_replies import PAINTER, chunk, only, read, reply
             id="G-169 modalities",
         ),
         pytest.param(
+            {
+                "promptTokenCount": 20,
+                "cachedContentTokenCount": 12,
+                "cacheTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": 3},
+                    {"modality": "IMAGE", "tokenCount": 4},
+                    {"modality": "AUDIO", "tokenCount": 5},
+                ],
+            },
+            Usage(prompt=20, cached=12, cached_image=4, cached_audio=5),
+            id="what of the cache was sound",
+        ),
+        pytest.param(
+            {"promptTokenCount": 20, "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 5}]},
+            Usage(prompt=20),
+            id="details of a cache that was not read",
+        ),
+        pytest.param(
             {"promptTokenCount": 3, "promptTokensDetails": [{"modality": 1, "tokenCount": 3}]},
             Usage(prompt=3, prompt_text=3),
             id="modalities as numbers",

@@ -111,6 +111,18 @@ CASES: dict[str, tuple[Json, Usage]] = {
         {"input_tokens": 3, "output_tokens": 4, "cache_read_input_tokens": 100},
         Usage(103, 4, cached=100),
     ),
+    "what of the cache was sound": (
+        {
+            "prompt_tokens": 50,
+            "completion_tokens": 1,
+            "prompt_tokens_details": {
+                "audio_tokens": 30,
+                "cached_tokens": 25,
+                "cached_tokens_details": {"text_tokens": 5, "audio_tokens": 20, "image_tokens": 0},
+            },
+        },
+        Usage(50, 1, cached=25, prompt_audio=30, cached_audio=20, cached_image=0),
+    ),
     "details too large": (
         {
             "prompt_tokens": 5,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -32,6 +33,7 @@ def tariff(price: Any, when: float | None = None) -> Tariff:
 
 PRO = {"input": 1.25, "output": 10, "cached": 0.31, "above": {"tokens": 200000, "input": 2.5, "output": 15}}
 FLASH = {"input": 0.3, "output": 2.5, "input_audio": 1}
+HEARS = {"input": 0.3, "output": 2.5, "cached": 0.03, "input_audio": 1, "cached_audio": 0.1}
 BANANA = {"input": 2, "output": 12, "output_image": 120, "image": {"1K": 0.134, "4K": 0.24}}
 FLAT = {"image": 0.2}
 
@@ -44,6 +46,46 @@ COSTS: list[tuple[str, Any, Usage | None, int, tuple[str | None, ...], str]] = [
     ("cached above it", PRO, Usage(prompt=300_000, cached=100_000), 0, (), "0.531"),
     ("audio in", FLASH, Usage(prompt=110, prompt_audio=100, completion=4), 0, (), "0.000113"),
     ("cached of no text", FLASH, Usage(prompt=100, prompt_audio=100, cached=40), 0, (), "0.000072"),
+    (
+        "cached audio",
+        HEARS,
+        Usage(prompt=1000, prompt_audio=800, cached=600, cached_audio=500, completion=4),
+        0,
+        (),
+        "0.000393",
+    ),
+    (
+        "cached audio and pictures of no price of their own",
+        {**FLASH, "cached": 0.03},
+        Usage(prompt=100, prompt_audio=50, prompt_image=50, cached=100, cached_audio=50, cached_image=50),
+        0,
+        (),
+        "0.000003",
+    ),
+    (
+        "cached audio where the cache costs nothing less",
+        FLASH,
+        Usage(prompt=100, prompt_audio=100, cached=40, cached_audio=40),
+        0,
+        (),
+        "0.0001",
+    ),
+    (
+        "cached pictures",
+        {"input": 5, "input_image": 8, "cached": 1.25, "cached_image": 2, "output": 1},
+        Usage(prompt=1000, prompt_image=900, cached=700, cached_image=650),
+        0,
+        (),
+        "0.0036125",
+    ),
+    (
+        "more cached audio than was heard",
+        HEARS,
+        Usage(prompt=100, prompt_audio=10, cached=50, cached_audio=50),
+        0,
+        (),
+        "0.0000172",
+    ),
     ("pictures in as input", FLASH, Usage(prompt=300, prompt_image=258), 0, (), "0.00009"),
     (
         "a picture by its tokens",
@@ -127,20 +169,28 @@ def test_a_try_costs(
 
 counts = st.integers(0, 2_000_000)
 amounts = st.decimals("0", "200", places=6)
+READ = ("input", "cached", "input_image", "input_audio", "cached_image", "cached_audio")
 
 
 @given(
     st.fixed_dictionaries(
-        {}, optional=dict.fromkeys(("input", "cached", "input_image", "input_audio", "output"), amounts)
+        {}, optional=dict.fromkeys((*READ, "output"), amounts)
     ),
-    counts, counts, counts, counts, counts,
+    counts, counts, counts, counts, counts, st.tuples(counts, counts),
 )  # fmt: skip
 def test_each_token_is_paid_once(
-    price: dict[str, Decimal], prompt: int, cached: int, image: int, audio: int, completion: int
+    price: dict[str, Decimal],
+    prompt: int,
+    cached: int,
+    image: int,
+    audio: int,
+    completion: int,
+    of_cache: tuple[int, int],
 ) -> None:
     """Whatever a vendor says of the kinds, at one price for all of them it is the sum times the price."""
     usage = Usage(prompt=prompt, cached=cached, prompt_image=image, prompt_audio=audio, completion=completion)
-    one = dict.fromkeys(("input", "cached", "input_image", "input_audio"), Decimal("0.25"))
+    usage = replace(usage, cached_image=of_cache[0], cached_audio=of_cache[1])
+    one = dict.fromkeys(READ, Decimal("0.25"))
     flat = tariff({**one, "output": Decimal("0.5")}).cost(usage)
     assert Fraction(flat) == Fraction(prompt, 4_000_000) + Fraction(completion, 2_000_000)
     dearest = max((price[kind] for kind in price if kind != "output"), default=Decimal(0))

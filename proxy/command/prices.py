@@ -27,9 +27,12 @@ _NAMES = {
     "cached": "cache_read_mtok",
     "input_image": "input_image_mtok",
     "input_audio": "input_audio_mtok",
+    "cached_image": "cache_image_read_mtok",
+    "cached_audio": "cache_audio_read_mtok",
     "output_image": "output_image_mtok",
     "output_audio": "output_audio_mtok",
 }
+_OTHERS = ("image", "above", "currency")
 _NOT_THERE = "the catalogue is a package of its own: pip install 'dragoman[prices]'"
 
 Amounts = dict[str, Any]
@@ -124,17 +127,17 @@ def _read(prices: Any) -> Amounts:
 
 
 def _merged(price: Price | None, amounts: Amounts) -> Amounts:
-    """The catalogue's amounts in our order, and what it has no word for."""
+    """The catalogue's amounts in our order, and what it has no word for, such as that something is free."""
     ours = {} if price is None else _amounts(price)
-    merged = {**{name: value for name, value in ours.items() if name not in _NAMES}, **amounts}
-    return {name: merged[name] for name in (*_NAMES, "image", "above", "currency") if name in merged}
+    merged = {**{name: value for name, value in ours.items() if name not in _NAMES or not value}, **amounts}
+    return {name: merged[name] for name in (*_NAMES, *_OTHERS) if name in merged}
 
 
 def _amounts(price: Price) -> Amounts:
     said = price.model_dump(exclude_none=True, exclude={"since", "per", "tier"})
     if price.image is not None and list(price.image) == [ANY_SIZE]:
         said["image"] = price.image[ANY_SIZE]
-    return {name: said[name] for name in (*_NAMES, "image", "above", "currency") if name in said}
+    return {name: said[name] for name in (*_NAMES, *_OTHERS) if name in said}
 
 
 def _flow(value: Any) -> str:

@@ -462,6 +462,8 @@ class _TokenPrices(_Section):
     cached: Money | None = None
     input_image: Money | None = None
     input_audio: Money | None = None
+    cached_image: Money | None = None
+    cached_audio: Money | None = None
     output_image: Money | None = None
     output_audio: Money | None = None
 

@@ -16,7 +16,10 @@ from proxy.types import Usage
 ZERO = Decimal(0)
 
 _PER = {"1K": -3, "1M": -6}
-_TOKENS = ("input", "output", "cached", "input_image", "input_audio", "output_image", "output_audio")
+_TOKENS = (
+    "input", "output", "cached", "input_image", "input_audio", "cached_image", "cached_audio",
+    "output_image", "output_audio",
+)  # fmt: skip
 
 
 def exact(amount: Decimal) -> Decimal:
@@ -37,6 +40,8 @@ class Tokens:
     cached: Decimal
     input_image: Decimal
     input_audio: Decimal
+    cached_image: Decimal
+    cached_audio: Decimal
     output: Decimal
     output_image: Decimal
     output_audio: Decimal
@@ -44,23 +49,35 @@ class Tokens:
     @classmethod
     def of(cls, said: dict[str, Decimal], per: int) -> Tokens:
         """A kind that has no price of its own costs what its direction costs; what has none is not sold by
-        the token."""
+        the token. One in the cache costs what the cache costs, or else what it does outside."""
         into, out = said.get("input", ZERO), said.get("output", ZERO)
         amounts = {name: said.get(name, out if name.startswith("output") else into) for name in _TOKENS}
+        for kind in ("image", "audio"):
+            usual = said.get("cached", amounts[f"input_{kind}"])
+            amounts[f"cached_{kind}"] = said.get(f"cached_{kind}", usual)
         return cls(**{name: amount.scaleb(per) for name, amount in amounts.items()})
 
     def prompt(self, usage: Usage) -> Decimal:
-        """What was cached is taken from the text first: nobody tells of what kind it was."""
+        """What was cached of which nobody tells the kind is taken from the text first."""
         if not (usage.cached or usage.prompt_image or usage.prompt_audio):
             return self.input * usage.prompt  # most are this
         cached = min(usage.cached, usage.prompt)
         images = min(usage.prompt_image or 0, usage.prompt)
         sounds = min(usage.prompt_audio or 0, usage.prompt - images)
-        text, rest = _less(usage.prompt - images - sounds, cached)
-        images, rest = _less(images, rest)
-        sounds, _ = _less(sounds, rest)
+        text = usage.prompt - images - sounds
+        known_images = min(usage.cached_image or 0, images, cached)
+        known_sounds = min(usage.cached_audio or 0, sounds, cached - known_images)
+        cached -= known_images + known_sounds
+        text, rest = _less(text, cached)
+        images, rest = _less(images - known_images, rest)
+        sounds, _ = _less(sounds - known_sounds, rest)
         return (
-            self.input * text + self.cached * cached + self.input_image * images + self.input_audio * sounds
+            self.input * text
+            + self.cached * cached
+            + self.input_image * images
+            + self.cached_image * known_images
+            + self.input_audio * sounds
+            + self.cached_audio * known_sounds
         )
 
 

@@ -217,6 +217,8 @@ class Usage:
     prompt_text: int | None = None
     prompt_image: int | None = None
     prompt_audio: int | None = None
+    cached_image: int | None = None
+    cached_audio: int | None = None
     completion_text: int | None = None
     completion_image: int | None = None
     completion_audio: int | None = None

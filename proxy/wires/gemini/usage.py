@@ -46,6 +46,8 @@ def read_usage(
         completion = candidates + thoughts
     before = _by_modality(metadata, "promptTokensDetails", "toolUsePromptTokensDetails")
     after = _by_modality(metadata, "candidatesTokensDetails")
+    cached = counts.get("cachedContentTokenCount", 0)
+    of_cache = _by_modality(metadata, "cacheTokensDetails") if cached else {}
     estimated = images > 0 and "image" not in after
     if estimated:
         guess = images * image_tokens
@@ -55,10 +57,12 @@ def read_usage(
         prompt=prompt,
         completion=completion,
         reasoning=min(thoughts, completion),
-        cached=counts.get("cachedContentTokenCount", 0),
+        cached=cached,
         prompt_text=before.get("text"),
         prompt_image=before.get("image"),
         prompt_audio=before.get("audio"),
+        cached_image=of_cache.get("image"),
+        cached_audio=of_cache.get("audio"),
         completion_text=after.get("text"),
         completion_image=after.get("image"),
         completion_audio=after.get("audio"),

@@ -44,6 +44,7 @@ def read(counts: Json, *, images: int = 0, tier: str | None = None, billing: Any
     if cached > prompt:
         prompt += cached  # it cannot be a part of it; Anthropic counts it apart
     reasoning = min(reasoning, completion)
+    of_cache = _details(before, "cached_tokens_details")
     prompt_text, prompt_image, prompt_audio = _split(before, prompt)
     text, image, audio = _split(after, completion - reasoning)
     return Usage(
@@ -54,6 +55,8 @@ def read(counts: Json, *, images: int = 0, tier: str | None = None, billing: Any
         prompt_text=prompt_text,
         prompt_image=prompt_image,
         prompt_audio=prompt_audio,
+        cached_image=_known(of_cache, "image_tokens"),
+        cached_audio=_known(of_cache, "audio_tokens"),
         completion_text=text,
         completion_image=image,
         completion_audio=audio,
