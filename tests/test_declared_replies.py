@@ -719,6 +719,20 @@ def test_an_empty_account_at_fal_is_no_bad_key():
     assert refused("fal", "m", {"detail": "Cannot access"}, status=403).error_class is ErrorClass.AUTH
 
 
+@pytest.mark.parametrize(
+    ("metrics", "usage"),
+    [
+        ({"predict_time": 1.5}, Usage(seconds=1.5)),
+        ({"predict_time": "2"}, Usage(seconds=2.0)),
+        ({"predict_time": -1}, None),
+        ({}, None),
+    ],
+)
+def test_replicate_tells_how_long_it_worked(metrics, usage):
+    payload = {**REPLICATE, "status": "succeeded", "output": "https://a.example/1.png", "metrics": metrics}
+    assert judge("replicate", "google/nano-banana", payload).usage == usage
+
+
 def test_seedream_items_may_be_errors():
     payload = {
         "data": [

@@ -34,6 +34,7 @@ def tariff(price: Any, when: float | None = None) -> Tariff:
 PRO = {"input": 1.25, "output": 10, "cached": 0.31, "above": {"tokens": 200000, "input": 2.5, "output": 15}}
 FLASH = {"input": 0.3, "output": 2.5, "input_audio": 1}
 HEARS = {"input": 0.3, "output": 2.5, "cached": 0.03, "input_audio": 1, "cached_audio": 0.1}
+WHISPER = {"second": 0.0001}
 BANANA = {"input": 2, "output": 12, "output_image": 120, "image": {"1K": 0.134, "4K": 0.24}}
 FLAT = {"image": 0.2}
 
@@ -86,6 +87,19 @@ COSTS: list[tuple[str, Any, Usage | None, int, tuple[str | None, ...], str]] = [
         (),
         "0.0000172",
     ),
+    ("seconds", WHISPER, Usage(seconds=9), 0, (), "0.0009"),
+    ("parts of seconds, as they were told", WHISPER, Usage(seconds=8.47), 0, (), "0.000847"),
+    ("no second of it", WHISPER, Usage(seconds=0), 0, (), "0"),
+    (
+        "seconds beside tokens",
+        {"output": 1, "second": 0.1},
+        Usage(completion=10, seconds=2),
+        0,
+        (),
+        "0.20001",
+    ),
+    ("seconds that nobody pays", FLASH, Usage(prompt=10, seconds=5), 0, (), "0.000003"),
+    ("seconds beside a picture", {"image": 0.01, "second": 0.000725}, Usage(seconds=1.5), 1, (), "0.0110875"),
     ("pictures in as input", FLASH, Usage(prompt=300, prompt_image=258), 0, (), "0.00009"),
     (
         "a picture by its tokens",
@@ -165,6 +179,16 @@ def test_a_try_costs(
     price: Any, usage: Usage | None, images: int, sizes: tuple[str | None, ...], cost: str
 ) -> None:
     assert plain(tariff(price).cost(usage, images, sizes)) == cost
+
+
+@pytest.mark.parametrize("usage", [None, Usage(prompt=9, completion=3)])
+def test_seconds_that_nobody_counted_cost_nobody_knows_what(usage: Usage | None) -> None:
+    assert tariff({"second": 0.0001, "input": 1}).cost(usage) is None
+
+
+def test_seconds_of_several_calls_are_summed() -> None:
+    several = [Usage(seconds=1.5, cached_audio=2), Usage(), Usage(seconds=2, service_tier="flex")]
+    assert Usage.sum(several) == Usage(seconds=3.5, cached_audio=2)
 
 
 counts = st.integers(0, 2_000_000)

@@ -129,12 +129,17 @@ def _plan(route: Route, front: Front, parsed: Parsed[Any, Any], off: dict[str, s
 
 
 def _estimate(tariff: Tariff, request: Request, speaker: Speaker) -> dict[str, Any]:
-    """What is known beforehand: the pictures that are ordered, and about how long the prompt is."""
+    """What is known beforehand: the pictures that are ordered, about how long the prompt is, and the seconds
+    of what is read aloud. How long a vendor works nobody knows."""
     usage = bill.metered(request, 0)
+    found: dict[str, Any] = {"currency": tariff.currency}
+    if tariff.second is not None:
+        usage = bill.timed(usage, request)
+        found["seconds"] = usage.seconds
     if speaker.by_piece():
-        return {"pictures": plain(bill.expected(tariff, request)), "currency": tariff.currency}
-    prompt = plain(tariff.cost(usage))
-    return {"prompt_tokens": usage.prompt, "prompt": prompt, "currency": tariff.currency}
+        return {"pictures": plain(bill.expected(tariff, request)), **found}
+    cost = tariff.cost(usage)
+    return {"prompt_tokens": usage.prompt, "prompt": None if cost is None else plain(cost), **found}
 
 
 def _first(candidate: Candidate, call: Call, base_url: str, query: str) -> dict[str, str] | None:
@@ -200,6 +205,10 @@ def _priced(step: dict[str, Any]) -> str:
     estimate, price = step["estimate"], step["price"]
     if estimate is None:
         return "unpriced"
+    if "second" in price:
+        known = estimate["seconds"]
+        many = "the vendor tells how many" if known is None else f"about {known:g}"
+        return f"{price['second']} {estimate['currency']} a second, {many}"
     if "pictures" in estimate:
         return f"about {estimate['pictures']} {estimate['currency']} for the pictures"
     prompt = f"about {estimate['prompt']} {estimate['currency']} for {estimate['prompt_tokens']} tokens"

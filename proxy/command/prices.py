@@ -32,7 +32,7 @@ _NAMES = {
     "output_image": "output_image_mtok",
     "output_audio": "output_audio_mtok",
 }
-_OTHERS = ("image", "above", "currency")
+_OTHERS = ("image", "second", "above", "currency")
 _NOT_THERE = "the catalogue is a package of its own: pip install 'dragoman[prices]'"
 
 Amounts = dict[str, Any]

@@ -10,7 +10,7 @@ from proxy.checking.model_names import draws
 from proxy.config.models import TargetEntry
 from proxy.config.tree import Checked, at, items
 
-_OF_PICTURES = frozenset({"image", "output_image"})
+_OF_PICTURES = frozenset({"image", "output_image", "second"})
 _OF_ANSWERS = _OF_PICTURES | {"output", "output_audio"}
 
 
@@ -63,7 +63,7 @@ def _price(path: Path, file: Checked) -> None:
         seen.add((str(day), str(tier)))
         if not _OF_ANSWERS & set(price):
             message = "the price says nothing of what comes back, so that costs nothing"
-            file.report.add("W131", here, message, "add output, image or output_image", at_key=True)
+            file.report.add("W131", here, message, "add output, image, output_image or second", at_key=True)
 
 
 def _pictures(path: Path, file: Checked) -> None:

@@ -475,11 +475,12 @@ class LongContext(_TokenPrices):
 
 
 class Price(_TokenPrices):
-    """Tokens by direction and kind per `per`, and pictures each, in all sizes alike or from a size up. It
-    holds `from` a day on, at midnight UTC, until the next one does of its `tier`, which the vendor names in
-    its reply."""
+    """Tokens by direction and kind per `per`, pictures each, in all sizes alike or from a size up, and each
+    `second` that the vendor counts. It holds `from` a day on, at midnight UTC, until the next one does of its
+    `tier`, which the vendor names in its reply."""
 
     image: PerPicture | None = None
+    second: Money | None = None
     above: LongContext | None = None
     per: Literal["1K", "1M"] = "1M"
     currency: str | None = Field(default=None, min_length=1)

@@ -1,4 +1,4 @@
-"""What tokens and pictures cost: the prices of the file, compiled, and exact to a step of the ledger."""
+"""What tokens, pictures and seconds cost: the file's prices, compiled, and exact to a step of the ledger."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ class Tariff:
     """One price of the file. `since` is in seconds since 1970; `tier` is the vendor's word for who pays more
     or waits longer, None where it says none. `above` holds where a prompt has more tokens than
     `above_tokens`. `pictures` are amounts by size, None where pictures are sold by their tokens alone;
-    `image_tokens`: those of pictures have a price of their own. `card` is the price as clients read it."""
+    `image_tokens`: those of pictures have a price of their own. `second` is one of sound, film or
+    work, None where none is paid. `card` is the price as clients read it."""
 
     since: float
     currency: str
@@ -96,6 +97,7 @@ class Tariff:
     pictures: Mapping[str, Decimal] | None
     by_size: bool
     image_tokens: bool
+    second: Decimal | None
     card: Mapping[str, Any]
     tier: str | None = None
 
@@ -111,20 +113,26 @@ class Tariff:
             pictures=_from_each_size_up(price.image) if price.image else None,
             by_size=price.image is not None and len(price.image) > 1,
             image_tokens="output_image" in said,
+            second=price.second,
             card=_card(price, price.currency or currency),
             tier=price.tier,
         )
 
-    def cost(self, usage: Usage | None, images: int = 0, sizes: Sequence[str | None] = ()) -> Decimal:
+    def cost(self, usage: Usage | None, images: int = 0, sizes: Sequence[str | None] = ()) -> Decimal | None:
         """Of one try: what the vendor counted, and the `images` that came. `sizes` are those of the images,
-        as far as they matter (`by_size`) and are known; any other costs what the smallest does."""
+        as far as they matter (`by_size`) and are known; any other costs what the smallest does. None where
+        seconds are paid that nobody counted."""
         usage = usage or _NOTHING
+        if self.second is not None and usage.seconds is None:
+            return None
         is_long = self.above_tokens is not None and usage.prompt > self.above_tokens
         tokens = self.above if is_long else self.below
         text, drawn, sounds = _completion(usage, images)
         total = tokens.prompt(usage) + tokens.output * text
         if sounds:
             total += tokens.output_audio * sounds
+        if self.second is not None:
+            total += self.second * Decimal(str(usage.seconds))
         counted = usage.completion_image is not None and not usage.estimated
         if self.pictures is not None and not (self.image_tokens and counted):
             return exact(total + self.of_pictures(images, sizes))
@@ -185,6 +193,8 @@ def _card(price: Price, currency: str) -> dict[str, Any]:
     if price.image is not None:
         by_size = _in_words(price.image)
         card["image"] = by_size.get(ANY_SIZE, by_size)
+    if price.second is not None:
+        card["second"] = plain(price.second)
     if price.above is not None:
         card["above"] = {"tokens": price.above.tokens, **_in_words(_said(price.above))}
     return card

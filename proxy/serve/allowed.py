@@ -78,12 +78,14 @@ class Allowed:
 
     def close(self, *, gone: bool) -> None:
         """The request is over. Of one that failed counts what came of it; where nobody knows what that was,
-        because the client left or the vendor fell silent, it counts as it was wanted."""
+        because the client left or the vendor fell silent, it counts as it was wanted. So do the tokens of one
+        whose vendor counts seconds instead."""
         told, wanted = self.told, self._taken.wanted
         usage, images = (None, 0) if told is None else (told.usage, told.images)
         uncertain = gone or self._bought
-        if usage is not None:
-            tokens = usage.prompt + usage.completion
+        counted = 0 if usage is None else usage.prompt + usage.completion
+        if usage is not None and (counted or usage.seconds is None):
+            tokens = counted
         else:
             tokens = 0 if self._failed and not uncertain else wanted.tokens
         if uncertain:

@@ -15,6 +15,7 @@ from proxy.ledger import charges
 from proxy.ledger.entries import LONGEST, Entry, Kind
 from proxy.ledger.prices import ZERO, Tariff, exact, plain
 from proxy.serve.told import Charge, Told, Try
+from proxy.sounds import formats
 from proxy.types import (
     ChatRequest,
     EmbedRequest,
@@ -23,6 +24,7 @@ from proxy.types import (
     MediaPart,
     ModerationRequest,
     Request,
+    Slice,
     SpeechRequest,
     TextPart,
     ThoughtPart,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 _BYTES_PER_TOKEN = 4
 _BASE64_PER_TOKEN = 333  # of a recording: 32 tokens a second, in an MP3 of 64 kbit/s
+_BYTES_SPOKEN_PER_S = 15  # of English read aloud: 150 words a minute
 _TOKENS_PER_MEDIUM = 258  # of a small picture at Google
 _TOKENS_PER_PICTURE = 1290  # made; the most that Google's first took for one
 _USUAL_SIZE = "1K"
@@ -92,8 +95,10 @@ def close(one: Try, request: Request) -> None:
         tariff, prices = one.tariff, one.attempt.candidate.prices
         if prices is not None and prices.tiers and one.usage is not None:
             tariff = prices.served(tariff, one.usage.service_tier)
+        if tariff.second is not None:
+            one.usage = timed(one.usage, request)
         amount = tariff.cost(one.usage, one.images, one.sizes or ()) if _is_served(one) else ZERO
-        one.charge = Charge(amount, tariff.currency)
+        one.charge = None if amount is None else Charge(amount, tariff.currency)
 
 
 def verdict(one: Try) -> Kind:
@@ -181,6 +186,18 @@ def metered(request: Request, text_bytes: int) -> Usage:
     """About what a vendor would count that counts at the end, and did not get there."""
     prompt = _prompt(request)
     return Usage(prompt=prompt, completion=-(-text_bytes // _BYTES_PER_TOKEN), estimated=True)
+
+
+def timed(usage: Usage | None, request: Request) -> Usage:
+    """With about the seconds that a vendor would count of what is heard or spoken, where it told none."""
+    usage = usage or Usage()
+    if usage.seconds is not None or not isinstance(request, TranscriptRequest | SpeechRequest):
+        return usage
+    if isinstance(request, SpeechRequest):
+        seconds = _size_of(request.text) / _BYTES_SPOKEN_PER_S
+    else:
+        seconds = formats.seconds_of(request.recording.data or Slice(b""))
+    return replace(usage, seconds=round(seconds, 2), estimated=True)
 
 
 def _prompt(request: Request) -> int:

@@ -83,7 +83,7 @@ async def _verdict(
     tariff = None if candidate.prices is None else candidate.prices.at(row["hold"]["at"])
     changes = bill.late(done, tariff, row["size"], candidate.currency)
     came = await _came(house, row, candidate, account, done)
-    if came is not None and tariff is not None:
+    if came is not None and tariff is not None and changes["amount"] is not None:
         came.told.charge = Charge(changes["amount"], tariff.currency)
     return {"outcome": _OK, **changes}, came
 

@@ -151,7 +151,8 @@ class Beside:
         kind = "WAV" if data[:4] == b"RIFF" else "sound"
         spoken = "English" if translates else fields.get("language", ["some"])[0]
         text = orders.word("text", f"{len(data)} bytes of {kind} in {name}, {spoken} words")
-        transcript = Transcript(text.split(), fields, translates=translates)
+        counts = "nousage" not in orders
+        transcript = Transcript(text.split(), fields, translates=translates, counts=counts)
         if not transcript.streams:
             return json_reply(transcript.whole(), pace=orders.pace)
         frames = [b"data: " + orjson.dumps(payload) + b"\n\n" for payload in transcript.events()]
@@ -194,20 +195,26 @@ def _verdict(text: str, kinds: list[str]) -> Json:
 
 
 class Transcript:
-    """Words of one second each. A model that is called whisper knows times and no events."""
+    """Words of one second each. A model that is called whisper knows times and no events, and is billed by
+    the second."""
 
-    def __init__(self, words: list[str], fields: dict[str, list[str]], *, translates: bool) -> None:
+    def __init__(
+        self, words: list[str], fields: dict[str, list[str]], *, translates: bool, counts: bool
+    ) -> None:
         self.words = words
         self.fields = fields
         self.task = "translate" if translates else "transcribe"
         self.format = fields.get("response_format", ["json"])[0]
-        self.streams = fields.get("stream") == ["true"] and "whisper" not in fields["model"][0]
-        self.counts = {
+        whispers = "whisper" in fields["model"][0]
+        self.streams = fields.get("stream") == ["true"] and not whispers
+        tokens = {
             "type": "tokens",
             "input_tokens": 40,
             "output_tokens": len(words),
             "total_tokens": 40 + len(words),
         }
+        counted = {"type": "duration", "seconds": len(words)} if whispers else tokens
+        self.usage = {"usage": counted} if counts else {}
 
     def whole(self) -> Json:
         text = " ".join(self.words)
@@ -219,7 +226,7 @@ class Transcript:
                 "duration": seconds,
                 "text": text,
                 "segments": [{**self._timed(number), **_WHISPERED} for number in range(len(self.words))],
-                "usage": {"type": "duration", "seconds": len(self.words)},
+                **self.usage,
             }
             if "word" in self.fields.get("timestamp_granularities[]", ()):
                 found["words"] = [
@@ -227,7 +234,7 @@ class Transcript:
                     for number, word in enumerate(self.words)
                 ]
             return found
-        found = {"text": text, "usage": self.counts}
+        found = {"text": text, **self.usage}
         if self.format == "diarized_json":
             found |= {"task": self.task, "duration": seconds, "segments": self._spoken()}
         if "include[]" in self.fields:
@@ -240,7 +247,7 @@ class Transcript:
         return [
             *({"type": "transcript.text.delta", "delta": delta} for delta in deltas),
             *(self._spoken() if self.format == "diarized_json" else ()),
-            {"type": "transcript.text.done", "text": " ".join(self.words), "usage": self.counts},
+            {"type": "transcript.text.done", "text": " ".join(self.words), **self.usage},
         ]
 
     def _timed(self, number: int) -> Json:

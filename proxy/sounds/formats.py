@@ -6,6 +6,8 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
+from proxy.types import Slice
+
 # Format -> its type as it is sent, and other names of it (E-012).
 TYPES: Final[Mapping[str, str]] = {
     "mp3": "audio/mpeg",
@@ -28,6 +30,8 @@ _NAMES: Final[Mapping[str, str]] = {
     "audio/l16": "pcm",
 }
 _USUAL_RATE = 24_000
+_WAVE_HEAD = 44
+_MP3_BYTES_PER_S = 8_000
 _UNKNOWN_SIZE = 0xFFFFFFFF
 
 
@@ -43,6 +47,15 @@ def rate_of(mime: str) -> int:
         if name.lower() == "rate" and value.isdecimal() and 0 < int(value) < 1_000_000:
             return int(value)
     return _USUAL_RATE
+
+
+def seconds_of(recording: Slice) -> float:
+    """About how long it is: a WAV says how many bytes a second it has, all others are taken for the usual
+    MP3 of speech."""
+    size, head, rate = len(recording.raw) * 3 // 4, recording.head(32), _MP3_BYTES_PER_S
+    if head[:4] == b"RIFF" and head[8:16] == b"WAVEfmt " and len(head) == 32:
+        size, rate = size - _WAVE_HEAD, int.from_bytes(head[28:32], "little") or rate
+    return max(size, 0) / rate
 
 
 def wave_header(mime: str, size: int | None) -> bytes:

@@ -207,7 +207,8 @@ class Native:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts in OpenAI's meaning, cumulative: `prompt` includes `cached`, `completion` includes
-    `reasoning`. A `None` detail is unknown. `vendor` is the vendor's own charge, verbatim.
+    `reasoning`. `seconds` are of sound, film or work, as the vendor counts them. A `None` detail is unknown.
+    `vendor` is the vendor's own charge, verbatim.
     """
 
     prompt: int = 0
@@ -226,6 +227,7 @@ class Usage:
     accepted_prediction: int | None = None
     rejected_prediction: int | None = None
     images: int = 0
+    seconds: float | None = None
     estimated: bool = False
     service_tier: str | None = None
     vendor: Json | None = None
@@ -238,7 +240,7 @@ class Usage:
             sums: dict[str, Any] = {"estimated": total.estimated or usage.estimated}
             for item in fields(cls):
                 left, right = getattr(total, item.name), getattr(usage, item.name)
-                if item.name not in sums and (isinstance(left, int) or isinstance(right, int)):
+                if item.name not in sums and isinstance(left if right is None else right, int | float):
                     sums[item.name] = (left or 0) + (right or 0)
             total = replace(total, **sums)
         charges = [usage.vendor for usage in usages if usage.vendor]

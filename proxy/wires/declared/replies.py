@@ -364,7 +364,11 @@ class VendorReply:
     def usage(self) -> Usage | None:
         """None when the vendor says nothing. `vendor` keeps its own words for the charge."""
         counts = {name: _number(first(places, self.seen)) for name, places in self.variant.usage.items()}
-        known: dict[str, Any] = {name: int(value) for name, value in counts.items() if value is not None}
+        known: dict[str, Any] = {
+            name: value if name == "seconds" else int(value)
+            for name, value in counts.items()
+            if value is not None and value >= 0
+        }
         kept = kept_charge(self.variant.billing.keep, self.seen)
         return Usage(**known, vendor=kept or None) if known or kept else None
 

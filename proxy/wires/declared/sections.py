@@ -25,7 +25,8 @@ BUCKETS = ("pending", "success", "failed", "moderated", "canceled", "lost")
 CLASSES = tuple(one.value for one in ErrorClass)
 FORMS = ("url", "data_uri", "base64", "file", "upload")
 
-_USAGE = tuple(one.name for one in dataclasses.fields(Usage) if one.type in ("int", "int | None"))
+_COUNTS = ("int", "int | None", "float | None")
+_USAGE = tuple(one.name for one in dataclasses.fields(Usage) if one.type in _COUNTS)
 _SIZE = tuple(one.name for one in dataclasses.fields(SizePolicy))
 
 KEYS: dict[str, tuple[str, ...]] = {

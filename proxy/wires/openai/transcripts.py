@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
@@ -128,13 +129,14 @@ class _Reader:
         events += (_segment(one) for one in _dicts(segments))
         counts = payload.get("usage")
         counts = counts if isinstance(counts, dict) else {}
-        duration = _number(payload.get("duration")) or _number(counts.get("seconds"))
+        billed, length = _number(counts.get("seconds")), _number(payload.get("duration"))
         language = payload.get("language")
-        if duration or language or words:
+        if length or billed or language or words:
             told = language if isinstance(language, str) else None
-            events.append(Heard(told, duration, tuple(_dicts(words))))
-        if counts.get("input_tokens") or counts.get("prompt_tokens"):
-            events.append(usage.read(counts))
+            events.append(Heard(told, length or billed, tuple(_dicts(words))))
+        seconds = billed or length or None
+        if seconds or counts.get("input_tokens") or counts.get("prompt_tokens"):
+            events.append(replace(usage.read(counts), seconds=seconds))
         return events
 
 

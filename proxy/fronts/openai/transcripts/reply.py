@@ -45,7 +45,7 @@ class TranscriptRenderer:
         if format in ("srt", "vtt"):
             return [jsonio.whole_characters(self._subtitles()).encode()]
         usage = self._counts()
-        if self._is_estimated():
+        if self._usage.estimated:
             self.headers = _ESTIMATED
         body: Json = {"text": "".join(self._text)}
         if format == "verbose_json":
@@ -134,15 +134,12 @@ class TranscriptRenderer:
         cues = (f"{number}\n{_cue(one, ',')}" for number, one in enumerate(self._segments, 1))
         return "\n".join(cues)
 
-    def _is_estimated(self) -> bool:
-        return self._usage.estimated and not self._heard.duration_s
-
     def _counts(self) -> Json:
         """By the second where the vendor counts so."""
         counted = self._usage
         found: Json
-        if counted.estimated and self._heard.duration_s:
-            found = {"type": "duration", "seconds": ceil(self._heard.duration_s)}
+        if counted.seconds is not None and not (counted.estimated or counted.prompt or counted.completion):
+            found = {"type": "duration", "seconds": ceil(counted.seconds)}
         else:
             found = {
                 "type": "tokens",
