@@ -284,6 +284,7 @@ def test_the_evolink_task_of_its_page():
             "model": "gemini-3-pro-image-preview",
             "references": False,
             "id": "task-unified-1757165031-uyujaw3d",
+            "charged": {"cost": None, "kept": {"credits_reserved": 1.6}},
         },
         state="pending",
         progress=0.0,
@@ -694,6 +695,24 @@ def test_bfl_is_asked_at_its_regional_host():
     done = {"id": "b-1", "status": "Ready", "result": {"sample": "https://delivery.bfl.ai/1.jpeg"}}
     outcome = judge("bfl", "flux-pro-1.1", done, phase="poll", task={"poll_url": BFL["polling_url"]})
     assert (outcome.images, outcome.expires_s) == ((link("https://delivery.bfl.ai/1.jpeg"),), 600)
+
+
+def test_a_charge_that_stands_in_the_orders_answer_alone_is_known_at_the_end():
+    order = judge("bfl", "flux-pro-1.1", BFL)
+    waits = {"id": "b-1", "status": "Pending", "result": None}
+    waiting = judge("bfl", "flux-pro-1.1", waits, phase="poll", task=json.loads(json.dumps(order.task)))
+    done = {"id": "b-1", "status": "Ready", "result": {"sample": "https://delivery.bfl.ai/1.jpeg"}}
+    outcome = judge("bfl", "flux-pro-1.1", done, phase="poll", task=waiting.task)
+    assert outcome.billing == Billing(Decimal("4.0"), None, "credits")
+    assert outcome.usage == Usage(vendor={"cost": 4.0})
+
+
+def test_a_later_charge_holds_and_other_words_of_money_stay():
+    task = judge("evolink", "m", EVOLINK_TASK).task
+    done = {"id": "t-1", "status": "completed", "results": ["https://a/1"], "usage": {"credits_used": 1.5}}
+    outcome = judge("evolink", "m", done, phase="poll", task=task)
+    assert outcome.billing.cost == Decimal("1.5")
+    assert outcome.usage.vendor == {"credits_used": 1.5, "credits_reserved": 1.6}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from proxy.wires.declared.variants import Variant
 Phase = Literal["upload", "submit", "poll", "result", "stream"]
 IDENTIFYING = frozenset({"id", "poll_url", "uuid"})  # with one of these a job can be asked for
 
+_CHARGED = "charged"  # of a job: what was told of money so far; some vendors tell it when they take the order
+
 _ASKING: frozenset[Phase] = frozenset({"poll", "result"})
 
 # What ends a job that was asked for: it is not there, or (V-040) the result's request is refused as invalid.
@@ -266,8 +268,12 @@ class VendorReply:
         )
 
     def _known(self) -> dict[str, Any]:
-        """The job with what this reply adds; an id once given stays."""
-        return {**self._task_fields(), **self.task}
+        """The job with what this reply adds; an id once given stays, and so does a charge."""
+        known = {**self._task_fields(), **self.task}
+        cost, kept = self._cost(), self._charge()
+        if cost is not None or kept:
+            known[_CHARGED] = {"cost": None if cost is None else str(cost), "kept": kept}
+        return known
 
     def _task_fields(self) -> dict[str, str]:
         found = ((name, first_text(places, self.seen)) for name, places in self.variant.task.fields.items())
@@ -369,12 +375,12 @@ class VendorReply:
             for name, value in counts.items()
             if value is not None and value >= 0
         }
-        kept = kept_charge(self.variant.billing.keep, self.seen)
+        kept = self._charge()
         return Usage(**known, vendor=kept or None) if known or kept else None
 
     def billing(self) -> Billing:
         billing = self.variant.billing
-        cost = _money(billing.cost, self.seen)
+        cost = self._cost()
         is_unread = bool(billing.cost) and cost is None
         return Billing(
             cost=cost,
@@ -383,6 +389,17 @@ class VendorReply:
             unit=billing.unit,
             refunded_on_failure=billing.refunded_on_failure,
         )
+
+    def _cost(self) -> Decimal | None:
+        """What this reply says that the job costs, else what an earlier one said."""
+        cost = _money(self.variant.billing.cost, self.seen)
+        earlier = self.task.get(_CHARGED, {}).get("cost")
+        return Decimal(earlier) if cost is None and earlier is not None else cost
+
+    def _charge(self) -> dict[str, Any]:
+        """The same of the vendor's own fields."""
+        earlier = self.task.get(_CHARGED, {}).get("kept", {})
+        return {**earlier, **kept_charge(self.variant.billing.keep, self.seen)}
 
 
 def _as(error_class: ErrorClass, error: UpstreamError) -> UpstreamError:
