@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import RequestError
+from proxy.fronts.anthropic import request as messages_request
 from proxy.fronts.openai import spelling
 from proxy.fronts.openai.chat import request as chat_request
 from proxy.fronts.openai.responses import request as responses_request
@@ -171,3 +172,117 @@ def test_the_responses_api_marks_its_parts_the_same_way() -> None:
     assert OpenAIChatWire().build(parsed.request, target).body["messages"] == [
         {"role": "user", "content": [text("Long.", prompt_cache_breakpoint={"mode": "explicit"})]}
     ]
+
+
+# --- marks of whole messages, and Anthropic's own --------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_the_mark_of_a_message_stands_on_its_last_part(role: str) -> None:
+    """Relays read it there; LiteLLM reads it on the message only beside a string."""
+    built, dropped = call(said(text("Long."), text("Last."), role=role, cache_control=MARK))
+    assert built.body["messages"][0] == {
+        "role": role,
+        "content": [text("Long."), text("Last.", cache_control=MARK)],
+    }
+    assert dropped == ()
+
+
+def test_the_mark_of_a_part_is_nearer_than_its_messages() -> None:
+    nearer = {"type": "ephemeral"}
+    built, _ = call(said(text("Long.", cache_control=nearer), cache_control=MARK))
+    assert built.body["messages"][0]["content"] == [text("Long.", cache_control=nearer)]
+
+
+def test_the_mark_of_a_result_stays_on_its_message() -> None:
+    """Where OpenRouter's provider writes it and LiteLLM reads it; inside of a result Anthropic refuses it."""
+    body = {
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": "12", "cache_control": MARK},
+        ]
+    }
+    built, dropped = call(body)
+    assert built.body["messages"][2] == {
+        "role": "tool",
+        "tool_call_id": "c",
+        "content": "12",
+        "cache_control": MARK,
+    }
+    assert dropped == ()
+    assert call(body, "gpt-5.6-luna")[1] == ("messages[2].cache_control",)
+
+
+def test_a_marked_message_that_only_calls_is_named() -> None:
+    calls = [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]
+    body = {"messages": [{"role": "assistant", "tool_calls": calls, "cache_control": MARK}]}
+    assert call(body)[1] == ("messages[0].cache_control",)
+
+
+def messages(body: Any, model: str = CLAUDE) -> tuple[Any, tuple[str, ...]]:
+    """What goes out for a body of Anthropic's, and what is named."""
+    parsed = messages_request.parse({"model": "m", "max_tokens": 9, **body})
+    built = OpenAIChatWire().build(parsed.request, Target("relay", model, "openai"))
+    return built.body, (*parsed.dropped, *built.dropped)
+
+
+SHORT: Any = {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+def test_claude_codes_marks_go_on_to_who_serves_claude() -> None:
+    """Its system text, its tools, and the newest block, here a result."""
+    body = {
+        "system": [text("Bill."), text("Long.", cache_control=MARK)],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}, "cache_control": MARK}],
+        "messages": [
+            {"role": "user", "content": [text("Look."), text("There.", cache_control=MARK)]},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "tool_result", "tool_use_id": "c", "content": "12", "cache_control": MARK}
+                ],
+            },
+        ],
+    }
+    sent, dropped = messages(body)
+    system, user, _, result = sent["messages"]
+    assert system["content"] == [text("Bill.\n\nLong.", cache_control=MARK)]
+    assert sent["tools"] == [function(cache_control=MARK)]
+    assert user["content"] == [text("Look."), text("There.", cache_control=MARK)]
+    assert result == {"role": "tool", "tool_call_id": "c", "content": "12", "cache_control": MARK}
+    assert dropped == ()
+
+
+def test_what_follows_a_mark_in_a_system_text_stays_out_of_the_cache() -> None:
+    blocks = [text("A."), text("B.", cache_control=MARK), text("Today is Friday.")]
+    sent, _ = messages({**SHORT, "system": blocks})
+    assert sent["messages"][0]["content"] == [
+        text("A.\n\nB.\n\n", cache_control=MARK),
+        text("Today is Friday."),
+    ]
+
+
+def test_a_mark_for_the_whole_request_is_one_on_its_last_block() -> None:
+    sent, dropped = messages({**SHORT, "cache_control": MARK})
+    assert (sent["messages"][0]["content"], dropped) == ([text("Hi", cache_control=MARK)], ())
+
+
+@pytest.mark.parametrize("model", ["gpt-5.6-luna", "gemini-3-flash-preview"])
+def test_who_reads_no_marks_gets_none_and_nobody_misses_them(model: str) -> None:
+    body = {
+        "cache_control": MARK,
+        "system": [text("Long.", cache_control=MARK)],
+        "messages": [{"role": "user", "content": [text("Hi", cache_control=MARK)]}],
+    }
+    sent, dropped = messages(body, model)
+    assert [message["content"] for message in sent["messages"]] == ["Long.", "Hi"]
+    parsed = messages_request.parse({"model": "m", "max_tokens": 9, **body})
+    assert (dropped, left_out(parsed.request, GeminiWire().carries)) == ((), ())
+
+
+def test_a_mark_of_anthropics_that_could_not_be_written_again_is_refused() -> None:
+    with pytest.raises(RequestError) as caught:
+        messages({"messages": [{"role": "user", "content": [text("Hi", cache_control={"ttl": 1 << 70})]}]})
+    assert caught.value.param == "messages[0].content[0]"

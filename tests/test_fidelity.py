@@ -245,6 +245,7 @@ CHAT: dict[str, Wish | None] = {
     "ResultPart.failed": Wish(
         called(result(failed=True)), ('"error": "12 degrees"',), called(), ("messages",)
     ),
+    "ResultPart.marks": Wish({**called(result(marks=MARKS)), **MARKED}, ("e77",), called(), ("foreign",)),
     "FunctionTool.name": Wish(tool(name="forecast"), ('"forecast"',), tool(), ("tools",)),
     "FunctionTool.description": Wish(tool(description="Rosebud"), ("Rosebud",), tool(), ("tools",)),
     "FunctionTool.parameters": Wish(tool(), ('"city"',), tool(parameters=None), ("tools",)),

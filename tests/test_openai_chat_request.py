@@ -411,14 +411,13 @@ def test_a_member_that_nobody_reads_is_named(fields: dict[str, Any], dropped: tu
 
 
 ADDRESS = "https://x/a.png"
-MARK = {"type": "ephemeral"}
 TEXT = {"type": "text", "text": "a"}
 
 
 @pytest.mark.parametrize(
     ("messages", "dropped"),
     [
-        ([{"role": "user", "content": "a", "cache_control": MARK}], ("messages[0].cache_control",)),
+        ([{"role": "user", "content": "a", "foo": {"x": 1}}], ("messages[0].foo",)),
         (
             [{"role": "user", "content": [TEXT, {**TEXT, "foo": 1}]}],
             ("messages[0].content[1].foo",),

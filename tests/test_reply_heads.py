@@ -92,7 +92,7 @@ WAYS = {
     "strict": Way(CHAT, chat(), BIAS, 400, headers=STRICT),
     "strict, a member that nobody reads": Way(
         CHAT,
-        chat(messages=[{"role": "user", "content": "Hi", "cache_control": {}}], logit_bias=None),
+        chat(messages=[{"role": "user", "content": "Hi", "rosebud": {}}], logit_bias=None),
         {},
         400,
         headers=STRICT,
@@ -167,7 +167,7 @@ def test_a_mistake_in_a_form_is_named_by_its_field(
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"messages": [{"role": "user", "content": "Hi", "cache_control": {}}]}, "messages[0].cache_control"),
+        ({"messages": [{"role": "user", "content": "Hi", "rosebud": {}}]}, "messages[0].rosebud"),
         ({"response_format": {"type": "text", "rosebud": 1}}, "response_format.rosebud"),
         ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
         ({"reasoning_effort": "high", "model": "grsai-async"}, "reasoning_effort"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from proxy.fronts import checks
 from proxy.types import Json
 
 NAMES_MAX = 64
@@ -34,11 +35,12 @@ class Notes:
         _add(self.named, path)
 
     def marked(self, holder: Json, path: str) -> Json | None:
-        """The `MARKS` of a part or a tool, if their dialect carries any, and they are noted; else named."""
+        """The `MARKS` of a part, a tool or a message, if their dialect carries any, and they are noted; else
+        named. Raises `RequestError` where they could not be written again."""
         found = {name: holder[name] for name in MARKS if holder.get(name) is not None}
         for name in found:
             _add(self.named if self.marks is None else self.marks, f"{path}.{name}")
-        return found if found and self.marks is not None else None
+        return checks.carried(found, path) if found and self.marks is not None else None
 
     def unread(self, holder: Json, known: frozenset[str], path: str) -> None:
         """Note the members of `holder` that are not `known` and ask for something."""

@@ -73,6 +73,7 @@ class ResultPart:
     name: str | None
     parts: tuple[TextPart | MediaPart, ...]
     failed: bool = False
+    marks: Mapping[str, Any] | None = None
 
 
 Part = TextPart | MediaPart | ThoughtPart | CallPart | ResultPart
@@ -175,10 +176,11 @@ class Whole:
 @dataclass(frozen=True, slots=True)
 class Foreign:
     """What a client sent that has no attribute of ours, as it wrote it. Only a wire that speaks the same
-    `dialect` carries it; the others name it. `silent` are fields whose values ask for nothing (an empty
-    list, what the dialect documents as its default): nobody misses them. `marks` are the places of members
-    that stand on parts and tools, which hold them as `marks`: what the vendor's cache shall keep. `whole` is
-    there where such a wire may send the client's own body in place of one that it builds.
+    `dialect` carries it; the others name it. `marks` are the places of members that stand on parts and tools,
+    which hold them as `marks`: what the vendor's cache shall keep. `silent` are fields whose values ask for
+    nothing (an empty list, what the dialect documents as its default), and marks in a dialect that always
+    has them: nobody misses them. `whole` is there where such a wire may send the client's own body in place
+    of one that it builds.
     """
 
     dialect: str
@@ -195,7 +197,7 @@ class Foreign:
         return [f"foreign.{name}" for name in self.fields if name not in self.silent]
 
     def mark_paths(self) -> list[str]:
-        return [f"foreign.{place}" for place in self.marks]
+        return [f"foreign.{place}" for place in self.marks if place not in self.silent]
 
 
 @dataclass(frozen=True, slots=True)

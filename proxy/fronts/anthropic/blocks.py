@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from proxy.fronts import checks, data_url
@@ -15,7 +16,7 @@ from proxy.types import CallPart, Json, MediaPart, Part, ResultPart, Slice, Text
 UNSIGNED = "ZHJhZ29tYW4="
 
 _PDF = "application/pdf"
-_CACHE = frozenset({"type", "cache_control"})  # what is said twice is cached by the vendor of its own accord
+_CACHE = frozenset({"type", "cache_control"})
 
 # Blocks that only Anthropic's servers can make something of: named, and left out.
 _LEFT_OUT = (
@@ -42,10 +43,18 @@ def of_assistant(value: Any, path: str, notes: Notes) -> list[Part]:
     return _blocks(value, path, notes, _ASSISTANTS)
 
 
-def texts(value: Any, path: str, notes: Notes) -> list[str]:
-    """What a system text holds: a string, or a list of text blocks."""
+def texts(value: Any, path: str, notes: Notes) -> list[TextPart]:
+    """What a system text holds: a string, or a list of text blocks. Empty ones are left out."""
     parts = _blocks(value, path, notes, _SYSTEMS)
-    return [part.text for part in parts if isinstance(part, TextPart)]
+    return [part for part in parts if isinstance(part, TextPart) and part.text]
+
+
+def marked(parts: list[Part], holder: Json, path: str, notes: Notes) -> list[Part]:
+    """The parts of a block, the last of them with its mark for the vendor's cache, if it can hold one."""
+    if "cache_control" not in holder or not parts or isinstance(parts[-1], CallPart | ThoughtPart):
+        return parts
+    marks = notes.marked(holder, path)
+    return parts if marks is None else [*parts[:-1], replace(parts[-1], marks=marks)]
 
 
 def _blocks(value: Any, path: str, notes: Notes, readers: dict[str, Read]) -> list[Part]:
@@ -69,7 +78,7 @@ def _block(value: Any, path: str, notes: Notes, readers: dict[str, Read]) -> lis
         raise checks.missing(f"{path}.type")
     read = readers.get(sort) if isinstance(sort, str) else None
     if read is not None:
-        return read(item, path, notes)
+        return marked(read(item, path, notes), item, path, notes)
     if isinstance(sort, str) and (sort in _LEFT_OUT or sort.endswith(_LEFT_OUT_ENDING)):
         notes.add(f"{path}.type={sort}")
         return []
@@ -114,7 +123,8 @@ def _document(item: Json, path: str, notes: Notes) -> list[Part]:
 def _search_result(item: Json, path: str, notes: Notes) -> list[Part]:
     notes.unread(item, _CACHE | {"source", "title", "content", "citations"}, path)
     head = filter(None, (_said(item, name, path) for name in ("title", "source")))
-    return [TextPart("\n".join((*head, *texts(item.get("content"), f"{path}.content", notes))))]
+    said = (part.text for part in texts(item.get("content"), f"{path}.content", notes))
+    return [TextPart("\n".join((*head, *said)))]
 
 
 def _tool_result(item: Json, path: str, notes: Notes) -> list[Part]:

@@ -14,6 +14,7 @@ from proxy.types import CallPart, Json, MediaPart, Message, Part, TextPart, Thou
 
 _ROLES = ("user", "assistant", "system")
 _MEMBERS = frozenset({"role", "content"})
+_PARAGRAPH = "\n\n"
 _HISTORY_IMAGES = 2  # pictures of the assistant's that a model is shown again
 
 
@@ -27,9 +28,12 @@ def parse(body: Json, notes: Notes, is_stored: IsStored | None) -> tuple[Message
     if not value:
         raise checks.invalid("messages", "empty array. Expected at least one message.", "empty_array")
     messages: list[Message] = []
-    if (system := body.get("system")) is not None and (said := _system(system, "system", notes)) is not None:
-        messages.append(Message("system", (said,), SYSTEM))
+    if (system := body.get("system")) is not None and (said := _system(system, "system", notes)):
+        messages.append(Message("system", said, SYSTEM))
     messages += [_message(item, index, notes, is_stored) for index, item in enumerate(value)]
+    if body.get("cache_control") is not None:  # Anthropic's own shorthand for a mark on the last block
+        last = blocks.marked(list(messages[-1].parts), body, "body", notes)
+        messages[-1] = replace(messages[-1], parts=tuple(last))
     history.forget_images(messages, _HISTORY_IMAGES, notes)
     return tuple(messages)
 
@@ -49,15 +53,20 @@ def _message(value: Any, index: int, notes: Notes, is_stored: IsStored | None) -
     if role == "assistant":
         return _assistant(blocks.of_assistant(content, f"{path}.content", notes), index, is_stored)
     if role == "system":  # Claude Code puts one behind the first question
-        said = _system(content, f"{path}.content", notes)
-        return Message("system", () if said is None else (said,), index)
+        return Message("system", _system(content, f"{path}.content", notes), index)
     raise checks.invalid_value(f"{path}.role", role, _ROLES)
 
 
-def _system(value: Any, path: str, notes: Notes) -> TextPart | None:
-    """One text: its blocks are paragraphs."""
-    text = "\n\n".join(filter(None, blocks.texts(value, path, notes)))
-    return TextPart(text) if text else None
+def _system(value: Any, path: str, notes: Notes) -> tuple[TextPart, ...]:
+    """One text, whose blocks are paragraphs; two where the last mark for a cache stands in its middle, for
+    what comes behind that may be another in the next request."""
+    said = blocks.texts(value, path, notes)
+    if not said:
+        return ()
+    end = max((place for place, part in enumerate(said, 1) if part.marks), default=len(said))
+    kept, rest = (_PARAGRAPH.join(part.text for part in some) for some in (said[:end], said[end:]))
+    begin = TextPart(kept + _PARAGRAPH if rest else kept, marks=said[end - 1].marks)
+    return (begin, TextPart(rest)) if rest else (begin,)
 
 
 def _assistant(parts: list[Part], index: int, is_stored: IsStored | None) -> Message:

@@ -32,7 +32,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.request: Json = {}
-        self.notes = Notes()
+        self.notes = Notes(marks={})
         self.declared = tools.Declared()
         self.foreign: Json = {}
         self.silent: set[str] = set()
@@ -57,9 +57,14 @@ class Reading:
             choice, parallel = self.declared.choice(body["tool_choice"], self.notes)
             self.request["tool_choice"], self.request["parallel_calls"] = choice, parallel
         self.request["tools"] = tuple(self.declared.found)
-        if self.foreign:
-            fields = checks.carried(self.foreign, "body")
-            self.request["foreign"] = Foreign(DIALECT, fields, frozenset(self.silent))
+
+    def foreign_fields(self) -> Foreign | None:
+        """What has no attribute; marks for a cache are in every request of some clients, and never missed."""
+        marks = tuple((self.notes.marks or {}).values())
+        if not self.foreign and not marks:
+            return None
+        fields = checks.carried(self.foreign, "body")
+        return Foreign(DIALECT, fields, frozenset((*self.silent, *marks)), marks=marks)
 
 
 def _stop(value: Any, path: str) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ def parse(
         if name not in request:
             raise checks.missing(name)
     request["messages"] = messages.parse(body, reading.notes, is_stored)
+    request["foreign"] = reading.foreign_fields()
     shape = MessagesShape(
         request["model"],
         image_output=body.get("image_output"),

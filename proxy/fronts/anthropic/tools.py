@@ -50,6 +50,7 @@ class Declared:
             None if about is None else checks.string(about, f"{path}.description"),
             checks.mapping(schema, f"{path}.input_schema"),
             strict is not None and checks.boolean(strict, f"{path}.strict"),
+            notes.marked(item, path) if "cache_control" in item else None,
         )
         known = self._by_name.setdefault(name, tool)
         if known is tool:

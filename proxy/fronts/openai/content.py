@@ -66,7 +66,15 @@ def part(value: Any, path: str, notes: Notes, documented: tuple[str, ...] | None
 
 def _marked(found: _Part, item: Json, path: str, notes: Notes) -> _Part:
     marks = notes.marked(item, path)
-    return found if marks is None else replace(found, marks=checks.carried(marks, path))
+    return found if marks is None else replace(found, marks=marks)
+
+
+def marked_last(parts: list[Content], item: Json, path: str, notes: Notes) -> list[Content]:
+    """The parts of a message, the last of them with a mark that stands on the message itself."""
+    if not parts:
+        notes.add(f"{path}.cache_control")
+        return parts
+    return parts if parts[-1].marks else [*parts[:-1], _marked(parts[-1], item, path, notes)]
 
 
 def _note_unread(item: Json, sort: str, path: str, notes: Notes) -> None:

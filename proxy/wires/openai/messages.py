@@ -51,7 +51,7 @@ def build(
 
 
 def marked(rendered: Json, marks: Mapping[str, Any] | None, carried: frozenset[str]) -> Json:
-    """What was rendered of a part or a tool, with those of its marks that are carried."""
+    """What was rendered of a part, a result or a tool, with those of its marks that are carried."""
     if carried and marks:
         rendered |= {name: value for name, value in marks.items() if name in carried}
     return rendered
@@ -161,7 +161,7 @@ class _Conversation:
         rendered: Json = {"role": "tool", "tool_call_id": identity, "content": content}
         if result.name is not None:
             rendered["name"] = result.name
-        self._out.append(rendered)
+        self._out.append(marked(rendered, result.marks, self._marks))
         self._moved += self._parts(moved)
 
     def _open_call(self, name: str | None) -> str | None:

@@ -125,8 +125,8 @@ def _marks(wrote: Foreign | None, target: Target, dropped: list[str]) -> frozens
     marks: set[str] = set()
     if wrote.dialect == DIALECT:
         marks.add("prompt_cache_breakpoint")
-        if reads_cache_control(target):
-            marks.add("cache_control")
+    if reads_cache_control(target):
+        marks.add("cache_control")
     dropped += (path for path in wrote.mark_paths() if path.rpartition(".")[2] not in marks)
     return frozenset(marks)
 

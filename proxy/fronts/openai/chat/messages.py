@@ -40,7 +40,7 @@ _PICTURE = "data:image/"
 _AUDIO_MEMBERS = frozenset({"id", "data", "expires_at", "transcript"})
 # What our own replies hold for a reader: it asks nothing of a model that it is sent back to.
 _TOLD = frozenset({"annotations", "native_finish_reason", "index"})
-_MEMBERS = frozenset({"role", "content", "name"})
+_MEMBERS = frozenset({"role", "content", "name", "cache_control"})
 _RESULT_MEMBERS = _MEMBERS | {"tool_call_id"}
 _ASSISTANT_MEMBERS = (
     _MEMBERS
@@ -105,6 +105,8 @@ def _message(item: Json, index: int, notes: Notes, is_stored: IsStored | None) -
         raise checks.missing(f"{path}.content")
     notes.unread(item, _MEMBERS, path)
     parts = _parts(item["content"], f"{path}.content", notes)
+    if "cache_control" in item:
+        parts = content.marked_last(parts, item, path, notes)
     if role != "user":
         for position, part in enumerate(parts):
             if isinstance(part, MediaPart):
@@ -137,7 +139,8 @@ def _result(item: Json, index: int, path: str, name: str | None, notes: Notes) -
         missed = "name" if item["role"] == "function" else "tool_call_id"
         raise checks.missing(f"{path}.{missed}")
     parts = _parts_or_picture(item.get("content"), f"{path}.content", notes)
-    return Message("user", (ResultPart(call_id or None, name, tuple(parts)),), index)
+    marks = notes.marked(item, path) if "cache_control" in item else None
+    return Message("user", (ResultPart(call_id or None, name, tuple(parts), marks=marks),), index)
 
 
 def _assistant(
@@ -146,7 +149,8 @@ def _assistant(
     """Thoughts, then content, then a refusal, then calls: this dialect does not tell their order."""
     notes.unread(item, _ASSISTANT_MEMBERS, path)
     parts: list[Part] = [*thoughts.of(item, path, notes)]
-    parts += _shown(item, path, notes, is_stored)
+    shown = _shown(item, path, notes, is_stored)
+    parts += content.marked_last(shown, item, path, notes) if "cache_control" in item else shown
     if (refusal := item.get("refusal")) is not None:
         parts.append(TextPart(checks.string(refusal, f"{path}.refusal"), refusal=True))
     parts += _calls(item, path, notes)

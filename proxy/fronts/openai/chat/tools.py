@@ -200,7 +200,7 @@ def _marked_function(item: Json, function: Json, where: str, path: str, notes: N
     marks = notes.marked(item, path) or (None if function is item else notes.marked(function, where))
     if marks is None or isinstance(tool, BuiltinTool):
         return tool
-    return replace(tool, marks=checks.carried(marks, path))
+    return replace(tool, marks=marks)
 
 
 def _inner(item: Json, key: str, path: str) -> tuple[Json, str]:
