@@ -18,18 +18,20 @@ from proxy import config as configuration
 from proxy.config import Config, Key, Limits, Loaded
 from proxy.config.models import Server
 from proxy.fronts.anthropic.dialect import ANTHROPIC
-from proxy.fronts.anthropic.front import MessagesCount, MessagesFront
+from proxy.fronts.anthropic.messages.front import MessagesCount, MessagesFront
 from proxy.fronts.base import Front
 from proxy.fronts.dialects import Dialect
+from proxy.fronts.gemini.commons import SPEAKING
 from proxy.fronts.gemini.dialect import GEMINI, VERBS
-from proxy.fronts.gemini.front import SPEAKING, CountFront, EmbedFront, GeminiFront
+from proxy.fronts.gemini.embeddings.front import EmbedFront
+from proxy.fronts.gemini.generate.front import CountFront, GeminiFront
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.fronts.openai.completions.front import CompletionsFront
 from proxy.fronts.openai.dialect import OPENAI
 from proxy.fronts.openai.embeddings.front import EmbeddingsFront
 from proxy.fronts.openai.images.front import ImagesFront
+from proxy.fronts.openai.kept.conversations import ConversationsFront
 from proxy.fronts.openai.moderations.front import ModerationsFront
-from proxy.fronts.openai.responses.conversations import ConversationsFront
 from proxy.fronts.openai.responses.front import InputTokensFront, ResponsesFront
 from proxy.fronts.openai.speech.front import SpeechFront
 from proxy.fronts.openai.transcripts.front import TranscriptsFront

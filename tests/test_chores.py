@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from proxy.fronts.clients import chores
 from proxy.fronts.notes import Notes
-from proxy.fronts.openai.chat import chores
-from proxy.fronts.openai.chat import messages as reading
+from proxy.fronts.openai.messages import messages as reading
 from tests import picture_vendors
 from tests.gateway import FILE, KEY, Gateway, open_gateway
 

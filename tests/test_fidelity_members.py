@@ -13,11 +13,11 @@ import pytest
 
 from proxy.errors import RequestError
 from proxy.fronts.base import Asked, Front, Parsed
-from proxy.fronts.openai import content, signed
-from proxy.fronts.openai.chat import messages, parameters, tools
 from proxy.fronts.openai.chat.front import ChatFront
+from proxy.fronts.openai.fields import parameters, tools
 from proxy.fronts.openai.images import fields as image_fields
 from proxy.fronts.openai.images.front import ImagesFront
+from proxy.fronts.openai.messages import content, messages, signed
 from proxy.keys import ClientKey
 from proxy.routing.attempts import Candidate
 from proxy.serve.speakers import speaker_of

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.errors import RequestError
 from proxy.fronts.base import Asked
-from proxy.fronts.gemini.front import EmbedFront
+from proxy.fronts.gemini.embeddings.front import EmbedFront
 from proxy.keys import ClientKey
 from proxy.types import EmbedRequest, Target
 from proxy.wires.gemini.embeddings import GeminiEmbeddings

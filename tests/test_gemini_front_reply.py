@@ -16,9 +16,10 @@ from proxy.errors import (
     RequestError,
     UpstreamError,
 )
-from proxy.fronts.gemini import reply
-from proxy.fronts.gemini.front import SPEAKING, GeminiFront
-from proxy.fronts.gemini.reply import GeminiRenderer
+from proxy.fronts.gemini.commons import SPEAKING
+from proxy.fronts.gemini.generate import reply
+from proxy.fronts.gemini.generate.front import GeminiFront
+from proxy.fronts.gemini.generate.reply import GeminiRenderer
 from proxy.types import (
     Audio,
     Citation,

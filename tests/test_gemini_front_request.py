@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from proxy.errors import RequestError
-from proxy.fronts.gemini import request as front
-from proxy.fronts.gemini.schemas import json_schema
+from proxy.fronts.gemini.generate import request as front
+from proxy.fronts.gemini.generate.schemas import json_schema
 from proxy.types import (
     AnswerFormat,
     BuiltinTool,

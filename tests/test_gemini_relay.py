@@ -16,7 +16,7 @@ import pytest
 
 from proxy.errors import UpstreamError
 from proxy.fronts.base import Asked
-from proxy.fronts.gemini.front import GeminiFront
+from proxy.fronts.gemini.generate.front import GeminiFront
 from proxy.fronts.openai.defaults import compiled
 from proxy.keys import ClientKey
 from proxy.types import (

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from proxy.fronts.anthropic import parameters, tools
-from proxy.fronts.anthropic.front import MessagesFront
+from proxy.fronts.anthropic.messages import parameters, tools
+from proxy.fronts.anthropic.messages.front import MessagesFront
 from proxy.routing.attempts import Candidate
 from tests.declared import PNG
 from tests.fidelity import candidates

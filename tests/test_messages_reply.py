@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
-from proxy.fronts.anthropic.blocks import UNSIGNED
-from proxy.fronts.anthropic.reply import MessagesRenderer
-from proxy.fronts.anthropic.shape import MessagesShape
+from proxy.fronts.anthropic.messages.blocks import UNSIGNED
+from proxy.fronts.anthropic.messages.reply import MessagesRenderer
+from proxy.fronts.anthropic.messages.shape import MessagesShape
 from proxy.fronts.base import Facts, Parsed
 from proxy.types import (
     Audio,

@@ -12,9 +12,9 @@ from openai.types.chat import completion_create_params as sdk
 from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.fronts.base import Parsed
-from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.chat import request as chat_request
 from proxy.fronts.openai.chat.shape import ChatShape
+from proxy.fronts.openai.fields import parameters
 from proxy.types import (
     AnswerFormat,
     AudioOptions,

@@ -7,7 +7,7 @@ import pytest
 from proxy.errors import RequestError
 from proxy.fronts import image_modes as modes
 from proxy.fronts.base import Asked
-from proxy.fronts.openai.chat import clients
+from proxy.fronts.clients import known
 from proxy.fronts.openai.chat.front import ChatFront
 from proxy.keys import ClientKey
 
@@ -64,7 +64,7 @@ LANGCHAIN = {"user-agent": PYTHON, "x-stainless-lang": "python", "x-stainless-ra
 def shown(headers: dict[str, str], *, streamed: bool = False, has_address: bool = False) -> str:
     sent = {name.encode(): value.encode() for name, value in headers.items()}
     asked = Asked("req_1", ClientKey("app"), sent, has_address=has_address)
-    return clients.of(asked, streamed=streamed).image_mode
+    return known.of(asked, streamed=streamed).image_mode
 
 
 @pytest.mark.parametrize(
@@ -173,17 +173,17 @@ def test_each_row_of_the_table_is_one_that_is_reached() -> None:
         "lobechat",
         "python/3 aiohttp/3",
     ]
-    said = [clients.Said(agent) for agent in agents]
+    said = [known.Said(agent) for agent in agents]
     said += [
-        clients.Said("node", retry_count=True),
-        clients.Said("node", promptfoo=True),
-        clients.Said("openai/python 2", True, True),
-        clients.Said("x", True),
-        clients.Said("openai/js 6"),
+        known.Said("node", retry_count=True),
+        known.Said("node", promptfoo=True),
+        known.Said("openai/python 2", True, True),
+        known.Said("x", True),
+        known.Said("openai/js 6"),
     ]
-    first = [next(row for row in clients.CLIENTS if row.fits(one)) for one in said]
-    assert first == list(clients.CLIENTS)
-    assert all(row.seen for row in clients.CLIENTS)
+    first = [next(row for row in known.CLIENTS if row.fits(one)) for one in said]
+    assert first == list(known.CLIENTS)
+    assert all(row.seen for row in known.CLIENTS)
 
 
 @pytest.mark.parametrize(

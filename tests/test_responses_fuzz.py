@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from proxy.errors import RequestError
 from proxy.fronts.base import Facts
-from proxy.fronts.openai.responses import request, state
+from proxy.fronts.openai.kept import state
+from proxy.fronts.openai.responses import request
 from proxy.fronts.openai.responses.renderer import ResponsesRenderer
 from proxy.types import Finish, Slice, Started, Text, ToolCall
 from tests import responses_law

@@ -54,13 +54,13 @@ def _responses(_: bool) -> Front:
 
 
 def _messages(_: bool) -> Front:
-    from proxy.fronts.anthropic.front import MessagesFront
+    from proxy.fronts.anthropic.messages.front import MessagesFront
 
     return MessagesFront()
 
 
 def _gemini(stream: bool) -> Front:
-    from proxy.fronts.gemini.front import GeminiFront
+    from proxy.fronts.gemini.generate.front import GeminiFront
 
     return GeminiFront(stream=stream)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from proxy.fronts.dialects import Dialect
 from proxy.fronts.gemini import files_reply, models_reply
-from proxy.fronts.gemini.front import SPEAKING
+from proxy.fronts.gemini.commons import SPEAKING
 
 # What may be asked of a model by the word behind its last colon.
 VERBS: Final = (

@@ -15,6 +15,8 @@ from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.types import Json
 
+DIALECT = "gemini"
+
 _NAMES_MAX = 64
 _NAME_CHARS_MAX = 200
 _SILENT: tuple[object, ...] = (None, "", [], {})  # zero and no are answers

@@ -8,8 +8,8 @@ from typing import Final
 
 from proxy.errors import ProxyError
 from proxy.fronts import spelling
-from proxy.fronts.gemini.generation import PLACE
-from proxy.fronts.gemini.tools import BUILTIN
+from proxy.fronts.gemini.generate.generation import PLACE
+from proxy.fronts.gemini.generate.tools import BUILTIN
 
 _CONFIG = {
     "answer_format": "responseSchema",

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from proxy.fronts import checks
 from proxy.fronts.base import Parsed
-from proxy.fronts.openai.chat import parameters
 from proxy.fronts.openai.embeddings import request as embeddings
+from proxy.fronts.openai.fields import parameters
+from proxy.fronts.openai.fields.reading import Reading
 from proxy.fronts.openai.images import fields as image_fields
-from proxy.fronts.openai.reading import Reading
 from proxy.pictures import sizes
 from proxy.types import (
     AudioOptions,

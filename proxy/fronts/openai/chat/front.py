@@ -8,7 +8,8 @@ from typing import Any
 
 from proxy.fronts import checks, image_modes
 from proxy.fronts.base import Asked, Chore, Facts, Header, Parsed, Piece
-from proxy.fronts.openai.chat import chores, clients, reply, request
+from proxy.fronts.clients import chores, known
+from proxy.fronts.openai.chat import reply, request
 from proxy.fronts.openai.chat.reply_parts import LINKED, ReplyOptions
 from proxy.fronts.openai.chat.shape import ChatShape
 from proxy.fronts.openai.chat.stream import StreamRenderer
@@ -51,7 +52,7 @@ class ChatFront(Commons):
             model=of_model,
             default=default,
         )
-        habits = clients.of(asked, streamed=reading.request.get("stream", False))
+        habits = known.of(asked, streamed=reading.request.get("stream", False))
         mode = said or habits.image_mode
         shape.update(model=name, image_mode=mode, refusal_in_text=not habits.shows_refusal)
         return request.made(reading, links=mode in LINKED)

@@ -12,9 +12,10 @@ from proxy.fronts import checks
 from proxy.fronts.base import Parsed
 from proxy.fronts.history import IsStored
 from proxy.fronts.notes import Notes
-from proxy.fronts.openai.chat import messages, parameters
 from proxy.fronts.openai.chat.shape import ChatShape
-from proxy.fronts.openai.reading import Reading
+from proxy.fronts.openai.fields import parameters
+from proxy.fronts.openai.fields.reading import Reading
+from proxy.fronts.openai.messages import messages
 from proxy.types import ChatRequest
 
 

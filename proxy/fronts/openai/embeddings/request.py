@@ -7,7 +7,7 @@ from typing import Any
 from proxy.fronts import checks
 from proxy.fronts.base import Parsed
 from proxy.fronts.openai.embeddings.shape import EmbeddingShape
-from proxy.fronts.openai.reading import Reading
+from proxy.fronts.openai.fields.reading import Reading
 from proxy.types import EmbedRequest, Json, Slice
 
 INPUTS_MAX = 2048

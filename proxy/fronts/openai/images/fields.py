@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.fronts import checks
-from proxy.fronts.openai.chat import parameters
-from proxy.fronts.openai.chat.parameters import Read
-from proxy.fronts.openai.reading import Reading
+from proxy.fronts.openai.fields import parameters
+from proxy.fronts.openai.fields.parameters import Read
+from proxy.fronts.openai.fields.reading import Reading
 from proxy.types import Json
 
 PROMPT_MAX = 32_000

@@ -11,11 +11,11 @@ import orjson
 from proxy.errors import RequestError
 from proxy.fronts import addresses, checks
 from proxy.fronts.base import Parsed
-from proxy.fronts.openai.chat import parameters
+from proxy.fronts.openai.fields import parameters
+from proxy.fronts.openai.fields.reading import Reading
 from proxy.fronts.openai.images import fields
 from proxy.fronts.openai.images.fields import REFERENCES
 from proxy.fronts.openai.images.shape import ImageShape
-from proxy.fronts.openai.reading import Reading
 from proxy.types import FormFile, ImageRequest, Json, MediaPart, Slice
 
 Operation = Literal["generation", "edit", "variation"]

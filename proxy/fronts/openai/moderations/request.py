@@ -6,9 +6,9 @@ from typing import Any
 
 from proxy.fronts import checks
 from proxy.fronts.base import Parsed
-from proxy.fronts.openai import content
+from proxy.fronts.openai.fields.reading import Reading
+from proxy.fronts.openai.messages import content
 from proxy.fronts.openai.moderations.shape import ModerationShape
-from proxy.fronts.openai.reading import Reading
 from proxy.types import Json, MediaPart, ModerationRequest, Slice, TextPart
 
 _INPUTS_MAX = 1024

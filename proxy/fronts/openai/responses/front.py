@@ -44,22 +44,22 @@ class ResponsesFront(Commons):
     # --- replies that are kept
 
     def goes_on_from(self, body: Any) -> Mapping[str, bool]:
-        from proxy.fronts.openai.responses import state
+        from proxy.fronts.openai.kept import state
 
         return state.goes_on_from(body)
 
     def shown(self, told: Json, query: Mapping[str, str]) -> list[Piece]:
-        from proxy.fronts.openai.responses import state
+        from proxy.fronts.openai.kept import state
 
         return state.shown(told)
 
     def listed(self, context: Json, query: Mapping[str, str]) -> list[Piece]:
-        from proxy.fronts.openai.responses import state
+        from proxy.fronts.openai.kept import state
 
         return state.page(context, query)
 
     def is_over(self, told: Json) -> bool:
-        from proxy.fronts.openai.responses import state
+        from proxy.fronts.openai.kept import state
 
         return state.is_over(told)
 
@@ -67,12 +67,12 @@ class ResponsesFront(Commons):
         return bool(told["response"]["background"])
 
     def cancelled(self, told: Json) -> Json:
-        from proxy.fronts.openai.responses import state
+        from proxy.fronts.openai.kept import state
 
         return state.ended(told, "cancelled")
 
     def lost(self, told: Json) -> Json:
-        from proxy.fronts.openai.responses import state
+        from proxy.fronts.openai.kept import state
 
         return state.ended(told, "failed", _LOST)
 
@@ -80,7 +80,7 @@ class ResponsesFront(Commons):
         return orjson.dumps({"id": identity, "object": "response", "deleted": True})
 
     def number_of(self, frame: bytes) -> int:
-        from proxy.fronts.openai.responses import state
+        from proxy.fronts.openai.kept import state
 
         return state.number_of(frame)
 

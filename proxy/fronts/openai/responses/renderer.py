@@ -16,8 +16,10 @@ from proxy.fronts import faults
 from proxy.fronts.base import Facts, Header, Kept, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
-from proxy.fronts.openai.responses import reply, sealed, state, tools
-from proxy.fronts.openai.responses.outgoing import Item, Items, Part
+from proxy.fronts.openai.items import sealed
+from proxy.fronts.openai.items.outgoing import Item, Items, Part
+from proxy.fronts.openai.kept import state
+from proxy.fronts.openai.responses import reply, tools
 from proxy.fronts.openai.responses.shape import Known, ResponsesShape
 from proxy.fronts.searches import SearchesFirst
 from proxy.types import (

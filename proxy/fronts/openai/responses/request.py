@@ -9,9 +9,11 @@ from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.base import Aside, Parsed
 from proxy.fronts.notes import Notes
-from proxy.fronts.openai.chat import parameters
-from proxy.fronts.openai.reading import Reading
-from proxy.fronts.openai.responses import items, state, tools
+from proxy.fronts.openai.fields import parameters
+from proxy.fronts.openai.fields.reading import Reading
+from proxy.fronts.openai.items import incoming
+from proxy.fronts.openai.kept import state
+from proxy.fronts.openai.responses import tools
 from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import AnswerFormat, ChatRequest, ImageOptions, Json, Message, TextPart, Thinking
 
@@ -84,12 +86,12 @@ def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest,
     request = reading.request
     if "model" not in request:
         raise checks.missing("model")
-    own = items.listed(body["input"]) if body.get("input") is not None else []
+    own = incoming.listed(body["input"]) if body.get("input") is not None else []
     before = state.before(body, earlier)
     if not own and not before:
         raise checks.missing("input")
     own = state.resolved(own, earlier)
-    messages = items.parse(before, own, reading.notes)
+    messages = incoming.parse(before, own, reading.notes)
     if body.get("instructions"):
         said = TextPart(checks.string(body["instructions"], "instructions"))
         messages = (Message("system", (said,)), *messages)

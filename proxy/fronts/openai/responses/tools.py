@@ -10,7 +10,7 @@ import orjson
 
 from proxy.fronts import checks
 from proxy.fronts.notes import Notes
-from proxy.fronts.openai.chat import tools as chat_tools
+from proxy.fronts.openai.fields import tools as chat_tools
 from proxy.fronts.openai.responses.shape import Known
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
 

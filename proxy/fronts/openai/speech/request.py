@@ -6,7 +6,7 @@ from typing import Any
 
 from proxy.fronts import checks
 from proxy.fronts.base import EVENTS, Parsed
-from proxy.fronts.openai.reading import Reading
+from proxy.fronts.openai.fields.reading import Reading
 from proxy.fronts.openai.speech.shape import SpeechShape
 from proxy.sounds import formats
 from proxy.types import SpeechRequest

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from proxy.fronts import checks
 from proxy.fronts.base import Form, Parsed
-from proxy.fronts.openai.reading import Reading
+from proxy.fronts.openai.fields.reading import Reading
 from proxy.fronts.openai.transcripts.shape import TranscriptShape
 from proxy.types import FormFile, Json, MediaPart, TranscriptRequest
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.fronts import checks
-from proxy.fronts.anthropic import messages
-from proxy.fronts.anthropic.parameters import Reading
-from proxy.fronts.anthropic.shape import MessagesShape
+from proxy.fronts.anthropic.messages import turns
+from proxy.fronts.anthropic.messages.parameters import Reading
+from proxy.fronts.anthropic.messages.shape import MessagesShape
 from proxy.fronts.base import Parsed
 from proxy.fronts.history import IsStored
 from proxy.types import ChatRequest
@@ -29,7 +29,7 @@ def parse(
     for name in ("model", "max_tokens") if answers else ("model",):
         if name not in request:
             raise checks.missing(name)
-    request["messages"] = messages.parse(body, reading.notes, is_stored)
+    request["messages"] = turns.parse(body, reading.notes, is_stored)
     request["foreign"] = reading.foreign_fields()
     shape = MessagesShape(
         request["model"],

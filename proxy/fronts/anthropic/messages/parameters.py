@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy.fronts import checks
-from proxy.fronts.anthropic import tools
+from proxy.fronts.anthropic.messages import tools
 from proxy.fronts.notes import Notes
 from proxy.types import AnswerFormat, Foreign, Json, Thinking
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.fronts import checks
-from proxy.fronts.gemini import contents, generation, tools
-from proxy.fronts.gemini.reading import Reading, member, members
+from proxy.fronts.gemini.generate import contents, generation, tools
+from proxy.fronts.gemini.reading import DIALECT, Reading, member, members
 from proxy.types import ChatRequest, Foreign, Json, Whole
-
-DIALECT = "gemini"
 
 _READ_APART = frozenset({"contents", "systemInstruction", "model"})
 

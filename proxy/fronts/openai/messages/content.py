@@ -10,7 +10,7 @@ from proxy.errors import RequestError
 from proxy.fronts import checks, data_url
 from proxy.fronts.addresses import media as media
 from proxy.fronts.notes import MARKS, Notes
-from proxy.fronts.openai import signed
+from proxy.fronts.openai.messages import signed
 from proxy.types import Json, MediaPart, Slice, TextPart
 
 Content = TextPart | MediaPart

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from proxy.fronts import checks
-from proxy.fronts.openai.chat import tools
-from proxy.fronts.openai.reading import Reading
+from proxy.fronts.openai.fields import tools
+from proxy.fronts.openai.fields.reading import Reading
 from proxy.types import AnswerFormat, AudioOptions, ImageOptions, Json, Thinking
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.fronts import checks, history
-from proxy.fronts.anthropic import blocks
+from proxy.fronts.anthropic.messages import blocks
 from proxy.fronts.anthropic.spelling import SYSTEM
 from proxy.fronts.history import IsStored
 from proxy.fronts.notes import Notes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy.fronts import checks
-from proxy.fronts.gemini import schemas
+from proxy.fronts.gemini.generate import schemas
 from proxy.fronts.gemini.reading import Reading, integer, member, members, number, word
 from proxy.types import AnswerFormat, ImageOptions, Json, Thinking
 

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from proxy.fronts.notes import Notes
-from proxy.fronts.openai import signed
+from proxy.fronts.openai.messages import signed
 from proxy.types import Json, ThoughtPart
 
 # Parts of a content: Anthropic's and Mistral's, the Responses API's and LangChain's, Bedrock's.

@@ -8,7 +8,7 @@ from typing import Any
 
 from proxy.fronts import checks, data_url
 from proxy.fronts.addresses import media
-from proxy.fronts.anthropic import ids
+from proxy.fronts.anthropic.messages import ids
 from proxy.fronts.notes import Notes
 from proxy.types import CallPart, Json, MediaPart, Part, ResultPart, Slice, TextPart, ThoughtPart
 

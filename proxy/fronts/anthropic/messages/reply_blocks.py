@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import orjson
 
 from proxy.fronts import addresses, faults
-from proxy.fronts.anthropic import ids
-from proxy.fronts.anthropic.blocks import UNSIGNED
-from proxy.fronts.anthropic.shape import MessagesShape
+from proxy.fronts.anthropic.messages import ids
+from proxy.fronts.anthropic.messages.blocks import UNSIGNED
+from proxy.fronts.anthropic.messages.shape import MessagesShape
 from proxy.fronts.base import Facts
 from proxy.types import (
     Audio,

@@ -1,21 +1,15 @@
-"""`embedContent` and `batchEmbedContents`: reading them, and rendering vectors."""
+"""Reads the body of an `embedContent` or a `batchEmbedContents` into an `EmbedRequest`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
-from proxy.fronts import checks, faults, vectors
-from proxy.fronts.base import Header, Piece
-from proxy.fronts.gemini import contents, error_reply
-from proxy.fronts.gemini.reading import Reading, integer, listed, member, members, word
-from proxy.fronts.gemini.request import DIALECT
-from proxy.types import EmbedRequest, Event, Foreign, Json, Native, TextPart, Whole
+from proxy.fronts import checks
+from proxy.fronts.gemini.generate import contents
+from proxy.fronts.gemini.reading import DIALECT, Reading, integer, listed, member, members, word
+from proxy.types import EmbedRequest, Foreign, Json, TextPart, Whole
 
 _NO_TASK = "TASK_TYPE_UNSPECIFIED"
-_ESTIMATED = ((b"x-proxy-estimated", b"input_tokens"),)
 
 
 def parse(body: Any, model: str, *, several: bool, written: bytes) -> EmbedRequest:
@@ -67,34 +61,3 @@ def _wishes(entry: Json, path: str, reading: Reading) -> Json:
 
 
 _SPELLED = {"dimensions": "outputDimensionality", "task": "taskType", "title": "title"}
-
-
-class EmbeddingsRenderer:
-    """Where the upstream speaks the dialect too, its own payload is the reply."""
-
-    ping = b""
-
-    def __init__(self, *, several: bool) -> None:
-        self.headers: tuple[Header, ...] = ()
-        self._several = several
-
-    def whole(self, events: Iterable[Event]) -> list[Piece]:
-        events = list(events)
-        for event in events:
-            if isinstance(event, Native):
-                return faults.dumped(event.payload)
-        found, counted = vectors.collected(events)
-        if counted.estimated:
-            self.headers = _ESTIMATED
-        told = [{"values": vector.values.tolist()} for vector in found]
-        body: Json = {"embeddings": told} if self._several else {"embedding": told[0]}
-        return [orjson.dumps({**body, "usageMetadata": {"promptTokenCount": counted.prompt}})]
-
-    def feed(self, events: Iterable[Event]) -> bytes:
-        return b""
-
-    def finish(self) -> bytes:
-        return b""
-
-    def error(self, error: BaseException, request_id: str) -> bytes:
-        return orjson.dumps({"error": error_reply.members(error)})

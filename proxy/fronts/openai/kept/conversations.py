@@ -37,16 +37,17 @@ class ConversationsFront(Commons):
         return {**told, "metadata": _metadata(_object(body))}
 
     def added(self, body: Any) -> list[Json]:
-        from proxy.fronts.openai.responses import items, state
+        from proxy.fronts.openai.items import incoming
+        from proxy.fronts.openai.kept import state
 
         found = checks.objects(_object(body).get("items"), "items")
         if len(found) > _MOST_AT_ONCE:
             raise checks.invalid("items", f"at most {_MOST_AT_ONCE} items can be added at once.")
-        items.parse((), found, Notes(), "items")  # what could not be read would end the conversation later
+        incoming.parse((), found, Notes(), "items")  # what could not be read would end the conversation later
         return state.named(checks.carried(found, "items"), token_hex(16))
 
     def listed(self, items: Sequence[Json], query: Mapping[str, str]) -> list[Piece]:
-        from proxy.fronts.openai.responses import state
+        from proxy.fronts.openai.kept import state
 
         return state.listing(items, query)
 

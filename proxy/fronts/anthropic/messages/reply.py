@@ -11,8 +11,8 @@ import orjson
 from proxy.codec import jsonio
 from proxy.fronts import faults
 from proxy.fronts.anthropic import error_reply
-from proxy.fronts.anthropic.reply_blocks import SEARCH, Blocks, usage
-from proxy.fronts.anthropic.shape import MessagesShape
+from proxy.fronts.anthropic.messages.reply_blocks import SEARCH, Blocks, usage
+from proxy.fronts.anthropic.messages.shape import MessagesShape
 from proxy.fronts.base import Facts, Header, Parsed, Piece
 from proxy.fronts.searches import SearchesFirst
 from proxy.types import Event, Joined, Json, Slice, Started, Text, Usage

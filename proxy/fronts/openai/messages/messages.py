@@ -10,9 +10,8 @@ from proxy.errors import RequestError
 from proxy.fronts import checks, history
 from proxy.fronts.history import IsStored
 from proxy.fronts.notes import Notes
-from proxy.fronts.openai import content, signed
-from proxy.fronts.openai.chat import thoughts
-from proxy.fronts.openai.content import Content
+from proxy.fronts.openai.messages import content, signed, thoughts
+from proxy.fronts.openai.messages.content import Content
 from proxy.types import (
     CallPart,
     Json,

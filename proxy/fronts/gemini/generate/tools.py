@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from proxy.fronts import checks
-from proxy.fronts.gemini import schemas
+from proxy.fronts.gemini.generate import schemas
 from proxy.fronts.gemini.reading import Reading, listed, member, members, word
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
 

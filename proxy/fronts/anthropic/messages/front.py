@@ -16,8 +16,8 @@ from proxy.fronts.image_modes import Mode
 from proxy.types import ChatRequest
 
 if TYPE_CHECKING:
-    from proxy.fronts.anthropic.reply import MessagesRenderer
-    from proxy.fronts.anthropic.shape import MessagesShape
+    from proxy.fronts.anthropic.messages.reply import MessagesRenderer
+    from proxy.fronts.anthropic.messages.shape import MessagesShape
 
 _MODES: tuple[Mode, ...] = ("link", "markdown")  # an assistant's message has no pictures but in its text
 
@@ -32,7 +32,7 @@ class MessagesFront(Commons):
         return image_modes.split_model_suffix(name)[0] if "@" in name else name
 
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, MessagesShape]:
-        from proxy.fronts.anthropic import request
+        from proxy.fronts.anthropic.messages import request
 
         return _with_mode(request.parse(body, is_stored=asked.is_stored), asked)
 
@@ -40,7 +40,7 @@ class MessagesFront(Commons):
         return None
 
     def renderer(self, parsed: Parsed[ChatRequest, MessagesShape], facts: Facts) -> MessagesRenderer:
-        from proxy.fronts.anthropic.reply import MessagesRenderer
+        from proxy.fronts.anthropic.messages.reply import MessagesRenderer
 
         return MessagesRenderer(parsed, facts)
 
@@ -52,7 +52,7 @@ class MessagesCount(MessagesFront):
     """The same request, of which the tokens are counted."""
 
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, MessagesShape]:
-        from proxy.fronts.anthropic import request
+        from proxy.fronts.anthropic.messages import request
 
         return request.parse(body, answers=False, is_stored=asked.is_stored)
 
