@@ -68,22 +68,7 @@ def test_a_search_that_is_told_as_it_happens_stands_where_it_happened(stream: bo
     if stream:
         assert events == [Started(), Searched(("capital",)), text, cited]
     else:
-        assert events == [Started(searches_last=True), text, cited, told]
-
-
-@pytest.mark.parametrize(
-    ("tools", "late"),
-    [
-        ([{"googleSearch": {}}], True),
-        ([{"functionDeclarations": []}, {"urlContext": {}}], True),
-        ([{"functionDeclarations": []}], False),
-        ([{"codeExecution": {}}], False),
-        ([], False),
-    ],
-)
-def test_a_reply_that_tells_its_searches_last_says_so_first(tools: list[Any], late: bool) -> None:
-    events = read(chunk({"text": "Be"}), chunk({"text": "rn"}, finishReason="STOP"), body={"tools": tools})
-    assert events[0] == Started(searches_last=late)
+        assert events == [Started(), text, cited, told]
 
 
 def test_facts_without_a_search_tell_of_none() -> None:

@@ -232,8 +232,8 @@ def test_a_search_of_the_upstreams_own(client: anthropic.Anthropic, gateway: Gat
     assert message.content[2].citations
     assert message.usage.server_tool_use is not None
     blocks = streamed(gateway, "sim:grounding weather", **fields)["content"]
-    assert [block["type"] for block in blocks] == ordered
-    assert blocks[2]["citations"]
+    assert [block["type"] for block in blocks] == [ordered[2], *ordered[:2]]
+    assert blocks[0]["citations"]
 
 
 # --- counts

@@ -243,8 +243,10 @@ def test_a_search_and_code_are_items(gateway: Gateway) -> None:
     text = found.output[1].content[0]
     assert [text.text[one.start_index : one.end_index] for one in text.annotations]
     events = streamed(gateway, "Cities? sim:grounding", tools=[{"type": "web_search"}])
-    done = [event["item"]["type"] for event in events if event["type"] == "response.output_item.done"]
-    assert [kind for kind in done if kind != "reasoning"] == ["web_search_call", "message"]
+    done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
+    message, search = [item for item in done if item["type"] != "reasoning"]
+    assert (message["type"], search["type"]) == ("message", "web_search_call")
+    assert message["content"][0]["annotations"]
     ran = ask(gateway, "Sum sim:code", tools=[{"type": "code_interpreter", "container": {"type": "auto"}}])
     assert [item.type for item in ran.output] == ["code_interpreter_call", "message"]
     assert ran.output[0].code == "print(sum(range(10)))"

@@ -40,7 +40,6 @@ from tests import responses_law
 
 STOP = Finish("stop")
 SEARCH: Any = [{"type": "web_search"}]
-LATE = Started(searches_last=True)
 FOUND = Searched(("euro 2024 winner",), (("https://u", "uefa"),))
 PNG = Slice(b"iVBORw0KGgo=")
 KEYS = {
@@ -533,51 +532,46 @@ def test_code_that_was_run_is_an_item_and_no_text() -> None:
 
 
 def test_a_search_is_an_item_with_its_sources_where_they_were_asked_for() -> None:
-    """R-043: before the answer, whole and streamed."""
-    events = (Text("Spain won."), Citation("https://u", "uefa", 0, 10), FOUND, STOP)
-    searched, message = output(*events, started=LATE, tools=SEARCH)
+    """R-043: before the answer, where all is known."""
+    events = (Started(), Text("Spain won."), Citation("https://u", "uefa", 0, 10), FOUND, STOP)
+    searched, message = plain(whole(*events, tools=SEARCH)["output"])
     action = {"type": "search", "query": "euro 2024 winner", "queries": ["euro 2024 winner"]}
     assert searched == {"id": "ws_00", "type": "web_search_call", "status": "completed", "action": action}
     assert [one["start_index"] for one in message["content"][0]["annotations"]] == [0]
     include = ["web_search_call.action.sources"]
-    searched = output(*events, started=LATE, tools=SEARCH, include=include)[0]
+    searched = whole(*events, tools=SEARCH, include=include)["output"][0]
     assert searched["action"] == {**action, "sources": [{"type": "url", "url": "https://u"}]}
 
 
-def test_words_wait_for_a_search_that_is_told_at_the_end_and_thoughts_do_not() -> None:
-    """R-043, R-085: the numbers of items are the order in which things happened."""
+def test_the_words_of_a_stream_do_not_wait_for_a_search_that_is_told_at_the_end() -> None:
+    """R-043, R-082: it is told when it is known, and the words it led to are cited before they are over."""
     one = renderer(stream=True, tools=SEARCH, reasoning={"summary": "auto"})
-    begun = joined(one.feed([LATE, Reasoning("Let me look."), Text("Spain "), Reasoning("Hm.")]))
-    assert responses_law.parsed(begun)[-1]["type"] == "response.reasoning_summary_text.delta"
-    assert responses_law.parsed(joined(one.feed([Text("won.")]))) == []
-    rest = joined(one.feed([FOUND, STOP])) + joined(one.finish())
-    done = [event for event in responses_law.parsed(rest) if "output_item.done" in event["type"]]
-    types = [event["item"]["type"] for event in done]
-    assert types == ["reasoning", "web_search_call", "message", "reasoning", "message"]
+    raw = joined(one.feed([Started(), Reasoning("Let me look."), Text("Spain ")]))
+    assert responses_law.parsed(raw)[-1]["delta"] == "Spain "
+    raw += joined(one.feed([Text("won."), Citation("https://u", "uefa", 0, 10), FOUND, STOP]))
+    events = responses_law.checked(raw + joined(one.finish()))
+    items = [event["item"] for event in events if "output_item.done" in event["type"]]
+    assert [item["type"] for item in items] == ["reasoning", "message", "web_search_call"]
+    assert [one["url"] for one in items[1]["content"][0]["annotations"]] == ["https://u"]
 
 
-def test_words_do_not_wait_for_an_upstream_that_tells_its_searches_as_they_happen() -> None:
-    """X-022: nor where nobody asked for one."""
-    live = renderer(stream=True, tools=SEARCH)
-    assert b"Spain" in joined(live.feed([Started(), Text("Spain")]))
-    unasked = renderer(stream=True)
-    assert b"Spain" in joined(unasked.feed([LATE, Text("Spain")]))
+def test_a_search_stands_before_what_it_led_to_where_all_is_known() -> None:
+    """R-043: behind thoughts, before whatever was made of it."""
+    said = (Reasoning("Hm."), ToolCall(0, "c", "f", "{}"), Usage(5, 2), FOUND, STOP)
+    items = whole(Started(), *said, tools=SEARCH, reasoning={"summary": "auto"})["output"]
+    assert [item["type"] for item in items] == ["reasoning", "web_search_call", "function_call"]
+
+
+def test_searches_that_are_told_as_they_happen_stay_where_they_happened() -> None:
+    """X-022."""
     searched = [Text("I look."), Searched(("a",)), Text("Found."), Searched(("b",)), Text("More."), STOP]
-    items = output(*searched, started=Started(), tools=SEARCH)
+    items = output(*searched, tools=SEARCH)
     assert [item["type"] for item in items] == [*["message", "web_search_call"] * 2, "message"]
 
 
-def test_what_waited_for_a_search_is_shown_when_the_stream_breaks() -> None:
-    """R-086: with all that was said by then."""
-    one = renderer(stream=True, tools=SEARCH)
-    raw = joined(one.feed([LATE, Text("Spain "), ToolCall(0, "c", "f", "{}"), Text("won")]))
-    events = responses_law.checked(raw + one.error(RuntimeError("gone"), "req_1"))
-    assert [event["delta"] for event in events if "text.delta" in event["type"]] == ["Spain ", "won"]
-
-
-def test_without_a_search_the_words_that_waited_come_at_the_end() -> None:
+def test_a_reply_without_a_search_is_its_words_alone() -> None:
     for end in (STOP, Finish("length")):
-        assert [item["type"] for item in output(Text("4"), end, started=LATE, tools=SEARCH)] == ["message"]
+        assert [item["type"] for item in output(Text("4"), end, tools=SEARCH)] == ["message"]
 
 
 # --- how it ends

@@ -1,38 +1,23 @@
-"""The order of a reply whose upstream searches by itself: a search comes before the words that it led to."""
+"""The order of a whole reply whose upstream searched by itself: a search comes before the words that it led
+to. A stream tells of it when the upstream does, for words do not wait."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from proxy.types import Event, Finish, Reasoning, Searched, Started
+from proxy.types import Citation, Event, Extra, Finish, Logprobs, Reasoning, Searched, Started, Usage
 
-_AHEAD = (Started, Reasoning)
+_AHEAD = (Started, Usage, Reasoning)
+_FACTS = (Searched, Citation, Logprobs, Extra, Usage, Finish)  # they say nothing themselves
 
 
-class SearchesFirst:
-    """Of an upstream that tells of its searches at the end (`Started.searches_last`) all but its thoughts
-    waits for that. What another upstream tells is in order as it comes."""
-
-    def __init__(self) -> None:
-        self._waits = False
-        self._waiting: list[Event] = []
-
-    def ordered(self, events: Iterable[Event]) -> list[Event]:
-        """What can be shown now."""
-        found: list[Event] = []
-        for event in events:
-            kind = type(event)
-            if isinstance(event, Started):
-                self._waits = event.searches_last
-            if kind is Finish:
-                found += self.rest()
-            if not self._waits or kind is Searched or (kind in _AHEAD and not self._waiting):
-                found.append(event)
-            else:
-                self._waiting.append(event)
+def first(events: Iterable[Event]) -> list[Event]:
+    """Searches that are told behind all that was said come to its front, behind thoughts; others stay."""
+    found = list(events)
+    kinds = list(map(type, found))
+    if Searched not in kinds or not all(kind in _FACTS for kind in kinds[kinds.index(Searched) :]):
         return found
-
-    def rest(self) -> list[Event]:
-        """What still waits, for a reply that ends here."""
-        rest, self._waiting, self._waits = self._waiting, [], False
-        return rest
+    begin = next(place for place, kind in enumerate(kinds) if kind not in _AHEAD)
+    searches = [event for event in found if type(event) is Searched]
+    rest = [event for event in found[begin:] if type(event) is not Searched]
+    return [*found[:begin], *searches, *rest]

@@ -18,8 +18,7 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "functi
 class Started:
     """First event of a reply; what the upstream calls it, and says of itself: `fingerprint` is of its set-up,
     `service_tier` where its counts tell none. `prompt` and `cached` are its counts of the prompt, where a
-    stream tells them before its end. `searches_last`: of its searches it tells at the end, not as they
-    happen."""
+    stream tells them before its end."""
 
     id: str | None = None
     model: str | None = None
@@ -28,7 +27,6 @@ class Started:
     service_tier: str | None = None
     prompt: int = 0
     cached: int = 0
-    searches_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from proxy.types import Call, Citation, Json, Searched
+from proxy.types import Citation, Json, Searched
 from proxy.wires.gemini.lenient import count_of, dict_of, dicts_of, list_of, string_of
 
 # Where a grounding chunk keeps its address.
 _ADDRESSES = (("web", "uri"), ("maps", "uri"), ("image", "sourceUri"), ("retrievedContext", "uri"))
-# Tools that search nothing.
-_SILENT = frozenset(("functionDeclarations", "codeExecution", "computerUse"))
 _RETRIEVED = "URL_RETRIEVAL_STATUS_SUCCESS"
 
 
@@ -83,14 +81,6 @@ def citations(shown: ShownText, grounding: Json, url_context: Json, choice: int)
         if url and url not in cited and page.get("urlRetrievalStatus") == _RETRIEVED:
             found.append(Citation(url, "", 0, 0, choice))
     return found
-
-
-def searches_last(call: Call) -> bool:
-    """Whether Google searches for this call without a word until the reply ends: what it does as it goes it
-    tells only where it was asked to. A whole reply's parts do not tell what was found."""
-    if all(tool.keys() <= _SILENT for tool in dicts_of(call.body.get("tools"))):
-        return False
-    return not (call.stream and dict_of(call.body.get("toolConfig")).get("includeServerSideToolInvocations"))
 
 
 def searching(part: Json, choice: int) -> list[Searched]:

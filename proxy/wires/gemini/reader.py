@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call, ChatRequest, Event, Finish, Json, Refusal, ResultPart, Started, Target, Text
-from proxy.wires.gemini import error, finish, grounding, models, usage
+from proxy.wires.gemini import error, finish, models, usage
 from proxy.wires.gemini.fence import Fences
 from proxy.wires.gemini.lenient import count_of, dict_of, list_of, string_of
 from proxy.wires.gemini.parts import CandidateReader
@@ -191,11 +191,7 @@ class GeminiReader:
         if self._streams:
             prompt = count_of(self._usage.get("promptTokenCount"))
             cached = count_of(self._usage.get("cachedContentTokenCount"))
-        late = "tools" in self._call.body and grounding.searches_last(self._call)
-        started = Started(
-            self._id, self._model, self._created, prompt=prompt, cached=cached, searches_last=late
-        )
-        return [started, *events]
+        return [Started(self._id, self._model, self._created, prompt=prompt, cached=cached), *events]
 
     # --- the end -----------------------------------------------------------------------------------
 

@@ -9,12 +9,11 @@ from typing import Any
 import orjson
 
 from proxy.codec import jsonio
-from proxy.fronts import faults
+from proxy.fronts import faults, searches
 from proxy.fronts.anthropic import error_reply
-from proxy.fronts.anthropic.messages.reply_blocks import SEARCH, Blocks, usage
+from proxy.fronts.anthropic.messages.reply_blocks import Blocks, usage
 from proxy.fronts.anthropic.messages.shape import MessagesShape
 from proxy.fronts.base import Facts, Header, Parsed, Piece
-from proxy.fronts.searches import SearchesFirst
 from proxy.types import Event, Joined, Json, Slice, Started, Text, Usage
 
 _TEXT_DELTA = (
@@ -35,14 +34,13 @@ class MessagesRenderer:
         self._facts = facts
         self._frames = _Frames()
         self._blocks = Blocks(self._frames, parsed.shape, facts)
-        self._order = SearchesFirst() if SEARCH in parsed.shape.server_tools else None
         self._began = False
 
     def whole(self, events: Iterable[Event]) -> list[Piece]:
         """Raises `UpstreamError` when the events are no complete reply."""
         content = _Content()
         blocks = Blocks(content, self._parsed.shape, self._facts)
-        for event in events if self._order is None else self._order.ordered(events):
+        for event in searches.first(events):
             blocks.take(event)
         blocks.close()
         message = {
@@ -55,7 +53,7 @@ class MessagesRenderer:
 
     def feed(self, events: Iterable[Event]) -> bytes | list[Piece]:
         frames, blocks = self._frames, self._blocks
-        for event in events if self._order is None else self._order.ordered(events):
+        for event in events:
             if type(event) is Text and event.text and event.signature is None and blocks.plain(event.text):
                 frames.out += (frames.before_text, orjson.dumps(event.text), _AFTER_TEXT)
                 continue
@@ -75,11 +73,7 @@ class MessagesRenderer:
 
     def error(self, error: BaseException, request_id: str) -> bytes:
         """The last event of a streamed reply that broke."""
-        for event in () if self._order is None else self._order.rest():
-            self._blocks.take(event)
-        taken = self._frames.taken()
-        said = taken if isinstance(taken, bytes) else b"".join(taken)
-        return said + error_reply.event(error, request_id, self._parsed)
+        return error_reply.event(error, request_id, self._parsed)
 
     def _begin(self, first: Event) -> None:
         """The first event of a stream, with what is counted of the prompt by now: displays of what a

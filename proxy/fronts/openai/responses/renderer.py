@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from proxy.codec import jsonio
-from proxy.fronts import faults
+from proxy.fronts import faults, searches
 from proxy.fronts.base import Facts, Header, Kept, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
@@ -21,10 +21,8 @@ from proxy.fronts.openai.items.outgoing import Item, Items, Part
 from proxy.fronts.openai.kept import state
 from proxy.fronts.openai.responses import reply, tools
 from proxy.fronts.openai.responses.shape import Known, ResponsesShape
-from proxy.fronts.searches import SearchesFirst
 from proxy.types import (
     Audio,
-    BuiltinTool,
     ChatRequest,
     Citation,
     CodeRun,
@@ -70,8 +68,6 @@ class ResponsesRenderer(Items):
         self._shown = 0  # characters of the answer so far
         self._seals: Json = {}  # signatures that no reasoning item holds yet
         self._all_seals: Json = {}
-        searches = BuiltinTool in map(type, parsed.request.tools) or parsed.request.native
-        self._order = SearchesFirst() if searches else None
         self._refusals: list[str] = []
         self._partial: Item | None = None
         self._tier: str | None = None
@@ -82,7 +78,7 @@ class ResponsesRenderer(Items):
 
     def whole(self, events: Iterable[Event]) -> list[Piece]:
         self._begin()
-        for event in events if self._order is None else self._order.ordered(events):
+        for event in searches.first(events):
             _HANDLERS[type(event)](self, event)
         self._end()
         try:
@@ -94,7 +90,7 @@ class ResponsesRenderer(Items):
         if not self._streams:
             self._begin_stream()
         out = self._out
-        for event in events if self._order is None else self._order.ordered(events):
+        for event in events:
             part = self._part
             if type(event) is Text and event.signature is None and part is not None and self._before_text:
                 if text := event.text:
@@ -114,21 +110,17 @@ class ResponsesRenderer(Items):
 
     def error(self, error: BaseException, request_id: str) -> bytes:
         """R-086: some clients read the flat members, some the object, and Codex what follows."""
-        self._say_the_rest()
+        if not self._streams:
+            self._begin_stream()
         told = error_reply.members(spelling.spelled_error(error, self._parsed), request_id)
         self._emit("error", code=told["code"], message=told["message"], param=told["param"], error=told)
         return self._broken_off("response.failed", status="failed", error=reply.failure(error, told))
 
     def called_off(self) -> bytes:
         """There is no event of this name; what is incomplete ends a stream for all clients."""
-        self._say_the_rest()
-        return self._broken_off("response.incomplete", status="cancelled")
-
-    def _say_the_rest(self) -> None:
         if not self._streams:
             self._begin_stream()
-        for event in () if self._order is None else self._order.rest():
-            _HANDLERS[type(event)](self, event)
+        return self._broken_off("response.incomplete", status="cancelled")
 
     def _broken_off(self, event: str, **members: Any) -> bytes:
         self._response |= members | {"output": [item.body for item in self._items if item.done]}
