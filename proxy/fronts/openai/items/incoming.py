@@ -15,9 +15,9 @@ from proxy.errors import RequestError
 from proxy.fronts import checks, history
 from proxy.fronts.notes import Notes
 from proxy.fronts.openai.items import sealed
+from proxy.fronts.openai.items.called import joined
 from proxy.fronts.openai.messages import content
 from proxy.fronts.openai.messages.messages import arguments
-from proxy.fronts.openai.responses.tools import joined
 from proxy.types import (
     CallPart,
     Json,

@@ -1,8 +1,7 @@
-"""What a response is made of while it goes out: items, their parts, and the events that tell of them."""
+"""What a response is made of while it goes out: its items in order, and the events that tell of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 
@@ -11,70 +10,60 @@ from proxy.fronts.base import Piece
 from proxy.types import Json
 
 
-@dataclass(slots=True)
-class Item:
-    """`body` is as it will be when it is done. `pieces` are of its open part, or of a call's arguments."""
+class Outgoing:
+    """The items of one response and, if it `streams`, the frames that tell of them: each event has the next
+    `number`. `token` is what all their ids hold. `shown` are the characters of the answer so far."""
 
-    place: int
-    body: Json
-    pieces: list[str] = field(default_factory=list)
-    done: bool = False
-
-
-@dataclass(slots=True)
-class Part:
-    """Of a message: text, or a refusal. `offset` is where it begins in the whole answer."""
-
-    place: int
-    body: Json
-    offset: int
-    pieces: list[str] = field(default_factory=list)
-    annotations: list[Json] = field(default_factory=list)
-    logprobs: list[Json] = field(default_factory=list)
-
-
-class Items:
-    """The items of one response, in order, and the frames of its stream, if it is one: each event has the
-    next number."""
+    __slots__ = ("_in_pieces", "frames", "items", "number", "shown", "streams", "token")
 
     def __init__(self, token: str | None) -> None:
-        self._token = token or token_hex(16)
-        self._streams = False
-        self._out: list[Piece] = []
+        self.token = token or token_hex(16)
+        self.streams = False
+        self.items: list[Item] = []
+        self.frames: list[Piece] = []
+        self.number = 0
+        self.shown = 0
         self._in_pieces = False
-        self._number = 0  # of the next event
-        self._items: list[Item] = []
 
-    def _emit(self, name: str, **members: Any) -> None:
-        if not self._streams:
+    def emit(self, name: str, **members: Any) -> None:
+        if not self.streams:
             return
-        body = faults.dumped({"type": name, "sequence_number": self._number, **members})
-        self._number += 1
+        body = faults.dumped({"type": name, "sequence_number": self.number, **members})
+        self.number += 1
         self._in_pieces = self._in_pieces or len(body) > 1
-        self._out += (b"event: ", name.encode(), b"\ndata: ", *body, b"\n\n")
+        self.frames += (b"event: ", name.encode(), b"\ndata: ", *body, b"\n\n")
 
-    def _of_item(self, name: str, item: Item, **members: Any) -> None:
-        self._emit(name, item_id=item.body["id"], output_index=item.place, **members)
+    def taken(self) -> bytes | list[Piece]:
+        frames, in_pieces = self.frames, self._in_pieces
+        self.frames, self._in_pieces = [], False
+        return frames if in_pieces else b"".join(frames)
 
-    def _of_part(self, name: str, item: Item, at: Part, **members: Any) -> None:
-        self._of_item(name, item, content_index=at.place, **members)
+    def id(self, prefix: str, ahead: int = 0) -> str:
+        """Of the next item, or of one further on."""
+        return f"{prefix}_{self.token}{len(self.items) + ahead:02x}"
 
-    def _taken(self) -> bytes | list[Piece]:
-        out, in_pieces = self._out, self._in_pieces
-        self._out, self._in_pieces = [], False
-        return out if in_pieces else b"".join(out)
 
-    def _id(self, prefix: str) -> str:
-        return f"{prefix}_{self._token}{len(self._items):02x}"
+class Item:
+    """One item; `body` is as it will be when it is `done`."""
 
-    def _add(self, body: Json, **unfinished: Any) -> Item:
-        """Announce an item, with what is told of it before it is done."""
-        item = Item(len(self._items), body)
-        self._items.append(item)
-        if self._streams:
-            self._emit("response.output_item.added", output_index=item.place, item={**body, **unfinished})
-        return item
+    __slots__ = ("_out", "body", "done", "place")
 
-    def _done(self, item: Item) -> None:
-        item.done = True
-        self._emit("response.output_item.done", output_index=item.place, item=item.body)
+    def __init__(self, out: Outgoing, prefix: str, body: Json, **unfinished: Any) -> None:
+        """Announce it, with what is told of it before it is done."""
+        self._out = out
+        self.place = len(out.items)
+        self.body: Json = {"id": out.id(prefix), **body}
+        self.done = False
+        out.items.append(self)
+        if out.streams:
+            item = {**self.body, **unfinished}
+            out.emit("response.output_item.added", output_index=self.place, item=item)
+
+    def tell(self, name: str, **members: Any) -> None:
+        if self._out.streams:
+            self._out.emit(f"response.{name}", item_id=self.body["id"], output_index=self.place, **members)
+
+    def end(self, status: str = "completed") -> None:
+        """A subclass tells the rest of itself before. `status` is how far it came."""
+        self.done = True
+        self._out.emit("response.output_item.done", output_index=self.place, item=self.body)

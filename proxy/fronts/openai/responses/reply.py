@@ -1,14 +1,12 @@
-"""The response object, and the pieces of it that look the same whole and streamed."""
+"""The response object: how it begins, how it ends, what it cost."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from proxy.errors import ErrorClass, LimitError, ProxyError, UpstreamError
 from proxy.fronts.base import Parsed, TellCost
 from proxy.fronts.openai.chat.reply_parts import money
 from proxy.fronts.openai.responses.shape import ResponsesShape
-from proxy.types import ChatRequest, Citation, FinishReason, Image, Json, Usage
+from proxy.types import ChatRequest, FinishReason, Json, Usage
 
 _INCOMPLETE: dict[FinishReason, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -86,40 +84,3 @@ def failure(error: BaseException, told: Json) -> Json:
     if code == _AGAIN and isinstance(error, ProxyError) and error.may_repeat is False:
         code = _NOT_AGAIN
     return {"code": code, "message": told["message"]}
-
-
-def annotation(citation: Citation, offset: int, size: int) -> Json:
-    """Of a part of `size` characters that begins at `offset` of the answer."""
-    start = min(max(citation.start - offset, 0), size)
-    return {
-        "type": "url_citation",
-        "start_index": start,
-        "end_index": min(max(citation.end - offset, start), size),
-        "url": citation.url,
-        "title": citation.title,
-    }
-
-
-def picture(image: Image, tool: Json) -> Json:
-    """What an `image_generation_call` holds when it is done."""
-    found: Json = {
-        "status": "completed",
-        "result": image.data,
-        "output_format": image.mime.partition("/")[2] or "png",
-        "size": tool.get("size") or "auto",
-        "quality": tool.get("quality") or "auto",
-        "background": tool.get("background") or "auto",
-        "revised_prompt": image.revised_prompt,
-    }
-    if image.data is None:
-        found["url"] = image.url
-    return found
-
-
-def sources(found: tuple[tuple[str, str], ...]) -> list[Json]:
-    return [{"type": "url", "url": url} for url, _ in found]
-
-
-def searched(queries: tuple[str, ...], found: list[Json] | None) -> dict[str, Any]:
-    action: Json = {"type": "search", "query": queries[0] if queries else "", "queries": list(queries)}
-    return action if found is None else {**action, "sources": found}

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from proxy.fronts.openai import spelling
+from proxy.fronts.openai.items.called import Known
 from proxy.types import Json
 from proxy.types.values import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a function of the request is to its client: a tool of another kind, or one of a namespace."""
-
-    kind: Literal["function", "custom", "tool_search"]
-    name: str
-    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

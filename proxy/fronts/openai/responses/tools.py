@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import orjson
 
 from proxy.fronts import checks
 from proxy.fronts.notes import Notes
 from proxy.fronts.openai.fields import tools as chat_tools
-from proxy.fronts.openai.responses.shape import Known
+from proxy.fronts.openai.items.called import Known, joined
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
 
 Tool = FunctionTool | BuiltinTool
 
 DRAWS = "image_generation"
 
-_NAME_MAX = 64  # of a function, at OpenAI and at Google
 _FUNCTION = frozenset({"type", "name", "description", "parameters", "strict", "function"})
 _CUSTOM = frozenset({"type", "name", "description", "format"})
 _NAMESPACE = frozenset({"type", "name", "description", "tools"})
@@ -29,17 +25,6 @@ _INPUT = {
     "required": ["input"],
 }
 _MODES = ("auto", "none", "required")
-
-
-def joined(namespace: str | None, name: str) -> str:
-    """One name for a function of a namespace, the same in each request; a long one keeps its beginning."""
-    if not namespace:
-        return name
-    found = f"{namespace}__{name}"
-    if len(found) <= _NAME_MAX:
-        return found
-    digest = hashlib.sha256(found.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"{found[: _NAME_MAX - 9]}_{digest}"
 
 
 class Tools:
@@ -209,14 +194,3 @@ def shown(value: Sequence[Any]) -> list[Any]:
         else item
         for item in value
     ]
-
-
-def free_text(arguments: str) -> str:
-    """The one string of a custom tool's arguments; what the model wrote where they are something else."""
-    try:
-        found = orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return arguments
-    if isinstance(found, dict) and isinstance(text := found.get("input"), str):
-        return text
-    return found if isinstance(found, str) else arguments
