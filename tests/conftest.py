@@ -2,10 +2,13 @@
 
 import functools
 import gc
+import importlib.util
 import math
 import os
 import ssl
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +38,43 @@ settings.load_profile("dragoman")
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Three for two cores: a third of their time the tests wait, for leases, polls and processes."""
+    """Five for two cores: more than half of their time the tests wait, for leases, polls and processes."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return math.ceil(1.5 * (os.cpu_count() or 1))
+    return math.ceil(2.5 * (os.cpu_count() or 1))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The tests are compiled once, a share by each worker, also where nothing was to be kept: it is most of
+    what it takes to collect them. Nothing of that is garbage."""
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
+        return
+    gc.disable()
+    if config.args == config.getini("testpaths"):
+        sys.dont_write_bytecode = False
+        first, step = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+        for path in sorted(Path(__file__).parent.glob("test_*.py"))[first::step]:
+            _compile(f"tests.{path.stem}")
+
+
+def _compile(name: str) -> None:
+    """The loader of pytest keeps what it has compiled before it runs it. Without any of the builtins no module
+    comes further than to what it imports first."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__dict__["__builtins__"] = {}
+    with suppress(ImportError):
+        spec.loader.exec_module(module)
 
 
 def pytest_collection_finish() -> None:
     """What is loaded and collected stays to the end; the collector need not go through it again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
