@@ -59,8 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _compile(name: str) -> None:
-    """The loader of pytest keeps what it has compiled before it runs it. Without any of the builtins no module
-    comes further than to what it imports first."""
+    """The loader of pytest keeps what it has compiled before it runs it; without the builtins no module comes
+    further than to its first import."""
     spec = importlib.util.find_spec(name)
     assert spec is not None
     assert spec.loader is not None
