@@ -451,6 +451,15 @@ def test_the_environment_of_the_process_is_the_default(
     assert os.environ["DRAGOMAN_TEST_KEY"] == "k"
 
 
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_both_spellings_of_postgresql_are_one(scheme: str, tmp_path: Path) -> None:
+    config = loaded(
+        "server: {state: env:DATABASE_URL}", tmp_path, {"DATABASE_URL": f"{scheme}://u:p@h/d"}
+    ).config
+    assert config is not None
+    assert config.server.state.reveal() == "postgresql://u:p@h/d"
+
+
 @pytest.mark.parametrize("address", ["redis://h:6379/0", "rediss://u:p@h/1", "unix:///run/redis.sock?db=2"])
 def test_the_address_of_redis(tmp_path: Path, address: str) -> None:
     assert loaded(f'server: {{shared: "{address}"}}', tmp_path, {}).config is not None

@@ -16,6 +16,7 @@ models:
   flash: {aliases: [gpt-4o*], targets: [google/gemini-3-flash-preview]}
 """
 SERVER, KEY, LAN = "port: 8080", "key: env:KEY", "private: true"
+GOOGLE = "https://generativelanguage.googleapis.com/v1beta"
 MODEL = "targets: [google/gemini-3-flash-preview]"
 
 # What stands there, and what is written in its place, in which a mark ^ stands before the mistake; its code;
@@ -50,6 +51,36 @@ ROWS = [
     (MODEL, MODEL + ", poll: {^interval: 3s}", "E101", "interval", "it is called every here"),
     (MODEL, MODEL + ", image_output: ^link+images", "E103", "must be 'auto'", '"images+link"?'),
     (MODEL, "targets: [{use: lan/q, weight: ^50%}]", "E103", "a whole number", "write 50, without a unit"),
+    (SERVER, "host: ^'*'", "E103", "a host alone", "write 127.0.0.1 or 0.0.0.0"),
+    (SERVER, "host: ^gate way", "E103", "a host alone", "write 127.0.0.1 or 0.0.0.0"),
+    ("{name: app, key: env:KEY}", "^env:KEY", "E103", "a mapping, not text", "write {name: app, key: env:"),
+    (KEY, "key: ^{env: KEY}", "E103", "must be text", "write env:NAME, without a space"),
+    ("[env:A]", "[^env: A]", "E103", "must be text", "write env:NAME, without a space"),
+    ("[env:A]", "[^file: /a]", "E103", "must be text", "write file:PATH, without a space"),
+    ("[env:A]", "[^$(A)]", "E109", "another product", "write env:A"),
+    ("[env:A]", "[^<your key>]", "W142", "holds the place of a secret", "write env:NAME"),
+    ("[env:A]", "[^sk-xxxxxxxx]", "W142", "holds the place of a secret", "write env:NAME"),
+    ("[env:A]", "[^'file:~/a']", "E105", "cannot be read", "~ stands for no home here"),
+    (KEY, "key: env:KEY, budget: ^20", "E103", "a mapping", "write budget: {amount: 20, currency: USD"),
+    (KEY, "key: env:KEY, limits: {tokens: ^1M/day}", "E143", "write 1000000/day", ""),
+    (KEY, "key: env:KEY, limits: {requests: ^'1,000 / minute'}", "E143", "write 1000/min", ""),
+    ("key: env:KEY}", "key: env:KEY}, {name: b, key: ^env:KEY}", "E111", 'the same secret as "app"', ""),
+    (LAN, "private: true, timeouts: {connect: ^5 seconds}", "E143", "write 5s", ""),
+    (LAN, "private: true, timeouts: {total: ^120000}", "E143", "has no unit", "write 120000s, or 120000ms"),
+    ('"http://10.0.0.7:8000/v1"', '^"http://a.example/v1?key=x"', "E103", "an address", "leave out what"),
+    ('"https://generativelanguage.googleapis.com/v1beta"', f"^{GOOGLE}/openai", "W144", "OpenAI's", "openai"),
+    ("version: 1", 'version: ^"1"', "E103", "must be 1", "write 1, without quotes"),
+    (MODEL, "targets: [^google:gemini-pro]", "E110", "names no provider", "write google/gemini-pro"),
+    (MODEL, "targets: [^google / gemini-pro]", "E110", "no provider", "write google/gemini-pro"),
+    (MODEL, "targets: [{^model: lan/q}]", "E101", 'unknown key "model"', "it is called use here"),
+    (MODEL, MODEL + ", price: ^0.5", "E103", "a mapping", "write price: {input: 0.50, output: 3.00}"),
+    (MODEL, MODEL + ", price: {image: {1K: 0.1, 4K^}}", "E103", "must be a number, not empty", ""),
+    (MODEL, MODEL + ", chores: ^true", "E103", "must be text", "write the name of a model"),
+    ("[gpt-4o*]", "[^'/gpt-4.*/']", "W154", "reads like a regular expression", "write gpt-4*"),
+    ("[gpt-4o*]", "[^'^gpt-4.*$']", "W154", "reads like a regular expression", "write gpt-4*"),
+    ("  flash: {aliases: [gpt-4o*], ", "  ^- {", "E103", "a mapping, not a list", "below its own name"),
+    (f"{{aliases: [gpt-4o*], {MODEL}}}", "^google/x", "E103", "a mapping, not text", "write flash: {tar"),
+    ("[gpt-4o*]", "[o1, ^o1]", "E111", 'alias "o1" stands twice in flash', "delete one"),
 ]  # fmt: skip
 
 
@@ -60,7 +91,7 @@ def test_a_mistake_has_place_cause_and_cure(
     tmp_path: Path, old: str, marked: str, code: str, said: str, cure: str
 ) -> None:
     assert FILE.count(old) == 1
-    before, after = FILE.replace(old, marked).split("^")
+    before, _, after = FILE.replace(old, marked).partition("^")
     line, column = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
     file = tmp_path / "providers.yaml"
     file.write_text(before + after)
@@ -92,3 +123,10 @@ def test_a_key_may_ask_for_any_name_where_a_default_answers_all(tmp_path: Path) 
     file = tmp_path / "providers.yaml"
     file.write_text(FILE.replace(KEY, "key: env:KEY, models: [gpt-9]") + "defaults: {model: flash}\n")
     assert load(file, {"KEY": "k", "A": "a"}).problems == []
+
+
+def test_a_list_of_providers_is_one_mistake_and_not_one_for_each_target(tmp_path: Path) -> None:
+    file = tmp_path / "providers.yaml"
+    file.write_text("version: 1\nproviders: [{name: a, wire: openai}]\nmodels: {m: {targets: [a/x]}}\n")
+    (found,) = load(file, {}).problems
+    assert found.hint.startswith("write each below its own name, without a hyphen: name: {wire: openai")

@@ -24,6 +24,8 @@ UNREADABLE = [
     ("a: b: c\n", 2, 5, "a second colon with a space after it stands in this line", 'quotes: "b: c"'),
     ("a:\n  - b: c: d # e\n", 3, 9, "a second colon with a space after it", 'quotes: "c: d"'),
     ("a: {b: c: d}\n", 2, 9, "a second colon with a space after it stands in this value", "in quotes"),
+    ("a: env: B\n", 2, 7, "a space stands behind the colon of env:NAME", "write env:NAME, without a space"),
+    ("a: [{b: file: /c}]\n", 2, 13, "a space stands behind the colon of file:PATH", "write file:PATH"),
     ("a:1\nb: 2\n", 2, 3, "after the colon of a key there is no space", 'write a space after "a:"'),
     ("b: 2\na:1\nc: 3\n", 3, 3, "after the colon of a key there is no space", 'write a space after "a:"'),
     ("a:\n  b: 1\n   c: 2\n", 4, 4, "this line is deeper than line 3", "begin it in column 3 like line 3"),
@@ -45,6 +47,7 @@ UNREADABLE = [
     ('a: "x" y\n', 2, 8, "text follows a closed quote", "put the whole value in one pair of quotes"),
     ("a: > x\n", 2, 4, "after > the text begins on the next line", 'in quotes: "> x"'),
     ("a: 1\nb\nc: 2\n", 3, 1, "this line has no key with a colon", "write a name, a colon, a space"),
+    ("a:\n  b 1\n  c: 2\n", 3, 3, "this line has no key with a colon", "write a name, a colon, a space"),
     ("a: 1\nb=2\nc: 3\n", 3, 1, "this line has no key with a colon", "in place of ="),
     ("a: &x 1\nc: &x 2\n", 3, 4, "the anchor &x is named twice (first at line 2)", "another name"),
     ("---\na: 1\n", 2, 1, "a second document begins here", "delete this line"),
@@ -82,6 +85,14 @@ def test_a_slip_has_place_cause_and_cure(
     assert cure in found.hint
     for foreign in ("while ", "token", "scalar", "flow ", "mapping values", "alias"):
         assert foreign not in found.message + found.hint
+
+
+def test_a_section_of_toml_is_written_as_a_key() -> None:
+    report = Report("f.yaml", "# mine\n[server]\nport = 1\n")
+    document.read(report.text, report)
+    (found,) = report.problems
+    assert (found.line, found.message) == (2, "not YAML: a name in brackets heads no section here")
+    assert found.hint == "write server: and its keys on the lines below, two spaces deeper"
 
 
 def test_a_backslash_in_double_quotes_says_what_to_write() -> None:

@@ -42,8 +42,37 @@ def test_quantities_are_read(parse: Callable[[str], object], text: str, value: o
     ["", "5", "s", "-5s", "5 s", " 5s", "5s\n", "5s5", "1e3s", "٥s", "5S", ".5s", "5.s", "9" * 20 + "s"],
 )
 def test_anything_else_is_refused(parse: Callable[[str], object], text: str) -> None:
-    with pytest.raises(ValueError, match="write for example"):
+    with pytest.raises(ValueError, match="; write "):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "meant"),
+    [
+        (units.duration, "5 seconds", "5s"),
+        (units.duration, "1.5 hr", "1.5h"),
+        (units.duration, "3min", "3m"),
+        (units.duration, "200 msec", "200ms"),
+        (units.size, "64 megabytes", "64MiB"),
+        (units.size, "20M", "20MiB"),
+        (units.size, "2gb", "2GiB"),
+        (units.rate, "1M/day", "1000000/day"),
+        (units.rate, "1.5k/min", "1500/min"),
+        (units.rate, "1,000 / minute", "1000/min"),
+        (units.rate, "60 per second", "60/s"),
+        (units.rate, "600/m", "600/min"),
+    ],
+)
+def test_another_spelling_is_told_in_ours(parse: Callable[[str], object], text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"; write {meant}$"):
+        parse(text)
+    assert parse(meant)
+
+
+@pytest.mark.parametrize("text", ["0.5/min", "60/fortnight", "60/ms", "k/min"])
+def test_what_could_be_several_rates_is_not_guessed(text: str) -> None:
+    with pytest.raises(ValueError, match="write for example"):
+        units.rate(text)
 
 
 @given(st.integers(0, 10**12 - 1), st.sampled_from(["ms", "s", "m", "h", "d"]))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,6 +22,22 @@ _SIZES = {
     "GiB": 1024**3,
 }
 _PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0}
+# Units as others write them: of times (and what they are in a rate), and of sizes.
+_MEANT_TIMES = (
+    (r"ms|msecs?|milliseconds?", "ms", ""),
+    (r"s|secs?|seconds?", "s", "s"),
+    (r"m|mins?|minutes?", "m", "min"),
+    (r"h|hrs?|hours?", "h", "h"),
+    (r"d|days?", "d", "day"),
+)
+_MEANT_SIZES = (
+    (r"k|kb|kilobytes?", "KiB"),
+    (r"m|mb|mib|megabytes?", "MiB"),
+    (r"g|gb|gib|gigabytes?", "GiB"),
+)
+_LOOSE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) *([a-z]+)", re.I)
+_LOOSE_RATE = re.compile(r"([0-9][0-9,_]{0,14}(?:\.[0-9]{1,3})?) *([km]?) *(?:/|per) *([a-z]+)", re.I)
+_SHORT = {"": 1, "k": 1000, "m": 1000**2}
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
 
 DURATION_PATTERN = rf"^{_NUMBER}(?:{'|'.join(_DURATIONS)})$"
@@ -63,31 +80,60 @@ def read(parse: Callable[[str], T], value: object) -> T:
 
 def duration(text: str) -> float:
     """Seconds. Raises `ValueError`."""
-    number, unit = _split(text, DURATION_PATTERN, "duration", "5s, 500ms, 10m, 1h")
-    return float(number) * _DURATIONS[unit]
+    if (found := _split(text, DURATION_PATTERN)) is None:
+        cure = _meant(text, _MEANT_TIMES) or "for example 5s, 500ms, 10m, 1h"
+        raise ValueError(f"is not a duration; write {cure}")
+    return float(found[0]) * _DURATIONS[found[1]]
 
 
 def size(text: str) -> int:
     """Bytes. Raises `ValueError`."""
-    number, unit = _split(text, SIZE_PATTERN, "size", "20MiB, 512KiB")
-    return round(float(number) * _SIZES[unit])
+    if (found := _split(text, SIZE_PATTERN)) is None:
+        cure = _meant(text, _MEANT_SIZES) or "for example 20MiB, 512KiB"
+        raise ValueError(f"is not a size; write {cure}")
+    return round(float(found[0]) * _SIZES[found[1]])
 
 
 def rate(text: str) -> Rate:
     """Raises `ValueError`."""
-    number, unit = _split(text, RATE_PATTERN, "rate", "600/min, 200/day")
-    return Rate(int(number), _PERIODS[unit.removeprefix("/")])
+    if (found := _split(text, RATE_PATTERN)) is None:
+        cure = _meant_rate(text) or "for example 600/min, 200/day"
+        raise ValueError(f"is not a rate; write {cure}")
+    return Rate(int(found[0]), _PERIODS[found[1].removeprefix("/")])
 
 
 def percent(text: str) -> float:
     """A fraction: `20%` is 0.2. Raises `ValueError`."""
-    number, _ = _split(text, PERCENT_PATTERN, "percentage", "20%")
-    return float(number) / 100
+    if (found := _split(text, PERCENT_PATTERN)) is None:
+        raise ValueError("is not a percentage; write for example 20%")
+    return float(found[0]) / 100
 
 
-def _split(text: str, pattern: str, what: str, examples: str) -> tuple[str, str]:
+def _meant(text: str, spellings: Sequence[tuple[str, ...]]) -> str:
+    """A quantity whose unit is spelled otherwise, as it is written here; "" for other texts."""
+    found = _LOOSE.fullmatch(text)
+    unit = "" if found is None else _unit(found[2], spellings, 1)
+    return f"{found[1]}{unit}" if found is not None and unit else ""
+
+
+def _meant_rate(text: str) -> str:
+    """The same of `1M/day`, `1,000 / minute`, `60 per second`."""
+    found = _LOOSE_RATE.fullmatch(text)
+    unit = "" if found is None else _unit(found[3], _MEANT_TIMES, 2)
+    if found is None or not unit:
+        return ""
+    count = Decimal(re.sub("[,_]", "", found[1])) * _SHORT[found[2].lower()]
+    return f"{int(count)}/{unit}" if count == int(count) else ""
+
+
+def _unit(word: str, spellings: Sequence[tuple[str, ...]], place: int) -> str:
+    return next((row[place] for row in spellings if re.fullmatch(row[0], word, re.I)), "")
+
+
+def _split(text: str, pattern: str) -> tuple[str, str] | None:
+    """The number and what follows it."""
     if re.match(pattern, text) is None or text.endswith("\n"):
-        raise ValueError(f"is not a {what}; write for example {examples}")
+        return None
     number = re.match(r"[\d.]+", text)
     assert number is not None
     return number[0], text[number.end() :]

@@ -34,6 +34,9 @@ def slip_in(base_url: str, wire: str | None, profiles_own: str | None) -> Addres
     if parts.hostname == _GOOGLE and wire == "openai" and not parts.path.endswith("/openai"):
         cure = f"write https://{_GOOGLE}{_GOOGLES_OPENAI}, or wire: gemini"
         return AddressSlip("is Google's own dialect, and wire: openai speaks another", cure)
+    if parts.hostname == _GOOGLE and wire == "gemini" and parts.path.endswith("/openai"):
+        cure = f"write https://{_GOOGLE}{_USUAL['gemini']}, or wire: openai"
+        return AddressSlip("is Google's address for OpenAI's dialect, and wire: gemini speaks its own", cure)
     missing = not _VERSION.search(parts.path) and (wire == "gemini" or not parts.path.strip("/"))
     if missing and parts.hostname not in _WITHOUT_VERSION:
         return AddressSlip("has no version", f"write {base_url.rstrip('/')}{_USUAL[wire]}")

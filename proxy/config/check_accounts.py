@@ -12,7 +12,7 @@ from proxy.checking import service_accounts
 from proxy.checking.mistakes import Path, did_you_mean, shown
 from proxy.config import addresses, check_prices, options
 from proxy.config.models import ProviderEntry
-from proxy.config.secrets import Fault, literals
+from proxy.config.secrets import PLACEHOLDER, Fault, literals
 from proxy.config.tree import Checked, at, items
 
 _PRIVATE_ENDINGS = ("localhost", "local", "internal", "lan", "home")
@@ -48,6 +48,8 @@ def check(file: Checked) -> dict[str, str]:
     for path, text, sure in literals(file.written):
         if sure and isinstance(at(file.written, path), str):
             message = f"{shown(path)} is a literal secret ({len(text)} characters)"
+            if PLACEHOLDER.fullmatch(text):
+                message = f"{shown(path)} only holds the place of a secret"
             hint = "write env:NAME or file:PATH, so that this file can be shared"
             file.report.add("W142", path, message, hint)
     _server(file)
@@ -240,6 +242,7 @@ def check_options(
 
 def _client_keys(file: Checked) -> None:
     first: dict[str, Path] = {}
+    owners: dict[str, Path] = {}
     for index, entry in enumerate(items(file.tree.get("keys"))):
         path: Path = ("keys", index)
         if isinstance(entry, Mapping) and "key" not in at(file.written, path):
@@ -251,3 +254,12 @@ def _client_keys(file: Checked) -> None:
             file.report.add("E111", (*path, "name"), message)
         elif isinstance(name, str):
             first[name] = path
+        key = at(entry, ("key",))
+        if isinstance(key, str) and key in owners:
+            owner = owners[key]
+            line = file.report.line_of(owner)
+            message = f'{shown(path)} is the same secret as "{at(file.tree, (*owner, "name"))}" (line {line})'
+            hint = "give each client a key of its own, or delete one: they are told apart by nothing else"
+            file.report.add("E111", (*path, "key"), message, hint)
+        elif isinstance(key, str):
+            owners[key] = path

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from proxy.checking.mistakes import Path, did_you_mean
+from proxy.checking.mistakes import Path, did_you_mean, shown
 from proxy.checking.model_names import draws, only_chats
 from proxy.checking.name_patterns import NamePattern, is_pattern
 from proxy.config import check_prices
@@ -21,7 +21,7 @@ from proxy.fronts.openai.defaults import compiled
 _WIRE_SURFACES = {"openai": ("image",)}
 
 # Of `defaults`: models, or targets.
-_ANSWERING = (
+ANSWERING = (
     "chores",
     "model",
     "image_model",
@@ -32,6 +32,7 @@ _ANSWERING = (
 )
 
 _NAME_BREAKERS = set("@ \t")
+_EXPRESSION = re.compile(r"^[/^]|\.\*|[$\\]$|\\[dw.]")
 
 
 def check(file: Checked) -> None:
@@ -46,7 +47,7 @@ def check(file: Checked) -> None:
             _model(name, file.config.models[name], file)
         _answering(("models", name, "chores"), names, file)
     _allowed(names, file)
-    for key in _ANSWERING:
+    for key in ANSWERING:
         _answering(("defaults", key), names, file)
     _drawing(("defaults", "image_model"), names, file)
     if not _loops(names, file):
@@ -57,7 +58,7 @@ def check(file: Checked) -> None:
 def _allowed(names: dict[str, str], file: Checked) -> None:
     """What a key may ask for and nothing answers to, in a file with models and no default for the rest."""
     defaults = mapping(file.tree.get("defaults"))
-    if not names or any(defaults.get(name) for name in _ANSWERING if name != "chores"):
+    if not names or any(defaults.get(name) for name in ANSWERING if name != "chores"):
         return
     aliases = [alias for model in file.models.values() for alias in items(mapping(model).get("aliases"))]
     patterns = [NamePattern.of(alias) for alias in aliases if isinstance(alias, str) and is_pattern(alias)]
@@ -95,7 +96,10 @@ def _names(file: Checked) -> None:
                 other, first = claims[alias]
                 line = file.report.line_of(first)
                 message = f'alias "{alias}" is claimed by {other} (line {line}) and by {name}'
-                file.report.add("E111", path, message)
+                hint = ""
+                if other == name:
+                    message, hint = f'alias "{alias}" stands twice in {name}', "delete one of them"
+                file.report.add("E111", path, message, hint)
             claims.setdefault(alias, (name, path))
 
 
@@ -112,6 +116,10 @@ def _wildcards(alias: str, path: Path, file: Checked) -> None:
     elif "?" in alias:
         hint = f"write {_quoted(alias.replace('?', '*'))}; a star is any text"
         file.report.add("E103", path, f'alias "{alias}": no name has a ? in it', hint)
+    elif _EXPRESSION.search(alias):
+        plain = re.sub(r"\*+", "*", re.sub(r"[/^$\\]|\.(?=\*)", "", alias))
+        message = f'alias "{alias}" reads like a regular expression; but for a star all stands for itself'
+        file.report.add("W154", path, message, f"write {_quoted(plain)}; a star is any text")
 
 
 def _quoted(pattern: str) -> str:
@@ -141,17 +149,26 @@ def _target(path: Path, use: str, names: dict[str, str], file: Checked) -> None:
     """A target that is written `provider[.surface]/upstream-model` and leads somewhere."""
     entry = TargetEntry(use=use or "?")
     if not entry.model or not entry.provider:
-        hint = "a target is provider/upstream-model"
+        hint = _respelled(use, file) or "a target is provider/upstream-model"
         if use in names:
             hint = f"{use} is a model; only a fallback may name one. " + hint
         elif "fallback" in path:
             hint += f", or in a fallback a model; {did_you_mean(use, names)}"
         file.report.add("E110", path, f'target "{use}" names no provider', hint)
+    elif not isinstance(file.tree.get("providers", {}), dict):
+        return  # that is the mistake, and it is told
     elif entry.provider not in file.providers:
         message = f'target "{use}": there is no provider "{entry.provider}"'
-        file.report.add("E110", path, message, did_you_mean(entry.provider, file.providers))
+        hint = _respelled(use, file) or did_you_mean(entry.provider, file.providers)
+        file.report.add("E110", path, message, hint)
     else:
         _surface(path, entry, file)
+
+
+def _respelled(use: str, file: Checked) -> str:
+    """A target with spaces, or with a colon as other products write it, as it is written here."""
+    provider, sign, model = re.sub(r"\s", "", use).replace(":", "/", 0 if "/" in use else 1).partition("/")
+    return f"write {provider}{sign}{model}" if model and provider in file.providers else ""
 
 
 def _surface(path: Path, entry: TargetEntry, file: Checked) -> None:
@@ -238,7 +255,7 @@ def _answering(path: Path, names: dict[str, str], file: Checked) -> None:
     if "/" in use:
         _target(path, use, names, file)
     else:
-        message = f'{path[-1]}: there is no model "{use}"'
+        message = f'{shown(path)}: there is no model "{use}"'
         file.report.add("E110", path, message, did_you_mean(use, names))
 
 

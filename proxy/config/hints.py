@@ -30,7 +30,7 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "token": ("keys", "key"),
     "type": ("wire", "profile"),
     "kind": ("wire", "profile"),
-    "model": ("targets",),
+    "model": ("use", "targets"),
     "provider": ("targets",),
     "fallbacks": ("fallback",),
     "retries": ("attempts",),
@@ -56,7 +56,11 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
 }
 # What a mapping looks like, for who wrote a list or a word in its place.
 _EXAMPLES = {
-    "limits": "{requests: 60/min, tokens: 100k/min}",
+    "keys": "{name: app, key: env:DRAGOMAN_KEY}",
+    "models": "{targets: [provider/upstream-model]}",
+    "providers": "{wire: openai, base_url: https://host/v1, keys: [env:NAME]}",
+    "limits": "{requests: 60/min, tokens: 100000/min}",
+    "budget": "{amount: 20, currency: USD, period: month}",
     "poll": "{every: 3s, give_up: 9m}",
     "retry": "{attempts: 3}",
     "timeouts": "{first_byte: 60s, total: 10m}",
@@ -97,8 +101,21 @@ def of_whole(path: Path, value: Any, inside: Collection[str], *, is_list: bool) 
         return f'write a space after "{close[0]}"'
     if is_list:
         return "write [a, b], or each item on its own line after a hyphen"
+    if len(path) == 1 and path[0] in ("models", "providers"):
+        return f"write each below its own name, without a hyphen: name: {_EXAMPLES[path[0]]}"
+    if len(path) == 2 and path[0] in ("keys", "models", "providers"):
+        entry = _EXAMPLES[str(path[0])]
+        return f"write {entry}" if isinstance(path[1], int) else f"write {path[1]}: {entry}"
     example = _EXAMPLES.get(str(path[-1])) if path else None
     return f"write {path[-1]}: {example}" if example else ""
+
+
+def of_reference(value: Any) -> str:
+    """Text was wanted and `env: NAME` came, which YAML takes for a mapping."""
+    kind = next(iter(value), "") if isinstance(value, Mapping) and len(value) == 1 else ""
+    return {"env": "write env:NAME, without a space", "file": "write file:PATH, without a space"}.get(
+        kind, ""
+    )
 
 
 def of_word(kind: str, value: Any) -> str:

@@ -137,7 +137,10 @@ def _address(value: str) -> str:
     if parts.scheme not in ("http", "https") and "//" not in value:
         cure = {"cure": "begin it with https://, or with http:// in a network of your own"}
         raise PydanticCustomError("E103", "must be an address like https://host/path", cure)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if parts.query or parts.fragment:
+        cure = {"cure": "leave out what follows the path; what a vendor wants of a key in it is auth.query"}
+        raise PydanticCustomError("E103", "must be an address like https://host/path", cure)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise PydanticCustomError("E103", "must be an address like https://host/path")
     if parts.username is not None:
         raise PydanticCustomError("E103", "must not hold a user or password; put them into keys or headers")
@@ -230,7 +233,7 @@ class ClientTimeouts(_Section):
 
 def _host(value: str) -> str:
     bare = value.strip("[]")
-    if "/" in value or value.count(":") == 1 or not bare:
+    if not bare or set("/ *") & set(value) or value.count(":") == 1:
         cure = {"cure": "write 127.0.0.1 or 0.0.0.0; the port stands in server.port"}
         raise PydanticCustomError("E103", "must be a host alone, without scheme, port and path", cure)
     return value
@@ -239,13 +242,21 @@ def _host(value: str) -> str:
 Host = Annotated[str, AfterValidator(_host), WithJsonSchema({"type": "string", "minLength": 1})]
 
 
+def _store(address: Secret) -> Secret:
+    """In SQLAlchemy's spelling; many platforms hand out `postgres://`."""
+    scheme, sign, rest = address.reveal().partition("://")
+    return Secret(f"postgresql{sign}{rest}") if scheme == "postgres" else address
+
+
 class Server(_Section):
     """Where we listen and keep things. `state` and `shared` may hold a password."""
 
     host: Host = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     workers: int = Field(default=1, ge=1)
-    state: Secret = _default(Secret("sqlite:./state/dragoman.db"), "sqlite:./state/dragoman.db")
+    state: Annotated[Secret, AfterValidator(_store)] = _default(
+        Secret("sqlite:./state/dragoman.db"), "sqlite:./state/dragoman.db"
+    )
     shared: Secret | None = None
     public_url: Address | None = None
     cors: Cors = Cors()
@@ -498,7 +509,8 @@ def _prices(value: object) -> object:
         return value
     if isinstance(value, dict):
         return [Price.model_validate(value)]
-    raise PydanticCustomError("E103", "must be a mapping, a list of them with `from`, or unpriced")
+    cure = {"cure": "write price: {input: 0.50, output: 3.00}, or {image: 0.04} for pictures"}
+    raise PydanticCustomError("E103", "must be a mapping, a list of them with `from`, or unpriced", cure)
 
 
 Prices = Annotated[

@@ -22,6 +22,7 @@ _ENVIRONMENT = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(\??)\Z")
 _NAME = r"([A-Za-z_][A-Za-z0-9_]*)"
 _FOREIGN = re.compile(
     rf"""(?: \$\{{? {_NAME} (?: :?[-?][^}}]* )? \}}?                             # shells, compose files
+        | \$\( {_NAME} \)                                                   # Kubernetes, make
         | os\.environ (?: / | \.get\( | \[ ) ["']? {_NAME} ["']? [)\]]?          # LiteLLM, Python
         | (?: os\. )? getenv \( ["']? {_NAME} ["']? \)
         | process\.env\.{_NAME}
@@ -33,6 +34,10 @@ _FOREIGN = re.compile(
     re.X,
 )
 _LOOKS_LIKE_A_NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEYS?|TOKEN|SECRET)\Z")
+# What examples have where a secret belongs.
+PLACEHOLDER = re.compile(
+    r"<.*>|\.{3,}|(?:sk-)?(?:x{3,}|\*{3,})|(?:your|my|enter|insert)[ _-].*|change[ _-]?me|todo", re.I
+)
 _FREE_TEXT = "description"
 
 # Words that say nothing of whose key it is, where two names are compared.
@@ -235,7 +240,8 @@ def _from_file(text: str, path: Path, folder: FilePath, report: Report) -> str |
         value = (folder / text.removeprefix("file:")).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is not a text file"
-        report.add("E105", path, f"{text} cannot be read: {reason.lower()} (used by {shown(path)})")
+        hint = "~ stands for no home here: write the whole path" if text.startswith("file:~") else ""
+        report.add("E105", path, f"{text} cannot be read: {reason.lower()} (used by {shown(path)})", hint)
         return None
     if not value:
         report.add("E105", path, f"{text} is empty (used by {shown(path)})")

@@ -16,6 +16,7 @@ from proxy.config.problems import Mark, lines_of
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.M)
 _KEY = re.compile(r"(\s*(?:- +)*)([\w.-]+|\"[^\"]*\"|'[^']*'):(?=\s|$)")
 _NO_SPACE = re.compile(r"\s*(?:- +)*([A-Za-z_][\w.-]*):(?![\s/]|$)")
+_SECTION = re.compile(r"\[{1,2}[\w.\"-]+\]{1,2}\s*(?:#.*)?")  # of TOML, and of what Windows has
 _SINGLE_QUOTED = re.compile(r"'(?:[^']|'')*'")
 
 # Blank or unseen, and no space for YAML. Joiners are left out: emoji and some scripts need them.
@@ -183,6 +184,8 @@ def _directive(fault: _Fault) -> Slip:
 
 
 def _second_colon(fault: _Fault) -> Slip:
+    if (slip := _spaced_reference(fault)) is not None:
+        return slip
     key = _KEY.match(fault.before)
     if key is not None and fault.before[key.end() :].strip():
         value = fault.line[key.end() :].strip()
@@ -191,10 +194,22 @@ def _second_colon(fault: _Fault) -> Slip:
     number, above = fault.above
     if (close := _NO_SPACE.match(above)) is not None:
         return _colon_without_space(number, close)
+    if number and _KEY.match(above) is None:
+        return _without_key(Mark(number, len(above) - len(above.lstrip(" ")) + 1), above)
     level = len(above) - len(above.lstrip(" "))
     mark = Mark(fault.at.line, len(fault.line) - len(fault.line.lstrip(" ")) + 1)
     hint = f"begin it in column {level + 1} like line {number}, or give line {number} no value of its own"
     return Slip(mark, f"not YAML: this line is deeper than line {number}, which has its value already", hint)
+
+
+def _spaced_reference(fault: _Fault) -> Slip | None:
+    """`key: env: NAME`, where the second colon makes a key of `env`."""
+    found = re.search(r"\b(env|file)$", fault.before)
+    if found is None or fault.here[:1] != ":":
+        return None
+    name = {"env": "NAME", "file": "PATH"}[found[1]]
+    said = f"a space stands behind the colon of {found[1]}:{name}"
+    return Slip(fault.at, f"not YAML: {said}", f"write {found[1]}:{name}, without a space")
 
 
 def _colon_without_space(number: int, close: re.Match[str]) -> Slip:
@@ -208,6 +223,10 @@ def _no_colon(fault: _Fault) -> Slip:
     line = _line(fault.lines, mark)
     if (close := _NO_SPACE.match(line)) is not None:
         return _colon_without_space(mark.line, close)
+    return _without_key(mark, line)
+
+
+def _without_key(mark: Mark, line: str) -> Slip:
     sign = "=" if re.match(r"\s*[\w.-]+\s*=", line) else ""
     hint = (
         "write a colon and a space in place of ="
@@ -228,6 +247,8 @@ def _bracket(fault: _Fault) -> Slip:
     if fault.before.rstrip().endswith(("'", '"')) and char not in ("", ":", "#"):
         return _after_the_end(fault)
     if char == ":" and began.line == fault.at.line:
+        if (slip := _spaced_reference(fault)) is not None:
+            return slip
         said = "a second colon with a space after it stands in this value"
         return Slip(fault.at, f"not YAML: {said}", "put what holds it in quotes")
     hint = f"{opened} has no {closing} at its end; or a comma is missing between two items"
@@ -320,6 +341,9 @@ def _second_document(fault: _Fault) -> Slip:
 
 
 def _after_all(fault: _Fault) -> Slip:
+    if _SECTION.fullmatch(fault.above[1]):
+        hint = f"write {fault.above[1].strip('[] ')}: and its keys on the lines below, two spaces deeper"
+        return Slip(Mark(fault.above[0], 1), "not YAML: a name in brackets heads no section here", hint)
     hint = "delete what closed the file above, or this"
     return Slip(fault.at, "not YAML: something follows what was the whole file", hint)
 

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from proxy.checking.mistakes import Path, did_you_mean, shown
 from proxy.config import hints
+from proxy.config.check_models import ANSWERING
 from proxy.config.models import Config, Price
 from proxy.config.problems import Report
 from proxy.config.tree import at
@@ -32,6 +33,7 @@ _MESSAGES = {
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
     "decimal_type": "must be a number",
+    "is_instance_of": "must be a number",  # an amount
     "too_short": "is empty",
     "string_too_short": "is empty",
 }
@@ -81,6 +83,8 @@ def _report(error: ErrorDetails, tree: Any, report: Report) -> None:
     elif kind == "E143":
         number = (error.get("ctx") or {}).get("number")
         hint = f"write {number}{_likely_unit(path)}" if number is not None else ""
+        if hint.endswith("0000s"):
+            hint += f", or {number}ms"
         report.add("E143", path, f"{shown(path)} {error['msg']}", hint)
     else:
         report.add(
@@ -102,7 +106,7 @@ def complaint(error: ErrorDetails) -> str:
     kind = error["type"]
     if kind not in _MESSAGES:
         return error["msg"].replace("Input should be", "must be")
-    if kind.endswith("_type"):
+    if kind.endswith("_type") or kind == "is_instance_of":
         return f"{_MESSAGES[kind]}, not {_describe(error['input'])}"
     return _MESSAGES[kind]
 
@@ -119,11 +123,18 @@ def _describe(value: object) -> str:
 
 def _hint(error: ErrorDetails) -> str:
     value, kind = error["input"], error["type"]
+    if kind in ("string_type", "E103") and (hint := hints.of_reference(value)):
+        return hint
+    if kind == "string_type" and error["loc"][-1] in ANSWERING:
+        return "write the name of a model"
     if kind == "string_type" and isinstance(value, (bool, int, float)):
         return f'write "{str(value).lower()}" in quotes'
     if kind == "literal_error" and isinstance(value, str):
-        words = (error.get("ctx") or {}).get("expected", "")
-        hint = did_you_mean(value, [word.strip("' ") for word in words.replace(" or ", ",").split(",")])
+        expected = (error.get("ctx") or {}).get("expected", "").replace(" or ", ",").split(",")
+        words = [word.strip("' ") for word in expected]
+        hint = did_you_mean(value, words)
+        if value in words:
+            return f"write {value}, without quotes"
         return hint if hint.startswith("did") else ""
     if kind in _WHOLE:
         return hints.of_whole(error["loc"], value, _keys_at(error["loc"]), is_list=kind == "list_type")
