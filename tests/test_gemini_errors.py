@@ -369,6 +369,13 @@ def test_a_key_in_a_detail_is_not_told() -> None:
             "sentinel_base64",
             id="G-217",
         ),
+        pytest.param(400, "Logprobs is not enabled for models/gemini-2.5-pro", "no_logprobs", id="G-117"),
+        pytest.param(
+            400,
+            "Unable to submit request because Logprobs is not supported for this model.",
+            "no_logprobs",
+            id="G-117 Vertex",
+        ),
         pytest.param(400, "Please use a valid role: user, model.", None, id="nothing to repair"),
         pytest.param(500, "thought_signature", None, id="not a refusal"),
     ],

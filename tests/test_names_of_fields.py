@@ -86,22 +86,31 @@ def test_what_is_not_carried_is_named_and_refused_where_the_client_is_strict(
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "field"),
+    ("path", "body", "fields"),
     [
         (CHAT, {"messages": USER, "logprobs": True}, "logprobs"),
+        (CHAT, {"messages": USER, "logprobs": True, "top_logprobs": 2, "stream": True},
+         "logprobs, top_logprobs"),
         (LEGACY, {"prompt": "Hi", "logprobs": 2}, "logprobs"),
         (RESPONSES, {"input": "Hi", "top_logprobs": 2}, "top_logprobs"),
         (RESPONSES, {"input": "Hi", "include": ["message.output_text.logprobs"]}, "include"),
-        (NATIVE, {"contents": HI, "generationConfig": {"responseLogprobs": True}},
-         "generationConfig.responseLogprobs"),
     ],
 )  # fmt: skip
-def test_a_refusal_of_googles_that_names_no_field_has_the_clients(
-    gateway: Gateway, path: str, body: Any, field: str
+def test_what_a_model_refuses_to_tell_is_named_and_the_rest_is_told(
+    gateway: Gateway, path: str, body: Any, fields: str
 ) -> None:
-    """Gemini 3 has no logprobs, and says so in words alone."""
+    """Gemini 3 has no logprobs, and says so with a 400 in words alone; some clients always ask for them."""
     reply = asked(gateway, path, "gemini-flash", body)
+    assert (reply.status_code, reply.headers["x-proxy-dropped"]) == (200, fields)
+    strict = asked(gateway, path, "gemini-flash", body, **{"x-proxy-strict": "true"})
+    assert (strict.status_code, strict.json()["error"]["param"]) == (400, fields.partition(",")[0])
+
+
+def test_a_refusal_of_googles_that_names_no_field_has_the_clients(gateway: Gateway) -> None:
+    """A body in Google's own words stays as it is."""
+    body = {"contents": HI, "generationConfig": {"responseLogprobs": True}}
+    reply = asked(gateway, NATIVE, "gemini-flash", body)
     error = reply.json()["error"]
-    named = error["details"][0]["fieldViolations"][0]["field"] if path == NATIVE else error["param"]
-    assert (reply.status_code, named) == (400, field)
+    named = error["details"][0]["fieldViolations"][0]["field"]
+    assert (reply.status_code, named) == (400, "generationConfig.responseLogprobs")
     assert error["message"].startswith("Logprobs is not enabled")

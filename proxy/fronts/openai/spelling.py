@@ -72,7 +72,7 @@ TRANSCRIPTS: Spellings = {
     "words": ("timestamp_granularities[]", "timestamp_granularities"),
 }
 
-COMPLETIONS: Spellings = {**CHAT, "messages": ("prompt",)}
+COMPLETIONS: Spellings = {**CHAT, "messages": ("prompt",), "top_logprobs": ("logprobs",)}
 
 RESPONSES: Spellings = {
     **_BOTH,

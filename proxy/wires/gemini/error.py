@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import ChatRequest, Json, Target
 from proxy.wires import refusals
-from proxy.wires.gemini.repairs import RESIGN, SCHEMA_FORM, SENTINEL_BASE64
+from proxy.wires.gemini.repairs import NO_LOGPROBS, RESIGN, SCHEMA_FORM, SENTINEL_BASE64
 from proxy.wires.refusals import classes
 from proxy.wires.refusals.report import STATUS_OF_WORD
 
@@ -124,12 +124,14 @@ _FIELDS = {
 }
 
 # What a refusal speaks of that names no field.
-_SPOKEN_OF = ((re.compile(r"\Alogprobs? (?:is|are) not (?:enabled|supported)", re.I), "logprobs"),)
+_NO_LOGPROBS = re.compile(r"\blogprobs? (?:is|are) not (?:enabled|supported)", re.I)
+_SPOKEN_OF = ((_NO_LOGPROBS, "logprobs"),)
 
 # All patterns of a row must be found.
 _REPAIRS: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...] = (
     (SENTINEL_BASE64, (re.compile(r"thought.?signature", re.I), re.compile(r"base64", re.I))),
     (RESIGN, (re.compile(r"thought.?signature", re.I),)),
+    (NO_LOGPROBS, (_NO_LOGPROBS,)),
     (
         SCHEMA_FORM,
         (
@@ -159,15 +161,15 @@ def error_in(payload: Json, target: Target) -> UpstreamError:
 
 
 def repair(error: Exception, request: ChatRequest | None = None) -> str | None:
-    """Name the change to the request that may cure a 400, None if there is none. A client's own body keeps
-    the form of its schemas."""
+    """Name the change to the request that may cure a 400, None if there is none. Of a client's own body only
+    signatures are changed."""
     if not isinstance(error, UpstreamError) or error.error_class is not ErrorClass.BAD_REQUEST:
         return None
     name = next(
         (name for name, patterns in _REPAIRS if all(one.search(error.message) for one in patterns)), None
     )
     is_ours = request is None or request.foreign is None or request.foreign.whole is None
-    return name if is_ours or name != SCHEMA_FORM else None
+    return name if is_ours or name not in (SCHEMA_FORM, NO_LOGPROBS) else None
 
 
 def _judge(report: refusals.ToldRefusal, target: Target) -> UpstreamError:

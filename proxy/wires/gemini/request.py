@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from proxy.types import Call, ChatRequest, Json, Target
 from proxy.wires.gemini import contents, generation, media, models, native, tools
 from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.names import Names
-from proxy.wires.gemini.repairs import SCHEMA_FORM
+from proxy.wires.gemini.repairs import NO_LOGPROBS, SCHEMA_FORM
 
 if TYPE_CHECKING:
     from proxy.wires.gemini.bodies import Body
@@ -52,6 +53,9 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         )
     if not request.messages:
         raise RequestError("There is no message to answer.", attribute="messages", code="empty_array")
+    if NO_LOGPROBS in repairs:
+        dropped += ["logprobs"] if request.top_logprobs is None else ["logprobs", "top_logprobs"]
+        request = replace(request, logprobs=None, top_logprobs=None)
     size = ""
     context: Json = {}
     names = Names()
