@@ -1,5 +1,5 @@
-"""Media by address: what a client names so (a data URL, a web address, or bare base64 of a known kind), and
-the address of a picture that was made."""
+"""Media as a client writes them: by address (a data URL, a web address, or bare base64 of a known kind) or
+inline, and the address of a picture that was made."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def media(
     if bare is None:
         raise _bad_address(where)
     return MediaPart(kind, bare, where=where, signature=signature, **fields)
+
+
+def inline(
+    kind: MediaKind, data: Any, where: str, *, mime: str | None = None, filename: str | None = None
+) -> MediaPart:
+    """A media part from base64, or from a data URL, which knows its type better than `mime`."""
+    if not isinstance(data, str | Slice):
+        raise checks.missing(where) if data is None else checks.invalid_type(where, "a string", data)
+    if data_url.is_data_url(data):
+        declared, clean = data_url.read(data, where)
+        return MediaPart(kind, clean, mime=declared or mime, filename=filename, where=where)
+    return MediaPart(kind, data_url.base64(data, where), mime=mime, filename=filename, where=where)
 
 
 def _bad_address(where: str) -> RequestError:

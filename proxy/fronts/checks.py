@@ -94,6 +94,12 @@ def required_string(value: Any, path: str) -> str:
     return text
 
 
+def given(holder: Json, name: str, path: str, check: Check = string) -> Any:
+    """A member that may be absent: None where it is."""
+    value = holder.get(name)
+    return None if value is None else check(value, f"{path}.{name}")
+
+
 def boolean(value: Any, path: str) -> bool:
     if value is True or value is False:
         return bool(value)

@@ -81,7 +81,7 @@ def answer_format(body: Json, out: Reading) -> None:
     out.request["answer_format"] = found
 
 
-_SCHEMA_MEMBERS = frozenset({"name", "description", "schema", "strict"})
+SCHEMA_MEMBERS = frozenset({"name", "description", "schema", "strict"})
 
 
 def _json_schema(options: Json, out: Reading) -> AnswerFormat:
@@ -89,15 +89,18 @@ def _json_schema(options: Json, out: Reading) -> AnswerFormat:
     if options.get("json_schema") is None:
         raise checks.missing(where)
     holder = checks.mapping(options["json_schema"], where)
-    out.notes.unread(holder, _SCHEMA_MEMBERS, where)
-    name, about, strict = holder.get("name"), holder.get("description"), holder.get("strict")
-    schema = holder.get("schema")
+    out.notes.unread(holder, SCHEMA_MEMBERS, where)
+    return schema_of(holder, where)
+
+
+def schema_of(holder: Json, path: str) -> AnswerFormat:
+    """The answer that an object with a schema and its name asks for."""
     return AnswerFormat(
         "json_schema",
-        None if schema is None else checks.mapping(schema, f"{where}.schema"),
-        None if name is None else checks.string(name, f"{where}.name"),
-        None if about is None else checks.string(about, f"{where}.description"),
-        None if strict is None else checks.boolean(strict, f"{where}.strict"),
+        checks.given(holder, "schema", path, checks.mapping),
+        checks.given(holder, "name", path),
+        checks.given(holder, "description", path),
+        checks.given(holder, "strict", path, checks.boolean),
     )
 
 

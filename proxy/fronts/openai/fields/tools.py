@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from proxy.fronts import checks
+from proxy.fronts.declared import Functions
 from proxy.fronts.notes import MARKS, Notes
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
 
@@ -92,19 +93,14 @@ class _Found:
     def __init__(self, notes: Notes, before: tuple[Tool, ...] = ()) -> None:
         self.notes = notes
         self.tools: list[Tool] = []
-        self._by_name: dict[str, FunctionTool] = {}
+        self._functions = Functions()
         for tool in before:
             self.add(tool, "tools")
 
     def add(self, tool: Tool, where: str) -> None:
         """`where` is the object with its name. The same declaration again changes nothing."""
-        if isinstance(tool, FunctionTool):
-            known = self._by_name.setdefault(tool.name, tool)
-            if known is not tool:
-                if known != tool:
-                    raise checks.invalid(f"{where}.name", f"there are two functions {tool.name!r}.")
-                return
-        self.tools.append(tool)
+        if isinstance(tool, BuiltinTool) or self._functions.add(tool, where):
+            self.tools.append(tool)
 
 
 def web_search(options: Any) -> BuiltinTool:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from proxy.errors import RequestError
-from proxy.fronts import checks, history
+from proxy.fronts import addresses, checks, history
 from proxy.fronts.notes import Notes
 from proxy.fronts.openai.items import sealed
 from proxy.fronts.openai.items.called import joined
@@ -220,7 +220,7 @@ class _Reading:
         if not item.get("result"):
             return
         mime = f"image/{item['output_format']}" if isinstance(item.get("output_format"), str) else None
-        part = content.media("image", item["result"], f"{path}.result", mime=mime)
+        part = addresses.media("image", item["result"], f"{path}.result", mime=mime)
         if isinstance(item.get("id"), str):
             self._pictures.append((len(self._answer), item["id"]))
         self._add(part, index)

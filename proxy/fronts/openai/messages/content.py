@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from proxy.errors import RequestError
-from proxy.fronts import checks, data_url
-from proxy.fronts.addresses import media as media
+from proxy.fronts import checks
+from proxy.fronts.addresses import inline, media
 from proxy.fronts.notes import MARKS, Notes
 from proxy.fronts.openai.messages import signed
 from proxy.types import Json, MediaPart, Slice, TextPart
@@ -141,13 +141,7 @@ def _audio(item: Json, path: str) -> MediaPart:
     mime = None
     if sound is not None:
         mime = _AUDIO_MIMES[checks.one_of(*_AUDIO_MIMES)(sound, f"{where}.format")]
-    where += ".data"
-    if not isinstance(data, str | Slice):
-        raise checks.missing(where) if data is None else checks.invalid_type(where, "a string", data)
-    if data_url.is_data_url(data):
-        declared, clean = data_url.read(data, where)
-        return MediaPart("audio", clean, mime=declared or mime, where=where)
-    return MediaPart("audio", data_url.base64(data, where), mime=mime, where=where)
+    return inline("audio", data, f"{where}.data", mime=mime)
 
 
 def _file(item: Json, path: str) -> MediaPart:
@@ -164,7 +158,7 @@ def _file(item: Json, path: str) -> MediaPart:
         mime = _FILE_MIMES.get(filename.rpartition(".")[2].lower())
     data = holder.get("file_data")
     if data is not None:
-        return _file_data(data, f"{where}.file_data", mime, filename)
+        return inline("file", data, f"{where}.file_data", mime=mime, filename=filename)
     if holder.get("file_url") is not None:
         return media("file", holder["file_url"], f"{where}.file_url", mime=mime, filename=filename)
     if holder.get("file_id") is not None:
@@ -173,15 +167,6 @@ def _file(item: Json, path: str) -> MediaPart:
     raise RequestError(
         f"Invalid '{where}': give 'file_data' or 'file_id'.", param=where, code="missing_required_parameter"
     )
-
-
-def _file_data(data: Any, where: str, mime: str | None, filename: str | None) -> MediaPart:
-    if not isinstance(data, str | Slice):
-        raise checks.invalid_type(where, "a string", data)
-    if data_url.is_data_url(data):
-        declared, clean = data_url.read(data, where)
-        return MediaPart("file", clean, mime=declared or mime, filename=filename, where=where)
-    return MediaPart("file", data_url.base64(data, where), mime=mime, filename=filename, where=where)
 
 
 def _video(item: Json, path: str) -> MediaPart:

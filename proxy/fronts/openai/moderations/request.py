@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.fronts import checks
+from proxy.fronts import addresses, checks
 from proxy.fronts.base import Parsed
 from proxy.fronts.openai.fields.reading import Reading
-from proxy.fronts.openai.messages import content
 from proxy.fronts.openai.moderations.shape import ModerationShape
 from proxy.types import Json, MediaPart, ModerationRequest, Slice, TextPart
 
@@ -58,4 +57,4 @@ def _part(value: Any, path: str, reading: Reading) -> TextPart | MediaPart:
     reading.notes.unread(address, _ADDRESS_MEMBERS, f"{path}.image_url")
     if address.get("url") is None:
         raise checks.missing(f"{path}.image_url.url")
-    return content.media("image", address["url"], f"{path}.image_url.url")
+    return addresses.media("image", address["url"], f"{path}.image_url.url")

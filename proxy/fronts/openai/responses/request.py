@@ -220,7 +220,7 @@ def _text_shown(text: Json) -> Json:
     return {**text, "format": form}
 
 
-_FORM = frozenset({"type", "name", "schema", "strict", "description"})
+_FORM = parameters.SCHEMA_MEMBERS | {"type"}
 
 
 def _answer_format(form: Json, out: Reading) -> AnswerFormat:
@@ -235,14 +235,7 @@ def _answer_format(form: Json, out: Reading) -> AnswerFormat:
     out.notes.unread(form, _FORM, path)
     if form.get("schema") is None:
         raise checks.missing(f"{path}.schema")
-    name, about, strict = form.get("name"), form.get("description"), form.get("strict")
-    return AnswerFormat(
-        "json_schema",
-        checks.mapping(form["schema"], f"{path}.schema"),
-        None if name is None else checks.string(name, f"{path}.name"),
-        None if about is None else checks.string(about, f"{path}.description"),
-        None if strict is None else checks.boolean(strict, f"{path}.strict"),
-    )
+    return parameters.schema_of(form, path)
 
 
 _REASONING = frozenset({"effort", "summary", "generate_summary"})

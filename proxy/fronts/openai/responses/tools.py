@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from proxy.fronts import checks
+from proxy.fronts.declared import Functions
 from proxy.fronts.notes import Notes
 from proxy.fronts.openai.fields import tools as chat_tools
 from proxy.fronts.openai.items.called import Known, joined
@@ -40,7 +41,7 @@ class Tools:
         self.draws_at = ""
         self.must_draw = False
         self._notes = notes
-        self._functions: dict[str, FunctionTool] = {}
+        self._functions = Functions()
 
     def read(self, value: Any, path: str) -> None:
         for number, item in enumerate(checks.objects(value, path)):
@@ -93,9 +94,9 @@ class Tools:
             checks.mapping(parameters, f"{where}.parameters")
         name = checks.required_string(holder.get("name"), f"{where}.name")
         known = None if namespace is None else Known("function", name, namespace)
+        ours = name if namespace is None else joined(namespace, name)
         is_strict = strict is not None and checks.boolean(strict, f"{where}.strict")
-        tool = FunctionTool(joined(namespace, name), _about(holder, where, about), parameters, is_strict)
-        self._add(tool, known, where)
+        self._add(FunctionTool(ours, _about(holder, where, about), parameters, is_strict), known, where)
 
     def _custom(self, item: Json, path: str, namespace: str | None, about: str | None) -> None:
         """A function of one string; its grammar can only be asked for in words."""
@@ -140,14 +141,10 @@ class Tools:
 
     def _add(self, tool: FunctionTool, known: Known | None, where: str) -> None:
         """`known`: what the client takes it for, if that is not a function of this name."""
-        before = self._functions.setdefault(tool.name, tool)
-        if before is not tool:
-            if before != tool:
-                raise checks.invalid(f"{where}.name", f"there are two functions {tool.name!r}.")
-            return
-        if known is not None:
-            self.known[tool.name] = known
-        self.tools.append(tool)
+        if self._functions.add(tool, where):
+            if known is not None:
+                self.known[tool.name] = known
+            self.tools.append(tool)
 
     # --- which of them -------------------------------------------------------------------------------
 
@@ -161,11 +158,8 @@ class Tools:
         return ToolChoice("required" if mode == "required" else "auto", names)
 
     def _named(self, item: Json, path: str) -> str:
-        name = checks.required_string(item.get("name"), f"{path}.name")
-        found = joined(item.get("namespace"), name)
-        if found not in self._functions:
-            raise checks.invalid(f"{path}.name", f"{name!r} is not among the functions in 'tools'.")
-        return found
+        name = item.get("name")
+        return self._functions.named(name, f"{path}.name", name and joined(item.get("namespace"), name))
 
 
 _VENDORS = ("web_search", "url_context", "code_execution", "maps")
