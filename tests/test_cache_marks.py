@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import RequestError
-from proxy.fronts.anthropic import request as messages_request
+from proxy.fronts.anthropic.messages import request as messages_request
 from proxy.fronts.openai import spelling
 from proxy.fronts.openai.chat import request as chat_request
 from proxy.fronts.openai.responses import request as responses_request

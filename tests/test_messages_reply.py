@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
-from proxy.fronts.anthropic.messages.blocks import UNSIGNED
+from proxy.fronts.anthropic.blocks.incoming import UNSIGNED
 from proxy.fronts.anthropic.messages.reply import MessagesRenderer
 from proxy.fronts.anthropic.messages.shape import MessagesShape
 from proxy.fronts.base import Facts, Parsed

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from proxy.errors import RequestError
-from proxy.fronts.anthropic.messages import ids, request
-from proxy.fronts.anthropic.messages.blocks import UNSIGNED
+from proxy.fronts.anthropic.blocks import ids
+from proxy.fronts.anthropic.blocks.incoming import UNSIGNED
+from proxy.fronts.anthropic.messages import request
 from proxy.fronts.anthropic.spelling import SYSTEM, spelled, spelled_all
 from proxy.types import (
     AnswerFormat,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from proxy.fronts import checks, data_url
-from proxy.fronts.addresses import media
-from proxy.fronts.anthropic.messages import ids
+from proxy.fronts import checks
+from proxy.fronts.addresses import inline, media
+from proxy.fronts.anthropic.blocks import ids
 from proxy.fronts.notes import Notes
 from proxy.types import CallPart, Json, MediaPart, Part, ResultPart, Slice, TextPart, ThoughtPart
 
@@ -104,7 +104,7 @@ def _document(item: Json, path: str, notes: Notes) -> list[Part]:
     citations = item.get("citations")
     if citations is not None and checks.mapping(citations, f"{path}.citations").get("enabled"):
         notes.add(f"{path}.citations")
-    title, context = (_said(item, name, path) for name in ("title", "context"))
+    title, context = (checks.given(item, name, path) for name in ("title", "context"))
     source = _holder(item, path)
     sort = source.get("type")
     if sort == "text":
@@ -122,7 +122,7 @@ def _document(item: Json, path: str, notes: Notes) -> list[Part]:
 
 def _search_result(item: Json, path: str, notes: Notes) -> list[Part]:
     notes.unread(item, _CACHE | {"source", "title", "content", "citations"}, path)
-    head = filter(None, (_said(item, name, path) for name in ("title", "source")))
+    head = filter(None, (checks.given(item, name, path) for name in ("title", "source")))
     said = (part.text for part in texts(item.get("content"), f"{path}.content", notes))
     return [TextPart("\n".join((*head, *said)))]
 
@@ -153,7 +153,7 @@ def _tool_use(item: Json, path: str, notes: Notes) -> list[Part]:
 
 def _thinking(item: Json, path: str, notes: Notes) -> list[Part]:
     notes.unread(item, _CACHE | {"thinking", "signature"}, path)
-    said, signature = (_said(item, name, path) for name in ("thinking", "signature"))
+    said, signature = (checks.given(item, name, path) for name in ("thinking", "signature"))
     known = None if signature == UNSIGNED else signature
     return [ThoughtPart(said or "", known, where=path, spare=True)]  # this dialect has them sent back
 
@@ -169,29 +169,14 @@ def _source(item: Json, path: str, notes: Notes, kind: Any, title: str | None) -
     if sort == "file":
         file_id = checks.required_string(source.get("file_id"), f"{where}.file_id")
         return MediaPart(kind, file_id=file_id, filename=title, where=f"{where}.file_id")
-    data = source.get("data")
-    if data is None:
-        raise checks.missing(f"{where}.data")
-    if not isinstance(data, str | Slice):
-        raise checks.invalid_type(f"{where}.data", "a string", data)
-    declared = _said(source, "media_type", where)
-    if data_url.is_data_url(data):
-        read, clean = data_url.read(data, f"{where}.data")
-        declared = read or declared
-    else:
-        clean = data_url.base64(data, f"{where}.data")
-    return MediaPart(kind, clean, mime=declared, filename=title, where=f"{where}.data")
+    mime = checks.given(source, "media_type", where)
+    return inline(kind, source.get("data"), f"{where}.data", mime=mime, filename=title)
 
 
 def _holder(item: Json, path: str) -> Json:
     if item.get("source") is None:
         raise checks.missing(f"{path}.source")
     return checks.mapping(item["source"], f"{path}.source")
-
-
-def _said(item: Json, name: str, path: str) -> str | None:
-    value = item.get(name)
-    return None if value is None else checks.string(value, f"{path}.{name}")
 
 
 _SOURCE_MEMBERS = {

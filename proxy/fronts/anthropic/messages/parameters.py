@@ -4,6 +4,7 @@ group."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.fronts import checks
@@ -25,19 +26,17 @@ _ELSEWHERE = frozenset({"messages", "system", "cache_control", "image_output", "
 _DEFAULTS: Json = {"service_tier": "auto", "speed": "standard"}
 
 
+@dataclass(slots=True)
 class Reading:
     """A body being read: `request` has attributes of the `ChatRequest` by name, `foreign` what has none."""
 
-    __slots__ = ("declared", "foreign", "notes", "request", "silent", "thinks", "wrote")
-
-    def __init__(self) -> None:
-        self.request: Json = {}
-        self.notes = Notes(marks={})
-        self.declared = tools.Declared()
-        self.foreign: Json = {}
-        self.silent: set[str] = set()
-        self.thinks = False
-        self.wrote: list[str] = []
+    request: Json = field(default_factory=dict)
+    notes: Notes = field(default_factory=lambda: Notes(marks={}))
+    declared: tools.Declared = field(default_factory=tools.Declared)
+    foreign: Json = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    thinks: bool = False
+    wrote: list[str] = field(default_factory=list)
 
     def read(self, body: Json) -> None:
         """Everything but the conversation."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_hex
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from proxy.fronts import addresses, faults
-from proxy.fronts.anthropic.messages import ids
-from proxy.fronts.anthropic.messages.blocks import UNSIGNED
+from proxy.fronts.anthropic.blocks import ids
+from proxy.fronts.anthropic.blocks.incoming import UNSIGNED
+from proxy.fronts.anthropic.blocks.outgoing import Writer
 from proxy.fronts.anthropic.messages.shape import MessagesShape
 from proxy.fronts.base import Facts
 from proxy.types import (
@@ -56,20 +57,6 @@ _STOP_REASONS = {
 _CUT_OFF = ("length", "content_filter")
 
 
-class Writer(Protocol):
-    """Where blocks go: one is begun, gets its pieces, and ends before the next. `is_readable`: the arguments
-    that it got are an object, or can be made one."""
-
-    def begin(self, block: Json) -> None: ...
-    def text(self, text: str | Joined) -> None: ...
-    def thinking(self, text: str) -> None: ...
-    def signature(self, signature: str) -> None: ...
-    def arguments(self, text: str) -> None: ...
-    def citation(self, citation: Json) -> None: ...
-    def is_readable(self) -> bool: ...
-    def end(self) -> None: ...
-
-
 @dataclass(slots=True)
 class _Call:
     event: ToolCall  # its first
@@ -78,45 +65,26 @@ class _Call:
     written: bool = False
 
 
+@dataclass(slots=True)
 class Blocks:
     """The state of one reply. `open` is the kind of the block that is open, "" between blocks."""
 
-    __slots__ = (
-        "_after_picture",
-        "_call",
-        "_calls",
-        "_facts",
-        "_pictures",
-        "_refusals",
-        "_shape",
-        "_signed",
-        "_texts",
-        "_unreadable",
-        "_writer",
-        "finish",
-        "open",
-        "searched",
-        "started",
-        "usage",
-    )
-
-    def __init__(self, writer: Writer, shape: MessagesShape, facts: Facts) -> None:
-        self._writer = writer
-        self._shape = shape
-        self._facts = facts
-        self.open = ""
-        self.started: Started | None = None
-        self.usage = Usage()
-        self.finish: Finish | None = None
-        self._texts: list[str] = []
-        self._signed = False  # the thought that is open
-        self._pictures = 0
-        self._after_picture = False
-        self._refusals: list[str] = []
-        self.searched = 0  # times
-        self._calls: dict[int, _Call] = {}
-        self._call: _Call | None = None  # the one that is open
-        self._unreadable: str | None = None  # the name of a call whose arguments broke off
+    _writer: Writer
+    _shape: MessagesShape
+    _facts: Facts
+    open: str = ""
+    started: Started | None = None
+    usage: Usage = field(default_factory=Usage)
+    finish: Finish | None = None
+    searched: int = 0  # times
+    _texts: list[str] = field(default_factory=list)
+    _signed: bool = False  # the thought that is open
+    _pictures: int = 0
+    _after_picture: bool = False
+    _refusals: list[str] = field(default_factory=list)
+    _calls: dict[int, _Call] = field(default_factory=dict)
+    _call: _Call | None = None  # the one that is open
+    _unreadable: str | None = None  # the name of a call whose arguments broke off
 
     @property
     def said(self) -> bool:

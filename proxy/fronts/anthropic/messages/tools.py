@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy.fronts import checks
+from proxy.fronts.declared import Functions, function
 from proxy.fronts.notes import Notes
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
 
@@ -19,16 +21,14 @@ _NOT_OPTIONS = frozenset({"type", "name", "cache_control"})
 _CHOICE_MEMBERS = frozenset({"type", "disable_parallel_tool_use"})
 
 
+@dataclass(slots=True)
 class Declared:
     """The tools of a request; `server` tells the places of those that the vendor runs."""
 
-    __slots__ = ("_by_name", "_server_names", "found", "server")
-
-    def __init__(self) -> None:
-        self.found: list[Tool] = []
-        self.server: dict[str, int] = {}
-        self._by_name: dict[str, FunctionTool] = {}
-        self._server_names: set[str] = set()
+    found: list[Tool] = field(default_factory=list)
+    server: dict[str, int] = field(default_factory=dict)
+    _functions: Functions = field(default_factory=Functions)
+    _server_names: set[str] = field(default_factory=set)
 
     def read(self, value: Any, notes: Notes) -> None:
         for index, item in enumerate(checks.objects(value, "tools")):
@@ -41,22 +41,13 @@ class Declared:
 
     def _function(self, item: Json, path: str, notes: Notes) -> None:
         notes.unread(item, _FUNCTION_MEMBERS, path)
-        name = checks.required_string(item.get("name"), f"{path}.name")
-        about, schema, strict = item.get("description"), item.get("input_schema"), item.get("strict")
-        if schema is None:
+        tool = function(item, path, "input_schema")
+        if tool.parameters is None:
             raise checks.missing(f"{path}.input_schema")
-        tool = FunctionTool(
-            name,
-            None if about is None else checks.string(about, f"{path}.description"),
-            checks.mapping(schema, f"{path}.input_schema"),
-            strict is not None and checks.boolean(strict, f"{path}.strict"),
-            notes.marked(item, path) if "cache_control" in item else None,
-        )
-        known = self._by_name.setdefault(name, tool)
-        if known is tool:
+        if "cache_control" in item:
+            tool = replace(tool, marks=notes.marked(item, path))
+        if self._functions.add(tool, path):
             self.found.append(tool)
-        elif known != tool:
-            raise checks.invalid(f"{path}.name", f"there are two tools {name!r}.")
 
     def _server_tool(self, item: Json, sort: str, index: int, notes: Notes) -> None:
         """Tools that Anthropic wrote for its own models (bash, a computer) are named and left out."""
@@ -83,7 +74,7 @@ class Declared:
         if sort != "tool":
             return ToolChoice(_MODES[sort]), parallel
         name = checks.required_string(choice.get("name"), f"{path}.name")
-        if name in self._by_name:
+        if name in self._functions:
             return ToolChoice("required", (name,)), parallel
         if name in self._server_names:  # no upstream can be made to use a tool of its own
             notes.add(path)

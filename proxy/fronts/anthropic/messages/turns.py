@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.fronts import checks, history
-from proxy.fronts.anthropic.messages import blocks
+from proxy.fronts.anthropic.blocks import incoming
 from proxy.fronts.anthropic.spelling import SYSTEM
 from proxy.fronts.history import IsStored
 from proxy.fronts.notes import Notes
@@ -32,7 +32,7 @@ def parse(body: Json, notes: Notes, is_stored: IsStored | None) -> tuple[Message
         messages.append(Message("system", said, SYSTEM))
     messages += [_message(item, index, notes, is_stored) for index, item in enumerate(value)]
     if body.get("cache_control") is not None:  # Anthropic's own shorthand for a mark on the last block
-        last = blocks.marked(list(messages[-1].parts), body, "body", notes)
+        last = incoming.marked(list(messages[-1].parts), body, "body", notes)
         messages[-1] = replace(messages[-1], parts=tuple(last))
     history.forget_images(messages, _HISTORY_IMAGES, notes)
     return tuple(messages)
@@ -49,9 +49,9 @@ def _message(value: Any, index: int, notes: Notes, is_stored: IsStored | None) -
     if content is None:
         raise checks.missing(f"{path}.content")
     if role == "user":
-        return Message("user", tuple(blocks.of_user(content, f"{path}.content", notes)), index)
+        return Message("user", tuple(incoming.of_user(content, f"{path}.content", notes)), index)
     if role == "assistant":
-        return _assistant(blocks.of_assistant(content, f"{path}.content", notes), index, is_stored)
+        return _assistant(incoming.of_assistant(content, f"{path}.content", notes), index, is_stored)
     if role == "system":  # Claude Code puts one behind the first question
         return Message("system", _system(content, f"{path}.content", notes), index)
     raise checks.invalid_value(f"{path}.role", role, _ROLES)
@@ -60,7 +60,7 @@ def _message(value: Any, index: int, notes: Notes, is_stored: IsStored | None) -
 def _system(value: Any, path: str, notes: Notes) -> tuple[TextPart, ...]:
     """One text, whose blocks are paragraphs; two where the last mark for a cache stands in its middle, for
     what comes behind that may be another in the next request."""
-    said = blocks.texts(value, path, notes)
+    said = incoming.texts(value, path, notes)
     if not said:
         return ()
     end = max((place for place, part in enumerate(said, 1) if part.marks), default=len(said))
