@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
+import itertools
 import subprocess
 import sys
+import tokenize
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +111,46 @@ def test_the_words_import_nothing_of_ours() -> None:
 @pytest.mark.parametrize(("one", "other"), [("fronts", "wires"), ("wires", "fronts"), ("wires", "upstream")])
 def test_neighbours_never_meet(one: str, other: str) -> None:
     assert (one, other) not in ours()
+
+
+def test_the_dialects_of_clients_never_meet() -> None:
+    """What two of them share stands in `fronts/` itself."""
+    found = [
+        (file, imported)
+        for file, imported in modules()
+        for one, other in itertools.permutations(("anthropic", "gemini", "openai"), 2)
+        if file.startswith(f"fronts/{one}/") and imported.startswith(f"proxy.fronts.{other}.")
+    ]
+    assert found == []
+
+
+def test_every_room_of_the_fronts_is_small() -> None:
+    """Lines of code: no blank ones, comments or docstrings."""
+    sizes: Counter[str] = Counter()
+    for file in (ROOT / "proxy" / "fronts").rglob("*.py"):
+        sizes[file.parent.relative_to(ROOT).as_posix()] += lines_of_code(file)
+    assert {room: lines for room, lines in sizes.items() if lines >= 900} == {}
+
+
+def lines_of_code(file: Path) -> int:
+    source = file.read_text()
+    docstrings = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
+    layout = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return len(
+        {
+            line
+            for token in tokens
+            if token.type not in (*layout, tokenize.ENDMARKER)
+            for line in range(token.start[0], token.end[0] + 1)
+        }
+        - docstrings
+    )
 
 
 def test_the_simulators_stand_alone() -> None:
