@@ -362,6 +362,26 @@ def test_a_background_reply_that_fails_says_why(kept: Gateway) -> None:
     assert done.error.code == "invalid_prompt"
 
 
+def test_a_background_reply_waits_for_a_vendor_that_is_busy(kept: Gateway) -> None:
+    """R-074: longer than anybody would who waits for the reply, and as long as the vendor says."""
+    busy = "Hello sim:fail-times:5:429:soon"
+    assert refused(lambda: ask(kept, busy))[0] == 429
+    before = len(kept.sent())
+    assert finished(kept, ask(kept, busy, background=True).id).output_text == "You said: Hello"
+    assert len(kept.sent()) - before == 5  # the first attempt was the one that was waited for
+
+
+def test_a_background_reply_that_waits_can_be_called_off(kept: Gateway) -> None:
+    reply = ask(kept, "Hello sim:error:429:minute", background=True)
+    waited(lambda: kept.sent() and "429:minute" in str(kept.sent()[-1].body))
+    assert kept.client().responses.cancel(reply.id).status == "cancelled"
+
+
+def test_a_background_reply_does_not_wait_for_what_takes_a_day(kept: Gateway) -> None:
+    done = finished(kept, ask(kept, "Hello sim:error:429:day", background=True).id)
+    assert (done.status, done.error.code) == ("failed", "insufficient_quota")
+
+
 def test_one_that_is_not_complete_cannot_be_gone_on_from(kept: Gateway) -> None:
     reply = ask(kept, "Hello sim:slow:0.5", background=True)
     assert refused(lambda: ask(kept, "x", previous_response_id=reply.id))[:2] == (400, "previous_response_id")

@@ -156,6 +156,15 @@ def test_a_failed_task_tells_why_in_openais_words(gateway: Gateway) -> None:
     assert "results" not in task
 
 
+def test_a_task_waits_for_a_vendor_that_is_busy(gateway: Gateway) -> None:
+    """Nothing is ordered by then, and a client that waits for its reply hears of it at once."""
+    busy = "a fox sim:fail-times:4:429:soon"
+    waiting = post(gateway, "images/generations", {"model": "by-talk", "prompt": busy})
+    assert waiting.status_code == 429
+    task = ended(gateway, started(gateway, "by-talk", busy)["id"])
+    assert (task["status"], len(task["data"])) == ("completed", 1)
+
+
 @pytest.mark.parametrize("path", ["images/edits", "images/variations"])
 def test_a_form_with_pictures_can_be_a_task(gateway: Gateway, path: str) -> None:
     fields = {"model": "plain", "prompt": f"Changed at {path}", "background": "true"}

@@ -52,7 +52,7 @@ class Asked:
     `fetched` are pictures by address that this request has downloaded already, or why that failed.
     `earlier` are the replies that the request goes on from, as far as they are kept: what its front told of
     each (`Kept`), by its id. `large`: the body is so long that what goes through all of it belongs in a
-    thread, while others go on.
+    thread, while others go on. `unhurried`: no client waits for the reply, but comes back for it.
     """
 
     request_id: str
@@ -69,6 +69,7 @@ class Asked:
     fetched: dict[str, MediaPart | RequestError] = field(default_factory=dict)
     earlier: Mapping[str, Json] = field(default_factory=dict)
     large: bool = False
+    unhurried: bool = False
 
     @property
     def patience_s(self) -> float:

@@ -65,7 +65,7 @@ class Attempts:
     again only when the first order never left.
     """
 
-    __slots__ = ("_again", "_breakers", "_budget", "_candidates", "_left", "_position", "_tried")
+    __slots__ = ("_again", "_breakers", "_budget", "_candidates", "_left", "_limit", "_position", "_tried")
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Attempts:
         self._candidates = candidates
         self._breakers = Breakers() if breakers is None else breakers
         self._budget = RetryBudget() if budget is None else budget
-        self._left = limit
+        self._limit = self._left = limit
         self._position = 0
         self._tried: set[int] = set()
         self._again = True  # the target may still be tried a second time with the same key
@@ -94,6 +94,11 @@ class Attempts:
         self._left -= 1
         candidate, key = self._candidates[self._position], wakes[self._position][1]
         return Attempt(candidate, key, candidate.target, candidate.keys.accounts[key])
+
+    def anew(self) -> Attempt:
+        """The first try of another round, of a request that has waited."""
+        self._left, self._position, self._tried, self._again = self._limit, 0, set(), True
+        return self.first()
 
     def failed(self, attempt: Attempt, error: UpstreamError, repair: str | None = None) -> Attempt | None:
         """The next try after a failure, None when the error is final.

@@ -330,7 +330,7 @@ class Keeper:
             for name, value in work.asked.headers.items()
             if not name.startswith(b"x-stainless")  # the client's patience is the watcher's
         }
-        asked = replace(work.asked, request_id=row["request_id"], headers=patient)
+        asked = replace(work.asked, request_id=row["request_id"], headers=patient, unhurried=not row["waits"])
         running = Running(
             record, Work(house, asked, work.route, work.parsed, work.candidates, record), self._ended
         )

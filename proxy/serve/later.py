@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -44,6 +45,7 @@ class Making:
     def __init__(self, shelf: Shelf, work: Work, renderer: KeptRenderer, tries: int = 0) -> None:
         self._shelf = shelf
         self._work = work
+        work.asked = replace(work.asked, unhurried=True)
         self._tries = tries
         self._can_move = tries > 0
         self._called_off = False

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from proxy.errors import RequestError, UpstreamError
+from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts.base import Asked
 from proxy.routing.attempts import SHORT_PAUSE_S, Attempt, Attempts, Candidate
 from proxy.routing.routes import Route
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from proxy.serve.record import Kept
 
 _SAME_TARGET_PAUSE_S = 0.25
+# What passes by itself; of a vendor that does not say when, in seconds; and how long all of it may take.
+_BUSY = (ErrorClass.RATE_LIMITED, ErrorClass.OVERLOADED, ErrorClass.UNAVAILABLE)
+_BUSY_PAUSE_S = 10.0
+_PATIENCE_S = 1800.0
 _OPERATIONS: dict[type[Any], str] = {
     ChatRequest: "chat",
     ImageRequest: "generate_image",
@@ -57,6 +61,7 @@ class Tries:
         "_failed",
         "_house",
         "_kept",
+        "_patience_s",
         "_request",
         "_sells",
         "on",
@@ -88,6 +93,7 @@ class Tries:
         self._began = asyncio.get_running_loop().time()
         self._failed: UpstreamError | RequestError | None = None
         self._kept = kept
+        self._patience_s = _PATIENCE_S if asked.unhurried else 0.0
         self._before = 0 if kept is None else kept.tried_before
         first = None
         if kept is not None and (resumed := kept.resumed(candidates)) is not None:
@@ -177,12 +183,28 @@ class Tries:
         following = None if handed_on else self._following(error)
         if not isinstance(error, RequestError) or self._failed is None:
             self._failed = error  # a target that could not be asked never masks why an earlier one failed
+        if following is None and self._patience_s and not handed_on:
+            following = await self._waited()
         if following is None:
             return False
         if following == self.on.attempt:
             pause_s = getattr(error, "retry_after_s", None) or _SAME_TARGET_PAUSE_S
             await asyncio.sleep(min(pause_s, SHORT_PAUSE_S))
         return self._opened(following)
+
+    async def _waited(self) -> Attempt | None:
+        """Where nobody waits for the reply, vendors that are busy are asked again when they say, all targets
+        in turn, for as long as patience lasts and nothing was bought."""
+        error = self._failed
+        if not isinstance(error, UpstreamError) or error.error_class not in _BUSY or error.bought:
+            return None
+        pause_s = error.retry_after_s or _BUSY_PAUSE_S
+        if error.forbidden or pause_s > self._patience_s:
+            return None
+        self._patience_s -= pause_s
+        await asyncio.sleep(pause_s)
+        self._began = asyncio.get_running_loop().time()
+        return self._attempts.anew()
 
     def verdict(self) -> UpstreamError | RequestError:
         """Why the request failed. To be raised at once and kept nowhere: an error that a frame of its own
