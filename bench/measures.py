@@ -12,6 +12,7 @@ from bench.load import Client
 from bench.servers import Server, wait_for
 
 MODEL, PICTURE = "gemini-2.5-flash", "gemini-picture-8192"
+_SLOW_PAUSE_S = 0.1  # between the chunks of the upstream's slow streams
 _CHAT, _IMAGE = "/v1/chat/completions", "/v1/images/generations"
 
 Ask = Callable[[Server], tuple[str, bytes]]
@@ -122,12 +123,19 @@ async def cpu_per_chunk(server: Server, model: str, streams: int, chunks: int) -
 
 
 async def chunk_age(server: Server, streams: int) -> float:
-    """Milliseconds from the upstream's write to the client's read over many slow streams, p99."""
+    """Milliseconds from the upstream's write to the client's read over many slow streams, p99. They begin one
+    after the other within a pause between chunks: chunks of one moment would wait for the upstream that writes
+    them and the load that reads them, which are two processes on one core."""
     clients = [server.client() for _ in range(streams)]
-    results = await asyncio.gather(*(client.stream(*streamed("slow-30")(server)) for client in clients))
+
+    async def run(number: int, client: Client) -> list[float]:
+        await asyncio.sleep(number * _SLOW_PAUSE_S / streams)
+        return (await client.stream(*streamed("slow-30")(server)))[1]
+
+    results = await asyncio.gather(*(run(number, client) for number, client in enumerate(clients)))
     for client in clients:
         client.close()
-    ages = sorted(age for _, ages in results for age in ages)
+    ages = sorted(age for ages in results for age in ages)
     return ages[int(len(ages) * 0.99)] * 1000
 
 
