@@ -124,7 +124,7 @@ async def cpu_per_chunk(server: Server, model: str, streams: int, chunks: int) -
 
 async def chunk_age(server: Server, streams: int) -> float:
     """Milliseconds from the upstream's write to the client's read over many slow streams, p99. They begin one
-    after the other within a pause between chunks: chunks of one moment would wait for the upstream that writes
+    after the other within a pause between chunks: those of one moment would wait for the upstream that writes
     them and the load that reads them, which are two processes on one core."""
     clients = [server.client() for _ in range(streams)]
 
