@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Period = Literal["day", "month", "total"]
 
 OF_QUERY = b"?key"  # as no header is called: a key that came in the address
-_CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", OF_QUERY)
+CREDENTIAL_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", OF_QUERY)
 
 
 class Window(NamedTuple):
@@ -113,7 +113,7 @@ def unknown(headers: Iterable[tuple[bytes, bytes]]) -> CallerError:
 
 
 def _conflict(headers: Iterable[tuple[bytes, bytes]]) -> RequestError:
-    names = dict.fromkeys(name.decode() for name, _ in headers if name in _CREDENTIAL_HEADERS)
+    names = dict.fromkeys(name.decode() for name, _ in headers if name in CREDENTIAL_HEADERS)
     return RequestError(
         f"The request carries two different API keys, in {' and '.join(names)}. Send one of them alone.",
         code="conflicting_api_keys",
@@ -124,7 +124,7 @@ def credential(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """What the client sent as its key, empty if nothing. Raises a 400 for two different ones."""
     found = b""
     for name, value in headers:
-        if name not in _CREDENTIAL_HEADERS:
+        if name not in CREDENTIAL_HEADERS:
             continue
         secret = value.strip()
         if name == b"authorization":

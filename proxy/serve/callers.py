@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from proxy.keys import OF_QUERY, ClientKey, credential, unknown
-from proxy.serve.exchange import Exchange
+from proxy.serve.exchange import Exchange, Header
 from proxy.serve.house import House
 
 
@@ -11,6 +13,16 @@ def take_from_query(exchange: Exchange) -> None:
     """A key in the address, as `?key=`, counts as one in the head. No log has it: they tell paths alone."""
     if b"key=" in exchange.scope.get("query_string", b"") and (secret := exchange.query().get("key")):
         exchange.headers = [*exchange.headers, (OF_QUERY, secret.encode())]
+
+
+def at_hand(headers: Sequence[Header], house: House) -> ClientKey | None:
+    """The caller with these headers, as far as it is known without a look at the store. Raises a 400 for two
+    different keys."""
+    caller = house.plan.keys.identify(headers)
+    if caller is not None:
+        return caller
+    caller = house.services.callers.known(credential(headers))
+    return None if caller is None or caller.name in house.plan.keys.names else caller
 
 
 async def stored(exchange: Exchange, house: House) -> ClientKey:

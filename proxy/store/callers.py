@@ -78,10 +78,10 @@ class StoredCallers:
         """Whose secret it is. Raises a 503 when only the store could tell, and it is away."""
         if _OURS.match(secret) is None:
             return None
-        caller = self._known(secret)
+        caller = self.known(secret)
         if caller is None and self._database.may_exist():
             await self.refresh()
-            caller = self._known(secret)
+            caller = self.known(secret)
             if caller is None and self.away is not None:
                 raise ProxyError(
                     "The store of keys cannot be read just now, so this key cannot be checked.",
@@ -109,7 +109,8 @@ class StoredCallers:
         if self._next is not None:
             self._next.cancel()
 
-    def _known(self, secret: bytes) -> ClientKey | None:
+    def known(self, secret: bytes) -> ClientKey | None:
+        """Whose secret it is, without a look at the store."""
         if self._pepper is None:
             return None
         # Found by a keyed digest: what the time of a look-up tells of it, nobody can aim at.
