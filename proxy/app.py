@@ -166,6 +166,8 @@ class App:
         self.has_process = False  # nothing but this application lives in it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.house is not None and (load := self.house.services.load).coming:
+            load.coming -= 1
         await (self._for_pages or self._paths)(scope, receive, send)
 
     @contextlib.asynccontextmanager

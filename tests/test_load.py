@@ -6,9 +6,11 @@ import asyncio
 import gzip
 import json
 import re
+import socket
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from proxy import app
 from proxy import config as configuration
 from proxy.errors import ProxyError
 from proxy.serve.house import HOME
+from proxy.serve.line import Line
 from proxy.serve.load import Load
 from proxy.serve.protocol import Protocol
 from tests.gateway import FILE, KEY, Gateway, open_gateway
@@ -201,18 +204,22 @@ def test_a_plain_request_is_refused_before_it_is_parsed_and_its_connection_kept(
         with busy(own, 1):
             late.socket.sendall(late.head + late.payload[:9])
             head, _, body = late.until("server_overloaded").partition("\r\n\r\n")
-            assert head.split("\r\n") == [
+            assert [line.partition("req_")[0] for line in head.split("\r\n")] == [
                 "HTTP/1.1 503 Service Unavailable",
                 "content-type: application/json",
                 "retry-after: 1",
+                "x-request-id: ",
+                "request-id: ",
                 f"content-length: {len(body)}",
             ]
+            assert len(set(re.findall("req_[0-9a-f]{24}", late.text))) == 1
             assert json.loads(body)["error"]["type"] == "server_error"
             late.socket.sendall(late.payload[9:])
             late.received = b""
             late.socket.sendall((late.head + late.payload) * 2)
             waited(lambda: load_of(own).refused == 3)
-            late.until(body + "HTTP/1.1 503 Service Unavailable")
+            late.until("}}HTTP/1.1 503 Service Unavailable")
+            assert len(set(re.findall("req_[0-9a-f]{24}", late.text))) == 2
         late.received = b""
         late.socket.sendall(late.head + late.payload)
         assert "HTTP/1.1 200 OK" in late.until('"chat.completion"')
@@ -265,54 +272,267 @@ def test_who_asks_for_more_is_told_by_whoever_understands_it(
         assert re.search(said, late.text), late.text
 
 
-def test_a_refused_request_is_hardly_any_work(tmp_path: Path) -> None:
-    """A small chat is some 190 calls; at five times of what a server can do, four of five are refused."""
+@pytest.mark.parametrize(
+    ("path", "headers", "size"),
+    [
+        pytest.param("/v1/chat/completions", {}, 10, id="OpenAI"),
+        pytest.param("/openai/v1/responses?a=b", {"authorization": "", "api-key": KEY}, 10, id="Azure's key"),
+        pytest.param("/v1/messages", {"authorization": "", "x-api-key": KEY}, 10, id="Anthropic"),
+        pytest.param(
+            "/v1beta/models/gemini-flash:streamGenerateContent?alt=sse",
+            {"authorization": "", "x-goog-api-key": KEY},
+            10,
+            id="Google",
+        ),
+        pytest.param("/v1/images/generations", {}, 1_000_000, id="a megabyte"),
+    ],
+)
+@pytest.mark.parametrize("bounds", ["{requests: 1}", "{bytes: 60B}"])
+def test_every_dialect_is_refused_unread(
+    tmp_path: Path, bounds: str, path: str, headers: dict[str, str], size: int
+) -> None:
+    with (
+        opened(tmp_path, bounds) as own,
+        busy(own, 1),
+        RawRequest(own, b"x" * size, path=path, headers={**KEPT, **headers}) as late,
+    ):
+        late.head = late.head.replace(b"authorization: \r\n", b"")
+        late.socket.sendall(late.head + late.payload)
+        said = late.until("}")
+        assert "\r\nx-request-id: req_" in said
+        assert "openai-processing-ms" not in said, "an endpoint was asked"
+        assert load_of(own).refused == 1
 
-    payload = json.dumps(chat("Hi")).encode()
-    request = (
+
+@pytest.mark.parametrize(
+    ("path", "headers", "said"),
+    [
+        pytest.param("/v1/chat/completions", {"x-api-key": "sk-2"}, "conflicting_api_keys", id="two keys"),
+        pytest.param(f"/v1beta/models/m:generateContent?key={KEY}", {}, "RESOURCE_EXH|UNAVAIL", id="address"),
+        pytest.param("/v1/chat/completions", {"origin": "https://page"}, "server_overloaded", id="a page"),
+    ],
+)
+def test_what_is_not_plain_is_looked_at(
+    tmp_path: Path, path: str, headers: dict[str, str], said: str
+) -> None:
+    with (
+        opened(tmp_path, "{requests: 1}") as own,
+        busy(own, 1),
+        RawRequest(own, chat("Hi"), path=path, headers={**KEPT, **headers}) as late,
+    ):
+        late.send()
+        late.until("}")
+        assert re.search(said, late.text), late.text
+        assert "openai-processing-ms" in late.text
+
+
+@asynccontextmanager
+async def connected(folder: Path, requests: int = 1000) -> AsyncIterator[tuple[Protocol, Wire, Load]]:
+    """A connection of a server on which so many requests are being answered; it may have 1000."""
+    path = folder / "providers.yaml"
+    path.write_text(FILE + "server: {state: 'sqlite::memory:'}\n")
+    loaded = configuration.load(path, {"TEST_KEY": KEY, "TEST_NARROW_KEY": "sk-n", "VENDOR_KEY": "k"})
+    assert loaded.config is not None
+    application = app.create(loaded.config, loaded.off)
+    house = await application.open()
+    options = uvicorn.Config(application, http=Protocol, ws="none", log_config=None, lifespan="off")
+    options.load()
+    protocol = Protocol(options, ServerState(), {HOME: application})
+    wire = Wire()
+    protocol.connection_made(wire)
+    house.services.load.requests = requests
+    try:
+        yield protocol, wire, house.services.load
+    finally:
+        wire.ends[0].close()
+        wire.ends[1].close()
+        protocol.connection_lost(None)
+        await application.close()
+
+
+def asked(prompt: str = "Hi") -> bytes:
+    payload = json.dumps(chat(prompt)).encode()
+    return (
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
         b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (KEY.encode(), len(payload), payload)
     )
 
-    async def run() -> list[tuple[str, str]]:
-        path = tmp_path / "providers.yaml"
-        path.write_text(FILE + "server: {state: 'sqlite::memory:'}\n")
-        loaded = configuration.load(path, {"TEST_KEY": KEY, "TEST_NARROW_KEY": "sk-n", "VENDOR_KEY": "k"})
-        assert loaded.config is not None
-        application = app.create(loaded.config, loaded.off)
-        house = await application.open()
-        options = uvicorn.Config(application, http=Protocol, ws="none", log_config=None, lifespan="off")
-        options.load()
-        protocol = Protocol(options, ServerState(), {HOME: application})
-        wire = Wire()
-        protocol.connection_made(wire)
-        house.services.load.full = True
-        with Walk() as walk:
-            protocol.data_received(request)
-        assert wire.written.startswith(b"HTTP/1.1 503 ")
-        protocol.connection_lost(None)
-        await application.close()
-        return walk.calls
-
-    assert len(asyncio.run(run())) <= 8
-
 
 class Wire(asyncio.Transport):
-    """What a protocol writes."""
+    """What a protocol writes, and whether it reads. Its socket is one of two `ends`."""
 
     written = b""
+    closed = False
+
+    def __init__(self) -> None:
+        self.ends = socket.socketpair()
+        self.reads = asyncio.Event()
+        self.reads.set()
+
+    @property
+    def paused(self) -> bool:
+        return not self.reads.is_set()
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
 
+    def pause_reading(self) -> None:
+        self.reads.clear()
+
+    def resume_reading(self) -> None:
+        self.reads.set()
+
     def is_closing(self) -> bool:
-        return False
+        return self.closed
 
     def close(self) -> None:
-        return None
+        self.closed = True
+
+    abort = close
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
+        return self.ends[0] if name == "socket" else default
+
+
+def test_a_refused_request_is_hardly_any_work(tmp_path: Path) -> None:
+    """A small chat is some 190 calls; at five times of what a server can do, four of five are refused."""
+
+    async def run() -> list[tuple[str, str]]:
+        async with connected(tmp_path) as (protocol, wire, _):
+            with Walk() as walk:
+                protocol.data_received(asked())
+            assert wire.written.startswith(b"HTTP/1.1 503 ")
+            return walk.calls
+
+    assert len(asyncio.run(run())) <= 11
+
+
+# --- asked again too soon
+
+
+def test_who_asks_again_at_once_is_read_when_it_is_its_turn(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            protocol.data_received(asked())
+            assert (wire.paused, load.refused) == (False, 1)
+            protocol.data_received(asked())
+            assert (wire.paused, load.refused) == (True, 2)
+            await asyncio.wait_for(wire.reads.wait(), 5)
+            protocol.data_received(asked())  # came while it was not read: too soon as well
+            assert (wire.paused, load.refused) == (True, 3)
+
+    asyncio.run(run())
+
+
+def test_who_waits_is_read_when_there_is_room(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            protocol.data_received(asked() * 2)
+            assert wire.paused
+            load.leave(0, begun=True)
+            for _ in range(4):  # turns of the loop
+                await asyncio.sleep(0)
+            assert not wire.paused
+
+    asyncio.run(run())
+
+
+def test_who_left_while_it_waited_is_not_read(tmp_path: Path) -> None:
+    """Its place goes to the next one."""
+
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            protocol.data_received(asked() * 2)
+            wire.ends[1].close()
+            following = Waits()
+            load.line.join(following)
+            load.leave(0, begun=True)
+            await following.heard.wait()
+            assert wire.closed
+
+    asyncio.run(run())
+
+
+class Waits:
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    def heard_again(self) -> bool:
+        self.heard.set()
+        return True
+
+
+def test_a_long_line_is_heard_within_seconds_and_never_all_at_once() -> None:
+    async def run() -> list[int]:
+        line = Line(lambda: 0)
+        waits = [Waits() for _ in range(120)]
+        for one in waits:
+            line.join(one)
+        heard = []
+        async with asyncio.timeout(10):
+            while line.waiting:
+                before = len(line.waiting)
+                await asyncio.sleep(0)
+                if len(line.waiting) < before:
+                    heard.append(before - len(line.waiting))
+        assert all(one.heard.is_set() for one in waits)
+        return heard
+
+    assert asyncio.run(run()) == [3, 3, 3, 3, 3, 3, 3, *[2] * 25, *[1] * 49]
+
+
+def test_an_impatient_client_is_not_refused_more_often_than_the_line_allows(tmp_path: Path) -> None:
+    with opened(tmp_path, "{requests: 1}") as own, RawRequest(own, chat("Hi"), headers=KEPT) as late:
+        with busy(own, 1):
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                late.received = b""
+                late.send()
+                late.until("server_overloaded")
+            assert 2 < load_of(own).refused < 60  # unpaced it would be thousands
+            late.received = b""
+            late.send()
+            late.until("server_overloaded")
+            late.send()  # and one that comes to be read when there is room
+        late.until("chat.completion")
+
+
+def test_a_connection_on_which_a_request_waits_to_be_read_is_not_idle(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, _):
+            wire.ends[1].send(asked())
+            protocol.timeout_keep_alive_handler()
+            assert not wire.closed
+            assert protocol.timeout_keep_alive_task is not None  # looked at again
+            wire.ends[0].recv(65536)
+            protocol.timeout_keep_alive_handler()
+            assert wire.closed
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("room", [0, 1, 3])
+def test_those_that_come_in_one_turn_of_the_loop_are_counted_before_they_begin(
+    tmp_path: Path, room: int
+) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, 1000 - room) as (protocol, _, load):
+            others = []
+            for _ in range(5):
+                other = Protocol(protocol.config, protocol.server_state, protocol.app_state)
+                other.connection_made(Wire())
+                other.data_received(asked())
+                others.append(other)
+            assert (load.coming, load.refused) == (room, 5 - room)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert (load.coming, load.requests, load.refused) == (0, 1000, 5 - room)
+            for other in others:
+                other.transport.ends[0].close()
+                other.transport.ends[1].close()
+                other.connection_lost(None)
+
+    asyncio.run(run())
 
 
 def user(text: str) -> Any:

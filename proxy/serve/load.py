@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from proxy.errors import ProxyError
+from proxy.serve.line import Line
 
-_RETRY_AFTER_S = 1
+RETRY_AFTER_S = 1
 _AT_ONCE = 64 * 1024  # bytes of a body that may come in one read
+SMALL = 1 << 20  # bytes of a body that is read over, where it is refused, without anybody looking at it
 
 
 class Bounds(Protocol):
@@ -25,16 +27,23 @@ class Bounds(Protocol):
 
 class Load:
     """Requests that are being answered, and the bytes of their bodies. While its body is on its way a request
-    is no work yet: a thousand that drip would keep all others out. `full`: no other request may begin."""
+    is no work yet: a thousand that drip would keep all others out. `coming` are those that are
+    read and whose tasks have not begun to run. `line`: who was refused and asked again too soon."""
 
-    __slots__ = ("bounds", "bytes", "full", "refused", "requests")
+    __slots__ = ("bounds", "bytes", "coming", "line", "refused", "requests")
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.requests = 0
-        self.full = False
+        self.coming = 0
         self.bytes = 0
         self.refused = 0
+        self.line = Line(self._room)
+
+    def lacks(self, size: int) -> bool:
+        """There is no room for a request with such a body."""
+        bounds, held = self.bounds, self.bytes
+        return self.requests + self.coming >= bounds.requests or (held > 0 and held + size > bounds.bytes)
 
     def enter(self, declared: bytes | None) -> int:
         """A request comes: the bytes it holds at once, until it leaves. By its `content-length` it may be too
@@ -54,7 +63,6 @@ class Load:
         if self.requests >= self.bounds.requests:
             raise self._refusal()
         self.requests += 1
-        self.full = self.requests >= self.bounds.requests
 
     def grow(self, held: int, size: int) -> int:
         """More of a body has come than it holds. Raises a 503."""
@@ -68,8 +76,13 @@ class Load:
 
     def leave(self, held: int, *, begun: bool) -> None:
         self.requests -= begun
-        self.full = self.requests >= self.bounds.requests
         self.bytes -= held
+        if self.line.waiting:
+            self.line.ask()
+
+    def _room(self) -> int:
+        """For so many small requests."""
+        return 0 if self.lacks(SMALL) else self.bounds.requests - self.requests
 
     def without_descriptors(self) -> ProxyError:
         self.refused += 1
@@ -85,5 +98,5 @@ def refusal(why: str = "The server has as much to do as it can.") -> ProxyError:
         f"{why} Try again in a moment.",
         status=503,
         code="server_overloaded",
-        headers={"retry-after": str(_RETRY_AFTER_S)},
+        headers={"retry-after": str(RETRY_AFTER_S)},
     )

@@ -21,9 +21,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from proxy.config.models import Server
 from proxy.errors import ProxyError
-from proxy.serve import full, refused
-from proxy.serve.exchange import BROKEN, GONE, HANG_UP
+from proxy.serve import callers, full, refused
+from proxy.serve.exchange import BROKEN, GONE, HANG_UP, Header, new_id
 from proxy.serve.house import HOME, House, Services
+from proxy.serve.load import RETRY_AFTER_S, SMALL
 
 _HEAD_BYTES: Final = 64 * 1024  # nginx takes 32 KiB, Node.js 16; one read may bring 256 KiB
 _FIELDS: Final = 100
@@ -33,6 +34,8 @@ _BYTES_PER_S: Final = 1024  # slower than this is no client, in either direction
 _GROWTH: Final = 20  # a body that is held for long comes in by as many parts of itself at least
 _LINE_ENDS: Final = 4  # old browsers send one behind a body: no request has begun with it (RFC 9112, 2.2)
 _IDLE, _HEAD, _BODY = range(3)  # what is being read
+_READABLE: Final = getattr(select, "POLLIN", 0)  # 0 where there is no such thing
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)
 
 
 class _Joined:
@@ -84,7 +87,8 @@ class Protocol(HttpToolsProtocol):
     moment. `_came` counts all bytes, and `_before` those before the body that comes. `_unused` counts bytes
     that the parser has made nothing of so far: a head, or trailers. `_deaf`: nothing more is read, and the
     connection ends with what is being said. `_piped` are the requests that were sent before the first of them
-    was answered. `_skips` are the bytes that are still to come of a request that was refused unread."""
+    was answered. `_skips` are the bytes that are still to come of a request that was refused unread, and
+    `_expected` is when its client was told to come back."""
 
     _reading = _IDLE
     _since = 0.0
@@ -98,6 +102,7 @@ class Protocol(HttpToolsProtocol):
     _piped: list[RequestResponseCycle] | None = None
     _plain_head: bytes | None = None
     _skips = 0
+    _expected = 0.0
     _heard = 0
     _heard_at = 0.0
     _limits: Server
@@ -134,12 +139,26 @@ class Protocol(HttpToolsProtocol):
         if self._reading != _HEAD and not self._is_called():
             super().shutdown()
 
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing has been read for long; but in the line of those that were refused nothing is."""
+        if self._is_called():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            super().timeout_keep_alive_handler()
+
     def _is_called(self) -> bool:
         """An idle connection on which something waits to be read."""
-        if (self.cycle is not None and not self.cycle.response_complete) or not hasattr(select, "poll"):
+        is_idle = self.cycle is None or self.cycle.response_complete
+        return is_idle and self._awaits(_READABLE)
+
+    def _awaits(self, what: int) -> bool:
+        """What the system would tell of the connection, if it were asked."""
+        if not what or self.transport.is_closing():
             return False
         poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
+        poll.register(self.transport.get_extra_info("socket"), what)
         return bool(poll.poll(0))
 
     # --- what comes in
@@ -147,7 +166,12 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        if self._reading == _IDLE and (self._skips or self._services.load.full):
+        load = self._services.load
+        if self._reading == _IDLE and (
+            self._skips
+            or load.requests + load.coming >= load.bounds.requests
+            or load.bytes + SMALL > load.bounds.bytes
+        ):
             data = self._turned_away(data)
             if not data:
                 return
@@ -202,6 +226,7 @@ class Protocol(HttpToolsProtocol):
                 raise refused.too_many_waiting()
         else:
             self._piped = None
+            self._services.load.coming += 1
 
     def on_body(self, body: bytes) -> None:
         self._unused = 0
@@ -239,32 +264,45 @@ class Protocol(HttpToolsProtocol):
     def _turned_away(self, data: bytes) -> bytes:
         """Refuse the requests in it that there is no room for, and read over them: what is left is for the
         parser. Nothing is logged or timed; `Load` counts them."""
+        load, is_early = self._services.load, False
         while data:
             if self._skips:
                 taken = min(self._skips, len(data))
                 self._skips -= taken
                 data = data[taken:]
                 continue
-            cycle, load = self.cycle, self._services.load
+            cycle = self.cycle
             answering = cycle is not None and not cycle.response_complete
-            if answering or not load.full or self._services.leaving or self.flow.write_paused:
+            if answering or self._services.leaving or self.flow.write_paused:
                 break
             found = full.plain(data, self._replies)
-            if found is None or not self._is_known(found[1]):
+            if found is None or not load.lacks(found.body) or self._is_stranger(found.key):
                 break
             load.refused += 1
-            reply, _, self._skips = found
+            self._skips = found.size
             self._since = self.loop.time()
-            self.transport.write(reply)
+            is_early = self._since < self._expected
+            self._expected = self._since + RETRY_AFTER_S
+            self.transport.write(found.reply.replace(full.NO_ID, new_id().encode()))
+        if is_early and not data:
+            self.flow.pause_reading()
+            load.line.join(self)
         return data
 
-    def _is_known(self, credential: bytes) -> bool:
+    def _is_stranger(self, key: Header) -> bool:
         """Strangers are told that they are."""
         house: House = self.app_state[HOME].house
-        return house.plan.keys.identify([(b"authorization", credential)]) not in (
-            None,
-            house.plan.keys.open_caller,
-        )
+        caller = callers.at_hand([key], house)
+        return caller is None or caller is house.plan.keys.open_caller
+
+    def heard_again(self) -> bool:
+        """It is its turn in the line of those that were refused. False when its client is gone, which is not
+        seen of what is not read: its request is not begun."""
+        if self._awaits(_HUNG_UP):
+            self.transport.abort()
+        self._expected = self.loop.time() + RETRY_AFTER_S
+        self.flow.resume_reading()
+        return not self.transport.is_closing()
 
     # --- what is no request
 
