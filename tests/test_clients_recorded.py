@@ -1,7 +1,7 @@
 """What real clients send of themselves without any setting, and in which mode each is shown a picture.
 
-`data/known.jsonl` is what was recorded when each was run against the gateway over the simulated Gemini,
-whole and streamed where it streams: none crashed, and each handed the picture out. docs/known.md says more.
+`data/clients.jsonl` is what was recorded when each was run against the gateway over the simulated Gemini,
+whole and streamed where it streams: none crashed, and each handed the picture out. docs/clients.md says more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from proxy.fronts.clients import known
 from proxy.keys import ClientKey
 
 HERE = Path(__file__).parent
-RECORDED: list[Any] = [json.loads(row) for row in (HERE / "data" / "known.jsonl").read_text().splitlines()]
+RECORDED: list[Any] = [json.loads(row) for row in (HERE / "data" / "clients.jsonl").read_text().splitlines()]
 
 
 def habits(headers: dict[str, str], *, streamed: bool) -> known.Habits:
@@ -32,7 +32,7 @@ def test_a_client_without_a_setting_is_shown_pictures_as_it_can_show_them(row: A
 
 
 def test_the_page_on_clients_has_each_of_them_with_its_version() -> None:
-    page = (HERE.parent / "docs" / "known.md").read_text()
+    page = (HERE.parent / "docs" / "clients.md").read_text()
     table = [line for line in page.splitlines() if line.startswith("| ")]
     missing = [
         f"{row['client']} {row['version']}"
