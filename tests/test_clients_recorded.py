@@ -49,9 +49,10 @@ REFUSAL_IN_TEXT = (
     "DSPy/3.4.1",
     "Mozilla/5.0 (X11) LobeChat/1.0",
     "Python/3.11 aiohttp/3.14.5",
+    "OpenAI/Python 3.57.0",
+    "AsyncOpenAI/JS 7.57.0",
 )
 REFUSAL_BESIDE = (
-    "OpenAI/Python 3.57.0",
     "Agents/Python 0.24.0",
     "pydantic-ai/2.68.0",
     "ai/7.0.173",

@@ -257,9 +257,34 @@ def test_a_stream_that_the_upstream_cuts_is_an_error_for_the_client(
 
 def test_a_blocked_prompt_is_a_filtered_answer(gateway: Gateway) -> None:
     """G-144"""
-    choice = ask(gateway, "Hi sim:block:PROHIBITED_CONTENT").choices[0]
-    assert (choice.finish_reason, choice.message.content) == ("content_filter", None)
-    assert "PROHIBITED_CONTENT" in choice.message.refusal
+    body = hello(messages=[{"role": "user", "content": "Hi sim:block:PROHIBITED_CONTENT"}])
+    (choice,) = post(gateway, body).json()["choices"]
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("content_filter", None)
+    assert "PROHIBITED_CONTENT" in choice["message"]["refusal"]
+
+
+def test_an_app_on_the_sdk_that_reads_the_content_alone_is_told_why_there_is_no_answer(
+    gateway: Gateway,
+) -> None:
+    """Such an app cannot be told from the SDK itself, and crashes on null or shows nothing."""
+    prompt = "Hi sim:block:PROHIBITED_CONTENT"
+    said = ask(gateway, prompt).choices[0].message
+    streamed = [chunk.choices[0].delta for chunk in ask(gateway, prompt, stream=True) if chunk.choices]
+    assert "PROHIBITED_CONTENT" in said.content
+    assert said.refusal == said.content
+    assert "".join(delta.content or "" for delta in streamed) == said.content
+    assert "".join(delta.refusal or "" for delta in streamed) == said.content
+
+
+def test_a_structured_answer_that_is_refused_is_told_as_openai_documents_it(gateway: Gateway) -> None:
+    reply = gateway.client().chat.completions.create(
+        model="gemini-flash",
+        messages=[{"role": "user", "content": "Hi sim:block:PROHIBITED_CONTENT"}],
+        response_format={"type": "json_object"},
+    )
+    message = reply.choices[0].message
+    assert message.content is None
+    assert "PROHIBITED_CONTENT" in str(message.refusal)
 
 
 @pytest.mark.parametrize(

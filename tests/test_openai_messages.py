@@ -473,6 +473,12 @@ def test_a_signature_is_found_on_the_first_call(first: Any, message: Any) -> Non
     assert answer == Message("user", (ResultPart("a", None, (TextPart("12C"),)),), 1)
 
 
+@pytest.mark.parametrize("content", ["No.", None, [{"type": "text", "text": "No."}]])
+def test_a_refusal_that_a_client_was_told_twice_is_one(content: Any) -> None:
+    (answer,) = messages({"role": "assistant", "content": content, "refusal": "No."})
+    assert answer.parts == (TextPart("No.", refusal=True),)
+
+
 def test_thoughts_content_refusal_and_calls_come_in_this_order() -> None:
     (message,) = messages(
         {

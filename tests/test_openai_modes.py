@@ -140,14 +140,20 @@ def test_open_webui_gets_an_address_where_its_browser_can_reach_one(streamed: bo
 
 
 @pytest.mark.parametrize("said", ["", "parts"], ids=["auto", "mode said"])
-def test_open_webui_shows_a_refusal_as_text_only(said: str) -> None:
-    def wants(agent: str) -> bool:
+def test_a_refusal_is_text_for_who_shows_nothing_else(said: str) -> None:
+    """But for a structured answer, whose readers look for `refusal` as OpenAI documents it."""
+
+    def wants(agent: str, sort: str | None = None) -> bool:
         sent = {b"user-agent": agent.encode(), b"x-image-output": said.encode()}
-        body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+        body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+        if sort is not None:
+            body["response_format"] = {"type": sort}
         return ChatFront().parse(body, Asked("req_1", ClientKey("app"), sent)).shape.refusal_in_text
 
     assert wants("Python/3.11 aiohttp/3.14.5")
-    assert not wants("OpenAI/Python 2.54.0")
+    assert wants("OpenAI/Python 2.54.0")
+    assert wants("OpenAI/Python 2.54.0", "text")
+    assert not wants("OpenAI/Python 2.54.0", "json_object")
     assert not wants("curl/8.5.0")
 
 

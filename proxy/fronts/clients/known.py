@@ -127,6 +127,8 @@ CLIENTS: tuple[Client, ...] = (
     # Prints a list as JSON, and asks what a text contains.
     Client("promptfoo 0.121.20", "markdown", agent=_named(r"^node$"), promptfoo=True),
     # --- OpenAI's own SDKs, and whatever hides behind them
+    # Models of OpenAI's refuse in the content, but for structured answers, so that most apps read nothing
+    # else, and some crash on null.
     # Asks for the raw response without a timeout of its own; LiteLLM 1.110.2 sends one. Keeps a whole list,
     # but of a stream, for which it does not ask so unless told, the text alone.
     Client(
@@ -136,13 +138,19 @@ CLIENTS: tuple[Client, ...] = (
         agent=_named(r"openai/python\b"),
         raw_response=True,
         read_timeout=False,
+        shows_refusal=False,
     ),
     # LlamaIndex, LiteLLM, autogen, strands, agno, browser-use, gradio, crewai, continue and others crash on a
     # list or drop `images`, and cannot be told from the SDK (tests/data/clients.jsonl): a string with the
     # picture's address, and the parts beside it.
-    Client("openai 3.57.0 (Python), 7.57.0 (Node)", "images+link", is_sdk=True),
+    Client("openai 3.57.0 (Python), 7.57.0 (Node)", "images+link", is_sdk=True, shows_refusal=False),
     # The same behind something that drops the SDK's own headers, and SDKs that have none.
-    Client("openai 3.57.0", "images+link", agent=_named(r"(?:^|\s)\w*openai(?:::client)?/")),
+    Client(
+        "openai 3.57.0",
+        "images+link",
+        agent=_named(r"(?:^|\s)\w*openai(?:::client)?/"),
+        shows_refusal=False,
+    ),
 )
 
 

@@ -54,7 +54,9 @@ class ChatFront(Commons):
         )
         habits = known.of(asked, streamed=reading.request.get("stream", False))
         mode = said or habits.image_mode
-        shape.update(model=name, image_mode=mode, refusal_in_text=not habits.shows_refusal)
+        wanted = reading.request.get("answer_format")  # who reads JSON reads `refusal` where there is none
+        says = not habits.shows_refusal and (wanted is None or wanted.kind == "text")
+        shape.update(model=name, image_mode=mode, refusal_in_text=says)
         return request.made(reading, links=mode in LINKED)
 
     def chore(self, parsed: Parsed[ChatRequest, ChatShape]) -> Chore | None:

@@ -151,7 +151,9 @@ def _assistant(
     shown = _shown(item, path, notes, is_stored)
     parts += content.marked_last(shown, item, path, notes) if "cache_control" in item else shown
     if (refusal := item.get("refusal")) is not None:
-        parts.append(TextPart(checks.string(refusal, f"{path}.refusal"), refusal=True))
+        said = checks.string(refusal, f"{path}.refusal")
+        parts = [part for part in parts if part != TextPart(said)]  # some clients are told it twice
+        parts.append(TextPart(said, refusal=True))
     parts += _calls(item, path, notes)
     if len(item) > 2 and (signature := signed.of_message(item)):
         parts[:] = sign(tuple(parts), signature)
