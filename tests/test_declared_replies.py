@@ -483,6 +483,14 @@ def test_dashscope_is_called_off_only_while_pending():
     assert wire("evolink").cancel(task, "pending") is None
 
 
+@pytest.mark.parametrize("cancel", [None, "https://elsewhere.example/cancel"])
+def test_a_job_that_has_no_place_of_its_vendors_to_be_called_off_at_goes_on(cancel):
+    urls = {"get": "https://api.replicate.com/v1/predictions/p1"} | ({"cancel": cancel} if cancel else {})
+    outcome = judge("replicate", "m/n", {"id": "p1", "status": "starting", "urls": urls})
+    assert wire("replicate").poll(outcome.task).url == urls["get"]
+    assert wire("replicate").cancel(outcome.task, "starting") is None
+
+
 def come_to(name, model, exchange, **fields):
     """The outcome of a recorded exchange, or the error it is."""
     try:

@@ -169,11 +169,15 @@ class DeclaredWire:
         return self._call(sending, task, "result") if sending else None
 
     def cancel(self, task: Mapping[str, Any], state: str | None) -> Call | None:
-        """Call the job off; None where the vendor cannot do that, or not in this state (its own word)."""
+        """Call the job off; None where the vendor cannot do that, or not in this state (its own word), or
+        named no place of its own for it. The job goes on all the same."""
         cancel = self._variant_of(task).cancel
         if cancel is None or (cancel.only_when and state not in cancel.only_when):
             return None
-        return self._call(cancel.sending, task, "cancel")
+        try:
+            return self._call(cancel.sending, task, "cancel")
+        except UpstreamError:
+            return None
 
     def later(self, call: Call) -> list[tuple[str, str, str]]:
         """What follows an order, as (what for, method, path or address), with names in braces for what only
