@@ -148,7 +148,13 @@ def test_one_word_too_many_is_a_mistake(
 def test_explain_shows_what_follows_an_order(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = out_of(capsys, "explain", "slow", "--json")
     assert json.loads(out)["steps"][0]["then"] == [
-        {"for": "poll", "method": "GET", "url": "https://api.evolink.ai/v1/tasks/{task.id}"}
+        {
+            "for": "poll",
+            "method": "GET",
+            "url": "https://api.evolink.ai/v1/tasks/{task.id}",
+            "headers": {},
+            "body": {},
+        }
     ]
     _, out, _ = out_of(capsys, "explain", "slow")
     assert "\nthen, to ask how it is: GET https://api.evolink.ai/v1/tasks/{task.id}\n" in out

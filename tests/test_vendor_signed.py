@@ -234,9 +234,11 @@ def test_explain_shows_what_goes_ahead_of_an_order(
     arguments = ["--config", str(tmp_path / "providers.yaml"), "--request", str(tmp_path / "r.json")]
     assert main(["explain", "own-1", *arguments]) == 0
     shown = capsys.readouterr().out
-    assert "\nfirst, with each picture: POST https://a.example/shop/v3/files\n" in shown
+    first = "\nfirst, with each picture: POST https://a.example/shop/v3/files\n"
+    assert first + '{\n  "purpose": "reference",\n  "kind": "{mime}",\n  "file": "{file}"\n}\n' in shown
     assert '"like": [\n    "{upload 1}"\n  ]' in shown
-    assert "then, to ask how it is: POST https://a.example/shop/v3/query\n" in shown
+    poll = "then, to ask how it is: POST https://a.example/shop/v3/query\n"
+    assert poll + 'X-Model: brush\n{\n  "ticket": "{task.id}"\n}\n' in shown
     assert "\nx-sign: ***\n" in shown
     assert _SECRET not in shown
 

@@ -24,6 +24,7 @@ from proxy.serve.body import read_json
 from proxy.serve.fan_out import split
 from proxy.serve.speakers import Speaker, speaker_of
 from proxy.types import Call, Request
+from proxy.wires.declared.requests import Sample
 
 # Who answers to names that nobody has, by what is asked for.
 _CATCHING: dict[Kind, str] = {
@@ -142,24 +143,27 @@ def _estimate(tariff: Tariff, request: Request, speaker: Speaker) -> dict[str, A
     return {"prompt_tokens": usage.prompt, "prompt": None if cost is None else plain(cost), **found}
 
 
-def _first(candidate: Candidate, call: Call, base_url: str, query: str) -> dict[str, str] | None:
+def _first(candidate: Candidate, call: Call, base_url: str, query: str) -> dict[str, Any] | None:
     """The request that goes ahead with each picture, where a vendor wants them so."""
     found = candidate.jobs.first(call) if candidate.jobs is not None else None
-    return found and {"method": found[0], "url": showing.url(base_url + found[1], query)}
+    return None if found is None else _beside(found, base_url, query)
 
 
-def _later(candidate: Candidate, call: Call, base_url: str, query: str) -> list[dict[str, str]]:
+def _later(candidate: Candidate, call: Call, base_url: str, query: str) -> list[dict[str, Any]]:
     """The requests that follow where a vendor works at a task; `{task.id}` is what its answer tells."""
-    if candidate.jobs is None:
-        return []
-    return [
-        {
-            "for": name,
-            "method": method,
-            "url": showing.url(place if place[:1] == "{" else base_url + place, query),
-        }
-        for name, method, place in candidate.jobs.later(call)
-    ]
+    found = candidate.jobs.later(call) if candidate.jobs is not None else []
+    return [_beside(one, base_url, query) for one in found]
+
+
+def _beside(sample: Sample, base_url: str, query: str) -> dict[str, Any]:
+    place = sample.path if sample.path[:1] == "{" else base_url + sample.path
+    return {
+        "for": sample.purpose,
+        "method": sample.method,
+        "url": showing.url(place, query),
+        "headers": dict(sample.headers),
+        "body": sample.body,
+    }
 
 
 def _calls(candidates: Sequence[Candidate], request: Request) -> list[Request]:
@@ -187,7 +191,7 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
             "deadlines: " + ", ".join(f"{key[:-2]} {value:g} s" for key, value in step["deadlines_s"].items())
         )
         if step["first"]:
-            print(f"first, with each picture: {step['first']['method']} {step['first']['url']}")
+            _show_beside("first, with each picture", step["first"])
         if step["calls"] > 1:
             print(f"{step['calls']} calls make up this request; the first of them:")
         print(f"{step['method']} {step['url']}")
@@ -195,10 +199,18 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
             print(f"{name}: {shown}")
         print(orjson.dumps(step["body"], option=orjson.OPT_INDENT_2).decode())
         for then in step["then"]:
-            print(f"then, to {_PURPOSES[then['for']]}: {then['method']} {then['url']}")
+            _show_beside(f"then, to {_PURPOSES[then['for']]}", then)
         print(f"cost: {_priced(step)}")
         if step["dropped"]:
             print(f"not carried: {', '.join(step['dropped'])}")
+
+
+def _show_beside(when: str, sample: dict[str, Any]) -> None:
+    print(f"{when}: {sample['method']} {sample['url']}")
+    for name, shown in sample["headers"].items():
+        print(f"{name}: {shown}")
+    if sample["body"]:
+        print(orjson.dumps(sample["body"], option=orjson.OPT_INDENT_2).decode())
 
 
 def _priced(step: dict[str, Any]) -> str:

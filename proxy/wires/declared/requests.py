@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.types import Encoding, FormFile
+from proxy.types import Encoding, FormFile, Slice
 from proxy.wires.declared.problems import Mapped, shown
 from proxy.wires.declared.template import (
     ABSENT,
+    TASK_FIELDS,
+    UPLOAD_INPUTS,
     Node,
     RequestLine,
     Scope,
@@ -52,6 +54,33 @@ class Sending:
             "encoding": self.encoding,
             "files": _files(self.files, values),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A request as people are shown it: `path` may be an address, `body` is one text where it is a file. What
+    only the vendor's answer tells, and what is of a picture, stands as its name in braces."""
+
+    purpose: str
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+
+    @classmethod
+    def of(cls, purpose: str, sending: Sending, values: Mapping[str, Any]) -> Sample:
+        filled = sending.filled({**_NAMED, **values})
+        files = {file.field: "{file}" for file in filled["files"]}
+        body = files.get("") or ({**filled["body"], **files} if files else filled["body"])
+        path = sending.request.shown(str(values["model"]))
+        return cls(purpose, filled["method"], path, filled["headers"], body)
+
+
+_NAMED: dict[str, Any] = {
+    **{name: f"{{{name}}}" for name in ("uuid", *UPLOAD_INPUTS)},
+    "file": FormFile("", "{name}", "{mime}", Slice.of(b"")),
+    "task": {name: f"{{task.{name}}}" for name in TASK_FIELDS},
+}
 
 
 def read_sending(section: Mapped, scope: Scope) -> Sending | None:

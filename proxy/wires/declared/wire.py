@@ -20,7 +20,7 @@ from proxy.wires.declared.addresses import is_allowed
 from proxy.wires.declared.outcome import Outcome
 from proxy.wires.declared.profile import Surface
 from proxy.wires.declared.replies import Phase, VendorReply
-from proxy.wires.declared.requests import Sending
+from proxy.wires.declared.requests import Sample, Sending
 from proxy.wires.declared.sections import PollPlan
 from proxy.wires.declared.stream import StreamReader
 from proxy.wires.declared.template import ABSENT
@@ -179,9 +179,8 @@ class DeclaredWire:
         except UpstreamError:
             return None
 
-    def later(self, call: Call) -> list[tuple[str, str, str]]:
-        """What follows an order, as (what for, method, path or address), with names in braces for what only
-        the vendor's answer tells."""
+    def later(self, call: Call) -> list[Sample]:
+        """What follows an order."""
         task: Mapping[str, Any] = call.context["task"]
         variant = self._variant_of(task)
         lines = {
@@ -189,20 +188,13 @@ class DeclaredWire:
             "result": variant.result.sending,
             "cancel": variant.cancel and variant.cancel.sending,
         }
-        model = str(task["model"])
-        return [
-            (name, sending.request.method, sending.request.shown(model))
-            for name, sending in lines.items()
-            if sending
-        ]
+        return [Sample.of(name, sending, task) for name, sending in lines.items() if sending]
 
-    def first(self, call: Call) -> tuple[str, str] | None:
-        """The method and path of what goes ahead of an order with pictures, None where nothing does."""
+    def first(self, call: Call) -> Sample | None:
+        """What goes ahead of an order with pictures, None where nothing does."""
         task: Mapping[str, Any] = call.context["task"]
         upload = self._variant_of(task).upload
-        if upload is None or not task["references"]:
-            return None
-        return upload.sending.request.method, upload.sending.request.shown(str(task["model"]))
+        return None if upload is None or not task["references"] else Sample.of("upload", upload.sending, task)
 
     # --- replies -----------------------------------------------------------------------------------
 
