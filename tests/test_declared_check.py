@@ -88,6 +88,17 @@ MISTAKES = {
         '"lenght(urls)"',
         '9 E123 ["lenght(urls] unknown function in path "lenght(urls)": lenght; did you mean "length"?',
     ),
+    "E120 in a path": (
+        '"urls[]"',
+        '"$task.poll_url"',
+        '9 E120 ["$task.poll_] result.images uses $task.poll_url but task.poll_url is missing; '
+        "say where the submit reply has it: task: {poll_url: ...}",
+    ),
+    "E123 task": (
+        "path: status",
+        "path: $task.id",
+        "8 E123 [$task.id, pe] a path uses $task.id, which only those of result.images can; ",
+    ),
     "E101": (
         "result:",
         "resutl:",

@@ -354,6 +354,29 @@ def test_a_reply_without_a_word_may_mean_that_the_job_goes_on() -> None:
 # --- blindness
 
 
+@pytest.mark.parametrize("phase", ["poll", "submit"])
+def test_an_address_may_be_made_of_the_jobs_id(phase: str) -> None:
+    """Also from inside of a list, and where a poll's reply does not name the job."""
+    path = "files[].join('', ['./of/', quote($task.id), '/', name, '?as=$task.id'])"
+    wire = made(('"urls[]"', f'"{path}"'))
+    call = submit(wire)
+    payload: dict[str, Any] = {"status": "done", "files": [{"name": "a.png"}, {"name": "b.png"}]}
+    if phase == "poll":
+        call = wire.poll({**call.context["task"], "id": "j/1"})
+    else:
+        payload["id"] = "j/1"
+    outcome = wire.judge(call, 200, {}, payload)
+    assert isinstance(outcome, Done)
+    assert [image.url for image in outcome.images] == [
+        f"{BASE}/of/j%2F1/{name}.png?as=$task.id" for name in ("a", "b")
+    ]
+    with pytest.raises(UpstreamError) as caught:
+        wire.judge(call, 200, {}, {"status": "done", "file": "a.png"})
+    assert caught.value.why is not None
+    assert caught.value.why.startswith(f"nothing is at {path}")
+    assert caught.value.why.endswith("the reply has status, file")
+
+
 def test_a_path_that_finds_nothing_says_which_and_what_was_there() -> None:
     wire = made()
     call = submit(wire)

@@ -20,7 +20,15 @@ from proxy.wires.declared.problems import Problems, Where
 
 class _Functions(jmespath.functions.Functions):
     """JMESPath's own, `from_json` for vendors that put JSON into a string (kie's `resultJson`), and `quote`
-    for what is put into an address. `sum` is exact, and takes texts with numbers as well."""
+    for what is put into an address. `sum` is exact, and takes texts with numbers as well. `task` is what is
+    known of the job by then."""
+
+    def __init__(self, task: Mapping[str, Any]) -> None:
+        self._task = task
+
+    @jmespath.functions.signature({"types": ["string"]})
+    def _func_task(self, name: str) -> Any:
+        return self._task.get(name)
 
     @jmespath.functions.signature({"types": ["array"]})
     def _func_sum(self, values: list[Any]) -> float | None:
@@ -44,22 +52,32 @@ _LONGEST_KEY = 40
 _DEEPEST_KEY = 2
 _MOST = Decimal(10) ** 18  # of anything that is counted or paid
 
-_OPTIONS = jmespath.Options(custom_functions=_Functions())
+_OPTIONS = jmespath.Options(custom_functions=_Functions({}))
 _FUNCTIONS = (*jmespath.functions.Functions.FUNCTION_TABLE, "from_json", "quote")
+# `$task.id`, or one of JMESPath's quoted texts and literals, in which it is no such thing.
+_OF_TASK = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|\$task\.(\w+)""")
 
 
 class Path:
-    """One compiled expression. A reply of the wrong type for it holds nothing there."""
+    """One compiled expression. A reply of the wrong type for it holds nothing there. `of_task` are the names
+    of what it says of the job, which stands in no reply: JMESPath calls a function for that, as it cannot
+    look up from inside of a list."""
 
-    __slots__ = ("_parsed", "text")
+    __slots__ = ("_parsed", "of_task", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._parsed = jmespath.compile(text)
+        self.of_task = tuple(found[1] for found in _OF_TASK.finditer(text) if found[1])
+        self._parsed = jmespath.compile(
+            _OF_TASK.sub(lambda found: f"task('{found[1]}')" if found[1] else found[0], text)
+        )
 
     def search(self, payload: Any) -> Any:
+        options = _OPTIONS
+        if self.of_task and isinstance(payload, Mapping):
+            options = jmespath.Options(custom_functions=_Functions(payload.get(_TASK, _NOTHING)))
         try:
-            return self._parsed.search(payload, options=_OPTIONS)
+            return self._parsed.search(payload, options=options)
         except jmespath.exceptions.JMESPathError:
             return None
 
@@ -92,6 +110,8 @@ Paths = tuple[Path, ...]
 
 
 _HEADERS = "_headers"  # where paths find a reply's headers
+_TASK = "_task"  # and where what is known of the job is found for them
+_NOTHING: Mapping[str, Any] = {}
 _NO_PICTURE = "no picture, nor an address, which without a host begins with / or ./"
 
 
@@ -101,6 +121,11 @@ def seen(payload: Any, headers: Mapping[str, str]) -> Any:
     if isinstance(payload, Mapping):
         return {**payload, _HEADERS: headers}
     return {_HEADERS: headers} if payload == b"" or isinstance(payload, Slice) else payload
+
+
+def with_task(seen: Any, task: Mapping[str, Any]) -> Any:
+    """The same for paths that use what is known of the job."""
+    return {**seen, _TASK: task} if isinstance(seen, Mapping) else seen
 
 
 def missed(paths: Iterable[Path], payload: Any) -> str:
@@ -130,7 +155,7 @@ def _keys(value: Any, at: str) -> Iterator[str]:
     if not isinstance(value, Mapping):
         return
     for key, inner in value.items():
-        if key == _HEADERS:
+        if key in (_HEADERS, _TASK):
             continue
         here = f"{at}.{str(key)[:_LONGEST_KEY]}" if at else str(key)[:_LONGEST_KEY]
         yield here
@@ -181,12 +206,12 @@ def amount(found: Any) -> Decimal | None:
 # --- reading them from a profile -------------------------------------------------------------------
 
 
-def read_path(value: Any, where: Where, problems: Problems) -> Path | None:
-    """Compile, or complain with the column (E123)."""
+def read_path(value: Any, where: Where, problems: Problems, *, of_task: bool = False) -> Path | None:
+    """Compile, or complain with the column (E123). `of_task`: it may use what is known of the job."""
     if not isinstance(value, str) or not value:
         problems.add("E123", where, f"a path must be text, not {value!r}")
         return None
-    if value.startswith("$"):
+    if value.startswith("$") and not value.startswith("$task."):
         problems.add(
             "E123", where, f'"{value}" is not a valid path (column 1: unexpected "$")',
             f'paths are JMESPath, which starts without "$": {re.sub(r"^[$][.]*", "", value)}',
@@ -197,18 +222,22 @@ def read_path(value: Any, where: Where, problems: Problems) -> Path | None:
     except jmespath.exceptions.JMESPathError as exc:
         problems.add("E123", where, f'"{value}" is not a valid path ({_complaint(exc, value)})')
         return None
+    if path.of_task and not of_task:
+        used = f"$task.{path.of_task[0]}"
+        problems.add("E123", where, f"a path uses {used}, which only those of result.images can")
+        return None
     for name in path.functions():
-        if name not in _FUNCTIONS:
+        if name not in _FUNCTIONS and not (name == "task" and path.of_task):
             problems.unknown("E123", where, f'function in path "{value}":', name, _FUNCTIONS)
             return None
     return path
 
 
-def read_paths(value: Any, where: Where, problems: Problems) -> Paths:
+def read_paths(value: Any, where: Where, problems: Problems, *, of_task: bool = False) -> Paths:
     """One path or a list of alternatives."""
     items = value if isinstance(value, list) else [value]
     found = [
-        read_path(item, (*where, index) if isinstance(value, list) else where, problems)
+        read_path(item, (*where, index) if isinstance(value, list) else where, problems, of_task=of_task)
         for index, item in enumerate(items)
     ]
     return tuple(path for path in found if path is not None)

@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from proxy.errors import ErrorClass
@@ -300,7 +301,7 @@ def read_result(data: Any, where: Where, problems: Problems) -> Result:
     section = Mapped(data, where, KEYS["result"], problems)
     return Result(
         sending=read_sending(section, Scope({}, LATER_INPUTS)),
-        images=section.take("images", read_paths, ()),
+        images=section.take("images", partial(read_paths, of_task=True), ()),
         picture=section.take("picture", read.flag, False),
         keyed=section.take("keyed", read.flag, False),
         partial=section.take("partial", read_paths, ()),

@@ -122,6 +122,11 @@ def _check_tasks(variant: Variant, where: Where, problems: Problems) -> None:
                 else f"say where the submit reply has it: task: {{{missing}: ...}}"
             )
             problems.add("E120", (*where, section, *(["request"] if in_line else [])), message, hint)
+    for name in dict.fromkeys(name for path in variant.result.images for name in path.of_task):
+        if f"task.{name}" not in given:
+            message = f"result.images uses $task.{name} but task.{name} is missing"
+            hint = f"say where the submit reply has it: task: {{{name}: ...}}"
+            problems.add("E120", (*where, "result", "images"), message, hint)
     if variant.poll and not given:
         problems.add("E120", (*where, "poll"), "poll has no task to ask for", "add task: {id: ...}")
 
