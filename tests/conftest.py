@@ -12,12 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import picture_vendors, stores
 from tests.gateway import Gateway, open_gateway
 from tests.long import LONG
+from tests.served import PATIENCE_S
 
 _new_context = ssl.create_default_context
 _of_file = functools.cache(lambda cafile: _new_context(cafile=cafile))
@@ -30,6 +32,9 @@ def _context(*arguments: Any, **options: Any) -> ssl.SSLContext:
 
 
 ssl.create_default_context = _context
+
+for _verb in ("get", "post", "request", "stream"):  # a busy machine is later than the five seconds of httpx
+    setattr(httpx, _verb, functools.partial(getattr(httpx, _verb), timeout=PATIENCE_S))
 
 settings.register_profile(
     "dragoman", deadline=None, max_examples=100 * LONG, suppress_health_check=[HealthCheck.too_slow]

@@ -336,7 +336,8 @@ def test_a_fresh_server_makes_no_store_and_loads_none(tmp_path: Path, vendors: R
         assert {answers(served, key) for key in (KEY, "sk-dragoman-" + "x" * 43)} == {200, 401}
         assert "sqlalchemy" not in Path(f"/proc/{served.process.pid}/maps").read_text()
         assert not (tmp_path / "state").exists()
-        httpx.get(f"{served.base_url}/admin/keys", headers={"authorization": f"Bearer {ADMIN}"})
+        headers = {"authorization": f"Bearer {ADMIN}"}
+        assert httpx.get(f"{served.base_url}/admin/keys", headers=headers).status_code == 200
         assert "sqlalchemy" in Path(f"/proc/{served.process.pid}/maps").read_text()
 
 

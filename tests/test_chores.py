@@ -218,7 +218,7 @@ def test_the_defaults_of_who_answers_hold_and_not_those_of_who_draws(tmp_path: P
 
 def test_a_vendor_of_jobs_gets_no_job_for_a_title(tmp_path: Path) -> None:
     models = "models:\n" + LITE + "  slow: {targets: [grsai/nano-banana-pro]}\n"
-    head = picture_vendors.HEAD.replace("heartbeat: 300ms", "heartbeat: 300ms, chores: lite")
+    head = picture_vendors.HEAD.replace("heartbeat: 60s", "heartbeat: 60s, chores: lite")
     with open_gateway(tmp_path, head + picture_vendors.providers("grsai") + models) as gateway:
         reply = chat(gateway, [user(TITLE)], "slow")
         assert reply.headers["x-proxy-chore"] == "title; model=lite"

@@ -31,8 +31,7 @@ MOST_BYTES = 256 << 10  # what one thing that was left behind may hold
 
 CALLED_OFF = "private: true, on_disconnect: cancel"  # else what was left would be finished, and take its time
 FILE = (
-    # No sign of life within the test: what it begins has status 200, and here a status is expected.
-    HEAD.replace("private: true", CALLED_OFF).replace("heartbeat: 300ms", "heartbeat: 60s")
+    HEAD.replace("private: true", CALLED_OFF)
     + "  lan: {wire: openai, base_url: 'http://SIMULATORS/openai/v1', keys: [env:VENDOR_KEY], "
     "private: true}\n"
     + providers("jlike", "fal", "seedream", extra=CALLED_OFF)

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from tests.gateway import Gateway, open_gateway
-from tests.picture_vendors import BY_NAME, HEAD, decoded, post, providers, raises, watching
+from tests.picture_vendors import BEATING, BY_NAME, HEAD, decoded, post, providers, raises, watching
 
 TASKS = ["wan", "evolink", "grsai-async", "dashscope", "fal", "bfl"]
 AT_ONCE = ["jlike", "grsai-json", "grsai-stream", "seedream", "seedream-stream", "aigcbest", "xiaotian"]
@@ -229,13 +229,14 @@ def test_one_failed_picture_of_several_does_not_take_the_others_along(gateway: G
     assert len(seen.submits()) == 1
 
 
-def test_a_failure_in_a_stream_that_has_begun_is_raised_by_the_sdk(gateway: Gateway) -> None:
+def test_a_failure_in_a_stream_that_has_begun_is_raised_by_the_sdk(tmp_path: Path) -> None:
     """I-016"""
-    stream = gateway.client().images.generate(
-        model="grsai-json", prompt="Late and broken sim:slow:1 sim:fail:x", stream=True
-    )
-    with pytest.raises(openai.APIError) as caught:
-        list(stream)
+    with open_gateway(tmp_path, BEATING) as own:
+        stream = own.client().images.generate(
+            model="grsai-json", prompt="Late and broken sim:slow:1 sim:fail:x", stream=True
+        )
+        with pytest.raises(openai.APIError) as caught:
+            list(stream)
     assert caught.value.code == "upstream_error"
 
 

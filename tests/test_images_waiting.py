@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from tests.gateway import KEY, Gateway, open_gateway
-from tests.picture_vendors import HEAD, Seen, decoded, post, providers, watching
+from tests.picture_vendors import BEATING, HEAD, Seen, decoded, post, providers, watching
 from tests.served import waited
 
 
@@ -25,7 +25,7 @@ def gateway(pictures_gateway: Gateway) -> Gateway:
 
 
 @pytest.mark.parametrize("path", ["images/generations", "chat/completions"])
-def test_comments_keep_a_stream_alive_while_a_vendor_works(gateway: Gateway, path: str) -> None:
+def test_comments_keep_a_stream_alive_while_a_vendor_works(tmp_path: Path, path: str) -> None:
     """I-015: from before the first byte, at the interval of the configuration (300 ms here)"""
     prompt = "Slowly sim:slow:1.3"
     body: dict[str, Any] = {"model": "grsai-async", "stream": True, "prompt": prompt}
@@ -36,25 +36,27 @@ def test_comments_keep_a_stream_alive_while_a_vendor_works(gateway: Gateway, pat
             "messages": [{"role": "user", "content": prompt}],
         }
     arrived: list[float] = []
-    begun = time.monotonic()
-    url = f"{gateway.base_url}/v1/{path}"
     headers = {"authorization": f"Bearer {KEY}"}
-    with gateway.http.stream("POST", url, json=body, headers=headers) as reply:
-        assert reply.headers["content-type"].startswith("text/event-stream")
-        comments = 0
-        for line in reply.iter_lines():
-            if line.startswith(":"):
-                comments += 1
-                arrived.append(time.monotonic() - begun)
+    with open_gateway(tmp_path, BEATING) as own:
+        begun = time.monotonic()
+        url = f"{own.base_url}/v1/{path}"
+        with own.http.stream("POST", url, json=body, headers=headers) as reply:
+            assert reply.headers["content-type"].startswith("text/event-stream")
+            comments = 0
+            for line in reply.iter_lines():
+                if line.startswith(":"):
+                    comments += 1
+                    arrived.append(time.monotonic() - begun)
     assert comments >= 3
     assert arrived[0] < 0.8
     assert all(after - before < 0.8 for before, after in pairwise(arrived))
 
 
-def test_the_sdk_gets_the_picture_behind_the_comments(gateway: Gateway) -> None:
+def test_the_sdk_gets_the_picture_behind_the_comments(tmp_path: Path) -> None:
     """I-015"""
-    stream = gateway.client().images.generate(model="wan", prompt="Slowly too sim:slow:0.8", stream=True)
-    assert [decoded(event.b64_json).width > 0 for event in stream] == [True]
+    with open_gateway(tmp_path, BEATING) as own:
+        stream = own.client().images.generate(model="wan", prompt="Slowly too sim:slow:0.8", stream=True)
+        assert [decoded(event.b64_json).width > 0 for event in stream] == [True]
 
 
 def test_an_sdk_that_may_retry_does_not_order_twice(gateway: Gateway) -> None:

@@ -299,27 +299,40 @@ def test_of_a_thousand_racing_calls_exactly_the_limit_passes(
     tmp_path: Path, vendors: Running, shared: bool, request: pytest.FixtureRequest
 ) -> None:
     """Four workers; with Redis on two machines."""
-    file = FILE.replace("http://SIMULATORS", vendors.base_url).replace(
+    redis = request.getfixturevalue("redis_server").address if shared else None
+    for race in range(3):
+        folder = tmp_path / str(race)
+        statuses, logged = _race(folder, vendors.base_url, f"racer-{race}", redis)
+        # Too busy a machine counts without Redis for a while, and says so: that was no race.
+        if not any(line["event"] == "shared_limits_away" for line in logged):
+            break
+        vendors.log.reset()
+    assert statuses == {200: ALLOWED, 429: CALLS - ALLOWED}
+    assert len([one for one in vendors.log.exchanges() if "generateContent" in one.path]) == ALLOWED
+    assert {line["status"] for line in logged if "path" in line} >= {200, 429}
+
+
+def _race(
+    folder: Path, vendors: str, caller: str, redis: str | None
+) -> tuple[Counter[int], list[dict[str, Any]]]:
+    """What the calls were answered, and what was logged."""
+    file = FILE.replace("http://SIMULATORS", vendors).replace(
         "{name: app, key: env:TEST_KEY}",
-        f"{{name: app, key: env:TEST_KEY, limits: {{requests: {ALLOWED}/hour}}}}",
+        f"{{name: {caller}, key: env:TEST_KEY, limits: {{requests: {ALLOWED}/hour}}}}",
     )
     environment = {"TEST_KEY": KEY, "TEST_NARROW_KEY": "n", "VENDOR_KEY": "v"}
-    if shared:
-        redis = request.getfixturevalue("redis_server").address
+    if redis is not None:
         file += f'server: {{shared: "{redis}"}}\n'
-    machines = 2 if shared else 1
+    machines = 1 if redis is None else 2
     with ExitStack() as stack:
         served = []
         for number in range(machines):
-            folder = tmp_path / str(number)
-            folder.mkdir()
+            place = folder / str(number)
+            place.mkdir(parents=True)
             workers = ("--workers", str(4 // machines))
-            served.append(stack.enter_context(serving(folder, file, *workers, environment=environment)))
+            served.append(stack.enter_context(serving(place, file, *workers, environment=environment)))
         statuses = asyncio.run(_statuses([one.base_url for one in served], CALLS))
-        logged = [json.loads(line) for one in served for line in _lines(one.err) if '"path"' in line]
-    assert statuses == {200: ALLOWED, 429: CALLS - ALLOWED}
-    assert len([one for one in vendors.log.exchanges() if "generateContent" in one.path]) == ALLOWED
-    assert {line["status"] for line in logged} >= {200, 429}
+        return statuses, [json.loads(line) for one in served for line in _lines(one.err)]
 
 
 def _lines(path: Path) -> list[str]:

@@ -158,7 +158,7 @@ def test_a_server_that_is_full_says_so_before_it_reads(tmp_path: Path) -> None:
                 assert reply.status_code == 200, path
             stranger = httpx.post(f"{own.base_url}/v1/chat/completions", json=chat("Hi", "gemini-flash"))
             assert stranger.status_code == 401
-        assert len(own.sent()) == 2
+            waited(lambda: len(own.sent()) == 2)
         assert own.client().chat.completions.create(model="gemini-flash", messages=[user("Hi")]).choices
 
 

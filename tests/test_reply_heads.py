@@ -27,7 +27,7 @@ FILE = (
         "poll: {every: 30ms}}\n",
         1,
     )
-).replace("heartbeat: 300ms", "heartbeat: 600ms")
+).replace("heartbeat: 60s", "heartbeat: 600ms")
 
 
 @pytest.fixture(scope="module")
