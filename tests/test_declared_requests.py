@@ -111,6 +111,26 @@ def test_a_job_without_what_its_poll_names_is_lost() -> None:
     )
 
 
+def test_a_job_is_not_called_off_by_a_name_that_the_vendor_has_not_told_yet() -> None:
+    """It is known by our own id alone, and its order's reply never came."""
+    wire = made(
+        ("{prompt: $prompt}", "{prompt: $prompt, id: $uuid}"),
+        ('poll: {request: "GET /jobs/{task.id}"}',
+         'poll: {request: "GET /query/{uuid}"}\n    cancel: {request: "POST /drop/{task.id}"}'),
+    )  # fmt: skip
+    task = {
+        "provider": "v",
+        "model": "m-1",
+        "references": False,
+        "uuid": "00000000-0000-4000-8000-0000000000a1",
+    }
+    assert wire.can_ask(task)
+    assert wire.cancel(task, None) is None
+    named = wire.cancel({**task, "id": "7"}, None)
+    assert named is not None
+    assert named.path == "/drop/7"
+
+
 def test_our_own_id_is_in_the_order_and_in_what_is_asked_about_it() -> None:
     wire = made(
         ("{prompt: $prompt}", "{prompt: $prompt, id: $uuid}"),
@@ -127,6 +147,22 @@ def test_our_own_id_is_in_the_order_and_in_what_is_asked_about_it() -> None:
         "/query/00000000-0000-4000-8000-0000000000a1",
         {"job": "00000000-0000-4000-8000-0000000000a1"},
     )
+
+
+def test_a_vendor_that_knows_our_own_id_too_is_asked_by_it_until_it_tells_another() -> None:
+    """Kling: "choose one" of its id and of external_task_id."""
+    wire = made(
+        ("{prompt: $prompt}", "{prompt: $prompt, external_id: $uuid}"),
+        ("task: {id: id, poll_url: _headers.location}", "task: {id: id, ours: true}"),
+    )
+    order = "00000000-0000-4000-8000-0000000000a1"
+    call = submit(wire, order=order)
+    unheard = call.context["task"]
+    assert wire.can_ask(unheard)
+    assert wire.poll(unheard).path == f"/jobs/{order}"
+    pending = wire.judge(call, 200, {}, {"id": "7", "status": "queued"})
+    assert isinstance(pending, Pending)
+    assert wire.poll(pending.task).path == "/jobs/7"
 
 
 @pytest.mark.parametrize(

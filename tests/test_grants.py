@@ -362,6 +362,12 @@ FORMS = {
         '7 E120 ["GET /jobs/{] poll.request uses {uuid} but uuid is missing; '
         "name $uuid in the submit, where the vendor learns of it",
     ),
+    "a vendor that was told no id of ours": (
+        "task: {id: id}",
+        "task: {id: id, ours: true}",
+        "6 E120 [true}] task.ours, but the vendor is told no id of ours; "
+        "name $uuid in the submit, where the vendor learns of it",
+    ),
     "width without pixels": (
         "prompt: $prompt",
         "prompt: $prompt, w: $width",

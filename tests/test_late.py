@@ -31,7 +31,9 @@ from tests.test_tasks_crash import ENVIRONMENT, HEADERS, asked, kill
 FILE = (
     HEAD
     + providers("jlike", extra="private: true, currency: CNY")
-    + providers("runware", extra="private: true, timeouts: {first_byte: 500ms, total: 3s}")
+    + providers(
+        "runware", "comfyui", "kling", extra="private: true, timeouts: {first_byte: 500ms, total: 3s}"
+    )
     + """
 models:
   slow-wan: {targets: [jlike.wan/wan2.7-t2i-plus], price: {image: 0.2}, poll: {every: 30ms, give_up: 300ms}}
@@ -40,9 +42,13 @@ models:
     price: {image: {1K: 0.2, 2K: 0.3}}
     poll: {every: 30ms}
     timeouts: {total: 2s}
-  ours: {targets: [runware/some-model], price: {image: 0.04}, poll: {every: 30ms}}
+  runware: {targets: [runware/some-model], price: {image: 0.04}, poll: {every: 30ms}}
+  kling: {targets: [kling/kling-v2-1], price: {image: 0.04}, poll: {every: 30ms}}
+  comfyui: {targets: [comfyui/x.safetensors], price: {image: 0.04}, poll: {every: 30ms}}
 """
 )
+
+OURS = ["runware", "comfyui", "kling"]  # vendors that find an order by our own id
 
 
 def state(address: str, folder: Path) -> str:
@@ -189,10 +195,13 @@ def test_what_a_vendor_says_nothing_of_is_asked_for_a_day_and_then_refunded(
     assert ends(store, request_id, 3) == [*GIVEN_UP, ("refund", "unheard", "0.2", 0)]
 
 
-def test_an_order_without_the_vendors_number_is_asked_for_by_our_own(gateway: Gateway, store: str) -> None:
+@pytest.mark.parametrize("vendor", OURS)
+def test_an_order_without_the_vendors_number_is_asked_for_by_our_own(
+    gateway: Gateway, store: str, vendor: str
+) -> None:
     """The reply to the submit never comes, and the vendor was told an id of ours: it is asked for by that at
     once, and longer than anybody waits."""
-    reply = draw(gateway.base_url, "ours", "Unnumbered sim:stall sim:slow:4")
+    reply = draw(gateway.base_url, vendor, "Unnumbered sim:stall sim:slow:4")
     assert reply.status_code == 504
     found = ends(store, reply.headers["x-request-id"], 3)
     assert found == [
@@ -246,16 +255,17 @@ def _only_request(store: str) -> str:
     return str(found)
 
 
+@pytest.mark.parametrize("vendor", OURS)
 def test_an_order_that_nobody_heard_of_goes_on_where_the_vendor_can_be_asked(
-    tmp_path: Path, store_address: str, vendors: Running
+    tmp_path: Path, store_address: str, vendors: Running, vendor: str
 ) -> None:
     """The process ends while it is being sent; the vendor knows it by an id of ours."""
     file = FILE.replace("http://SIMULATORS", vendors.base_url) + state(store_address, tmp_path)
     file = file.replace("first_byte: 500ms, total: 3s", "first_byte: 60s, total: 60s")
     with serving(tmp_path, file, environment=ENVIRONMENT) as server:
-        reply = draw(server.base_url, "ours", "Unheard sim:stall", background=True)
+        reply = draw(server.base_url, vendor, "Unheard sim:stall", background=True)
         task = reply.json()["id"]
-        waited(lambda: vendors.log.ledger.tasks("runware"))
+        waited(lambda: vendors.log.ledger.tasks(vendor))
         kill(server)
     with serving(tmp_path, file, environment=ENVIRONMENT) as server:
 
@@ -264,7 +274,7 @@ def test_an_order_that_nobody_heard_of_goes_on_where_the_vendor_can_be_asked(
             return found if found["status"] in ("completed", "failed") else None
 
         assert waited(over)["status"] == "completed"
-    assert len(vendors.log.ledger.tasks("runware")) == 1
+    assert len(vendors.log.ledger.tasks(vendor)) == 1
     assert booked(store_address, _only_request(store_address)) == [
         ("hold", "ordered", "0.04", 0), ("settle", "ok", "0.04", 1),
     ]  # fmt: skip

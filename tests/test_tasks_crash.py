@@ -37,7 +37,7 @@ models:
   by-talk: {targets: [google/gemini-3-pro-image]}
 """
 )
-ENVIRONMENT = {"TEST_KEY": KEY, "VENDOR_KEY": "vendor-key"}
+ENVIRONMENT = {"TEST_KEY": KEY, "VENDOR_KEY": "vendor-key", "PAIR_KEY": "vendor-key:simulated-secret"}
 HEADERS = {"authorization": f"Bearer {KEY}"}
 OVER = ("completed", "failed", "cancelled")
 

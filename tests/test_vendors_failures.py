@@ -241,6 +241,9 @@ def test_comfyui_wants_a_whole_graph_and_a_key_for_its_files(running: Running) -
         told = json_of(client.post("/prompt", json={"prompt": graph}), 400)
         assert told["error"]["message"] == "prompt.2.inputs.vae: must be a link to a node"
         assert client.post("/upload/image", files={"file": ("a.png", PNG)}).status_code == 400
+        ours = {"prompt": graph, "prompt_id": "0A1B2C3D-0000-4000-8000-000000000000"}
+        assert json_of(client.post("/prompt", json=ours), 400)["error"]["type"] == "invalid_prompt_id"
+        assert json_of(client.get("/api/jobs/nobodys"), 404) == {"error": "Job not found"}
     assert httpx.get(f"{running.url('comfyui')}/view?filename=x&type=output").status_code == 401
 
 

@@ -1,8 +1,10 @@
-"""ComfyUI behind a door that wants a key: pictures are uploaded, an order is a graph of nodes."""
+"""ComfyUI behind a door that wants a key: pictures are uploaded, an order is a graph of nodes, and has the id
+that its client gave it."""
 
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Any
 
 from proxy.simulators.exchange import Exchange, Log, Reply, json_reply
@@ -54,6 +56,7 @@ class ComfyUI(House):
             route("POST", "/upload/image", self._upload),
             route("POST", "/prompt", self._prompt),
             route("GET", "/history/{task}", self._history),
+            route("GET", "/api/jobs/{task}", self._job),
             route("POST", "/queue", self._queue),
             route("GET", "/view", self._view),
         ]
@@ -77,8 +80,16 @@ class ComfyUI(House):
         return json_reply({"name": stored, "subfolder": "", "type": values.get("type", "input")})
 
     def _prompt(self, exchange: Exchange, _: re.Match[str]) -> Reply:
-        rules = {"prompt": fields.record, "client_id": fields.text(), "extra_data": fields.record}
-        graph = self.body(exchange, rules, ("prompt",))["prompt"]
+        rules = {
+            "prompt": fields.record,
+            "client_id": fields.text(),
+            "prompt_id": fields.text(),
+            "extra_data": fields.record,
+        }
+        body = self.body(exchange, rules, ("prompt",))
+        graph, own_id = body["prompt"], body.get("prompt_id")
+        if own_id is not None and not _is_canonical(own_id):
+            raise Refused(400, "prompt_id must be a valid UUID", "invalid_prompt_id")
         for name, node in graph.items():
             self._check_node(name, node, graph)
         nodes: dict[str, Json] = {node["class_type"]: node["inputs"] for node in graph.values()}
@@ -92,7 +103,9 @@ class ComfyUI(House):
         job = self.submit(exchange, text, orders, draw(orders.said, orders, size, count))
         if given:
             exchange.notes["references"] = given
-        return self.accepted(job, {"prompt_id": job.id, "number": 1, "node_errors": {}})
+        job.extra["id"] = own_id or job.id
+        self.jobs[job.extra["id"]] = job
+        return self.accepted(job, {"prompt_id": job.extra["id"], "number": 1, "node_errors": {}})
 
     def _size(self, nodes: dict[str, Json]) -> tuple[int, int]:
         latent = nodes["EmptyLatentImage"]
@@ -111,7 +124,21 @@ class ComfyUI(House):
         job = self.poll(exchange, found["task"])
         if job is None or not job.done:
             return json_reply({})
-        return json_reply({job.id: self._shown(job)})
+        return json_reply({found["task"]: self._shown(job)})
+
+    def _job(self, exchange: Exchange, found: re.Match[str]) -> Reply:
+        job = self.poll(exchange, found["task"])
+        if job is None:
+            return json_reply({"error": "Job not found"}, 404)
+        head = {"id": job.extra["id"], "priority": 1, "create_time": 1795219200000}
+        if job.cancelled or not job.done:
+            words = "cancelled" if job.cancelled else "pending" if job.queued else "in_progress"
+            return json_reply({**head, "status": words, "outputs_count": 0})
+        shown = self._shown(job)
+        told = [one for name, one in shown["status"]["messages"] if name == "execution_error"]
+        error = {"execution_error": told[0]} if told else {}
+        status = "failed" if told else "completed"
+        return json_reply({**head, "status": status, "outputs": shown["outputs"], **error})
 
     def _shown(self, job: Job) -> Json:
         if job.outcome in ("failed", "moderated"):
@@ -143,6 +170,13 @@ class ComfyUI(House):
             raise Refused(404, "There is no such file", "not_found")
         self.log.counts["comfyui.downloads"] += 1
         return Reply([drawing.data()], content_type=MIMES[drawing.kind])
+
+
+def _is_canonical(value: str) -> bool:
+    try:
+        return str(uuid.UUID(value)) == value
+    except ValueError:
+        return False
 
 
 def _link(graph: Json) -> fields.Rule:

@@ -67,6 +67,9 @@ class Kling(House):
         body = self.body(exchange, _FIELDS, ("prompt",))
         if "image" in body and "negative_prompt" in body:
             raise Refused(400, "negative_prompt is not supported with image", "invalid")
+        own_id = body.get("external_task_id")
+        if own_id in self.jobs:
+            raise Refused(400, "external_task_id was used before", "invalid")
         orders = self.orders(body["prompt"])
         if orders.word("moderate") == "input":
             raise Refused(400, "The content was refused by the risk control system", "blocked")
@@ -79,7 +82,10 @@ class Kling(House):
             model=body.get("model_name", "kling-v1"),
             references_given=[body["image"]] if "image" in body else (),
         )
-        return self.accepted(job, self._whole({"task_id": job.id, "task_status": "submitted"}))
+        if own_id is not None:
+            job.extra["info"] = {"external_task_id": own_id}
+            self.jobs[own_id] = job
+        return self.accepted(job, self._whole(self._shown(job)))
 
     def _query(self, exchange: Exchange, found: re.Match[str]) -> Reply:
         job = self.poll(exchange, found["task"])
@@ -91,7 +97,7 @@ class Kling(House):
         return {"code": 0, "message": "SUCCEED", "request_id": "r-1", "data": data}
 
     def _shown(self, job: Job) -> Json:
-        data: Json = {"task_id": job.id, "task_info": {}, "created_at": 1722769557708}
+        data: Json = {"task_id": job.id, "task_info": job.extra.get("info", {}), "created_at": 1722769557708}
         if not job.done:
             return data | {"task_status": "submitted" if job.queued else "processing"}
         if job.good or job.outcome == "empty":

@@ -268,8 +268,12 @@ class VendorReply:
         )
 
     def _known(self) -> dict[str, Any]:
-        """The job with what this reply adds; an id once given stays, and so does a charge."""
-        known = {**self._task_fields(), **self.task}
+        """The job with what this reply adds; an id once given stays, unless it is our own, and so does a
+        charge."""
+        told = self._task_fields()
+        known = {**told, **self.task}
+        if "id" in told and self.variant.task.ours and known["id"] == known["uuid"]:
+            known["id"] = told["id"]
         cost, kept = self._cost(), self._charge()
         if cost is not None or kept:
             known[_CHARGED] = {"cost": None if cost is None else str(cost), "kept": kept}

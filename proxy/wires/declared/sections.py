@@ -45,7 +45,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "upload": (*REQUEST_KEYS, "raw", "result"),
     "foreign": ("dialect", "known", "unknown"),
     "stream": ("when",),
-    "task": (*TASK_FIELDS, "hosts", "estimate"),
+    "task": (*TASK_FIELDS, "ours", "hosts", "estimate"),
     "poll": (*REQUEST_KEYS[:-1], "first", "every", "max_every", "give_up"),
     "cancel": (*REQUEST_KEYS[:-1], "only_when"),
     "state": ("path", *BUCKETS, "absent", "progress"),
@@ -93,7 +93,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class TaskPaths:
+    """`ours`: the vendor finds the job by our own id too."""
+
     fields: Mapping[str, Paths] = field(default_factory=dict)
+    ours: bool = False
     hosts: tuple[str, ...] = ()
     estimate: Paths = ()
 
@@ -252,7 +255,12 @@ def read_stream(data: Any, where: Where, problems: Problems, options: Mapping[st
 def read_task(data: Any, where: Where, problems: Problems) -> TaskPaths:
     section = Mapped(data, where, KEYS["task"], problems)
     fields = {name: section.take(name, read_paths, ()) for name in TASK_FIELDS if name in section}
-    return TaskPaths(fields, section.take("hosts", read.texts, ()), section.take("estimate", read_paths, ()))
+    return TaskPaths(
+        fields,
+        ours=section.take("ours", read.flag, False),
+        hosts=section.take("hosts", read.texts, ()),
+        estimate=section.take("estimate", read_paths, ()),
+    )
 
 
 def read_poll(data: Any, where: Where, problems: Problems) -> Poll | None:

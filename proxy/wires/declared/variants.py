@@ -105,6 +105,11 @@ def _check_tasks(variant: Variant, where: Where, problems: Problems) -> None:
     """E120: a later request may only use what an earlier reply gives."""
     given = {f"task.{name}" for name, paths in variant.task.fields.items() if paths}
     given |= {"uuid"} & variant.submit.used
+    in_submit = "name $uuid in the submit, where the vendor learns of it"
+    if variant.task.ours and "uuid" not in given:
+        problems.add(
+            "E120", (*where, "task", "ours"), "task.ours, but the vendor is told no id of ours", in_submit
+        )
     later = {"poll": variant.poll, "result": variant.result, "cancel": variant.cancel}
     for section, holder in later.items():
         sending = holder.sending if holder else None
@@ -117,7 +122,7 @@ def _check_tasks(variant: Variant, where: Where, problems: Problems) -> None:
             place = f"{section}.request" if in_line else section
             message = f"{place} uses {shown_name} but {name} is missing"
             hint = (
-                "name $uuid in the submit, where the vendor learns of it"
+                in_submit
                 if name == "uuid"
                 else f"say where the submit reply has it: task: {{{missing}: ...}}"
             )

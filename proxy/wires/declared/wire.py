@@ -127,6 +127,8 @@ class DeclaredWire:
         task = _task(request, target)
         if "uuid" in (*submit.used, *submit.request.fields()):
             task["uuid"] = order
+        if variant.task.ours:
+            task["id"] = order  # until the vendor tells another
         return Call(
             path=submit.request.path({"model": target.model, "uuid": order}),
             stream=is_stream is not ABSENT and bool(is_stream) and "stream" not in repairs,
