@@ -240,6 +240,7 @@ def test_a_client_s_words_rest_no_key(refuse: Any) -> None:
         {"error": {"message": "no", "code": "insufficient_quota"}},
         {"error": "Your balance is exhausted"},
         {"message": "Insufficient credits"},
+        {"code": 30001, "message": "Sorry, your account balance is insufficient", "data": None},
     ],
 )
 def test_an_empty_account_is_no_bad_key_where_a_profile_goes_by_status(status: int, body: Any) -> None:

@@ -52,7 +52,8 @@ CONTEXT = re.compile(
 )
 QUOTA = re.compile(
     r"insufficient (?:\w{1,40} )?(?:quota|balance|credit)|quota is not enough|额度不足|余额不足"
-    r"|(?:balance|credits?|quota) (?:is |are |has been |have been )?(?:exhausted|depleted|used up)"
+    r"|(?:balance|credits?|quota) (?:is |are |has been |have been )?"
+    r"(?:exhausted|depleted|used up|insufficient|not sufficient)"
     r"|(?:exhausted|not enough|run out of|out of) (?:\w{1,40} )?(?:balance|credits?)\b",
     re.I,
 )
