@@ -138,6 +138,11 @@ def test_calls_are_told_whole_and_in_their_order() -> None:
     ]
 
 
+def test_half_a_character_in_the_arguments_of_a_call_loses_no_call() -> None:
+    (found,) = parts(ToolCall(0, "c1", "look", '{"city":"Osl\\ud83d"}'))
+    assert found["functionCall"]["args"] == {"city": "Osl\ufffd"}
+
+
 def test_a_call_with_broken_arguments_is_not_handed_on() -> None:
     with pytest.raises(UpstreamError, match="the arguments of a call of 'look' are no JSON"):
         parts(ToolCall(0, "c1", "look", '{"city"'))

@@ -197,6 +197,13 @@ def test_what_nests_too_deeply_to_be_written_names_its_field() -> None:
         jsonio.dumps({"x": orjson.loads(b"[" * 400 + b"]" * 400)})
 
 
+@pytest.mark.parametrize("text", ['{"a": "x\\ud83d"}', '{"a": "x\ud83d"}'], ids=["escaped", "as it is"])
+def test_json_that_stands_in_a_string_is_mended_too(text: str) -> None:
+    assert jsonio.loads_text(text) == {"a": "x" + "\ufffd" * (1 if "\\" in text else 3)}
+    with pytest.raises(jsonio.JSONDecodeError):
+        jsonio.loads_text(text + "}")
+
+
 def test_half_characters_are_written_as_replacements() -> None:
     value = {"a\ud800": ["\ud83d", "\ud83d\ude00", Joined("\udc00", Slice(b"AAAA"))], "n": 1}
     assert written(value) == '{"a\ufffd":["\ufffd","\U0001f600","\ufffdAAAA"],"n":1}'.encode()

@@ -473,6 +473,12 @@ def test_a_signature_is_found_on_the_first_call(first: Any, message: Any) -> Non
     assert answer == Message("user", (ResultPart("a", None, (TextPart("12C"),)),), 1)
 
 
+def test_half_a_character_in_the_arguments_of_a_call_loses_no_conversation() -> None:
+    call = {"id": "c", "function": {"name": "f", "arguments": '{"a": "x\\ud83d"}'}}
+    (answer,) = messages({"role": "assistant", "tool_calls": [call]})
+    assert answer.parts == (CallPart("c", "f", {"a": "x\ufffd"}),)
+
+
 @pytest.mark.parametrize("content", ["No.", None, [{"type": "text", "text": "No."}]])
 def test_a_refusal_that_a_client_was_told_twice_is_one(content: Any) -> None:
     (answer,) = messages({"role": "assistant", "content": content, "refusal": "No."})

@@ -67,6 +67,18 @@ def loads(raw: bytes, runs: Sequence[Slice] = (), judge: Callable[[bytes], None]
     return _restore(value, slices) if slices else value
 
 
+def loads_text(text: str) -> Any:
+    """Parse JSON that stands in a string, as the arguments of a call do; mended as by `loads`, and whole.
+    Raises `JSONDecodeError`."""
+    try:
+        return orjson.loads(text)
+    except JSONDecodeError:
+        value = _loads_mended(text.encode("utf-8", "surrogatepass"))
+        if value is _REFUSED:
+            raise
+        return value
+
+
 def token(number: int) -> bytes:
     """What stands for a string that was cut out; nobody outside can write it."""
     return b"%b%d~" % (_TOKEN_BYTES, number)

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from proxy.codec import jsonio
 from proxy.fronts import faults
 from proxy.fronts.base import Header, Piece
 from proxy.fronts.gemini import error_reply
@@ -246,8 +247,8 @@ def _word_of(text: str) -> str:
 
 def _arguments(call: _Call) -> Any:
     try:
-        return orjson.loads("".join(call.arguments) or "{}")
-    except orjson.JSONDecodeError:
+        return jsonio.loads_text("".join(call.arguments) or "{}")
+    except jsonio.JSONDecodeError:
         raise faults.malformed(f"the arguments of a call of {call.name!r} are no JSON") from None
 
 

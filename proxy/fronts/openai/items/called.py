@@ -6,8 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
-
+from proxy.codec import jsonio
 from proxy.fronts.openai.items.outgoing import Item, Outgoing
 from proxy.types import Json
 
@@ -95,6 +94,6 @@ def _free_text(arguments: str) -> str:
 
 def _loaded(text: str) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return jsonio.loads_text(text)
+    except jsonio.JSONDecodeError:
         return _BROKEN

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
+from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.fronts import checks, history
 from proxy.fronts.history import IsStored
@@ -255,8 +254,8 @@ def arguments(value: Any, path: str) -> Json:
         if not text:
             return {}
         try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError as exc:
+            value = jsonio.loads_text(text)
+        except jsonio.JSONDecodeError as exc:
             raise RequestError(
                 f"Invalid '{path}': not valid JSON ({exc}).", param=path, code="invalid_json"
             ) from exc
