@@ -10,7 +10,8 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/dragoman --create-home drag
   && install -d -o dragoman -g dragoman -m 0700 /var/lib/dragoman/state
 COPY --from=build /opt/dragoman /opt/dragoman
 COPY providers.yaml /etc/dragoman/providers.yaml
-USER dragoman
+# By number: Kubernetes knows by it that this is not root (runAsNonRoot).
+USER 10001
 WORKDIR /var/lib/dragoman
 ENV PATH=/opt/dragoman/bin:$PATH DRAGOMAN_CONFIG=/etc/dragoman/providers.yaml DRAGOMAN_HOST=0.0.0.0 PYTHONUNBUFFERED=1
 # Keys, the ledger, tasks and pictures that are delivered by link; ./state of the shipped file.

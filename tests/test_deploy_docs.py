@@ -36,6 +36,20 @@ def test_the_compose_file_hands_on_what_the_configuration_beside_it_reads() -> N
     assert COMPOSE["volumes"].keys() == {name for name in named if not name.startswith(".")}
 
 
+def test_what_is_mounted_is_where_the_image_looks() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    places = [mount["mountPath"] + "/" for mount in KUBERNETES["spec"]["containers"][0]["volumeMounts"]] + [
+        mount.split(":")[1] for mount in COMPOSE["services"]["dragoman"]["volumes"]
+    ]
+    assert places == ["/etc/dragoman/", "/etc/dragoman/providers.yaml", "/var/lib/dragoman/state"]
+    assert "DRAGOMAN_CONFIG=/etc/dragoman/providers.yaml" in dockerfile
+    assert "VOLUME /var/lib/dragoman/state" in dockerfile
+    (container,) = KUBERNETES["spec"]["containers"]
+    assert [each["containerPort"] for each in container["ports"]] == [8080]
+    assert COMPOSE["services"]["dragoman"]["ports"] == ["8080:8080"]
+    assert KUBERNETES["spec"]["securityContext"] == {"runAsNonRoot": True, "fsGroup": 10001}
+
+
 @pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe", "readinessProbe"])
 def test_a_probe_is_answered_without_a_key(gateway: Gateway, probe: str) -> None:
     (container,) = KUBERNETES["spec"]["containers"]

@@ -132,6 +132,9 @@ def test_the_dockerfile_gives_a_command_that_works_and_serves(image: Image, tmp_
 
 def _works(image: Image, tmp_path: Path) -> None:
     """From a folder where nothing lies, so the configuration is the packaged one."""
+    python = Path(image.dragoman).with_name("python3")
+    extras = "import cryptography, lameenc, PIL, psycopg, redis"
+    subprocess.run([python, "-c", extras], cwd=tmp_path, env=_clean({}), timeout=30, check=True)
     version = image.run("version", cwd=tmp_path)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (version.returncode, version.stdout) == (0, f"{project['version']}\n")
@@ -175,6 +178,15 @@ def _serves(image: Image, tmp_path: Path) -> None:
         finally:
             process.terminate()
             assert process.wait(20) == 0
+
+
+def test_the_image_is_not_roots_and_keeps_its_state_where_its_user_may_write() -> None:
+    steps = dict(_steps())
+    stages = [rest for word, rest in _steps() if word == "RUN"]
+    assert f"--uid {steps['USER']} " in stages[-1]
+    assert f"-o dragoman -g dragoman -m 0700 {steps['VOLUME']}" in stages[-1]
+    assert Path(steps["VOLUME"]).parent == Path(steps["WORKDIR"])  # ./state of the shipped file
+    assert steps["EXPOSE"] == "8080"
 
 
 def test_the_readme_has_the_two_commands() -> None:
