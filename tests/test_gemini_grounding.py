@@ -66,7 +66,8 @@ def test_a_search_that_is_told_as_it_happens_stands_where_it_happened(stream: bo
     text, cited = Text("Bern"), Citation("https://r/1", "example.com", 0, 4)
     told = Searched(("capital",), (("https://r/1", "example.com"),))
     if stream:
-        assert events == [Started(), Searched(("capital",)), text, cited]
+        found = Searched((), told.sources)
+        assert events == [Started(), Searched(("capital",)), text, cited, found]
     else:
         assert events == [Started(), text, cited, told]
 

@@ -387,6 +387,19 @@ def test_a_search_and_its_sources() -> None:
     assert counted == {"web_search_requests": 2, "web_fetch_requests": 0}
 
 
+def test_what_a_search_found_is_told_when_it_is_known() -> None:
+    """M-024, X-022: of an upstream that tells of its searches as they happen, each has its result."""
+    found = Searched((), (("https://a.example", "A"),))
+    live = (Searched(("oslo",)), Text("Hm."), Searched(("rain",)), Text("Wet."))
+    blocks = both(*live, found, STOP, server_tools={"web_search": 0})
+    kinds = ["server_tool_use", "text", "web_search_tool_result"]
+    assert [block["type"] for block in blocks] == [*kinds, *kinds]
+    assert [block["tool_use_id"] for block in blocks[2::3]] == [block["id"] for block in blocks[::3]]
+    assert [[one["url"] for one in block["content"]] for block in blocks[2::3]] == [[], ["https://a.example"]]
+    assert both(*live, STOP, server_tools={"web_search": 0})[5]["content"] == []
+    assert [block["type"] for block in both(*live, found, STOP)] == ["text"]
+
+
 def test_a_search_that_the_client_does_not_know_of_is_only_cited() -> None:
     events = (Text("Wet."), Citation("https://a.example", "", 0, 4), Searched(("q",)), STOP)
     (block,) = both(*events)

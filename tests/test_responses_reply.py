@@ -569,6 +569,22 @@ def test_searches_that_are_told_as_they_happen_stay_where_they_happened() -> Non
     assert [item["type"] for item in items] == [*["message", "web_search_call"] * 2, "message"]
 
 
+def test_what_a_search_found_is_told_when_it_is_known() -> None:
+    """R-043, R-070: its item is over then, where sources were asked for; of two the last one has them."""
+    events = [Searched(("a",)), Text("I look."), Searched(("b",)), Text("Found.")]
+    events += [Citation("https://u", "uefa", 7, 13), Searched((), FOUND.sources), STOP]
+    asked = {"tools": SEARCH, "include": ["web_search_call.action.sources"]}
+    found = [item["action"] for item in output(*events, **asked) if item["type"] == "web_search_call"]
+    assert [action["query"] for action in found] == ["a", "b"]
+    assert [action["sources"] for action in found] == [[], [{"type": "url", "url": "https://u"}]]
+    kinds = [event["item"]["type"] for event in streamed(Started(), *events, **asked) if "item" in event]
+    assert kinds[-2:] == ["web_search_call", "message"]
+    plain = [item["type"] for item in output(*events, tools=SEARCH)]
+    assert plain == [*["web_search_call", "message"] * 2]
+    unknown = output(Searched(("a",)), Text("Nothing."), STOP, **asked)[0]
+    assert (unknown["status"], unknown["action"]["sources"]) == ("completed", [])
+
+
 def test_a_reply_without_a_search_is_its_words_alone() -> None:
     for end in (STOP, Finish("length")):
         assert [item["type"] for item in output(Text("4"), end, tools=SEARCH)] == ["message"]

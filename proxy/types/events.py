@@ -113,7 +113,8 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """The upstream searched for `queries` by itself, and was shown `sources`: address and title of each."""
+    """The upstream searched for `queries` by itself, and was shown `sources`: address and title of each. One
+    that tells of a search as it happens tells its sources later: then there are no queries."""
 
     queries: tuple[str, ...]
     sources: tuple[tuple[str, str], ...] = ()

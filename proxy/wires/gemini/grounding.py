@@ -89,9 +89,10 @@ def searching(part: Json, choice: int) -> list[Searched]:
     return [Searched(queries, choice=choice)] if queries else []
 
 
-def searched(grounding: Json, choice: int) -> list[Searched]:
-    """The search behind the facts, if there was one: pages may have been read without."""
-    queries = _queries(grounding.get("webSearchQueries"))
+def searched(grounding: Json, choice: int, *, told: bool) -> list[Searched]:
+    """The search behind the facts, if there was one: pages may have been read without. `told`: what it looks
+    for was told as it happened."""
+    queries = () if told else _queries(grounding.get("webSearchQueries"))
     sources = (_source(chunk) for chunk in list_of(grounding.get("groundingChunks")))
     found = tuple(source for source in sources if source is not None)
     return [Searched(queries, found, choice)] if queries or found else []

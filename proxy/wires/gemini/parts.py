@@ -99,8 +99,8 @@ class CandidateReader:
         if self._grounding or pages:
             shown = grounding.ShownText(self.texts, self._inserted, self._starts if whole else ())
             events += grounding.citations(shown, self._grounding, dict_of(pages), self.index)
-        if self._grounding and not self._told_searches:
-            events += grounding.searched(self._grounding, self.index)
+        if self._grounding:
+            events += grounding.searched(self._grounding, self.index, told=self._told_searches)
         values: Json = {"model_version": model} if model else {}
         if self._grounding:
             values["grounding_metadata"] = self._grounding

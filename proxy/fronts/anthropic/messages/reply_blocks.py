@@ -6,7 +6,7 @@ may send the pieces of several side by side, blocks never overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
@@ -77,6 +77,7 @@ class Blocks:
     usage: Usage = field(default_factory=Usage)
     finish: Finish | None = None
     searched: int = 0  # times
+    _searching: str = ""  # the id of the search of which it is not told yet what it found
     _texts: list[str] = field(default_factory=list)
     _signed: bool = False  # the thought that is open
     _pictures: int = 0
@@ -107,6 +108,7 @@ class Blocks:
         """End what is open. Raises `UpstreamError` when the reply is not complete."""
         if self.finish is None:
             raise faults.truncated() if self.said else faults.empty_reply()
+        self._end_search()
         self._end()
         if self._unreadable is not None and self.finish.reason not in _CUT_OFF:
             raise faults.malformed(f"the arguments of a call of {self._unreadable!r} are no JSON")
@@ -291,17 +293,23 @@ class Blocks:
         self.open = ""
 
     def _search(self, search: Searched) -> None:
-        """As Anthropic tells its own, to those who know its tool."""
+        """As Anthropic tells its own, to those who know its tool. What it has found may be told later."""
         self.searched += len(search.queries)
         if SEARCH not in self._shape.server_tools:
             return
-        identity = f"srvtoolu_{token_hex(12)}"
-        asked: Json = {"query": "\n".join(search.queries)}
-        self._begin(
-            "server_tool_use",
-            {"type": "server_tool_use", "id": identity, "name": SEARCH, "input": {}},
-        )
-        self._writer.arguments(orjson.dumps(asked).decode())
+        if search.queries or not self._searching:
+            self._end_search()
+            self._searching = f"srvtoolu_{token_hex(12)}"
+            use: Json = {"type": "server_tool_use", "id": self._searching, "name": SEARCH, "input": {}}
+            self._begin("server_tool_use", use)
+            self._writer.arguments(orjson.dumps({"query": "\n".join(search.queries)}).decode())
+        if search.sources:
+            self._end_search(search.sources)
+
+    def _end_search(self, sources: Sequence[tuple[str, str]] = ()) -> None:
+        identity, self._searching = self._searching, ""
+        if not identity:
+            return
         results = [
             {
                 "type": "web_search_result",
@@ -310,7 +318,7 @@ class Blocks:
                 "encrypted_content": _SEALED,
                 "page_age": None,
             }
-            for url, title in search.sources
+            for url, title in sources
         ]
         self._begin(
             "web_search_tool_result",

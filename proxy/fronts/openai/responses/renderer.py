@@ -18,7 +18,7 @@ from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.items import sealed
 from proxy.fronts.openai.items.called import Call, Known
-from proxy.fronts.openai.items.made import Code, Picture, Search
+from proxy.fronts.openai.items.made import Code, Picture, Search, Sources
 from proxy.fronts.openai.items.outgoing import Outgoing
 from proxy.fronts.openai.items.spoken import Message, Thought
 from proxy.fronts.openai.kept import state
@@ -67,6 +67,7 @@ class ResponsesRenderer:
         self._open_calls: dict[int, Call] = {}  # by their place, those that more may come of
         self._call_ids: set[str] = set()
         self._drawing: Picture | None = None
+        self._search: Search | None = None  # the last one
         self._seals: Json = {}  # signatures that no reasoning item holds yet
         self._all_seals: Json = {}
         self._refusals: list[str] = []
@@ -290,10 +291,20 @@ class ResponsesRenderer:
         self._close("completed" if event.ok else "failed")
 
     def _searched(self, event: Searched) -> None:
-        self._settle()
-        search = Search(self._out, event.queries)
+        """Where its sources were asked for, a search is over when they are known."""
+        if event.queries or self._search is None:
+            self._end_search()
+            self._settle()
+            self._search = Search(self._out, event.queries)
+        if event.sources or not self._shape.sources:
+            self._end_search(event.sources)
+
+    def _end_search(self, sources: Sources = ()) -> None:
+        search = self._search
+        if search is None or search.done:
+            return
         if self._shape.sources:
-            search.found(event.sources)
+            search.found(sources)
         search.end()
 
     def _extra(self, event: Extra) -> None:
@@ -330,6 +341,7 @@ class ResponsesRenderer:
             call.end()
         if self._drawing is not None:
             self._drawing.end()
+        self._end_search()
         self._seal_now()
         self._response |= {
             "status": status,
