@@ -149,13 +149,21 @@ def test_legacy_functions_become_tools_with_ids_that_match() -> None:
     assert history[0]["tool_calls"][0]["id"] == history[1]["tool_call_id"] == "call_1_0"
 
 
-def test_a_result_whose_call_is_missing_is_sent_nevertheless() -> None:
-    assert sent(
-        Message("user", (ResultPart("c", None, texts("x")),)),
-        Message("user", (ResultPart(None, "f", ()),), index=1),
-    ) == [
-        {"role": "tool", "tool_call_id": "c", "content": "x"},
-        {"role": "tool", "tool_call_id": "call_1", "content": "", "name": "f"},
+def test_a_result_whose_call_is_missing_is_said_by_the_user() -> None:
+    """OpenAI refuses it, in words that no client of another dialect understands; Gemini is told the same."""
+    called = Message("assistant", (CallPart("c", "f", {}),))
+    orphans = (ResultPart("gone", None, texts("x")), ResultPart("c", None, texts("y")), IMAGE)
+    history = sent(called, Message("user", orphans, index=3), dropped=("messages[3].call_id",))
+    assert history[1:] == [
+        {"role": "tool", "tool_call_id": "c", "content": "y"},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Tool result (unknown tool): x"}, IMAGE_PART],
+        },
+    ]
+    alone = Message("user", (ResultPart(None, "f", texts("5")),), index=1)
+    assert sent(alone, dropped=("messages[1].call_id",)) == [
+        {"role": "user", "content": "Tool result (f): 5"}
     ]
 
 
@@ -306,8 +314,11 @@ def test_legacy_results_of_one_function_answer_its_calls_in_order() -> None:
         "assistant", (*(CallPart("", name, {}) for name in ("f", "g", "f")), CallPart("x", "f", {}))
     )
     named = (ResultPart(None, "f", ()), ResultPart("x", "f", ()), ResultPart(None, "f", ()))
-    history = sent(calls, Message("user", (*named, ResultPart(None, "f", ())), index=7))
-    assert [one["tool_call_id"] for one in history[1:]] == ["call_0_0", "x", "call_0_2", "call_7"]
+    surplus = ResultPart(None, "f", ())
+    dropped = ("messages[7].call_id",)
+    *history, last = sent(calls, Message("user", (*named, surplus), index=7), dropped=dropped)
+    assert [one["tool_call_id"] for one in history[1:]] == ["call_0_0", "x", "call_0_2"]
+    assert last == {"role": "user", "content": "Tool result (f): "}
 
 
 def test_a_pictures_signature_goes_back_beside_it_or_with_the_message() -> None:

@@ -101,3 +101,19 @@ def test_an_answer_that_is_cut_off_keeps_what_was_said(kept: Gateway, stream: bo
     assert (found["status"], found["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
     [message] = [one for one in found["output"] if one["type"] == "message"]
     assert (message["status"], message["content"][0]["text"]) == ("incomplete", "You said: x")
+
+
+@pytest.mark.parametrize("model", ["gemini-flash", "lan-chat"])
+def test_an_output_without_its_call_is_told_in_words_or_refused_by_its_place(
+    gateway: Gateway, model: str
+) -> None:
+    """A client that cuts its history may have kept the output alone."""
+    items: list[Any] = [
+        {"role": "user", "content": "Go on"},
+        {"type": "function_call_output", "call_id": "call_gone", "output": "42"},
+    ]
+    reply = post(gateway, model=model, input=items)
+    assert (reply.status_code, reply.headers["x-proxy-dropped"]) == (200, "input[1].call_id")
+    assert "Tool result (unknown tool): 42" in str(gateway.sent()[-1].body)
+    refused = post(gateway, {"x-proxy-strict": "true"}, model=model, input=items)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input[1].call_id")

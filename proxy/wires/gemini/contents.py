@@ -25,6 +25,7 @@ from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.names import Names
 from proxy.wires.gemini.pairing import Pairing, pair
 from proxy.wires.gemini.signing import Signer
+from proxy.wires.orphans import in_words
 
 if TYPE_CHECKING:
     from proxy.wires.gemini.bodies import Content, FunctionCall, Part
@@ -164,8 +165,7 @@ class Builder:
     def _orphan(self, result: ResultPart, message: Message) -> list[Part]:
         """A result that no call asked for would be refused: say it in words."""
         self._out.dropped.append(f"messages[{message.index}].call_id")
-        text = "".join(one.text for one in result.parts if isinstance(one, TextPart))
-        said: Part = {"text": f"Tool result ({result.name or 'unknown tool'}): {text}"}
+        said: Part = {"text": in_words(result)}
         return [said, *(self._media(one) for one in result.parts if isinstance(one, MediaPart))]
 
     # --- the parts of a model's turn -----------------------------------------------------------------

@@ -25,6 +25,7 @@ from proxy.types import (
     TextPart,
     ThoughtPart,
 )
+from proxy.wires.orphans import in_words
 
 _Content = TextPart | MediaPart
 
@@ -68,6 +69,7 @@ class _Conversation:
         self._moved: list[Json] = []  # parts that wait for the next user message
         self._unanswered: dict[str, deque[str]] = {}  # ids of the newest calls by their name
         self._answered: set[str] = set()
+        self._called: set[str] = set()  # ids of all calls
 
     def render(self, messages: Sequence[Message]) -> list[Json]:
         for message in messages:
@@ -140,6 +142,7 @@ class _Conversation:
     def _call(self, call: CallPart, message: Message, number: int) -> Json:
         identity = call.id or f"call_{message.index}_{number}"
         self._unanswered.setdefault(call.name, deque()).append(identity)
+        self._called.add(identity)
         arguments = b"".join(jsonio.dumps(call.arguments)).decode()
         rendered: Json = {
             "id": identity,
@@ -151,12 +154,17 @@ class _Conversation:
         return rendered
 
     def _result(self, result: ResultPart, index: int) -> None:
-        """A call's result. That it failed stands in its words alone: the dialect has none for it."""
+        """A call's result; the user says it where nobody called. That it failed stands in its words alone:
+        the dialect has none for it."""
         if result.failed:
             self._dropped.append(f"messages[{index}].failed")
         shown, moved = _split(result.parts)
+        identity = result.call_id or self._open_call(result.name)
+        if identity is None or identity not in self._called:
+            self._dropped.append(f"messages[{index}].call_id")
+            self._moved += [{"type": "text", "text": in_words(result)}, *self._parts(moved)]
+            return
         content = self._content(shown) if shown or not moved else _TOOL_SHOWS
-        identity = result.call_id or self._open_call(result.name) or f"call_{index}"
         self._answered.add(identity)
         rendered: Json = {"role": "tool", "tool_call_id": identity, "content": content}
         if result.name is not None:
@@ -173,9 +181,10 @@ class _Conversation:
         return None
 
     def _place_moved(self) -> None:
-        if self._moved:
-            self._out.append({"role": "user", "content": self._moved})
-            self._moved = []
+        moved, self._moved = self._moved, []
+        if moved:
+            is_text = len(moved) == 1 and moved[0].keys() == {"type", "text"}
+            self._out.append({"role": "user", "content": moved[0]["text"] if is_text else moved})
 
     # --- parts -------------------------------------------------------------------------------------
 
