@@ -2,7 +2,7 @@
 
 G is about Gemini, V about the vendors of pictures, I about the Images API and pictures in chat, M about
 Anthropic's Messages, N about Google's own dialect, R about the Responses API, E about the small endpoints of
-OpenAI's.
+OpenAI's, X about what all dialects of clients have in common.
 """
 
 import re
@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-_CITED = re.compile(r"([GVIMENR])-(\d{3})((?:(?:\.\.|, )(?:\1-)?\d{3}\b)*)")
-_MORE = re.compile(r"(\.\.|, )(?:[GVIMENR]-)?(\d{3})")
+_CITED = re.compile(r"([GVIMENRX])-(\d{3})((?:(?:\.\.|, )(?:\1-)?\d{3}\b)*)")
+_MORE = re.compile(r"(\.\.|, )(?:[GVIMENRX]-)?(\d{3})")
 
 
 def cited(folder: Path, pattern: str) -> set[str]:
@@ -36,6 +36,7 @@ def cited(folder: Path, pattern: str) -> set[str]:
 MESSAGES = (1, 8), (10, 17), (20, 27), (30, 36), (40, 43), (50, 54), (60, 63), (70, 78), (80, 82)
 NATIVE = (1, 7), (20, 27), (30, 36), (40, 47), (50, 56)
 RESPONSES = (1, 6), (10, 21), (30, 47), (50, 56), (60, 69), (70, 76), (80, 90)
+COMMON = (1, 14), (20, 27)
 SMALL = (1, 9), (10, 17), (20, 26), (30, 32), (40, 43), (50, 55), (60, 63)
 
 
@@ -49,6 +50,7 @@ SMALL = (1, 9), (10, 17), (20, 26), (30, 32), (40, 43), (50, 55), (60, 63)
         ("N", NATIVE),
         ("R", RESPONSES),
         ("E", SMALL),
+        ("X", COMMON),
     ],
 )
 def test_every_statement_is_tested_or_explained(letter: str, ranges: Sequence[tuple[int, int]]) -> None:
