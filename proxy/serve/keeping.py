@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -57,35 +58,103 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
     """
     if not work.by_piece():
         return None
-    house, parsed = work.house, work.parsed
-    keeper = house.services.keeper
+    house, keeper = work.house, work.house.services.keeper
+    wish = _wish(exchange, work)
+    row = _row(exchange, work, endpoint)
+    opened = None
+    if wish.to_be_found:
+        row |= _kept(work, endpoint, body, wish, row["asked"])
+        opened = await _opened(work, row, wish)
+    if opened is None:  # its body is written when somebody leaves it
+        return _Here(keeper, keeper.begin(house, row | {"body": body}, work, is_kept=False))
+    found, is_ours = opened
+    if is_ours:
+        found = {name: value for name, value in found.items() if name != "body"}
+        running = _started(work, found)
+    else:
+        running = keeper.running.get(found["id"])
+        keeper.joined(work.asked)
+    is_over = wish.wait_s > 0 and running is not None and await running.is_over_within(wish.wait_s)
+    if wish.as_task and not is_over:
+        _note_task(exchange, work, found["id"], is_ours=is_ours)
+        await tasks.accepted(exchange, house, found, running)
+        return None
+    joined = None if is_ours else ("running" if running is not None or found["ended_at"] is None else "done")
+    if running is None:
+        return _Elsewhere(keeper, found, joined)
+    return _Here(keeper, running, joined, work.asked.patience_s if not work.parsed.request.stream else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """How a client would have its request: as a task, unless it is over within `wait_s`; to be found again by
+    a key of its own, or by its SDK, which may ask several times."""
+
+    as_task: bool
+    wait_s: float
+    callback_url: str | None
+    key: str | None
+    sdk_repeats: bool
+    retried: bool
+
+    @property
+    def insists(self) -> bool:
+        """Better none than one that is not kept."""
+        return self.as_task or self.key is not None
+
+    @property
+    def to_be_found(self) -> bool:
+        return self.insists or self.sdk_repeats
+
+
+def _wish(exchange: Exchange, work: Work) -> _Wish:
+    """Raises a 400 for a key or an address that cannot be, and what no target can be asked for as a task."""
+    parsed = work.parsed
     prefers_async, wait_s = _preferences(exchange)
     as_task = isinstance(parsed.request, ImageRequest) and (parsed.as_task or prefers_async)
     key = _idempotency_key(exchange)
-    retries = exchange.fields.get(b"x-stainless-retry-count")
     if as_task:
         _check_ability(work)
     callback_url = parsed.callback_url if as_task else None
     if callback_url is not None:
-        callbacks.check(callback_url, house)
-    row = _row(exchange, work, endpoint)
-    if not (as_task or key or retries is not None):
-        row["body"] = body  # written when somebody leaves it
-        return _Here(keeper, keeper.begin(house, row, work, is_kept=False))
+        callbacks.check(callback_url, work.house)
+    retries = exchange.fields.get(b"x-stainless-retry-count")
+    return _Wish(
+        as_task,
+        wait_s if as_task and not parsed.as_task else 0.0,
+        callback_url,
+        key,
+        sdk_repeats=retries is not None,
+        retried=retries not in (None, b"0"),
+    )
+
+
+def _kept(work: Work, endpoint: str, body: Json | Form, wish: _Wish, asked: str) -> dict[str, Any]:
+    """What the row of a request holds besides that is to be found again."""
     written = bodies.written(body)
-    digest = _digest(endpoint, work.asked.path, written)
-    row |= {"body": written, "digest": digest, "idempotency": key, "callback_url": callback_url}
-    if as_task:
-        row |= {"waits": False, "asked": _with_reserve(row["asked"], work)}
-        if not keeper.has_room(house):
+    row: dict[str, Any] = {
+        "body": written,
+        "digest": _digest(endpoint, work.asked.path, written),
+        "idempotency": wish.key,
+        "callback_url": wish.callback_url,
+    }
+    if wish.as_task:
+        row |= {"waits": False, "asked": _with_reserve(asked, work)}
+        if not work.house.services.keeper.has_room(work.house):
             row |= {"state": "pending", "owner": None, "tries": 0}
-    retried = retries is not None and retries != b"0"
+    return row
+
+
+async def _opened(work: Work, row: dict[str, Any], wish: _Wish) -> tuple[Row, bool] | None:
+    """The row that is kept of this request, and whether it is its own or that of the one it repeats; None
+    where none can be kept, and need not."""
+    keeper = work.house.services.keeper
     while True:
-        opened = await keeper.opened(house, row, retried=retried, insist=as_task or key is not None)
+        opened = await keeper.opened(work.house, row, retried=wish.retried, insist=wish.insists)
         if opened is None:
-            return _Here(keeper, keeper.begin(house, row | {"body": body}, work, is_kept=False))
+            return None
         found, is_ours = opened
-        if found["digest"] != digest:
+        if found["digest"] != row["digest"]:
             raise RequestError(
                 "This Idempotency-Key came with another request before; use a new one for each.",
                 status=409,
@@ -94,31 +163,26 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
             )
         running = keeper.running.get(found["id"])
         if is_ours or running is None or not running.record.cancelling:
-            break
+            return opened
         await running.ended()
-    if is_ours:
-        found = {name: value for name, value in found.items() if name != "body"}
-        if found["owner"]:
-            running = keeper.begin(house, found, work, is_kept=True)
-        else:
-            keeper.until_over(found["id"], work.asked)
-    else:
-        keeper.joined(work.asked)
-    may_wait = as_task and not parsed.as_task and wait_s > 0
-    if may_wait and running is not None and await running.is_over_within(wait_s):
-        as_task = False  # it is answered as if it had been waited for
-    if as_task:
-        exchange.facts["task"] = found["id"]
-        if exchange.allowed is not None:  # what it comes to is known later; counted as it was wanted
-            exchange.allowed.told = Told(
-                usage=None if is_ours else Usage(), images=parsed.request.n if is_ours else 0
-            )
-        await tasks.accepted(exchange, house, found, running)
-        return None
-    joined = None if is_ours else ("running" if running is not None or found["ended_at"] is None else "done")
-    if running is None:
-        return _Elsewhere(keeper, found, joined)
-    return _Here(keeper, running, joined, work.asked.patience_s if not parsed.request.stream else None)
+
+
+def _started(work: Work, row: Row) -> Running | None:
+    """What is at work from now on; None where it waits in its row until there is room."""
+    keeper = work.house.services.keeper
+    if row["owner"]:
+        return keeper.begin(work.house, row, work, is_kept=True)
+    keeper.until_over(row["id"], work.asked)
+    return None
+
+
+def _note_task(exchange: Exchange, work: Work, identity: str, *, is_ours: bool) -> None:
+    """What it comes to is known later; it counts as it was wanted."""
+    exchange.facts["task"] = identity
+    if exchange.allowed is not None:
+        exchange.allowed.told = Told(
+            usage=None if is_ours else Usage(), images=work.parsed.request.n if is_ours else 0
+        )
 
 
 def _digest(endpoint: str, path: Mapping[str, str], written: bytes) -> bytes:
