@@ -396,7 +396,8 @@ class _Answering:
         facts = self._exchange.facts
         facts.update(target=told.target, attempts=told.attempts)
         if self._exchange.allowed is not None:
-            self._exchange.allowed.told = told
+            # What is drawn beside the words has been counted by itself.
+            self._exchange.allowed.told = told if self._work.painter is None else self._tolds[0]
         if told.usage is not None:
             facts.update(prompt_tokens=told.usage.prompt, completion_tokens=told.usage.completion)
         if told.images:
