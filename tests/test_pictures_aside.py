@@ -104,6 +104,13 @@ def test_a_model_that_draws_is_given_no_function(gateway: Gateway) -> None:
     assert sent["generationConfig"]["imageConfig"]["aspectRatio"] == "3:2"
 
 
+def test_a_reply_that_was_cut_is_incomplete_with_its_picture(gateway: Gateway) -> None:
+    reply = ask(gateway, "both", "Go sim:call:image_generation sim:finish:MAX_TOKENS")
+    assert kinds(reply) == ["image_generation_call"]
+    told = reply.json()
+    assert (told["status"], told["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
+
+
 # --- what it counts
 
 
@@ -157,3 +164,12 @@ def test_two_pictures_of_one_reply_are_paid_one_after_the_other(gateway: Gateway
     reply = ask(gateway, "pair", "Go sim:parallel:2")
     assert (kinds(reply), reply.headers["x-proxy-cost"]) == (["image_generation_call"] * 2, "0.4 USD")
     waited(lambda: left(gateway, "pair") == "0.1")
+
+
+def test_the_second_that_is_refused_does_not_take_the_first_along(gateway: Gateway) -> None:
+    """It is paid; an error would have it bought again."""
+    reply = ask(gateway, "one", "Go sim:parallel:2")
+    assert kinds(reply) == ["image_generation_call"]
+    assert reply.headers["x-proxy-partial"] == "1/2"
+    refused = ask(gateway, "one", "Again sim:parallel:2")
+    assert (refused.status_code, refused.json()["error"]["type"]) == (429, "images")

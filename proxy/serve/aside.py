@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from proxy.errors import ProxyError
 from proxy.fronts.base import Aside, Parsed
 from proxy.keys import ClientKey
 from proxy.routing.routes import Route
@@ -72,7 +73,6 @@ async def drawn(
     aside = work.parsed.aside
     assert aside is not None
     orders: dict[int, list[str]] = {}
-    others = False
     async with aclosing(batches) as coming:
         async for batch in coming:
             kept: list[Event] = []
@@ -80,17 +80,40 @@ async def drawn(
                 if isinstance(event, ToolCall) and (event.name == aside.name or event.index in orders):
                     orders.setdefault(event.index, []).append(event.arguments)
                     continue
-                others = others or isinstance(event, ToolCall)
                 if isinstance(event, Finish) and orders:
                     if kept:
                         yield kept
                         kept = []
-                    for pieces in orders.values():
-                        yield await _draw(work, painter, aside, "".join(pieces))
-                    event = event if others else replace(event, reason="stop")
+                    async with aclosing(_pictures(work, painter, aside, orders)) as pictures:
+                        async for found in pictures:
+                            yield found
                 kept.append(event)
             if kept:
                 yield kept
+
+
+async def _pictures(
+    work: Work, painter: Route, aside: Aside, orders: dict[int, list[str]]
+) -> AsyncGenerator[list[Event], None]:
+    """One after the other. What cannot be had does not take with it those that are paid; where there are
+    none, its error is raised."""
+    failure: ProxyError | None = None
+    made = failed = 0
+    try:
+        for pieces in orders.values():
+            try:
+                found = await _draw(work, painter, aside, "".join(pieces))
+            except ProxyError as error:
+                failure = failure or error
+                failed += 1
+                continue
+            made += 1
+            yield found
+        if failure is not None and not made:
+            raise failure
+        work.tolds[0].lost += failed
+    finally:
+        failure = None  # it knows frames that know it
 
 
 async def _draw(work: Work, painter: Route, aside: Aside, arguments: str) -> list[Event]:
