@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Connection
 
+from proxy.ledger.entries import DAY_S
 from proxy.ledger.prices import ZERO, plain
 from proxy.ledger.rates import Rates
 from proxy.store.money import STEP
@@ -127,27 +128,24 @@ def spent(
 ) -> tuple[dict[str, Decimal], set[tuple[str, int, int, str]]]:
     """What a key was charged and what is held for it from a day on, by currency, and which rows from
     `horizon` on, in seconds since 1970, are among it. One statement: all of it is of the same moment."""
-    names = ("request_id", "call", "attempt", "kind")
     booked = sa.case((ledger.c.kind.in_(("settle", "hold")), _steps(ledger.c.amount)))
     added = sa.func.coalesce(booked, 0) - sa.func.coalesce(_steps(ledger.c.released), 0)
-    # A group for each late row, and one without a name for all others.
-    of_key = (
-        sa.select(
-            added.label("added"),
-            ledger.c.currency,
-            *(sa.case((ledger.c.at >= horizon, ledger.c[name])).label(name) for name in names),
-        )
-        .where(ledger.c.key == key, ledger.c.day >= since, ledger.c.currency.in_(currencies))
-        .subquery()
+    of_key = (ledger.c.key == key, ledger.c.day >= since, ledger.c.currency.in_(currencies))
+    names = [ledger.c[name] for name in ("request_id", "call", "attempt", "kind")]
+    nothing = [sa.null().label(name.name) for name in names]
+    high, low = _sum(added // _HALF, "high"), _sum(added % _HALF, "low")
+    sums = sa.select(*nothing, ledger.c.currency, high, low).where(*of_key).group_by(ledger.c.currency)
+    late = sa.select(*names, ledger.c.currency, sa.null(), sa.null()).where(
+        *of_key, ledger.c.day >= int(horizon // DAY_S), ledger.c.at >= horizon
     )
-    by = [of_key.c[name] for name in names]
-    high, low = _sum(of_key.c.added // _HALF, "high"), _sum(of_key.c.added % _HALF, "low")
-    by.append(of_key.c.currency)
-    found = connection.execute(sa.select(*by, high, low).group_by(*by)).all()
-    totals = dict.fromkeys((row.currency for row in found), ZERO)
-    for row in found:
-        totals[row.currency] += (int(row.high) * _HALF + int(row.low)) * STEP
-    return totals, {tuple(row[:4]) for row in found if row.request_id is not None}
+    totals: dict[str, Decimal] = {}
+    there = set()
+    for *row, currency, above, below in connection.execute(sa.union_all(sums, late)):
+        if row[0] is None:
+            totals[currency] = (int(above) * _HALF + int(below)) * STEP
+        else:
+            there.add(tuple(row))
+    return totals, there
 
 
 def rows(connection: Connection, wanted: Wanted, *, admin: bool) -> list[Json]:
