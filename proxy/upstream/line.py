@@ -21,7 +21,7 @@ from proxy.codec.gunzip import Gunzip, GunzipError
 
 _HEAD_BYTES = 131_072
 _FIELDS = 1000
-AHEAD_BYTES = 1 << 17  # what may wait to be read before the vendor is held back
+AHEAD_BYTES = 1 << 15  # what may wait to be read before the vendor is held back
 _GZIP = frozenset({"gzip", "x-gzip"})
 _SWITCHING = 101
 
@@ -146,9 +146,12 @@ class Answer:
         self.status, self.headers, self.begun = status, headers, True
 
     def take(self, chunks: list[bytes]) -> int:
-        """How many bytes wait to be read now."""
-        self._chunks.extend(chunks)
-        self._size += sum(map(len, chunks))
+        """How many bytes wait to be read now, with those of `chunks`, which holds one at least."""
+        # In one piece: hundreds of small ones that wait for a reader that has stopped would stay for good, in
+        # memory that is too scattered to be given back.
+        taken = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._chunks.append(taken)
+        self._size += len(taken)
         chunks.clear()
         return self._size
 
@@ -340,7 +343,8 @@ class Line(asyncio.Protocol):
         """What came is no HTTP, or more than was asked for. An answer that is whole stays so."""
         if self._answer is not None:
             self._answer = None
-            answer.take(self._bodies)
+            if self._bodies:
+                answer.take(self._bodies)
             cause = fault.__context__ or fault  # the parser hands on what its callbacks raise
             if isinstance(cause, httptools.HttpParserError):
                 cause = BrokenHttpError(str(cause)[:100])
