@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,25 @@ def test_try_makes_a_picture_and_saves_it(tmp_path: Path) -> None:
     assert size_of(pictures.look((tmp_path / "fox.png").read_bytes()))[0] >= 1024
     assert "saved fox.png" in talk
     assert "\r[" not in talk  # nobody looks
+
+
+def test_try_prints_what_it_cost(tmp_path: Path) -> None:
+    """By the file's price, and by the vendor's own count."""
+    file = (
+        "version: 1\nproviders:\n"
+        "  jlike: {profile: jlike, keys: ['env:JLIKE_API_KEY?'], currency: CNY}\n"
+        "models:\n"
+        "  banana: {targets: [jlike.image/nano-banana], price: {image: 0.25, currency: CNY}}\n"
+        "  flash: {targets: [jlike.text/gemini-3-flash-preview], price: {input: 1000, output: 2000}}\n"
+    )
+    code, talk = attempt(tmp_path, "banana", "A fox", "--out", "fox.png", file=file)
+    assert code == 0, talk
+    line = talk.splitlines()[-1]
+    assert re.search(r", 0\.25 CNY, [\d.]+ CNY by the vendor.s count, saved fox.png$", line), line
+    code, said, talk = run("try", "flash", "Hi", "--simulate", "--json", cwd=tmp_path)
+    cost = json.loads(said)["cost"]
+    assert Decimal(cost.pop("CNY")) > 0
+    assert cost == {}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")

@@ -21,8 +21,9 @@ from proxy.errors import ProxyError, RequestError
 from proxy.fronts.base import Asked, Facts, Front, Parsed
 from proxy.fronts.openai.spelling import place_of
 from proxy.keys import ClientKey
+from proxy.ledger.prices import plain
 from proxy.logs import Log
-from proxy.serve import tries
+from proxy.serve import bill, tries
 from proxy.serve.house import House
 from proxy.serve.told import Told
 from proxy.tasks.engine import Job
@@ -164,12 +165,22 @@ async def _ask(house: House, model: str, wish: Wish, place: Destination, *, as_j
         print()
     usage = next((event for event in reversed(seen) if isinstance(event, Usage)), None)
     tokens = f", {usage.prompt} + {usage.completion} tokens" if usage else ""
-    print(f"{told.target}{tokens}{f', saved {saved}' if saved.names else ''}", file=sys.stderr)
+    kept = f", saved {saved}" if saved.names else ""
+    print(f"{told.target}{tokens}{_cost(told, usage)}{kept}", file=sys.stderr)
     if place.wanted and not saved.names:
         what = "speech" if front.kind == "speech" else "picture"
         print(f"upstream: no {what} came, so nothing was saved", file=sys.stderr)
         return 3
     return 0
+
+
+def _cost(told: Told, usage: Usage | None) -> str:
+    """What the price of the file makes of it, and what the vendor says itself."""
+    own = f", {bill.header(costs).decode()}" if (costs := bill.total([told])) else ""
+    vendor = usage.vendor if usage is not None and usage.vendor else {}
+    if vendor.get("cost") is None:
+        return own
+    return f"{own}, {vendor['cost']} {vendor.get('unit') or ''}".rstrip() + " by the vendor's count"
 
 
 def _spoken(front: Front, parsed: Parsed[Any, Any], seen: list[Event]) -> list[Audio]:
@@ -231,6 +242,7 @@ def _summary(seen: list[Event], told: Told, saved: Saved, dropped: tuple[str, ..
         "text": "".join(map(_text_of, seen)),
         "images": sum(isinstance(event, Image) for event in seen),
         "lost": told.lost,
+        "cost": {charge.currency: plain(charge.amount) for charge in bill.total([told])},
         "saved": saved.names,
         "dropped": list(dropped),
     }
