@@ -196,7 +196,7 @@ def _greet(config: Config, loaded: Loaded, file: Path, listener: socket.socket, 
         _say("  add a provider under `providers:`, or try `dragoman serve --simulate`, which needs no key")
     pasted = _key_to_paste(config, loaded, file)
     if pasted is None:
-        _say(f"  no client key is in the file: {_how_to_get_a_key(loaded)}")
+        _say(f"  no client key is set: {_how_to_get_a_key(loaded)}")
     elif (model := _first_model(config, off)) is not None:
         print(snippets(base, model, pasted), flush=True)
 
