@@ -236,6 +236,20 @@ def test_a_search_of_the_upstreams_own(client: anthropic.Anthropic, gateway: Gat
     assert blocks[0]["citations"]
 
 
+def test_what_a_search_beside_functions_found_is_told_with_the_end(
+    client: anthropic.Anthropic, gateway: Gateway
+) -> None:
+    """M-024, X-022: the search at once, its result behind the words."""
+    search: Any = {"type": "web_search_20250305", "name": "web_search"}
+    fields: Any = {"tools": [search, TOOL], "tool_choice": {"type": "none"}}
+    with client.messages.stream(**asked("News sim:search sim:grounding sim:chunks:8", **fields)) as stream:
+        message = stream.get_final_message()
+    used, said, result = [block for block in message.content if block.type != "thinking"]
+    assert (used.type, said.type, result.type) == ("server_tool_use", "text", "web_search_tool_result")
+    assert [one.url for one in result.content] == ["https://example.com/1", "https://example.com/2"]
+    assert said.citations
+
+
 # --- counts
 
 

@@ -264,6 +264,24 @@ def test_a_stream_has_what_was_run_before_the_words_that_it_led_to(gateway: Gate
     assert len([event for event in events if event["type"] == "response.output_text.delta"]) > 5
 
 
+def test_what_a_search_beside_functions_found_is_told_with_the_end(gateway: Gateway) -> None:
+    """R-043, R-070: Gemini 3 tells of the search at once, of its sources with the end."""
+    fields: Any = {"tools": [{"type": "web_search"}, WEATHER], "tool_choice": "none"}
+    fields["include"] = ["web_search_call.action.sources"]
+    with gateway.client().responses.stream(
+        model="gemini-flash", input="News sim:search sim:grounding sim:chunks:8", **fields
+    ) as stream:
+        added = [event.item.type for event in stream if event.type == "response.output_item.added"]
+        final = stream.get_final_response()
+    assert [kind for kind in added if kind != "reasoning"] == ["web_search_call", "message"]
+    search, message = [item for item in final.output if item.type != "reasoning"]
+    assert [source.url for source in search.action.sources] == [
+        "https://example.com/1",
+        "https://example.com/2",
+    ]
+    assert message.content[0].annotations
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_a_picture_model_draws_and_edits_what_it_drew(gateway: Gateway, stream: bool) -> None:
     """R-045, R-046: the item goes back as it came."""

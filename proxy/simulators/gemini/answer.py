@@ -122,15 +122,14 @@ class Mind:
         elif mime == "text/x.enum":
             schema = self.config.get("responseSchema") or self.config.get("responseJsonSchema") or {}
             answer.parts.append({"text": str(invent.value_for(schema, number=number))})
-        elif "grounding" in self.orders:
-            answer.parts.append({"text": _GROUNDED})
-            answer.extra["groundingMetadata"] = _grounding(self.orders.word("grounding"))
         else:
             if "code" in self.orders:
                 self._run(answer)
             if "search" in self.orders:
                 self._search(answer)
-            answer.parts.append({"text": self._words(number)})
+            answer.parts.append({"text": _GROUNDED if "grounding" in self.orders else self._words(number)})
+            if "grounding" in self.orders:
+                answer.extra["groundingMetadata"] = _grounding(self.orders.word("grounding"))
         if "citations" in self.orders:
             answer.extra["citationMetadata"] = {
                 "citationSources": [
