@@ -165,6 +165,13 @@ def test_a_task_waits_for_a_vendor_that_is_busy(gateway: Gateway) -> None:
     assert (task["status"], len(task["data"])) == ("completed", 1)
 
 
+def test_a_task_that_waits_for_a_vendor_that_is_busy_can_be_called_off(gateway: Gateway) -> None:
+    task = started(gateway, "by-talk", "a fox sim:error:429:minute")["id"]
+    waited(lambda: any("429:minute" in str(exchange.body) for exchange in gateway.sent()))
+    cancelled = post(gateway, f"tasks/{task}/cancel")
+    assert (cancelled.status_code, ended(gateway, task)["status"]) == (200, "cancelled")
+
+
 @pytest.mark.parametrize("path", ["images/edits", "images/variations"])
 def test_a_form_with_pictures_can_be_a_task(gateway: Gateway, path: str) -> None:
     fields = {"model": "plain", "prompt": f"Changed at {path}", "background": "true"}
