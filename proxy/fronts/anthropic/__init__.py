@@ -1,1 +1,1 @@
-"""What clients of Anthropic's Messages speak."""
+"""Anthropic's dialect: what its endpoints share stands here, each in a folder of its own."""

@@ -1,1 +1,1 @@
-"""Google's own dialect: `generateContent` and its siblings."""
+"""Google's own dialect: what its endpoints share stands here, each in a folder of its own."""

@@ -1,1 +1,1 @@
-"""Chat completions."""
+"""Content blocks, of which messages are made: how they are read, and how they go out."""

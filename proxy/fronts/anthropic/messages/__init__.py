@@ -1,1 +1,1 @@
-"""Chat completions."""
+"""`/v1/messages` and `/v1/messages/count_tokens`."""

@@ -1,1 +1,1 @@
-"""Chat completions."""
+"""`embedContent` and `batchEmbedContents`."""

@@ -1,1 +1,1 @@
-"""Chat completions."""
+"""`generateContent`, `streamGenerateContent` and `countTokens`."""

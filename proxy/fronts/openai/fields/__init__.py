@@ -1,1 +1,1 @@
-"""Chat completions."""
+"""Fields of a body that several endpoints read alike: parameters and tools."""

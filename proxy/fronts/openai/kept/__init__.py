@@ -1,1 +1,1 @@
-"""Chat completions."""
+"""What is kept from one request to the next: responses, and conversations with their endpoint."""
