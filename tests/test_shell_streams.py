@@ -69,8 +69,9 @@ async def test_a_ping_that_falls_due_within_a_frame_waits_for_its_end() -> None:
 
 
 @pytest.mark.anyio
-async def test_pings_go_on_behind_a_frame() -> None:
-    reader = Reader()
+@pytest.mark.parametrize("pause_s", [0.0, 0.03], ids=["at once", "longer than many intervals"])
+async def test_pings_go_on_behind_a_frame(pause_s: float) -> None:
+    reader = Reader(pause_s)
     stream = EventStream(exchange(reader), 0.01)
     await stream.write(FRAME)
     reader.pinged.clear()
