@@ -16,7 +16,8 @@ from typing import Any
 from proxy import config as configuration
 from proxy.command import opening
 from proxy.command.opening import say
-from proxy.config.models import ANY_SIZE, Config, ModelEntry, Price
+from proxy.config.models import Config, ModelEntry, Price
+from proxy.config.values import ANY_SIZE
 from proxy.ledger.prices import plain
 
 _GOOGLE = "google"  # the catalogue's name

@@ -6,173 +6,50 @@ is described in docs/configuration.md; a test compares the two.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from datetime import date
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
-    TypeAdapter,
-    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from proxy import keys
-from proxy.checking import units
-from proxy.checking.names import is_header_name
 from proxy.checking.units import Rate
 from proxy.config.secrets import Secret
+from proxy.config.values import (
+    Address,
+    Amount,
+    Day,
+    Duration,
+    HeaderName,
+    Host,
+    Keys,
+    Money,
+    Origin,
+    Percent,
+    PerPicture,
+    Printable,
+    RateOf,
+    Size,
+    StoreAddress,
+    default,
+)
 
-# Browsers write an origin without a path; apps in a shell of their own have schemes of their own (tauri://).
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?\Z")
 _HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 
-_AMOUNT_PATTERN = r"^[0-9]{1,10}(?:\.[0-9]{1,12})?$"
-_AMOUNT = re.compile(_AMOUNT_PATTERN.removesuffix("$") + r"\Z")
-_MOST_BUDGET = 1_000_000_000
-
 MOST_ATTEMPTS = 20
-PICTURE_SIZES = ("512", "1K", "2K", "4K")  # that have prices of their own, the smallest first
-ANY_SIZE = "any"  # what a price holds for that knows no sizes
 
 # Callers of ours: the admin, everybody in open mode, the key of `serve --simulate`, and `dragoman try`.
 _OUR_CALLERS = frozenset({"admin", "open", "session", "try"})
 
 ImageOutput = Literal["auto", "images", "parts", "markdown", "link", "images+link"]
 OnDisconnect = Literal["cancel", "finish", "finish_if_paid"]
-
-
-def _quantity(parse: Callable[[str], Any]) -> BeforeValidator:
-    def check(value: object) -> Any:
-        try:
-            return units.read(parse, value)
-        except ValueError as exc:
-            number = exc.number if isinstance(exc, units.NoUnitError) else None
-            raise PydanticCustomError("E143", "{reason}", {"reason": str(exc), "number": number}) from exc
-
-    return BeforeValidator(check)
-
-
-def _text_schema(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern})
-
-
-Duration = Annotated[float, _quantity(units.duration), _text_schema(units.DURATION_PATTERN)]
-Size = Annotated[int, _quantity(units.size), _text_schema(units.SIZE_PATTERN)]
-RateOf = Annotated[Rate, _quantity(units.rate), _text_schema(units.RATE_PATTERN)]
-Percent = Annotated[float, _quantity(units.percent), _text_schema(units.PERCENT_PATTERN)]
-
-
-def _default(value: Any, text: str) -> Any:
-    """A default that the schema shows as the file would write it."""
-    return Field(default=value, json_schema_extra={"default": text})
-
-
-def _money(value: object) -> object:
-    # A float's shortest decimal form is what the file said.
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Decimal(repr(value))
-    if isinstance(value, str):
-        raise PydanticCustomError("E103", "must be a plain number such as 0.50, not text")
-    return value
-
-
-Money = Annotated[
-    Decimal, BeforeValidator(_money), Field(ge=0), WithJsonSchema({"type": "number", "minimum": 0})
-]
-_MONEY: TypeAdapter[Decimal] = TypeAdapter(Money)
-
-
-def _by_size(value: object) -> object:
-    """One amount is that of a picture of any size."""
-    if not isinstance(value, dict):
-        return {ANY_SIZE: _MONEY.validate_python(value)}
-    for name in value:
-        if name not in PICTURE_SIZES:
-            said = {"size": name, "known": ", ".join(PICTURE_SIZES)}
-            raise PydanticCustomError("E103", 'has a size "{size}"; sizes are {known}', said)
-    return value
-
-
-def _day(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return date.fromisoformat(value)
-    except ValueError:
-        raise PydanticCustomError("E103", "must be a day such as 2027-01-01") from None
-
-
-PerPicture = Annotated[
-    dict[str, Money],
-    Field(min_length=1),
-    BeforeValidator(_by_size),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0},
-                {
-                    "type": "object",
-                    "propertyNames": {"enum": list(PICTURE_SIZES)},
-                    "additionalProperties": {"type": "number", "minimum": 0},
-                },
-            ]
-        }
-    ),
-]
-Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
-
-
-def _address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") and "//" not in value:
-        cure = {"cure": "begin it with https://, or with http:// in a network of your own"}
-        raise PydanticCustomError("E103", "must be an address like https://host/path", cure)
-    if parts.query or parts.fragment:
-        cure = {"cure": "leave out what follows the path; what a vendor wants of a key in it is auth.query"}
-        raise PydanticCustomError("E103", "must be an address like https://host/path", cure)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise PydanticCustomError("E103", "must be an address like https://host/path")
-    if parts.username is not None:
-        raise PydanticCustomError("E103", "must not hold a user or password; put them into keys or headers")
-    return value.rstrip("/")
-
-
-Address = Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "string", "minLength": 1})]
-
-
-def _header_name(value: str) -> str:
-    if not is_header_name(value):
-        raise PydanticCustomError("E103", "must be the name of a header")
-    return value
-
-
-HeaderName = Annotated[str, AfterValidator(_header_name), WithJsonSchema({"type": "string", "minLength": 1})]
-
-
-def _printable(value: str) -> str:
-    if not (value.isascii() and value.isprintable()):
-        raise PydanticCustomError("E103", "must be plain printable text")
-    return value
-
-
-def _present(secrets: list[Secret | None]) -> list[Secret]:
-    return [secret for secret in secrets if secret is not None]
-
-
-if TYPE_CHECKING:
-    Keys = list[Secret]
-else:  # while it is read, a key whose variable is not set holds its place
-    Keys = Annotated[list[Secret | None], AfterValidator(_present)]
 
 
 class _Section(BaseModel):
@@ -183,25 +60,15 @@ class Files(_Section):
     """Pictures that are delivered by link. `folder` is None for the place beside the database file."""
 
     folder: str | None = Field(default=None, min_length=1)
-    ttl: Annotated[Duration, Field(gt=0)] = _default(24 * 3600.0, "24h")
-    max_bytes: Annotated[Size, Field(gt=0)] = _default(2 * 1024**3, "2GiB")
+    ttl: Annotated[Duration, Field(gt=0)] = default(24 * 3600.0, "24h")
+    max_bytes: Annotated[Size, Field(gt=0)] = default(2 * 1024**3, "2GiB")
 
 
 class Replies(_Section):
     """Replies that clients come back to. `max_bytes` is what one key may have of them."""
 
-    ttl: Annotated[Duration, Field(gt=0)] = _default(7 * 24 * 3600.0, "7d")
-    max_bytes: Annotated[Size, Field(gt=0)] = _default(256 * 1024**2, "256MiB")
-
-
-def _origin(value: str) -> str:
-    origin = value.removesuffix("/").lower()
-    if origin != "*" and not _ORIGIN.match(origin):
-        raise PydanticCustomError("E103", "must be an origin like https://app.example:8443, or *")
-    return origin
-
-
-Origin = Annotated[str, AfterValidator(_origin), WithJsonSchema({"type": "string", "minLength": 1})]
+    ttl: Annotated[Duration, Field(gt=0)] = default(7 * 24 * 3600.0, "7d")
+    max_bytes: Annotated[Size, Field(gt=0)] = default(256 * 1024**2, "256MiB")
 
 
 class Cors(_Section):
@@ -218,34 +85,17 @@ class InFlight(_Section):
     """What a worker answers at the same time: requests, and bytes of their bodies."""
 
     requests: int = Field(default=1000, ge=1)
-    bytes: Annotated[Size, Field(gt=0)] = _default(512 * 1024**2, "512MiB")
+    bytes: Annotated[Size, Field(gt=0)] = default(512 * 1024**2, "512MiB")
 
 
 class ClientTimeouts(_Section):
     """How patient we are with clients: until a head is complete, between two bytes of a body, while they read
     nothing of a reply, and between two requests of a connection."""
 
-    head: Annotated[Duration, Field(gt=0)] = _default(10.0, "10s")
-    body: Annotated[Duration, Field(gt=0)] = _default(10.0, "10s")
-    write: Annotated[Duration, Field(gt=0)] = _default(60.0, "60s")
-    idle: Annotated[Duration, Field(gt=0)] = _default(75.0, "75s")
-
-
-def _host(value: str) -> str:
-    bare = value.strip("[]")
-    if not bare or set("/ *") & set(value) or value.count(":") == 1:
-        cure = {"cure": "write 127.0.0.1 or 0.0.0.0; the port stands in server.port"}
-        raise PydanticCustomError("E103", "must be a host alone, without scheme, port and path", cure)
-    return value
-
-
-Host = Annotated[str, AfterValidator(_host), WithJsonSchema({"type": "string", "minLength": 1})]
-
-
-def _store(address: Secret) -> Secret:
-    """In SQLAlchemy's spelling; many platforms hand out `postgres://`."""
-    scheme, sign, rest = address.reveal().partition("://")
-    return Secret(f"postgresql{sign}{rest}") if scheme == "postgres" else address
+    head: Annotated[Duration, Field(gt=0)] = default(10.0, "10s")
+    body: Annotated[Duration, Field(gt=0)] = default(10.0, "10s")
+    write: Annotated[Duration, Field(gt=0)] = default(60.0, "60s")
+    idle: Annotated[Duration, Field(gt=0)] = default(75.0, "75s")
 
 
 class Server(_Section):
@@ -254,21 +104,19 @@ class Server(_Section):
     host: Host = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     workers: int = Field(default=1, ge=1)
-    state: Annotated[Secret, AfterValidator(_store)] = _default(
-        Secret("sqlite:./state/dragoman.db"), "sqlite:./state/dragoman.db"
-    )
+    state: StoreAddress = default(Secret("sqlite:./state/dragoman.db"), "sqlite:./state/dragoman.db")
     shared: Secret | None = None
     public_url: Address | None = None
     cors: Cors = Cors()
     files: Files = Files()
     replies: Replies = Replies()
-    body_limit: Size = _default(64 * 1024**2, "64MiB")
+    body_limit: Size = default(64 * 1024**2, "64MiB")
     in_flight: InFlight = InFlight()
     connections: int = Field(default=2000, ge=1)
     timeouts: ClientTimeouts = ClientTimeouts()
     reuse_port: bool = True
-    lead: Duration = _default(0.0, "0s")
-    drain: Duration = _default(30.0, "30s")
+    lead: Duration = default(0.0, "0s")
+    drain: Duration = default(30.0, "30s")
 
 
 class Auth(_Section):
@@ -312,31 +160,10 @@ class SharedLimits(_Section):
     everyone: Limits = Limits()
 
 
-def _budget_amount(value: object) -> object:
-    """Text keeps every place of it: `"20"`, `"0.50"`; a number is taken as a price is."""
-    if not isinstance(value, str):
-        return _money(value)
-    if not _AMOUNT.match(value):
-        raise PydanticCustomError("E103", 'must be a plain amount such as "20" or "0.50"')
-    return Decimal(value)
-
-
 class Budget(_Section):
     """What a key may spend in a period: a day or a month of UTC, or in total."""
 
-    amount: Annotated[
-        Decimal,
-        BeforeValidator(_budget_amount),
-        Field(gt=0, le=_MOST_BUDGET),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": "string", "pattern": _AMOUNT_PATTERN},
-                    {"type": "number", "exclusiveMinimum": 0, "maximum": _MOST_BUDGET},
-                ]
-            }
-        ),
-    ]
+    amount: Amount
     currency: str = Field(min_length=1, max_length=20)
     period: keys.Period
 
@@ -360,10 +187,10 @@ class Key(_Section):
 
 
 class Timeouts(_Section):
-    connect: Annotated[Duration, Field(gt=0)] = _default(5.0, "5s")
-    first_byte: Annotated[Duration, Field(gt=0)] = _default(120.0, "120s")
-    idle: Annotated[Duration, Field(gt=0)] = _default(60.0, "60s")
-    total: Annotated[Duration, Field(gt=0)] = _default(600.0, "600s")
+    connect: Annotated[Duration, Field(gt=0)] = default(5.0, "5s")
+    first_byte: Annotated[Duration, Field(gt=0)] = default(120.0, "120s")
+    idle: Annotated[Duration, Field(gt=0)] = default(60.0, "60s")
+    total: Annotated[Duration, Field(gt=0)] = default(600.0, "600s")
 
     def changed(self, *changes: TimeoutChanges) -> Timeouts:
         """These, with what a provider and then a model says instead."""
@@ -380,7 +207,7 @@ class TimeoutChanges(_Section):
 
 class Retry(_Section):
     attempts: int = Field(default=3, ge=1, le=MOST_ATTEMPTS)
-    budget: Percent = _default(0.2, "20%")
+    budget: Percent = default(0.2, "20%")
 
 
 class Images(_Section):
@@ -388,9 +215,9 @@ class Images(_Section):
 
     fetch: bool = True
     max_count: int = Field(default=16, ge=1)
-    max_bytes: Size = _default(20 * 1024**2, "20MiB")
-    max_total: Size = _default(48 * 1024**2, "48MiB")
-    timeout: Annotated[Duration, Field(gt=0)] = _default(20.0, "20s")
+    max_bytes: Size = default(20 * 1024**2, "20MiB")
+    max_total: Size = default(48 * 1024**2, "48MiB")
+    timeout: Annotated[Duration, Field(gt=0)] = default(20.0, "20s")
 
 
 class Callbacks(_Section):
@@ -405,8 +232,8 @@ class Tasks(_Section):
     """Picture jobs that outlive a request: how long a process has one to itself without a sign of life, how
     long one is known when it is over, and how many a process runs at once."""
 
-    lease: Annotated[Duration, Field(ge=1)] = _default(15.0, "15s")
-    keep: Annotated[Duration, Field(gt=0)] = _default(24 * 3600.0, "24h")
+    lease: Annotated[Duration, Field(ge=1)] = default(15.0, "15s")
+    keep: Annotated[Duration, Field(gt=0)] = default(24 * 3600.0, "24h")
     at_once: int = Field(default=64, ge=1)
     callbacks: Callbacks = Callbacks()
 
@@ -418,7 +245,7 @@ class Defaults(_Section):
 
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
-    heartbeat: Duration = _default(15.0, "15s")
+    heartbeat: Duration = default(15.0, "15s")
     image_output: ImageOutput = "auto"
     model: str | None = Field(default=None, min_length=1)
     image_model: str | None = Field(default=None, min_length=1)
@@ -438,8 +265,8 @@ class ProviderAuth(_Section):
     )
 
     header: HeaderName | None = None
-    prefix: Annotated[str, AfterValidator(_printable)] = ""
-    query: Annotated[str, AfterValidator(_printable)] | None = Field(default=None, min_length=1)
+    prefix: Printable = ""
+    query: Printable | None = Field(default=None, min_length=1)
     grant: Literal["service_account"] | None = None
     scope: str | None = Field(default=None, min_length=1)
 
@@ -640,7 +467,7 @@ class NewKey(_Section):
 class Rotation(_Section):
     """How a key changes its secret: the old one is good for so many seconds yet."""
 
-    keep: Duration = _default(0.0, "0s")
+    keep: Duration = default(0.0, "0s")
 
 
 class Config(_Section):

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from proxy.config.models import ANY_SIZE, PICTURE_SIZES, Price
+from proxy.config.models import Price
+from proxy.config.values import ANY_SIZE, PICTURE_SIZES
 from proxy.store.money import STEP
 from proxy.types import Usage
 
