@@ -196,6 +196,23 @@ async def test_a_head_that_cannot_be_made_is_the_callers_fault_to_tell() -> None
     assert (reader.heads, reader.said) == ([], [])
 
 
+@pytest.mark.anyio
+async def test_a_ping_that_failed_is_the_last() -> None:
+    """For ten intervals: who is gone is not told again and again."""
+    tried: list[Any] = []
+    over = asyncio.Event()
+
+    async def gone(message: Any) -> None:
+        tried.append(message)
+        raise ConnectionResetError
+
+    stream = EventStream(exchange(gone), 0.01)
+    asyncio.get_running_loop().call_later(0.1, over.set)
+    await over.wait()
+    stream.stop()
+    assert len(tried) == 1
+
+
 # --- with a real server
 
 
