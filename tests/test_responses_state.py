@@ -371,6 +371,13 @@ def test_a_background_reply_waits_for_a_vendor_that_is_busy(kept: Gateway) -> No
     assert len(kept.sent()) - before == 5  # the first attempt was the one that was waited for
 
 
+def test_a_background_reply_has_its_search_first_as_one_that_is_waited_for(kept: Gateway) -> None:
+    search: Any = [{"type": "web_search"}]
+    done = finished(kept, ask(kept, "News sim:grounding", background=True, tools=search).id)
+    kinds = [item.type for item in done.output if item.type != "reasoning"]
+    assert kinds == ["web_search_call", "message"]
+
+
 def test_a_background_reply_that_waits_can_be_called_off(kept: Gateway) -> None:
     reply = ask(kept, "Hello sim:error:429:minute", background=True)
     waited(lambda: kept.sent() and "429:minute" in str(kept.sent()[-1].body))

@@ -88,6 +88,8 @@ class ResponsesRenderer:
         out = self._out
         if not out.streams:
             self._begin_stream()
+        if not self._parsed.request.stream:  # made in the background, and told when all is there
+            events = searches.first(events)
         for event in events:
             message = self._open
             part = message.part if type(message) is Message else None
