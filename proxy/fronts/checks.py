@@ -86,6 +86,8 @@ def string(value: Any, path: str) -> str:
 
 
 def required_string(value: Any, path: str) -> str:
+    if type(value) is str and value:
+        return value
     if value is None:
         raise missing(path)
     text = string(value, path)
