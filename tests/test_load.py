@@ -330,7 +330,9 @@ def test_what_is_not_plain_is_looked_at(
 async def connected(folder: Path, requests: int = 1000) -> AsyncIterator[tuple[Protocol, Wire, Load]]:
     """A connection of a server on which so many requests are being answered; it may have 1000."""
     path = folder / "providers.yaml"
-    path.write_text(FILE + "server: {state: 'sqlite::memory:'}\n")
+    path.write_text(
+        FILE.replace("http://SIMULATORS", "http://127.0.0.1:9") + "server: {state: 'sqlite::memory:'}\n"
+    )
     loaded = configuration.load(path, {"TEST_KEY": KEY, "TEST_NARROW_KEY": "sk-n", "VENDOR_KEY": "k"})
     assert loaded.config is not None
     application = app.create(loaded.config, loaded.off)
@@ -405,6 +407,27 @@ def test_a_refused_request_is_hardly_any_work(tmp_path: Path) -> None:
             return walk.calls
 
     assert len(asyncio.run(run())) <= 11
+
+
+@pytest.mark.parametrize("coding", [b"content-length: 900", b"transfer-encoding: chunked"])
+def test_a_drop_of_a_body_wakes_nobody(tmp_path: Path, coding: bytes) -> None:
+    """A thousand connections may drip, a byte a second each."""
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n%b\r\n\r\n"
+    drop = b"1\r\n \r\n" if b"chunked" in coding else b" "
+
+    async def run() -> set[str]:
+        async with connected(tmp_path, 0) as (protocol, wire, load):
+            protocol.data_received(head % (KEY.encode(), coding) + drop)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            with Walk() as walk:
+                for _ in range(20):
+                    protocol.data_received(drop)
+                    await asyncio.sleep(0)
+            assert (wire.written, load.requests) == (b"", 0)
+            return {file for file, _ in walk.calls}
+
+    assert asyncio.run(run()) == {"serve/protocol.py"}
 
 
 # --- asked again too soon

@@ -32,6 +32,7 @@ _PIPELINED: Final = 8  # when so many requests wait behind the one that runs, no
 _PIPELINED_MOST: Final = 100  # one read may bring thousands
 _BYTES_PER_S: Final = 1024  # slower than this is no client, in either direction
 _GROWTH: Final = 20  # a body that is held for long comes in by as many parts of itself at least
+_HANDED_ON: Final = 16 * 1024  # bytes of a body that are worth waking whoever reads it, before its end
 _LINE_ENDS: Final = 4  # old browsers send one behind a body: no request has begun with it (RFC 9112, 2.2)
 _IDLE, _HEAD, _BODY = range(3)  # what is being read
 _READABLE: Final = getattr(select, "POLLIN", 0)  # 0 where there is no such thing
@@ -234,6 +235,8 @@ class Protocol(HttpToolsProtocol):
         if cycle.response_complete:
             return
         cycle.body += body
+        if len(cycle.body) < _HANDED_ON:
+            return
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
         cycle.message_event.set()
