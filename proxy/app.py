@@ -243,7 +243,9 @@ class App:
             due = loop.time() + _LOOP_LOOK_S
             await asyncio.sleep(_LOOP_LOOK_S)
             assert self.house is not None
-            self.house.services.metrics.lag.note(max(0.0, loop.time() - due))
+            services = self.house.services
+            services.metrics.lag.note(max(0.0, loop.time() - due))
+            services.load.tell(services.log)
 
     async def _reload_on_change(self, file: Path) -> None:
         """Load the file again when it changes or on SIGHUP, once at a time: what changes meanwhile is seen

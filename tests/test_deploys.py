@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -60,11 +61,16 @@ def test_within_the_lead_time_it_is_not_ready_and_still_answers(tmp_path: Path, 
             assert "connection" not in kept.post(CHAT, json=chat("Hi")).headers
             served.process.send_signal(signal.SIGTERM)
             waited(lambda: answers(served, "/readyz") == (503, {"status": "stopping"}))
+            unready = httpx.get(f"{served.base_url}/readyz")
+            assert re.fullmatch("req_[0-9a-f]{24}", unready.headers["x-request-id"])
             assert answers(served, "/livez")[0] == 200
             reply = kept.post(CHAT, json=chat("Hi"))
             assert (reply.status_code, reply.headers["connection"]) == (200, "close")
             assert kept.post(CHAT, json=chat("Hi")).status_code == 200
         assert served.process.wait(10) == 0
+        log = served.err.read_text()
+        assert log.count('"event":"stopping","requests":0') == 1  # and none for each probe
+        assert "readyz" not in log
 
 
 def test_without_lead_time_it_ends_at_once(tmp_path: Path, file: str) -> None:

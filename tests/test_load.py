@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 import re
 import socket
@@ -24,6 +25,7 @@ from uvicorn.server import ServerState
 from proxy import app
 from proxy import config as configuration
 from proxy.errors import ProxyError
+from proxy.logs import Log
 from proxy.serve.house import HOME
 from proxy.serve.line import Line
 from proxy.serve.load import Load
@@ -111,6 +113,28 @@ def test_a_body_that_grows_is_bounded_too() -> None:
 @pytest.mark.parametrize("declared", [b"\xb2", b"-1", b"", b"1e3", b"0x10"])
 def test_an_odd_length_counts_for_nothing(declared: bytes) -> None:
     assert Load(Most()).enter(declared) == 0
+
+
+def test_the_log_says_when_refusals_begin_and_when_they_are_over() -> None:
+    load, stream = Load(Most(requests=1)), io.BytesIO()
+    log = Log(stream)
+    held = begun(load, b"7")
+    for refusals in (0, 3, 2, 0, 0, 1, 0):
+        for _ in range(refusals):
+            with pytest.raises(ProxyError):
+                load.enter(None)
+        load.tell(log)
+    load.leave(held, begun=True)
+    log.close()
+    assert [
+        {name: value for name, value in json.loads(line).items() if name != "time"}
+        for line in stream.getvalue().splitlines()
+    ] == [
+        {"event": "overloaded", "requests": 1, "bytes": 7},
+        {"event": "overload_over", "refused": 5},
+        {"event": "overloaded", "requests": 1, "bytes": 7},
+        {"event": "overload_over", "refused": 1},
+    ]
 
 
 # --- through the door

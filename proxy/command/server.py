@@ -37,6 +37,7 @@ class Server(uvicorn.Server):
         house = cast(House, self.lifespan.state[HOME].house)
         rules = house.plan.config.server
         house.services.leaving = True
+        house.services.log.write("stopping", requests=house.services.load.requests)
         if signal.SIGTERM in self._signals:  # who presses Ctrl-C has no load balancer
             await self._wait(rules.lead)
         await self._stop_listening(sockets or [])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from proxy.errors import ProxyError
+from proxy.logs import Log
 from proxy.serve.line import Line
 
 RETRY_AFTER_S = 1
@@ -30,7 +31,7 @@ class Load:
     is no work yet: a thousand that drip would keep all others out. `coming` are those that are
     read and whose tasks have not begun to run. `line`: who was refused and asked again too soon."""
 
-    __slots__ = ("bounds", "bytes", "coming", "line", "refused", "requests")
+    __slots__ = ("_before", "_told", "bounds", "bytes", "coming", "line", "refused", "requests")
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -39,6 +40,8 @@ class Load:
         self.bytes = 0
         self.refused = 0
         self.line = Line(self._room)
+        self._told = 0  # of the refused
+        self._before: int | None = None  # refused before the time that began and is not over
 
     def lacks(self, size: int) -> bool:
         """There is no room for a request with such a body."""
@@ -83,6 +86,17 @@ class Load:
     def _room(self) -> int:
         """For so many small requests."""
         return 0 if self.lacks(SMALL) else self.bounds.requests - self.requests
+
+    def tell(self, log: Log) -> None:
+        """Asked now and then: that refusals have begun, and that there was none since it was asked last. Most
+        of them have no line of their own."""
+        if self.refused > self._told and self._before is None:
+            self._before = self._told
+            log.write("overloaded", requests=self.requests, bytes=self.bytes)
+        elif self.refused == self._told and self._before is not None:
+            log.write("overload_over", refused=self.refused - self._before)
+            self._before = None
+        self._told = self.refused
 
     def without_descriptors(self) -> ProxyError:
         self.refused += 1
