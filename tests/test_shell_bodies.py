@@ -275,6 +275,22 @@ def test_without_an_announcement_the_connection_stays(gateway: Gateway) -> None:
     assert "connection" not in httpx.get(f"{gateway.base_url}/v1/models").headers
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"model": ', "The request body is not valid JSON: "),
+        (b"", "The request body is not valid JSON: "),
+        (b"[{}]", "The request body must be a JSON object."),
+        (b'"text"', "The request body must be a JSON object."),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(gateway: Gateway, content: bytes, said: str) -> None:
+    reply = post(gateway, content)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (400, "invalid_json", None)
+    assert error["message"].startswith(said)
+
+
 # --- forms
 
 
@@ -303,19 +319,21 @@ async def test_a_form_may_be_cut_anywhere(size: int, extra: int) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("charset", "written"),
+    ("charset", "text", "codec"),
     [
-        ("utf-8", "Grün 绿".encode()),
-        ("UTF8", "Grün 绿".encode()),
-        ("gbk", "绿色".encode("gbk")),
-        ("iso-8859-1", "Grün".encode("latin-1")),
-        ("us-ascii", "Grün 绿".encode()),
-        ("Shift_JIS", "緑".encode("shift_jis")),
+        ("utf-8", "Grün 绿", "utf-8"),
+        ("UTF8", "Grün 绿", "utf-8"),
+        ("gbk", "绿色", "gbk"),
+        ("iso-8859-1", "Grün", "latin-1"),
+        ("us-ascii", "Grün 绿", "utf-8"),
+        ("Shift_JIS", "緑", "shift_jis"),
     ],
 )
 @pytest.mark.parametrize("place", ["form", "part"])
-async def test_the_text_of_a_form_is_read_in_its_charset(charset: str, written: bytes, place: str) -> None:
-    content, headers = form(("prompt", written, None))
+async def test_the_text_of_a_form_is_read_in_its_charset(
+    charset: str, text: str, codec: str, place: str
+) -> None:
+    content, headers = form(("prompt", text.encode(codec), None))
     content_type = headers["content-type"]
     if place == "form":
         content_type += f"; charset={charset}"
@@ -324,7 +342,7 @@ async def test_the_text_of_a_form_is_read_in_its_charset(charset: str, written: 
             b'"prompt"', b'"prompt"\r\ncontent-type: text/plain; charset=' + charset.encode()
         )
     fields, _ = await _read(content, content_type)
-    assert fields[0][1] in ("Grün 绿", "绿色", "Grün", "緑")
+    assert fields == [("prompt", text)]
 
 
 @pytest.mark.parametrize(
@@ -378,6 +396,14 @@ async def test_what_is_no_form_is_refused(content: bytes, content_type: str, sai
     with pytest.raises(RequestError, match=said) as caught:
         await _read(content, content_type)
     assert (caught.value.status, caught.value.code) == (400, "invalid_form")
+
+
+@pytest.mark.anyio
+async def test_a_field_of_a_form_is_bounded() -> None:
+    content, headers = form(("image", b"A" * ((32 << 20) + 1), None))
+    with pytest.raises(RequestError, match="larger than 33554432 bytes") as caught:
+        await _read(content, headers["content-type"], 1 << 20)
+    assert (caught.value.status, caught.value.param) == (400, "image")
 
 
 def test_the_pictures_of_a_form_reach_the_vendor(gateway: Gateway) -> None:
