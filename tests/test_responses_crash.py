@@ -11,6 +11,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from proxy.simulators.exchange import Exchange
 from proxy.simulators.server import Running, start
 from proxy.store.tables import ledger, replies
 from tests.served import Served, serving, waited
@@ -31,20 +32,29 @@ def called(server: Served, method: str, path: str, **body: Any) -> Any:
     return reply.json()
 
 
+def written(vendors: Running, store: str) -> str:
+    file = FILE.replace("http://SIMULATORS", vendors.base_url) + f'server: {{state: "{store}"}}\n'
+    return file.replace("models:", "models:\n  flash: {targets: [google/gemini-3-flash-preview]}")
+
+
+def orders(vendors: Running, prompt: str) -> list[Exchange]:
+    return [each for each in vendors.log.exchanges() if prompt in json.dumps(each.body)]
+
+
+def begun(server: Served, vendors: Running, prompt: str) -> Any:
+    """A reply in the background that the vendor works at."""
+    made = called(server, "POST", "", model="flash", input=prompt, background=True)
+    waited(lambda: orders(vendors, prompt))
+    return made
+
+
 def test_a_killed_process_leaves_its_reply_to_the_next(
     tmp_path: Path, store_address: str, vendors: Running
 ) -> None:
     """R-074: when its lease has run out; its words are paid once more, as they were said once more."""
-    file = FILE.replace("http://SIMULATORS", vendors.base_url) + f'server: {{state: "{store_address}"}}\n'
-    file = file.replace("models:", "models:\n  flash: {targets: [google/gemini-3-flash-preview]}")
-    prompt = "Hello sim:slow:1"
-
-    def orders() -> int:
-        return sum(prompt in json.dumps(each.body) for each in vendors.log.exchanges())
-
+    file, prompt = written(vendors, store_address), "Hello sim:slow:1"
     with serving(tmp_path, file, environment=ENVIRONMENT) as first:
-        made = called(first, "POST", "", model="flash", input=prompt, background=True)
-        waited(orders)
+        made = begun(first, vendors, prompt)
         kill(first)
     with serving(tmp_path, file, environment=ENVIRONMENT) as second:
         assert called(second, "GET", f"/{made['id']}")["status"] == "queued", "it may live still"
@@ -58,8 +68,59 @@ def test_a_killed_process_leaves_its_reply_to_the_next(
         found = waited(over)
     assert (found["status"], found["created_at"]) == ("completed", made["created_at"])
     assert found["output"][-1]["content"][0]["text"].startswith("You said: Hello")
-    assert orders() == 2
+    assert len(orders(vendors, prompt)) == 2
     booked, left = sa.select(ledger.c.outcome), sa.select(replies.c.body, replies.c.running)
     assert asked(store_address, lambda connection: connection.execute(booked).scalars().all()) == ["ok"]
     row = asked(store_address, lambda connection: connection.execute(left).one())
     assert tuple(row) == (None, False)
+
+
+# --- while two of them live
+
+
+SLOW = "Hello sim:slow:60"
+
+
+def test_what_one_process_makes_is_called_off_by_another(
+    tmp_path: Path, store_address: str, vendors: Running
+) -> None:
+    file = written(vendors, store_address)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    with (
+        serving(tmp_path / "first", file, environment=ENVIRONMENT) as first,
+        serving(tmp_path / "second", file, environment=ENVIRONMENT) as second,
+    ):
+        made = begun(first, vendors, SLOW)
+        assert called(second, "POST", f"/{made['id']}/cancel")["status"] == "cancelled"
+        waited(lambda: orders(vendors, SLOW)[0].hung_up)
+        assert called(first, "GET", f"/{made['id']}")["status"] == "cancelled"
+
+
+def test_a_process_says_again_and_again_that_it_makes_a_reply(
+    tmp_path: Path, store_address: str, vendors: Running
+) -> None:
+    until = sa.select(replies.c.alive_until)
+
+    def alive_until() -> float:
+        found: float = asked(store_address, lambda connection: connection.execute(until).scalar_one())
+        return found
+
+    with serving(tmp_path, written(vendors, store_address), environment=ENVIRONMENT) as served:
+        begun(served, vendors, SLOW)
+        first = alive_until()
+        assert waited(lambda: alive_until() > first)
+
+
+def test_a_process_leaves_what_another_has_taken_over(
+    tmp_path: Path, store_address: str, vendors: Running
+) -> None:
+    """It was thought to be dead: it ends its work, and writes nothing."""
+    taken = sa.update(replies).values(tries=replies.c.tries + 1)
+    left = sa.select(replies.c.running, replies.c.tries, replies.c.body.is_not(None))
+    with serving(tmp_path, written(vendors, store_address), environment=ENVIRONMENT) as served:
+        begun(served, vendors, SLOW)
+        asked(store_address, lambda connection: connection.execute(taken))
+        waited(lambda: orders(vendors, SLOW)[0].hung_up)
+        assert served.stop() == 0
+    assert tuple(asked(store_address, lambda connection: connection.execute(left).one())) == (True, 1, True)
