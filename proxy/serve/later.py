@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -38,9 +39,72 @@ _TRIES = 3  # of one reply; what ends that many processes is not given to a four
 _FRAMES_BYTES = 16 << 20  # of a stream's events, that it can be taken up again
 
 
+class Frames:
+    """The events of a stream, for all that follow it. While they are `whole` it can be followed from the
+    first; when they are too many, only those are held that a follower has yet to read."""
+
+    def __init__(self) -> None:
+        self.whole = True
+        self._held: deque[bytes] = deque()
+        self._first = 0  # the number of the first that is held
+        self._bytes = 0
+        self._read: dict[object, int] = {}  # by each follower
+        self._is_over = False
+        self._more = asyncio.Event()
+
+    def add(self, frames: bytes) -> None:
+        self._held += (frame + b"\n\n" for frame in frames.split(b"\n\n") if frame)
+        self._bytes += len(frames)
+        if self._bytes > _FRAMES_BYTES:
+            self.whole = False
+            self._let_go()
+        self._wake()
+
+    def all(self) -> bytes | None:
+        return b"".join(self._held) if self.whole else None
+
+    def end(self) -> None:
+        """No more come."""
+        self._is_over = True
+        self._wake()
+
+    def follow(self) -> AsyncGenerator[bytes, None]:
+        """From the first, as they come."""
+        follower = object()
+        self._read[follower] = 0
+        return self._followed(follower)
+
+    async def _followed(self, follower: object) -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                while (at := self._read[follower] - self._first) < len(self._held):
+                    yield self._held[at]
+                    self._read[follower] += 1
+                    self._let_go()
+                if self._is_over:
+                    return
+                await self._more.wait()
+        finally:
+            del self._read[follower]
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """What nobody has to read any more."""
+        if self.whole:
+            return
+        read = min(self._read.values(), default=self._first + len(self._held))
+        while self._first < read:
+            self._held.popleft()
+            self._first += 1
+
+    def _wake(self) -> None:
+        more, self._more = self._more, asyncio.Event()
+        more.set()
+
+
 class Making:
-    """One reply in the making. `frames` are its stream's, from the first; None when there are too many of
-    them, or it was not asked for as a stream. `tries` is the number of processes that made it before."""
+    """One reply in the making. `frames` are those of its stream, None where none was asked for. `tries` is
+    the number of processes that made it before."""
 
     def __init__(self, shelf: Shelf, work: Work, renderer: KeptRenderer, tries: int = 0) -> None:
         self._shelf = shelf
@@ -52,10 +116,7 @@ class Making:
         self._is_ours = True
         self.renderer = renderer
         self.identity = renderer.kept().id
-        self.frames: list[bytes] | None = [] if work.parsed.request.stream else None
-        self.over = False
-        self._bytes = 0
-        self._more = asyncio.Event()
+        self.frames = Frames() if work.parsed.request.stream else None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, request: tuple[bytes, str] | None) -> None:
@@ -82,18 +143,6 @@ class Making:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    async def follow(self) -> AsyncGenerator[bytes, None]:
-        """The frames from the first, as they come."""
-        at = 0
-        while True:
-            frames = self.frames or []
-            while at < len(frames):
-                yield frames[at]
-                at += 1
-            if self.over:
-                return
-            await self._more.wait()
-
     async def _run(self) -> None:
         looking = asyncio.get_running_loop().create_task(self._look())
         try:
@@ -112,11 +161,11 @@ class Making:
         finally:
             looking.cancel()
             self._shelf.making.pop(self.identity, None)
+        frames = self.frames
         if self._is_ours:
-            events = None if self.frames is None else b"".join(self.frames)
-            await self._keep(self.renderer.kept(), events=events)
-        self.over = True
-        self._wake()
+            await self._keep(self.renderer.kept(), events=None if frames is None else frames.all())
+        if frames is not None:
+            frames.end()  # whoever asks again when its stream ends finds the row
 
     async def _keep(self, kept: Kept, **row: Any) -> bool:
         return await self._shelf.keep(self._work.house, self._work.asked.caller.name, kept, **row)
@@ -157,25 +206,13 @@ class Making:
                 return
 
     def _tell(self, pieces: bytes | list[Piece]) -> None:
-        if self.frames is None or not pieces:
-            return
-        frames = pieces if isinstance(pieces, bytes) else b"".join(pieces)
-        self._bytes += len(frames)
-        if self._bytes > _FRAMES_BYTES:
-            self.frames = None
-        else:
-            self.frames += (frame + b"\n\n" for frame in frames.split(b"\n\n") if frame)
-        self._wake()
-
-    def _wake(self) -> None:
-        more, self._more = self._more, asyncio.Event()
-        more.set()
+        if self.frames is not None and pieces:
+            self.frames.add(pieces if isinstance(pieces, bytes) else b"".join(pieces))
 
 
 async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Json | Form) -> None:
     """Begin the reply, and answer with its id or, where a stream was asked for, with its events."""
-    house, parsed = work.house, work.parsed
-    shelf = house.services.shelf
+    shelf = work.house.services.shelf
     if len(shelf.making) >= _AT_ONCE:
         raise ProxyError(
             "Too many replies are being made in the background; come back in a moment.",
@@ -191,8 +228,9 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Js
     exchange.facts["reply"] = making.identity
     if exchange.allowed is not None:
         exchange.allowed.told = Told()
-    if parsed.request.stream:
-        await followed(exchange, work.house.plan.config.defaults.heartbeat, renderer.ping, making.follow())
+    if making.frames is not None:
+        heartbeat_s = work.house.plan.config.defaults.heartbeat
+        await followed(exchange, heartbeat_s, renderer.ping, making.frames.follow())
         return
     await exchange.respond(200, told)
 

@@ -140,9 +140,9 @@ async def _frames(exchange: Exchange, house: House, front: KeepingFront) -> Asyn
     told = await _told(exchange, house, front)
     making = shelf.making.get(identity)
     if making is not None:
-        if making.frames is None:
+        if making.frames is None or not making.frames.whole:
             raise _no_stream()
-        return making.follow()
+        return making.frames.follow()
     while not front.is_over(told):  # another process makes it
         await asyncio.sleep(_LOOK_S)
         told = await _told(exchange, house, front)
