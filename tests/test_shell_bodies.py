@@ -378,6 +378,15 @@ def test_a_charset_that_is_none_is_refused(gateway: Gateway, charset: str) -> No
             "the field 'prompt' is not text in utf-8",
             id="not text",
         ),
+        *(
+            pytest.param(
+                form(("a", b"", None), boundary="X" * size)[0],
+                f"multipart/form-data; boundary={'X' * size}",
+                "the boundary is longer than 256 bytes",
+                id=f"{size} bytes of boundary",
+            )
+            for size in (257, 5000)
+        ),
         pytest.param(
             form(*[("image", b"", "a")] * 33)[0],
             "multipart/form-data; boundary=XX",

@@ -9,6 +9,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from proxy.errors import RequestError
 from proxy.types import FormFile, Slice
 
+_MOST_BOUNDARY = 256  # the parser takes no longer one; RFC 2046 allows 70
 _MAX_FILES = 32
 _MAX_FIELDS = 100
 _MAX_FIELD_BYTES = 32 << 20  # base64 sent as a text field; the whole body is limited before
@@ -34,6 +35,8 @@ class FormParser:
         boundary = options.get(b"boundary")
         if not boundary:
             raise _invalid("the boundary is missing")
+        if len(boundary) > _MOST_BOUNDARY:
+            raise _invalid(f"the boundary is longer than {_MOST_BOUNDARY} bytes")
         self._parser = MultipartParser(
             boundary,
             {
