@@ -262,6 +262,8 @@ def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
         problem.render()
         == f"{tmp_path}/nowhere.yaml:1:1: error E100 cannot be read: no such file or directory"
     )
+    (problem,) = load(tmp_path, {}).problems
+    assert problem.render() == f"{tmp_path}:1:1: error E100 cannot be read: is a directory"
     (tmp_path / "latin.yaml").write_bytes(b"version: 1\nserver: {host: \xfcber}\n")
     (problem,) = load(tmp_path / "latin.yaml", {}).problems
     assert (problem.code, problem.line, problem.message) == ("E100", 2, "not YAML: the text is not UTF-8")

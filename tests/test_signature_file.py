@@ -1,5 +1,6 @@
 """The file that workers share is bounded in bytes as well as in entries."""
 
+import resource
 import threading
 from pathlib import Path
 
@@ -32,6 +33,23 @@ def test_one_signature_over_the_bound_is_forgotten(tmp_path: Path) -> None:
     file.put("large", "x" * 5000)
     file.put("newest", "x" * 200)
     assert (file.get("large"), file.get("newest")) == (None, "x" * 200)
+    file.close()
+
+
+def test_a_full_disk_costs_what_would_have_been_kept_and_no_request(tmp_path: Path) -> None:
+    file = SignatureFile(tmp_path / "signatures.db")
+    file.put("before", "x" * 100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        for number in range(50):
+            file.put(f"place-{number}", "x" * 10_000)
+        assert file.get("before") == "x" * 100
+        assert file.get("place-49") is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    file.put("after", "y")
+    assert file.get("after") == "y"
     file.close()
 
 

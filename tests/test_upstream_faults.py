@@ -27,6 +27,7 @@ from tests.hostile import (
     until,
     until_hung_up,
 )
+from tests.long import LONG
 
 pytestmark = pytest.mark.anyio
 
@@ -417,6 +418,49 @@ async def test_a_vendor_at_full_speed_is_read_in_slices_and_others_have_their_tu
     assert sum(sizes) == 4000
     assert max(sizes) <= 656  # of 100 bytes each: 64 KiB
     assert len(set(turns_before)) == len(turns_before)
+
+
+@pytest.mark.parametrize(
+    ("nothing", "slice_bytes"),
+    [
+        pytest.param(b": ping\n\n", 1 << 16, id="comments"),
+        pytest.param(b":\n", 1 << 16, id="empty comments"),
+        pytest.param(b"data:\n\n", 1 << 16, id="empty events"),
+        pytest.param(b"id: 1\n", 1 << 16, id="numbers of events"),
+        pytest.param(b"\n", 1 << 19, id="blank lines"),  # a read at a time, at no cost
+    ],
+)
+async def test_what_says_nothing_is_read_in_slices_too_and_ends_at_the_limit(
+    nothing: bytes, slice_bytes: int
+) -> None:
+    """96 MiB of it took 20 to 40 seconds: that long others go on, a slice of 64 KiB at a time."""
+    most = (1 << 20) * min(LONG, 96)
+    upstream = Upstream(max_reply_bytes=most)
+    seen: list[Json] = []
+    turns = 0
+
+    async def flood(request: Request) -> None:
+        await request.read_body()
+        await request.send(EVENTS)
+        while True:
+            await request.send(chunked(nothing * 30_000, end=False))
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with serving(flood) as server:
+        other = asyncio.create_task(others())
+        reply = await upstream.send(STREAM, account(server), Deadlines(total_s=600))
+        with pytest.raises(UpstreamError) as caught:
+            seen += [payload async for batch in reply.payloads() for payload in batch]
+        other.cancel()
+        assert caught.value.code == "upstream_response_too_large"
+        assert seen == []
+        assert turns >= most // slice_bytes
+    await upstream.close()
 
 
 async def test_what_came_before_a_fault_is_handed_on_first(upstream: Upstream) -> None:

@@ -228,6 +228,10 @@ async def test_an_answer_without_a_length_whose_connection_breaks_is_not_whole(
 
 BROKEN: list[tuple[str, bytes]] = [
     ("no status", b"HELLO\r\n\r\n"),
+    ("a status that is none", b"HTTP/1.1 abc Fine\r\n\r\n"),
+    ("HTTP/0.9", b"<html>hello</html>"),
+    ("a NUL in a field", OK + b"x: a\0b\r\n\r\n"),
+    ("a length below none", OK + b"content-length: -5\r\n\r\nhello"),
     ("another protocol", b"HTTP/1.1 101 Switching\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n"),
     ("two lengths", OK + b"content-length: 1\r\ncontent-length: 2\r\n\r\n"),
     ("a length and chunks", OK + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"),
