@@ -361,8 +361,6 @@ def create(
 ) -> App:
     """An application for a checked configuration; `simulated` is the base address of simulated vendors."""
 
-    shared = os.environ.get("DRAGOMAN_SIGNATURE_FILE")
-
     async def open_house() -> House:
         upstream = Upstream()
         upstream.open()
@@ -376,7 +374,7 @@ def create(
                 )
             ),
             results=Fetcher(RESULT_RULES),
-            signatures=SignatureMemory(shared=SignatureFile(Path(shared)) if shared else None),
+            signatures=_signatures(config, log),
             files=FileStore.of(config.server),
             uploads=Uploads.of(config.server),
             log=log,
@@ -404,6 +402,18 @@ def _traces(log: Log) -> Traces | None:
     from proxy.serve import traces
 
     return traces.configured(os.environ, log)
+
+
+def _signatures(config: Config, log: Log) -> SignatureMemory:
+    place = os.environ.get("DRAGOMAN_SIGNATURE_FILE")
+    file = SignatureFile(Path(place)) if place else None
+    if config.server.shared is None:
+        return SignatureMemory(shared=file)
+    from proxy.memory.signature_stream import SharedSignatures
+
+    shared = SharedSignatures(config.server.shared.reveal(), log.write, shared=file)
+    shared.open()
+    return shared
 
 
 def _limiter(config: Config, log: Log) -> Limiter:

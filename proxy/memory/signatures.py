@@ -126,6 +126,9 @@ class SignatureMemory:
         if not self._known[key[:3]]:
             del self._known[key[:3]]
 
+    async def close(self) -> None:
+        """Nothing goes on beside it."""
+
     def restore(self, request: ChatRequest, origin: Origin, before: Past) -> ChatRequest:
         """Fill in the signatures that the client's history lost; the request itself where none is missing.
 

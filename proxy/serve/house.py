@@ -185,6 +185,7 @@ class Services:
         self.callers.close()
         self.balances.close()
         await self.limiter.close()
+        await self.signatures.close()
         await self.ledger.close()
         await self.database.close()
         if self.traces is not None:
