@@ -162,7 +162,7 @@ keys: [{{name: app, key: env:TEST_KEY}}]
 providers:
   evolink: {{profile: evolink, base_url: "{vendors.url("evolink")}", keys: [env:VENDOR_KEY], private: true}}
 models:
-  m: {{targets: [evolink/gemini-3-pro-image-preview]}}
+  m: {{targets: [evolink/gemini-3-pro-image-preview], price: unpriced}}
 """
     code, found = asked(tmp_path, text)
     assert code == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from proxy.config import document, schema
+from proxy.config import document, load, schema
 from proxy.config.command import check, models
 from proxy.config.command import schema as print_schema
 from proxy.config.problems import Report
@@ -55,6 +55,29 @@ def test_warnings_and_notes_let_a_file_pass(file: Path) -> None:
 def test_strict_makes_warnings_count_but_not_notes(file: Path) -> None:
     assert run(WARNS, file, strict=True)[0] == 1
     assert run(WARNS.replace("key: literal-key", "key: 'env:APP?'"), file, strict=True)[0] == 0
+
+
+PICTURES = (
+    "providers: {g: {profile: evolink, keys: ['env:APP?']}}\n"
+    "models: {m: {targets: [g/gemini-3-pro-image-preview]PRICE}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("price", "code"),
+    [
+        ("", 1),
+        (", price: {output: 2}", 1),
+        (", price: unpriced", 0),
+        (", price: {image: 0.1}", 0),
+        (", price: {second: 0.01}", 0),
+    ],
+)
+def test_pictures_that_would_be_given_away_fail_a_check_and_stop_no_server(
+    file: Path, price: str, code: int
+) -> None:
+    assert run(PICTURES.replace("PRICE", price), file)[0] == code
+    assert load(file, {}).config is not None
 
 
 def test_an_error_fails(file: Path) -> None:

@@ -14,6 +14,8 @@ from proxy.config.loading import Loaded, find, load
 from proxy.config.models import Config, ModelEntry
 from proxy.config.schema import schema as _schema
 
+# Warnings that fail a check all the same: a server may start with them, and would give something away.
+_FAILING = frozenset({"W130"})
 _ONLINE = ("provider", "address", "answers", "keys", "models")
 
 
@@ -40,13 +42,17 @@ def check(
     out: TextIO | None = None,
     err: TextIO | None = None,
 ) -> int:
-    """All problems of a file in one run. 1 on errors, with `strict` on warnings too; notes never count.
+    """All problems of a file in one run. 1 on errors and on pictures without a price, with `strict` on all
+    warnings; notes never count.
 
     `ask` the vendors too, if it is given; 3 when one of them is not as the file says."""
     file = find(path)
     loaded = load(file)
     counts = Counter(problem.severity for problem in loaded.problems)
-    failed = bool(counts["error"] or (strict and counts["warning"]))
+    failed = any(
+        problem.severity == "error" or problem.code in _FAILING or (strict and problem.severity == "warning")
+        for problem in loaded.problems
+    )
     found: Sequence[Answer] = ()
     if ask is not None and loaded.config is not None:
         found = ask(loaded.config, loaded.off)
