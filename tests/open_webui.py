@@ -56,8 +56,8 @@ def open_webui(folder: Path, upstream: str) -> Iterator[httpx.Client]:
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_S) as client:
             until(lambda: answers(client), START_S, process)
-            signed_in = client.post("/api/v1/auths/signin", json={"email": "", "password": ""}).json()
-            client.headers["authorization"] = f"Bearer {signed_in['token']}"
+            token = until(lambda: signed_in(client), START_S, process)  # it answers before it is ready
+            client.headers["authorization"] = f"Bearer {token}"
             assert MODEL in [model["id"] for model in client.get("/api/models").json()["data"]]
             yield client
     finally:
@@ -67,6 +67,10 @@ def open_webui(folder: Path, upstream: str) -> Iterator[httpx.Client]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def signed_in(client: httpx.Client) -> Any:
+    return client.post("/api/v1/auths/signin", json={"email": "", "password": ""}).json().get("token")
 
 
 def answers(client: httpx.Client) -> bool:

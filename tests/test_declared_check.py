@@ -109,6 +109,25 @@ MISTAKES = {
         "status, ending",
         '8 E101 [ending: [que] unknown key "ending" in surfaces.image.state; did you mean "pending"?',
     ),
+    "no method": (
+        "POST /jobs",
+        "/jobs",
+        "5 E103 [/jobs, body:] surfaces.image.submit.request is '/jobs'; it must be a method and a path"
+        "; write POST /jobs, or GET, PUT, DELETE in place of POST",
+    ),
+    "small method": (
+        "POST /jobs",
+        "post jobs",
+        "5 E103 [post jobs, b] surfaces.image.submit.request is 'post jobs'; it must be a method and a path"
+        "; write POST /jobs",
+    ),
+    "host in the line": (
+        "POST /jobs",
+        "POST https://a.example/jobs",
+        "5 E103 [POST https:/] surfaces.image.submit.request is 'POST https://a.example/jobs'; it must be a "
+        "method and a path; write POST /jobs; the host, a.example, stands in base_url",
+    ),
+    "bare name in a line": ("{task.id}", "{id}", '7 E122 ["GET /jobs/{] unknown input {id}; write {task.id}'),
     "method": (
         "POST /jobs",
         "SEND /jobs",
@@ -162,6 +181,11 @@ EITHER = "write `false` in backticks; where the vendor sends it as text, to_stri
          f'surfaces.image.poll.headers.x-job sends {{task.id}} as it stands: {LINES}', "$task.id"),
         ("submit", {"request": "POST /jobs", "form": {"text": "{prompt}"}}, "W122", ("form", "text"),
          f"surfaces.image.submit.form.text sends {{prompt}} as it stands: {LINES}", "$prompt"),
+        ("submit", {"request": "POST /jobs", "body": {"text": "{{ prompt }}"}}, "W122", ("body", "text"),
+         f"surfaces.image.submit.body.text sends {{{{ prompt }}}} as it stands: {LINES}", "$prompt"),
+        ("submit", {"request": "POST /jobs", "body": '{"text": "$prompt"}'}, "W122", ("body",),
+         "surfaces.image.submit.body sends $prompt as it stands: values are not inserted into a text",
+         "let $prompt stand alone"),
         ("fail", {"when": "ok == false"}, "W123", ("when",),
          '"ok == false" compares with a key that is called false', BACKTICKS),
         ("fail", {"when": "'false' == ok || error"}, "W123", ("when",),
@@ -179,6 +203,33 @@ def test_what_is_hardly_meant_is_doubted(section, value, code, where, message, h
     (found,) = doubts(profile)
     assert (found.code, found.path, found.message) == (code, (*IMAGE, section, *where), message)
     assert hint in found.hint
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "where", "message", "hint"),
+    [
+        ("size", {"aspects": ["16:9", "1x1"]}, ("aspects", 1),
+         "surfaces.image.size.aspects[1] is '1x1'; a ratio has a colon between two numbers", 'write "1:1"'),
+        ("limits", {"n": "2"}, ("n",), "surfaces.image.limits.n must be a whole number above 0, not text",
+         "write 2, without quotes"),
+        ("size", {"aspects": ["wide"]}, ("aspects", 0),
+         "surfaces.image.size.aspects[0] is 'wide'; a ratio has a colon between two numbers",
+         'write for example "16:9"'),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_says_what_to_write(section, value, where, message, hint):
+    profile = read(SMALL)
+    profile["surfaces"]["image"][section] = value
+    (found,) = check_profile("x", profile)
+    assert (found.code, found.path, found.message) == ("E103", (*IMAGE, section, *where), message)
+    assert found.hint == hint
+
+
+def test_a_word_for_a_bearer_token_says_how_it_is_written():
+    profile = read(SMALL) | {"auth": "bearer"}
+    (found,) = check_profile("x", profile)
+    assert (found.path, found.message) == (("auth",), "auth must say how the key travels")
+    assert found.hint == 'write {header: Authorization, prefix: "Bearer "}'
 
 
 @pytest.mark.parametrize(

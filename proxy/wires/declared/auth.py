@@ -36,6 +36,10 @@ _NAME = re.compile(r"\{(\w*)\}")
 
 
 def read_auth(data: Any, where: Where, problems: Problems) -> Carrier:
+    if isinstance(data, str):
+        said = f"{shown(where)} must say how the key travels"
+        problems.add("E103", where, said, 'write {header: Authorization, prefix: "Bearer "}')
+        data = {}
     auth = Mapped(data, where, AUTH_KEYS["auth"], problems)
     header = auth.take("header", read.header_name, None)
     prefix = auth.take("prefix", read.any_text, None)

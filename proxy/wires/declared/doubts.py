@@ -17,7 +17,9 @@ from proxy.wires.declared.template import INPUTS, UPLOAD_INPUTS
 _TEMPLATES = frozenset({*BODIES, "headers", "files"})
 _WORDS = ("true", "false")
 _IN_LINES = re.compile(r"\{(model|uuid|task\.\w+)\}")
-_ALONE = re.compile(r"\{(" + "|".join((*INPUTS, *UPLOAD_INPUTS)) + r")\}")
+_NAMES = "|".join((*INPUTS, *UPLOAD_INPUTS))
+_ALONE = re.compile(r"\{\{?\s*(" + _NAMES + r")\s*\}?\}")
+_INSIDE = re.compile(r"(?<=.)\$\{?(" + _NAMES + r")\b", re.S)
 
 
 def doubts(data: Any) -> list[Mistake]:
@@ -47,6 +49,13 @@ def _check_braces(text: str, where: Where, found: Mistakes) -> None:
             where,
             f"{shown(where)} sends {braced[0]} as it stands: braces are for request lines",
             f"a value is inserted whole, by a dollar sign: ${braced[1]}",
+        )
+    elif inside := _INSIDE.search(text):
+        found.add(
+            "W122",
+            where,
+            f"{shown(where)} sends {inside[0]} as it stands: values are not inserted into a text",
+            f"let ${inside[1]} stand alone, as the value of a key",
         )
 
 

@@ -86,14 +86,16 @@ def header_name(value: Any, where: Where, problems: Problems) -> str:
 def flag(value: Any, where: Where, problems: Problems) -> bool:
     if isinstance(value, bool):
         return value
-    problems.add("E103", where, f"{shown(where)} must be true or false, not {_kind(value)}")
+    hint = f"write {value}, without quotes" if value in ("true", "false") else ""
+    problems.add("E103", where, f"{shown(where)} must be true or false, not {_kind(value)}", hint)
     return False
 
 
 def count(value: Any, where: Where, problems: Problems) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    problems.add("E103", where, f"{shown(where)} must be a whole number above 0, not {_kind(value)}")
+    hint = f"write {value}, without quotes" if isinstance(value, str) and value.isdecimal() else ""
+    problems.add("E103", where, f"{shown(where)} must be a whole number above 0, not {_kind(value)}", hint)
     return 1
 
 
@@ -139,6 +141,6 @@ def seconds(value: Any, where: Where, problems: Problems) -> float:
 
 
 def _kind(value: Any) -> str:
-    return {bool: "true or false", list: "a list", dict: "a mapping", str: "empty text"}.get(
-        type(value), repr(value)
-    )
+    if isinstance(value, str):
+        return "text" if value else "empty text"
+    return {bool: "true or false", list: "a list", dict: "a mapping"}.get(type(value), repr(value))

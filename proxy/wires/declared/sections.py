@@ -26,6 +26,7 @@ BUCKETS = ("pending", "success", "failed", "moderated", "canceled", "lost")
 CLASSES = tuple(one.value for one in ErrorClass)
 FORMS = ("url", "data_uri", "base64", "file", "upload")
 
+_ASPECT = re.compile(r"[1-9]\d{0,3}:[1-9]\d{0,3}")
 _COUNTS = ("int", "int | None", "float | None")
 _USAGE = tuple(one.name for one in dataclasses.fields(Usage) if one.type in _COUNTS)
 _SIZE = tuple(one.name for one in dataclasses.fields(SizePolicy))
@@ -383,10 +384,21 @@ def read_usage(data: Any, where: Where, problems: Problems) -> dict[str, Paths]:
     return {name: section.take(name, read_paths, ()) for name in _USAGE if name in section}
 
 
+def _read_aspects(value: Any, where: Where, problems: Problems) -> tuple[str, ...]:
+    aspects = read.texts(value, where, problems)
+    for number, aspect in enumerate(aspects):
+        if not _ASPECT.fullmatch(aspect):
+            sides = re.fullmatch(r"(\d+)\D(\d+)", aspect)
+            hint = f'write "{sides[1]}:{sides[2]}"' if sides is not None else 'write for example "16:9"'
+            said = f"{shown((*where, number))} is {aspect!r}; a ratio has a colon between two numbers"
+            problems.add("E103", (*where, number), said, hint)
+    return aspects
+
+
 def read_size(data: Any, where: Where, problems: Problems) -> SizePolicy:
     section = Mapped(data, where, KEYS["size"], problems)
     given: dict[str, Any] = {
-        "aspects": section.take("aspects", read.texts, ()),
+        "aspects": section.take("aspects", _read_aspects, ()),
         "tiers": section.take("tiers", _read_tiers, ()),
         "mode": section.take("mode", read.one_of("tier", "pixels", "pixels_or_tier"), "tier"),
         "separator": section.take("separator", read.text, "x"),

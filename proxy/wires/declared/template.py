@@ -290,6 +290,18 @@ def _in_path(name: str, value: str) -> str:
 
 
 _METHODS = ("GET", "POST", "PUT", "DELETE")
+_LOOSE_LINE = re.compile(r"(?:(get|post|put|delete) +)?(?:https?://([\w.:-]+))?/?([^\s/{][^\s]*)", re.I)
+
+
+def _meant_line(value: Any) -> str:
+    """The cure for a line whose method or first slash is missing, or that names the host too."""
+    found = _LOOSE_LINE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return ""
+    method, host, path = found.groups()
+    where = f"; the host, {host}, stands in base_url" if host else ""
+    choice = "" if method else f", or {', '.join(_METHODS[:1] + _METHODS[2:])} in place of POST"
+    return f"write {(method or 'POST').upper()} /{path}{where}{choice}"
 
 
 def read_request_line(value: Any, where: Where, problems: Problems) -> RequestLine:
@@ -301,7 +313,7 @@ def read_request_line(value: Any, where: Where, problems: Problems) -> RequestLi
             "E103",
             where,
             f"{shown(where)} is {value!r}; it must be a method and a path",
-            "write for example GET /tasks/{task.id}",
+            _meant_line(value) or "write for example GET /tasks/{task.id}",
         )
         return RequestLine("POST", ("/",))
     pieces = target.replace("}", "{").split("{")
@@ -310,6 +322,8 @@ def read_request_line(value: Any, where: Where, problems: Problems) -> RequestLi
         if name not in known:
             if name.startswith("task."):
                 problems.add("E122", where, f"unknown input {{{name}}}", _TASK_HINT)
+            elif f"task.{name}" in known:
+                problems.add("E122", where, f"unknown input {{{name}}}", f"write {{task.{name}}}")
             else:
                 problems.unknown("E122", where, "input", f"{{{name}}}", [f"{{{one}}}" for one in known])
             return RequestLine(method, ("/",))
