@@ -41,9 +41,17 @@ def orders(vendors: Running, prompt: str) -> list[Exchange]:
     return [each for each in vendors.log.exchanges() if prompt in json.dumps(each.body)]
 
 
-def begun(server: Served, vendors: Running, prompt: str) -> Any:
-    """A reply in the background that the vendor works at."""
-    made = called(server, "POST", "", model="flash", input=prompt, background=True)
+def begun(server: Served, vendors: Running, prompt: str, *, stream: bool = False) -> Any:
+    """A reply in the background that the vendor works at. Who asked for a stream has left it."""
+    body = {"model": "flash", "input": prompt, "background": True}
+    if not stream:
+        made = called(server, "POST", "", **body)
+    else:
+        url = f"{server.base_url}/v1/responses"
+        with httpx.stream("POST", url, json={**body, "stream": True}, headers=HEADERS) as reply:
+            made = next(json.loads(line[6:]) for line in reply.iter_lines() if line[:6] == "data: ")[
+                "response"
+            ]
     waited(lambda: orders(vendors, prompt))
     return made
 
@@ -81,8 +89,9 @@ def test_a_killed_process_leaves_its_reply_to_the_next(
 SLOW = "Hello sim:slow:60"
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_what_one_process_makes_is_called_off_by_another(
-    tmp_path: Path, store_address: str, vendors: Running
+    tmp_path: Path, store_address: str, vendors: Running, stream: bool
 ) -> None:
     file = written(vendors, store_address)
     for name in ("first", "second"):
@@ -91,7 +100,7 @@ def test_what_one_process_makes_is_called_off_by_another(
         serving(tmp_path / "first", file, environment=ENVIRONMENT) as first,
         serving(tmp_path / "second", file, environment=ENVIRONMENT) as second,
     ):
-        made = begun(first, vendors, SLOW)
+        made = begun(first, vendors, SLOW, stream=stream)
         assert called(second, "POST", f"/{made['id']}/cancel")["status"] == "cancelled"
         waited(lambda: orders(vendors, SLOW)[0].hung_up)
         assert called(first, "GET", f"/{made['id']}")["status"] == "cancelled"
@@ -112,15 +121,16 @@ def test_a_process_says_again_and_again_that_it_makes_a_reply(
         assert waited(lambda: alive_until() > first)
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_a_process_leaves_what_another_has_taken_over(
-    tmp_path: Path, store_address: str, vendors: Running
+    tmp_path: Path, store_address: str, vendors: Running, stream: bool
 ) -> None:
     """It was thought to be dead: it ends its work, and writes nothing."""
     taken = sa.update(replies).values(tries=replies.c.tries + 1)
-    left = sa.select(replies.c.running, replies.c.tries, replies.c.body.is_not(None))
+    left = sa.select(replies.c.running, replies.c.tries)
     with serving(tmp_path, written(vendors, store_address), environment=ENVIRONMENT) as served:
-        begun(served, vendors, SLOW)
+        begun(served, vendors, SLOW, stream=stream)
         asked(store_address, lambda connection: connection.execute(taken))
         waited(lambda: orders(vendors, SLOW)[0].hung_up)
         assert served.stop() == 0
-    assert tuple(asked(store_address, lambda connection: connection.execute(left).one())) == (True, 1, True)
+    assert tuple(asked(store_address, lambda connection: connection.execute(left).one())) == (True, 1)
