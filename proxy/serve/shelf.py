@@ -81,11 +81,13 @@ class Shelf:
         except TypeError as error:
             self._services.log.write("reply_not_kept", id=kept.id, reason=str(error))
             return False
-        size = len(told) + len(context) + len(events or b"")
+        size = len(told) + len(context)
         if size > MOST_BYTES:
             self._services.log.write("reply_not_kept", id=kept.id, bytes=size)
             return False
-        size += 0 if request is None else len(request[0])
+        if size + len(events or b"") > MOST_BYTES:
+            events = None  # it is kept, though its stream cannot be taken up again
+        size += len(events or b"") + (0 if request is None else len(request[0]))
         now = time.time()
         row = {
             "id": kept.id,
