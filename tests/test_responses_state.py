@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests import responses_law
 from tests.gateway import FILE, KEY, Gateway, open_gateway
 from tests.served import waited
 from tests.test_responses import WEATHER, ask, post
+from tests.vendor_socket import read_request, vendor
 
 NARROW = "sk-test-narrow"
 
@@ -369,6 +371,24 @@ def test_a_background_reply_waits_for_a_vendor_that_is_busy(kept: Gateway) -> No
     before = len(kept.sent())
     assert finished(kept, ask(kept, busy, background=True).id).output_text == "You said: Hello"
     assert len(kept.sent()) - before == 5  # the first attempt was the one that was waited for
+
+
+def test_a_background_reply_does_not_wait_for_who_asks_for_no_repetition(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    def refuses(connection: socket.socket) -> None:
+        asked.append(read_request(connection))
+        connection.sendall(
+            b"HTTP/1.1 429 Too Many Requests\r\nx-should-retry: false\r\n"
+            b"content-length: 0\r\nconnection: close\r\n\r\n"
+        )
+
+    with (
+        vendor(refuses) as base_url,
+        open_gateway(tmp_path, FILE.replace("http://SIMULATORS/openai", base_url)) as own,
+    ):
+        done = finished(own, ask(own, "Hello", "lan-chat", background=True).id)
+    assert (done.status, done.error.code, len(asked)) == ("failed", "rate_limit_exceeded", 1)
 
 
 def test_a_background_reply_has_its_search_first_as_one_that_is_waited_for(kept: Gateway) -> None:
