@@ -433,7 +433,7 @@ async def test_a_vendor_at_full_speed_is_read_in_slices_and_others_have_their_tu
 async def test_what_says_nothing_is_read_in_slices_too_and_ends_at_the_limit(
     nothing: bytes, slice_bytes: int
 ) -> None:
-    """96 MiB of it took 20 to 40 seconds: that long others go on, a slice of 64 KiB at a time."""
+    """96 MiB of it are some seconds of work, in which others have their turns: `DRAGOMAN_LONG=96`."""
     most = (1 << 20) * min(LONG, 96)
     upstream = Upstream(max_reply_bytes=most)
     seen: list[Json] = []
