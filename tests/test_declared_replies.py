@@ -602,6 +602,16 @@ def test_a_fal_result_may_be_a_refusal(kind, error_class):
     assert (caught.value.error_class, caught.value.message, caught.value.bought) == (error_class, "no", True)
 
 
+def test_a_result_that_is_not_there_yet_is_asked_for_again():
+    """The vendor has just called the job done; a job that is asked for and not there has ended."""
+    fal = wire("fal")
+    reply = {"detail": "not found"}
+    assert fal.judge(fal.result(fal_job()), 404, {}, reply).fault.message == "not found"
+    with pytest.raises(UpstreamError) as caught:
+        fal.judge(fal.poll(fal_job()), 404, {}, reply)
+    assert caught.value.error_class in (ErrorClass.LOST, ErrorClass.NOT_FOUND)
+
+
 def test_fal_says_itself_whether_to_ask_again():
     fal = wire("fal")
     call = fal.result(fal_job())

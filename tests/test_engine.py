@@ -304,7 +304,7 @@ async def test_a_result_kept_apart_is_fetched_and_asked_for_again_while_the_line
     ]
 
 
-@pytest.mark.parametrize("odd", ODD, ids=str)
+@pytest.mark.parametrize("odd", [*ODD, Answer({"detail": "not found"}, 404)], ids=str)
 async def test_a_result_that_is_answered_oddly_is_asked_for_again(odd: Answer) -> None:
     result = Answer({"images": [{"url": "https://v3.fal.media/x.png"}]})
     own, job, _, _ = await fal(Answer({"status": "COMPLETED"}), *[odd] * 4, result)

@@ -182,7 +182,8 @@ class VendorReply:
         error = self._error(failures.class_of(self.variant.errors, complaint), complaint)
         passing = self.status >= 500 or self.status in _PASSING
         own = failures.of_the_job(self.variant.errors, complaint)
-        ends = self.status in _ENDING or (own in _OF_THE_JOB)
+        is_late = self.phase == "result" and self.status == 404  # of a job that it has just called done
+        ends = not is_late and (self.status in _ENDING or own in _OF_THE_JOB)
         if self._may_try_again() and (passing or not ends):
             return self._odd(error)
         return self._error(own or ErrorClass.LOST, complaint) if self.phase == "poll" else error
