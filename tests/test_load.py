@@ -31,7 +31,8 @@ from proxy.serve.line import Line
 from proxy.serve.load import Load
 from proxy.serve.protocol import Protocol
 from tests.gateway import FILE, KEY, Gateway, open_gateway
-from tests.raw_http import RawRequest, chat
+from tests.picture_vendors import GOOD as PICTURE
+from tests.raw_http import RawRequest, chat, form
 from tests.served import waited
 from tests.test_calls import Walk
 
@@ -184,6 +185,23 @@ def test_a_server_that_is_full_says_so_before_it_reads(tmp_path: Path) -> None:
             assert stranger.status_code == 401
             waited(lambda: len(own.sent()) == 2)
         assert own.client().chat.completions.create(model="gemini-flash", messages=[user("Hi")]).choices
+
+
+def test_a_form_is_work_too(tmp_path: Path) -> None:
+    parts = (
+        ("model", b"nano-banana-pro", None),
+        ("prompt", b"Red sim:slow:30", None),
+        ("image", PICTURE, "a.png"),
+    )
+    content, headers = form(*parts)
+    with (
+        opened(tmp_path, "{requests: 1}") as own,
+        RawRequest(own, content, path="/v1/images/edits", headers=headers).send(),
+    ):
+        waited(lambda: load_of(own).requests == 1)
+        body, headers = chat("Hi", "gemini-flash"), {"authorization": f"Bearer {KEY}"}
+        late = httpx.post(f"{own.base_url}/v1/chat/completions", json=body, headers=headers)
+        assert (late.status_code, late.json()["error"]["code"]) == (503, "server_overloaded")
 
 
 @pytest.mark.parametrize("stop", [0, 9], ids=["heads alone", "bodies that stop"])
