@@ -116,9 +116,11 @@ def test_a_process_says_again_and_again_that_it_makes_a_reply(
         return found
 
     with serving(tmp_path, written(vendors, store_address), environment=ENVIRONMENT) as served:
-        begun(served, vendors, SLOW)
-        first = alive_until()
-        assert waited(lambda: alive_until() > first)
+        made = begun(served, vendors, SLOW)
+        for _ in range(2):
+            before = alive_until()
+            waited(lambda before=before: alive_until() > before)
+        assert called(served, "GET", f"/{made['id']}")["status"] == "in_progress"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
