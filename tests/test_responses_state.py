@@ -364,6 +364,16 @@ def test_a_background_reply_that_fails_says_why(kept: Gateway) -> None:
     assert done.error.code == "invalid_prompt"
 
 
+def test_what_is_too_large_for_the_background_is_refused_before_it_is_sent(kept: Gateway) -> None:
+    before = len(kept.sent())
+    assert refused(lambda: ask(kept, "x" * (17 << 20), background=True)) == (
+        400,
+        "background",
+        "not_keepable",
+    )
+    assert len(kept.sent()) == before
+
+
 def test_a_background_reply_waits_for_a_vendor_that_is_busy(kept: Gateway) -> None:
     """R-074: longer than anybody would who waits for the reply, and as long as the vendor says."""
     busy = "Hello sim:fail-times:5:429:soon"
