@@ -413,6 +413,24 @@ def test_an_address_may_be_made_of_the_jobs_id(phase: str) -> None:
     assert caught.value.why.endswith("the reply has status, file")
 
 
+def test_a_path_through_all_of_a_reply_finds_what_the_vendor_said_alone() -> None:
+    wire = made(('"urls[]"', "[\"*.poll_url\", \"join('/', ['.', $task.id, file])\"]"))
+    call = wire.poll({**submit(wire).context["task"], "id": "j-1", "poll_url": f"{BASE}/poll"})
+    outcome = wire.judge(call, 200, {}, {"status": "done", "file": "a.png"})
+    assert isinstance(outcome, Done)
+    assert [image.url for image in outcome.images] == [f"{BASE}/j-1/a.png"]
+
+
+def test_the_vendors_id_comes_before_our_own_where_either_finds_the_job() -> None:
+    path = "join('/', ['.', $task.id, file])"
+    wire = made(
+        ('"urls[]"', f'"{path}"'), ("{id: id,", "{ours: true, id: id,"), ("$prompt}", "$prompt, id: $uuid}")
+    )
+    outcome = wire.judge(submit(wire), 200, {}, {"status": "done", "id": "theirs", "file": "a.png"})
+    assert isinstance(outcome, Done)
+    assert [image.url for image in outcome.images] == [f"{BASE}/theirs/a.png"]
+
+
 def test_a_path_that_finds_nothing_says_which_and_what_was_there() -> None:
     wire = made()
     call = submit(wire)

@@ -52,7 +52,8 @@ _LONGEST_KEY = 40
 _DEEPEST_KEY = 2
 _MOST = Decimal(10) ** 18  # of anything that is counted or paid
 
-_OPTIONS = jmespath.Options(custom_functions=_Functions({}))
+_NOTHING: Mapping[str, Any] = {}
+_OPTIONS = jmespath.Options(custom_functions=_Functions(_NOTHING))
 _FUNCTIONS = (*jmespath.functions.Functions.FUNCTION_TABLE, "from_json", "quote")
 # `$task.id`, or one of JMESPath's quoted texts and literals, in which it is no such thing.
 _OF_TASK = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|\$task\.(\w+)""")
@@ -72,10 +73,9 @@ class Path:
             _OF_TASK.sub(lambda found: f"task('{found[1]}')" if found[1] else found[0], text)
         )
 
-    def search(self, payload: Any) -> Any:
-        options = _OPTIONS
-        if self.of_task and isinstance(payload, Mapping):
-            options = jmespath.Options(custom_functions=_Functions(payload.get(_TASK, _NOTHING)))
+    def search(self, payload: Any, task: Mapping[str, Any] = _NOTHING) -> Any:
+        """`task` is what is known of the job."""
+        options = jmespath.Options(custom_functions=_Functions(task)) if self.of_task else _OPTIONS
         try:
             return self._parsed.search(payload, options=options)
         except jmespath.exceptions.JMESPathError:
@@ -110,8 +110,6 @@ Paths = tuple[Path, ...]
 
 
 _HEADERS = "_headers"  # where paths find a reply's headers
-_TASK = "_task"  # and where what is known of the job is found for them
-_NOTHING: Mapping[str, Any] = {}
 _NO_PICTURE = "no picture, nor an address, which without a host begins with / or ./"
 
 
@@ -123,17 +121,12 @@ def seen(payload: Any, headers: Mapping[str, str]) -> Any:
     return {_HEADERS: headers} if payload == b"" or isinstance(payload, Slice) else payload
 
 
-def with_task(seen: Any, task: Mapping[str, Any]) -> Any:
-    """The same for paths that use what is known of the job."""
-    return {**seen, _TASK: task} if isinstance(seen, Mapping) else seen
-
-
-def missed(paths: Iterable[Path], payload: Any) -> str:
+def missed(paths: Iterable[Path], payload: Any, task: Mapping[str, Any] = _NOTHING) -> str:
     """For whoever writes a profile: which paths found nothing, or nothing of use, and what was there instead;
     no values."""
     texts: dict[bool, list[str]] = {False: [], True: []}
     for path in paths:
-        texts[is_something(path.search(payload))].append(path.text)
+        texts[is_something(path.search(payload, task))].append(path.text)
     nothing = f"nothing is at {', '.join(texts[False])}; " if texts[False] else ""
     useless = f"what is at {', '.join(texts[True])} is {_NO_PICTURE}; " if texts[True] else ""
     return f"{nothing}{useless}{_there(payload)}"
@@ -155,7 +148,7 @@ def _keys(value: Any, at: str) -> Iterator[str]:
     if not isinstance(value, Mapping):
         return
     for key, inner in value.items():
-        if key in (_HEADERS, _TASK):
+        if key == _HEADERS:
             continue
         here = f"{at}.{str(key)[:_LONGEST_KEY]}" if at else str(key)[:_LONGEST_KEY]
         yield here
@@ -167,10 +160,10 @@ def is_something(value: Any) -> bool:
     return value is not None and not (isinstance(value, str | list | dict) and not value)
 
 
-def every(paths: Sequence[Path], payload: Any) -> Iterator[Any]:
+def every(paths: Sequence[Path], payload: Any, task: Mapping[str, Any] = _NOTHING) -> Iterator[Any]:
     """What each alternative finds, without those that find nothing."""
     for path in paths:
-        found = path.search(payload)
+        found = path.search(payload, task)
         if is_something(found):
             yield found
 

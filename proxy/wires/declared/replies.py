@@ -219,7 +219,7 @@ class VendorReply:
             return reason
         said = refusals.shown(refusals.said(self.text()))
         sentence = "{} answered without a picture" + (f": {said}" if said else ".")
-        why = paths.missed(self._looked_for(), self._with_task())
+        why = paths.missed(self._looked_for(), self.seen, self._job())
         return self._error(ErrorClass.EMPTY, failures.unexplained(self.status, self.payload), sentence, why)
 
     def _looked_for(self) -> list[Path]:
@@ -252,7 +252,7 @@ class VendorReply:
         task = self._known()
         if self.phase != "stream" and not (task.keys() & IDENTIFYING):
             complaint = failures.unexplained(self.status, self.payload)
-            why = paths.missed(self._looked_for(), self._with_task())
+            why = paths.missed(self._looked_for(), self.seen, self._job())
             sentence = "{} took the job but gave no number to ask for it."
             raise self._error(ErrorClass.LOST, complaint, sentence, why)
         strange: list[str] = task.get("strange", [])
@@ -269,20 +269,20 @@ class VendorReply:
         )
 
     def _known(self) -> dict[str, Any]:
-        """The job with what this reply adds; an id once given stays, unless it is our own, and so does a
-        charge."""
-        told = self._task_fields()
-        known = {**told, **self.task}
-        if "id" in told and self.variant.task.ours and known["id"] == known["uuid"]:
-            known["id"] = told["id"]
+        """The job, and a charge; one that was told before stays."""
+        known = self._job()
         cost, kept = self._cost(), self._charge()
         if cost is not None or kept:
             known[_CHARGED] = {"cost": None if cost is None else str(cost), "kept": kept}
         return known
 
-    def _with_task(self) -> Any:
-        """What paths are asked of that may use the job's id."""
-        return paths.with_task(self.seen, {**self._task_fields(), **self.task})
+    def _job(self) -> dict[str, Any]:
+        """The job with what this reply adds; an id once given stays, unless it is our own."""
+        told = self._task_fields()
+        known = {**told, **self.task}
+        if "id" in told and self.variant.task.ours and known["id"] == known["uuid"]:
+            known["id"] = told["id"]
+        return known
 
     def _task_fields(self) -> dict[str, str]:
         found = ((name, first_text(places, self.seen)) for name, places in self.variant.task.fields.items())
@@ -342,7 +342,7 @@ class VendorReply:
         """What may be a picture: the body where it is one, else what the paths find."""
         if isinstance(self.payload, Slice):
             yield self.payload
-        yield from every(self.variant.result.images, self._with_task())
+        yield from every(self.variant.result.images, self.seen, self._job())
 
     def _reachable(self, images: list[Image]) -> list[Image]:
         """Those that are here, and those whose address is whole or can be made so."""
