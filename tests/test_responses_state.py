@@ -419,6 +419,19 @@ def test_a_background_reply_does_not_wait_for_what_takes_a_day(kept: Gateway) ->
     assert (done.status, done.error.code) == ("failed", "insufficient_quota")
 
 
+def test_replies_that_wait_for_a_busy_vendor_hold_up_no_other(tmp_path: Path) -> None:
+    """Of one model as many wait as may be made at once; more of it are told to come back."""
+    busy = {"model": "gemini-flash", "input": "Hi sim:error:429:minute", "background": True}
+    with on_disk(tmp_path) as own:
+        responses = f"{own.base_url}/v1/responses"
+        headers = {"authorization": f"Bearer {KEY}"}
+        for _ in range(256):
+            assert own.http.post(responses, json=busy, headers=headers).status_code == 200
+        waited(lambda: own.http.post(responses, json=busy, headers=headers).status_code == 503)
+        other = own.client().responses.create(model="lan-chat", input="Hi", background=True)
+        assert finished(own, other.id).output_text == "You said: Hi"
+
+
 def test_one_that_is_not_complete_cannot_be_gone_on_from(kept: Gateway) -> None:
     reply = ask(kept, "Hello sim:slow:0.5", background=True)
     assert refused(lambda: ask(kept, "x", previous_response_id=reply.id))[:2] == (400, "previous_response_id")

@@ -300,6 +300,19 @@ def test_more_tasks_than_may_run_at_once_wait_for_their_turn(tmp_path: Path) -> 
         assert len(seen.submits()) == 5
 
 
+def test_tasks_that_wait_for_a_busy_vendor_hold_up_no_other(tmp_path: Path) -> None:
+    """Of the same model as many wait here as have a place, and the others in the store, with their bodies."""
+    with open_gateway(tmp_path, FILE.replace("lease: 1s", "lease: 1s, at_once: 1")) as own:
+        with watching(own) as seen:
+            busy = [
+                started(own, "by-talk", f"Busy {number} sim:error:429:minute")["id"] for number in range(3)
+            ]
+            waited(lambda: seen.submits())
+            assert ended(own, started(own, "wan", "Another vendor's")["id"])["status"] == "completed"
+            assert len([sent for sent in seen.submits() if "Busy" in str(sent.body)]) == 1
+        assert {get(own, f"tasks/{task}").json()["status"] for task in busy} == {"pending"}
+
+
 def test_a_callback_that_leads_nowhere_is_refused_by_its_field(gateway: Gateway) -> None:
     """documents/001: HTTPS, no private address, 2048 characters"""
     for address in (

@@ -40,6 +40,15 @@ class Form:
     files: list[FormFile]
 
 
+class Unhurried:
+    """Of a reply that a client comes back for: how many of its calls wait for vendors that are busy."""
+
+    __slots__ = ("waiting",)
+
+    def __init__(self) -> None:
+        self.waiting = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Who asks, and how the request shall go, as its headers say.
@@ -52,7 +61,7 @@ class Asked:
     `fetched` are pictures by address that this request has downloaded already, or why that failed.
     `earlier` are the replies that the request goes on from, as far as they are kept: what its front told of
     each (`Kept`), by its id. `large`: the body is so long that what goes through all of it belongs in a
-    thread, while others go on. `unhurried`: no client waits for the reply, but comes back for it.
+    thread, while others go on. `unhurried`: None where a client waits for the reply.
     """
 
     request_id: str
@@ -69,7 +78,7 @@ class Asked:
     fetched: dict[str, MediaPart | RequestError] = field(default_factory=dict)
     earlier: Mapping[str, Json] = field(default_factory=dict)
     large: bool = False
-    unhurried: bool = False
+    unhurried: Unhurried | None = None
 
     @property
     def patience_s(self) -> float:

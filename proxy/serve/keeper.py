@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from proxy.errors import ErrorClass, ProxyError, RequestError, StoppingError, UpstreamError
-from proxy.fronts.base import Asked, Front
+from proxy.fronts.base import Asked, Front, Unhurried
 from proxy.keys import ClientKey
 from proxy.ledger.entries import Entry, insert
 from proxy.serve import anew
@@ -36,6 +36,7 @@ from proxy.serve.record import (
     plain_told,
     text_of,
 )
+from proxy.serve.room import Room
 from proxy.types import Event, Image
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _RENEWALS = 3  # in the time of a lease
 _SWEEP_EVERY_S = 600.0
 _CALLBACKS_AT_ONCE = 20
 _WATCHES_AT_ONCE = 20
-_MOST_TRIES = 100  # of a call in one process
+_MOST_TRIES = 100_000  # of a call in one process
 _UNDER_WAY_S = 5.0  # what is being ordered when the process ends may still hear the vendor's number
 _PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # between tries to write; the last again and again
 _MOST_WRITES = 200
@@ -318,8 +319,9 @@ class Keeper:
             error = text_of(plain_error(cancelled()))
             await self.write(row, {"state": "cancelled", "error": error, "repeatable": True})
 
-    def has_room(self, house: House) -> bool:
-        return len(self.running) < house.plan.config.tasks.at_once
+    def room(self, rules: Tasks) -> Room:
+        made = ((one.record.row["model"], one.work.asked.unhurried) for one in self.running.values())
+        return Room(rules.at_once, made)
 
     def begin(self, house: House, row: Row, work: Work, *, is_kept: bool, tried_before: int = 0) -> Running:
         """Start the work."""
@@ -330,7 +332,8 @@ class Keeper:
             for name, value in work.asked.headers.items()
             if not name.startswith(b"x-stainless")  # the client's patience is the watcher's
         }
-        asked = replace(work.asked, request_id=row["request_id"], headers=patient, unhurried=not row["waits"])
+        unhurried = None if row["waits"] else Unhurried()
+        asked = replace(work.asked, request_id=row["request_id"], headers=patient, unhurried=unhurried)
         running = Running(
             record, Work(house, asked, work.route, work.parsed, work.candidates, record), self._ended
         )
@@ -346,7 +349,7 @@ class Keeper:
         if self.running.get(name) is running:
             del self.running[name]
             self._released(name)
-            if self._rules is not None and len(self.running) + 1 >= self._rules.at_once:
+            if self._rules is not None and self.room(self._rules).left <= 1:
                 self._renewed = 0.0  # others may wait for this place
 
     # --- money that is reserved
@@ -433,7 +436,7 @@ class Keeper:
         self._rules = rules = house.plan.config.tasks
         now, told = time.monotonic(), self.services.wakes.taken()
         is_due = now - self._renewed >= rules.lease / _RENEWALS or wakes.CANCEL in told
-        is_due = is_due or (wakes.FREE in told and len(self.running) < rules.at_once)
+        is_due = is_due or (wakes.FREE in told and self.room(rules).left > 0)
         if is_due or now >= self._callbacks_at or wakes.CALLBACK in told:
             self._callbacks_at = math.inf
             for row in await self.do(tasks.due_callbacks, _CALLBACKS_AT_ONCE):
@@ -446,8 +449,8 @@ class Keeper:
             return
         self._renewed = now
         await self._renew(rules.lease)
-        room = rules.at_once - len(self.running)
-        if room > 0:
+        room = self.room(rules)
+        if room.left > 0:
             for row in await self.do(late.claimed, self.owner, rules.lease, room):
                 await self._take_over(house, row)
         await self._release_others()

@@ -140,7 +140,8 @@ def _kept(work: Work, endpoint: str, body: Json | Form, wish: _Wish, asked: str)
     }
     if wish.as_task:
         row |= {"waits": False, "asked": _with_reserve(asked, work)}
-        if not work.house.services.keeper.has_room(work.house):
+        room = work.house.services.keeper.room(work.house.plan.config.tasks)
+        if not room.takes(work.parsed.request.model):
             row |= {"state": "pending", "owner": None, "tries": 0}
     return row
 

@@ -23,6 +23,7 @@ from proxy.routing.attempts import Candidate
 from proxy.serve import bill, media
 from proxy.serve.house import House
 from proxy.serve.record import dump, files_of, plain_told, saved, text_of
+from proxy.serve.room import Room
 from proxy.serve.told import Charge, Told
 from proxy.store import tasks
 from proxy.tasks.engine import Engine, Job, is_unknown
@@ -147,10 +148,10 @@ def _place(house: House, row: Row) -> tuple[Candidate, DeclaredWire, Account] | 
     return None
 
 
-def claimed(connection: Connection, owner: str, lease_s: float, most: int) -> list[tasks.Row]:
+def claimed(connection: Connection, owner: str, lease_s: float, room: Room) -> list[tasks.Row]:
     """Take over what nobody works at, with its books in order: in one transaction, for nobody comes again to
     what is parked."""
-    rows = tasks.claim(connection, owner, lease_s, most)
+    rows = tasks.claim(connection, owner, lease_s, room.left, room.held_up)
     for row in rows:
         adopted(connection, row)
     return rows

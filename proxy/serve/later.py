@@ -19,13 +19,14 @@ import orjson
 
 from proxy.codec import jsonio
 from proxy.errors import ProxyError, RequestError, StoppingError
-from proxy.fronts.base import Facts, Form, KeepingFront, Kept, KeptRenderer, Piece
+from proxy.fronts.base import Facts, Form, KeepingFront, Kept, KeptRenderer, Piece, Unhurried
 from proxy.keys import ClientKey
 from proxy.serve import anew
 from proxy.serve import body as bodies
 from proxy.serve.answer import Work, cost_of
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
+from proxy.serve.room import Room
 from proxy.serve.shelf import MOST_BYTES, Row, Shelf
 from proxy.serve.stream import EventStream
 from proxy.serve.told import Told
@@ -109,7 +110,7 @@ class Making:
     def __init__(self, shelf: Shelf, work: Work, renderer: KeptRenderer, tries: int = 0) -> None:
         self._shelf = shelf
         self._work = work
-        work.asked = replace(work.asked, unhurried=True)
+        work.asked = replace(work.asked, unhurried=Unhurried())
         self._tries = tries
         self._can_move = tries > 0
         self._called_off = False
@@ -135,6 +136,10 @@ class Making:
     def begin(self) -> None:
         self._shelf.making[self.identity] = self
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def asks(self) -> tuple[str, Unhurried | None]:
+        """Its model, and how it waits for it."""
+        return self._work.parsed.request.model, self._work.asked.unhurried
 
     async def stop(self, *, called_off: bool = False) -> None:
         """End it, and wait until that is written."""
@@ -213,7 +218,7 @@ class Making:
 async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Json | Form) -> None:
     """Begin the reply, and answer with its id or, where a stream was asked for, with its events."""
     shelf = work.house.services.shelf
-    if len(shelf.making) >= _AT_ONCE:
+    if not _room(shelf).takes(work.parsed.request.model):
         raise ProxyError(
             "Too many replies are being made in the background; come back in a moment.",
             status=503,
@@ -233,6 +238,10 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Js
         await followed(exchange, heartbeat_s, renderer.ping, making.frames.follow())
         return
     await exchange.respond(200, told)
+
+
+def _room(shelf: Shelf) -> Room:
+    return Room(_AT_ONCE, map(Making.asks, shelf.making.values()))
 
 
 def _renderer(work: Work, front: KeepingFront, created: int, identity: str | None = None) -> KeptRenderer:
@@ -273,7 +282,7 @@ async def taken_over(
     """What is told of a reply from now on whose process is gone, and of which `told` was known: it is made
     again, unless it shall `end`, or cannot be."""
     shelf = house.services.shelf
-    if end is None and len(shelf.making) >= _AT_ONCE:
+    if end is None and _room(shelf).left <= 0:
         return told
     found = await shelf.taken_over(caller.name, row["id"], time.time() + LEASE_S)
     if found is None:  # somebody was faster

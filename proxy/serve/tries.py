@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
-from proxy.fronts.base import Asked
+from proxy.fronts.base import Asked, Unhurried
 from proxy.routing.attempts import SHORT_PAUSE_S, Attempt, Attempts, Candidate
 from proxy.routing.routes import Route
 from proxy.serve import bill
@@ -61,7 +61,7 @@ class Tries:
         "_failed",
         "_house",
         "_kept",
-        "_patience_s",
+        "_patient_until",
         "_request",
         "_sells",
         "on",
@@ -93,7 +93,7 @@ class Tries:
         self._began = asyncio.get_running_loop().time()
         self._failed: UpstreamError | RequestError | None = None
         self._kept = kept
-        self._patience_s = _PATIENCE_S if asked.unhurried else 0.0
+        self._patient_until = self._began + _PATIENCE_S
         self._before = 0 if kept is None else kept.tried_before
         first = None
         if kept is not None and (resumed := kept.resumed(candidates)) is not None:
@@ -183,8 +183,8 @@ class Tries:
         following = None if handed_on else self._following(error)
         if not isinstance(error, RequestError) or self._failed is None:
             self._failed = error  # a target that could not be asked never masks why an earlier one failed
-        if following is None and self._patience_s and not handed_on:
-            following = await self._waited()
+        if following is None and self._asked.unhurried is not None and not handed_on:
+            following = await self._waited(self._asked.unhurried)
         if following is None:
             return False
         if following == self.on.attempt:
@@ -192,18 +192,21 @@ class Tries:
             await asyncio.sleep(min(pause_s, SHORT_PAUSE_S))
         return self._opened(following)
 
-    async def _waited(self) -> Attempt | None:
+    async def _waited(self, unhurried: Unhurried) -> Attempt | None:
         """Where nobody waits for the reply, vendors that are busy are asked again when they say, all targets
         in turn, for as long as patience lasts and nothing was bought."""
         error = self._failed
         if not isinstance(error, UpstreamError) or error.error_class not in _BUSY or error.bought:
             return None
-        pause_s = error.retry_after_s or _BUSY_PAUSE_S
-        if error.forbidden or pause_s > self._patience_s:
+        loop, pause_s = asyncio.get_running_loop(), error.retry_after_s or _BUSY_PAUSE_S
+        if error.forbidden or loop.time() + pause_s > self._patient_until:
             return None
-        self._patience_s -= pause_s
-        await asyncio.sleep(pause_s)
-        self._began = asyncio.get_running_loop().time()
+        unhurried.waiting += 1
+        try:
+            await asyncio.sleep(pause_s)
+        finally:
+            unhurried.waiting -= 1
+        self._began = loop.time()
         return self._attempts.anew()
 
     def verdict(self) -> UpstreamError | RequestError:

@@ -111,11 +111,15 @@ def _lease(connection: Connection, owner: str | None, lease_s: float) -> Row:
 # --- work
 
 
-def claim(connection: Connection, owner: str, lease_s: float, most: int) -> list[Row]:
+def claim(
+    connection: Connection, owner: str, lease_s: float, most: int, held_up: Collection[str] = ()
+) -> list[Row]:
     """Take over what nobody works at, oldest first, with its body. What has cost as many processes as may be
-    is parked instead, and comes without its body."""
+    is parked instead, and comes without its body. What has not begun of models that are `held_up` stays."""
     free = (tasks.c.lease_until.is_(None)) | (tasks.c.lease_until < now(connection))
     wanted = sa.select(tasks.c.id, tasks.c.tries).where(tasks.c.state.in_(OPEN), free)
+    if held_up:
+        wanted = wanted.where((tasks.c.state != "pending") | tasks.c.model.notin_(held_up))
     found = connection.execute(
         wanted.order_by(tasks.c.id).limit(most).with_for_update(skip_locked=True)
     ).all()
