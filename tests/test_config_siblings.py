@@ -61,6 +61,7 @@ ROWS = [
     ("[env:A]", "[^<your key>]", "W142", "holds the place of a secret", "write env:NAME"),
     ("[env:A]", "[^sk-xxxxxxxx]", "W142", "holds the place of a secret", "write env:NAME"),
     ("[env:A]", "[^'file:~/a']", "E105", "cannot be read", "~ stands for no home here"),
+    ("[env:A]", "[^my-own-key-of-1999]", "W142", "is a literal secret", "write env:NAME"),
     (KEY, "key: env:KEY, budget: ^20", "E103", "a mapping", "write budget: {amount: 20, currency: USD"),
     (KEY, "key: env:KEY, limits: {tokens: ^1M/day}", "E143", "write 1000000/day", ""),
     (KEY, "key: env:KEY, limits: {requests: ^'1,000 / minute'}", "E143", "write 1000/min", ""),

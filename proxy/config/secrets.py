@@ -36,7 +36,7 @@ _FOREIGN = re.compile(
 _LOOKS_LIKE_A_NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEYS?|TOKEN|SECRET)\Z")
 # What examples have where a secret belongs.
 PLACEHOLDER = re.compile(
-    r"<.*>|\.{3,}|(?:sk-)?(?:x{3,}|\*{3,})|(?:your|my|enter|insert)[ _-].*|change[ _-]?me|todo", re.I
+    r"<.*>|\.{3,}|(?:sk-)?(?:x{3,}|\*{3,})|(?:your|enter|insert|put)[ _-].*|change[ _-]?me|todo", re.I
 )
 _FREE_TEXT = "description"
 
