@@ -43,6 +43,14 @@ class Client:
             await self.skip(reader, int(length[1]))
         return time.perf_counter() - began
 
+    async def status(self, path: str, body: bytes) -> int:
+        """Send a request, read its reply of known length, and return its status."""
+        reader = await self.send(path, body)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: *(\d+)", head, re.I)
+        await self.skip(reader, int(length[1]) if length else 0)
+        return int(head[9:12])
+
     async def skip(self, reader: asyncio.StreamReader, size: int) -> None:
         self.received += size
         while size > 0:

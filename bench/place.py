@@ -25,6 +25,7 @@ JOBS = """profiles:
 _CONFIG = """
 version: 1
 keys: [{{name: bench, key: env:BENCH_KEY}}]
+server: {{in_flight: {{requests: {at_once}}}}}
 {jobs}providers:
   up: {{wire: gemini, base_url: "{base}", keys: [env:BENCH_KEY], private: true}}
   jobs: {{profile: jobs, base_url: "{base}/base64-8192", keys: [env:BENCH_KEY], private: true}}
@@ -36,9 +37,9 @@ models:
 
 
 class Place:
-    """One upstream, and the servers before it."""
+    """One upstream, and the servers before it. Dragoman answers so many `at_once`."""
 
-    def __init__(self, folder: Path, certificate: Path | None = None) -> None:
+    def __init__(self, folder: Path, certificate: Path | None = None, *, at_once: int = 1000) -> None:
         self.port = free_port()
         scheme, host = ("https", "localhost") if certificate else ("http", "127.0.0.1")
         self.base = f"{scheme}://{host}:{self.port}"
@@ -47,7 +48,9 @@ class Place:
         self.upstream = spawn(python(*arguments), 1)
         self._started: list[Server] = []
         self._config = folder / f"{scheme}.yaml"
-        self._config.write_text(_CONFIG.format(base=self.base, jobs=JOBS.format(base=self.base)))
+        self._config.write_text(
+            _CONFIG.format(base=self.base, jobs=JOBS.format(base=self.base), at_once=at_once)
+        )
 
     def least(self) -> Server:
         port = free_port()
