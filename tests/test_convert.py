@@ -143,6 +143,11 @@ def test_a_picture_comes_in_the_wanted_format(gateway: Gateway, wanted: str, pro
     assert "x-proxy-dropped" not in headers
 
 
+def test_a_picture_that_is_in_the_wanted_format_is_not_written_anew(gateway: Gateway) -> None:
+    wished, left = (make(gateway, "The same cat", **fields)[0] for fields in ({"output_format": "png"}, {}))
+    assert wished.data[0].b64_json == left.data[0].b64_json
+
+
 def test_compression_is_applied_also_where_the_format_fits(gateway: Gateway) -> None:
     coarseness = []
     for percent in (90, 10):
@@ -197,6 +202,25 @@ def look_at(gateway: Gateway, data: bytes, mime: str, model: str = "gemini-flash
 def test_a_picture_that_gemini_does_not_read_arrives_as_png(gateway: Gateway, kind: str) -> None:
     """G-044"""
     assert "I received: image/png 32x16 pixels" in look_at(gateway, drawn(kind.upper()), f"image/{kind}")
+
+
+def test_a_picture_in_the_result_of_a_tool_arrives_as_png_too(gateway: Gateway) -> None:
+    """G-044, M-023."""
+    data = base64.b64encode(drawn("GIF")).decode()
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/gif", "data": data}}
+    call = {"type": "tool_use", "id": "toolu_A", "name": "look", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_A", "content": [picture]}
+    messages = [
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
+    ]
+    tool = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
+    body = {"model": "gemini-flash", "max_tokens": 100, "messages": messages, "tools": [tool]}
+    headers = {"authorization": f"Bearer {KEY}"}
+    assert gateway.http.post(f"{gateway.base_url}/v1/messages", json=body, headers=headers).status_code == 200
+    [part] = gateway.sent()[-1].body["contents"][-1]["parts"]
+    assert [one["inlineData"]["mimeType"] for one in part["functionResponse"]["parts"]] == ["image/png"]
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
