@@ -485,6 +485,13 @@ def test_a_refusal_that_a_client_was_told_twice_is_one(content: Any) -> None:
     assert answer.parts == (TextPart("No.", refusal=True),)
 
 
+def test_a_refusal_that_stands_behind_other_words_too_is_one() -> None:
+    (answer,) = messages({"role": "assistant", "content": "Well.\n\nNo.", "refusal": "No."})
+    assert answer.parts == (TextPart("Well."), TextPart("No.", refusal=True))
+    (other,) = messages({"role": "assistant", "content": "I say No.", "refusal": "No."})
+    assert other.parts == (TextPart("I say No."), TextPart("No.", refusal=True))
+
+
 def test_thoughts_content_refusal_and_calls_come_in_this_order() -> None:
     (message,) = messages(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from proxy.codec import jsonio
@@ -151,14 +152,21 @@ def _assistant(
     parts += content.marked_last(shown, item, path, notes) if "cache_control" in item else shown
     if (refusal := item.get("refusal")) is not None:
         said = checks.string(refusal, f"{path}.refusal")
-        parts = [part for part in parts if part != TextPart(said)]  # some clients are told it twice
-        parts.append(TextPart(said, refusal=True))
+        parts = [*_without_refusal(parts, said), TextPart(said, refusal=True)]
     parts += _calls(item, path, notes)
     if len(item) > 2 and (signature := signed.of_message(item)):
         parts[:] = sign(tuple(parts), signature)
     is_signed = any(part.signature for part in parts if not isinstance(part, ResultPart))
     audio = _audio_id(item, path, notes)
     return Message("assistant", tuple(parts), index, name, signed.extra_content(item), is_signed, audio)
+
+
+def _without_refusal(parts: list[Part], said: str) -> list[Part]:
+    """What was said besides: some clients are told a refusal in the content too, behind what came before."""
+    found = [part for part in parts if part != TextPart(said)]
+    if found and isinstance(last := found[-1], TextPart):
+        found[-1] = replace(last, text=last.text.removesuffix(f"\n\n{said}"))
+    return found
 
 
 def _audio_id(item: Json, path: str, notes: Notes) -> str | None:
