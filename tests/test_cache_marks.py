@@ -220,6 +220,14 @@ def test_a_marked_message_that_only_calls_is_named() -> None:
     assert call(body)[1] == ("messages[0].cache_control",)
 
 
+def test_a_mark_stands_on_the_last_part_that_says_something() -> None:
+    built, dropped = call(said(text("Long."), text(""), cache_control=MARK))
+    assert (built.body["messages"][0]["content"], dropped) == ([text("Long.", cache_control=MARK)], ())
+    calls = [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]
+    body = {"messages": [{"role": "assistant", "content": "", "tool_calls": calls, "cache_control": MARK}]}
+    assert call(body)[1] == ("messages[0].cache_control",)
+
+
 def messages(body: Any, model: str = CLAUDE) -> tuple[Any, tuple[str, ...]]:
     """What goes out for a body of Anthropic's, and what is named."""
     parsed = messages_request.parse({"model": "m", "max_tokens": 9, **body})
@@ -262,6 +270,15 @@ def test_what_follows_a_mark_in_a_system_text_stays_out_of_the_cache() -> None:
         text("A.\n\nB.\n\n", cache_control=MARK),
         text("Today is Friday."),
     ]
+
+
+def test_a_system_text_that_was_cut_for_a_mark_is_whole_for_who_reads_none() -> None:
+    """Some servers take no list there."""
+    blocks = [text("A.", cache_control=MARK), text("Today is Friday.")]
+    sent, _ = messages({**SHORT, "system": blocks}, "deepseek-chat")
+    assert sent["messages"][0] == {"role": "system", "content": "A.\n\nToday is Friday."}
+    built, _ = call(said(text("A.", cache_control=MARK), text("B."), role="system"), "deepseek-chat")
+    assert built.body["messages"][0]["content"] == [text("A."), text("B.")]  # as the client wrote it
 
 
 def test_a_mark_for_the_whole_request_is_one_on_its_last_block() -> None:

@@ -91,12 +91,20 @@ class _Conversation:
                 self._result(result, message.index)
             if results and not shown:
                 return
-            content = self._user_content(shown) if message.role == "user" else self._content(shown)
+            content = self._user_content(shown) if message.role == "user" else self._system(shown)
         rendered: Json = {"role": "user" if message.role == "user" else "system"}
         if message.name is not None:
             rendered["name"] = message.name
         rendered["content"] = content
         self._out.append(rendered)
+
+    def _system(self, parts: Sequence[_Content]) -> str | list[Json]:
+        """What was cut in two for a mark that is not read is one text again: some servers take no list."""
+        texts = [part.text for part in parts if isinstance(part, TextPart)]
+        is_cut = len(texts) == len(parts) == 2 and parts[0].marks and texts[0].endswith("\n\n")
+        if is_cut and self._marks.isdisjoint(parts[0].marks or ()):
+            return "".join(texts)
+        return self._content(parts)
 
     def _user_content(self, parts: Sequence[_Content]) -> str | list[Json]:
         moved, self._moved = self._moved, []

@@ -70,11 +70,13 @@ def _marked(found: _Part, item: Json, path: str, notes: Notes) -> _Part:
 
 
 def marked_last(parts: list[Content], item: Json, path: str, notes: Notes) -> list[Content]:
-    """The parts of a message, the last of them with a mark that stands on the message itself."""
-    if not parts:
+    """The parts of a message, the last of them with a mark that stands on the message itself; empty texts are
+    sent to nobody."""
+    said = [part for part in parts if isinstance(part, MediaPart) or part.text]
+    if not said:
         notes.add(f"{path}.cache_control")
         return parts
-    return parts if parts[-1].marks else [*parts[:-1], _marked(parts[-1], item, path, notes)]
+    return said if said[-1].marks else [*said[:-1], _marked(said[-1], item, path, notes)]
 
 
 def _note_unread(item: Json, sort: str, path: str, notes: Notes) -> None:
