@@ -29,12 +29,13 @@ MOMENTS = (
 
 
 class Between:
-    """`calls` are the callbacks that came: their id and body."""
+    """`calls` are the callbacks that came: their id and body. What `waits` names goes on when it is told."""
 
     def __init__(self, vendors: str) -> None:
         self.vendors = urlsplit(vendors).netloc
         self.url = ""
         self.calls: list[tuple[str, bytes]] = []
+        self.waits: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         self._moment = ""
         self._process = 0
@@ -45,6 +46,8 @@ class Between:
             self._moment, self._process = moment, process
 
     def at(self, moment: str) -> None:
+        if moment in self.waits:
+            self.waits[moment].wait(10)
         with self._lock:
             if moment != self._moment:
                 return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from openai.types import ImagesResponse
 
 from proxy.fronts.base import Form
 from proxy.serve import body as bodies
+from proxy.simulators.server import start
 from proxy.types import FormFile, Slice
+from tests.between import standing
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import DATA_URI, GOOD, HEAD, post, providers, watching
 from tests.served import run, waited
@@ -262,6 +266,31 @@ def test_a_task_that_waits_at_its_vendor_can_be_called_off(gateway: Gateway) -> 
         assert order.cancelled
     assert post(gateway, f"tasks/{task}/cancel").json()["status"] == "cancelled"
     assert get(gateway, f"tasks/{task}").json()["status"] == "cancelled"
+
+
+def test_what_is_being_ordered_is_called_off_when_its_vendor_has_answered(tmp_path: Path) -> None:
+    """It could be called off when its client asked; nobody could without the vendor's number."""
+    prompt, answered = "Life cut short sim:polls:9999", threading.Event()
+    with (
+        start() as vendors,
+        standing(vendors.base_url) as between,
+        open_gateway(tmp_path, FILE.replace("http://SIMULATORS", between.url)) as own,
+    ):
+        between.waits["submit is answered"] = answered
+        task = started(own, "wan", prompt)["id"]
+        keeper = own.application.house.services.keeper  # type: ignore[union-attr]
+        running = waited(lambda: keeper.running.get(task))
+        waited(lambda: running.record.is_uncertain)
+        calling = asyncio.run_coroutine_threadsafe(
+            keeper.called_off(running, repeatable=False), running._task.get_loop()
+        )
+        with pytest.raises(TimeoutError):
+            calling.result(0.3)
+        answered.set()
+        calling.result(10)
+        (order,) = vendors.log.ledger.tasks(prompt=prompt)
+        assert order.cancelled
+        assert get(own, f"tasks/{task}").json()["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("state", ["at work", "over"])

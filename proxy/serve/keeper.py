@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -391,10 +391,22 @@ class Keeper:
             self._spawn(self._kept_from_now(running))
 
     async def called_off(self, running: Running, *, repeatable: bool) -> None:
-        """Stop it, and call it off where the vendor can do that."""
+        """Stop it, and call it off where the vendor can do that. Whoever does not come again waits for the
+        answer to what is just being ordered."""
+        if not repeatable:
+            await self._answered([running])
         running.record.cancelling = True
         running.record.repeatable = repeatable
         await running.stop()
+
+    async def _answered(self, those: Iterable[Running]) -> None:
+        """Wait a little for the vendors' numbers of what is being ordered: without them nobody can ask for
+        it, or call it off."""
+        until = time.monotonic() + _UNDER_WAY_S
+        while time.monotonic() < until and any(  # noqa: ASYNC110 - a vendor's answer tells nobody here
+            one.record.is_uncertain and not one.over for one in those
+        ):
+            await asyncio.sleep(0.05)
 
     async def _kept_from_now(self, running: Running) -> None:
         """So that its client finds what it has left."""
@@ -527,11 +539,7 @@ class Keeper:
 
         if self._background:
             await asyncio.wait(self._background, timeout=_UNDER_WAY_S)
-        until = time.monotonic() + _UNDER_WAY_S
-        while time.monotonic() < until and any(  # noqa: ASYNC110 - a vendor's answer tells nobody here
-            one.record.is_uncertain for one in self.running.values()
-        ):
-            await asyncio.sleep(0.05)
+        await self._answered(self.running.values())
         if self._poster is not None:
             await self._poster.close()
         kept = any(one.record.is_kept for one in self.running.values())
