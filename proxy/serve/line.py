@@ -1,8 +1,8 @@
 """Who was refused and asks again at once: one is heard after the other, and not whenever it speaks.
 
-A refusal costs a fifteenth of a small chat, most of it in the system: at five times of what a server can do,
-refusals would take a fifth of its time. What comes on a connection that is not read waits in the system's
-buffers and costs nothing.
+A refusal costs a fifteenth of a small chat, most of it in the system: clients that take no rest would have
+two fifths of the server's time for them (`python -m bench.overload`). What comes on a connection that is not
+read waits in the system's buffers and costs nothing.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class Bounds(Protocol):
 
 class Load:
     """Requests that are being answered, and the bytes of their bodies. While its body is on its way a request
-    is no work yet: a thousand that drip would keep all others out. `coming` are those that are
-    read and whose tasks have not begun to run. `line`: who was refused and asked again too soon."""
+    is no work yet: a thousand that drip would keep all others out. `coming` are those that are read and whose
+    tasks have not begun to run. `line`: who was refused and asked again too soon."""
 
     __slots__ = ("_before", "_told", "bounds", "bytes", "coming", "line", "refused", "requests")
 

@@ -266,7 +266,8 @@ class Protocol(HttpToolsProtocol):
 
     def _turned_away(self, data: bytes) -> bytes:
         """Refuse the requests in it that there is no room for, and read over them: what is left is for the
-        parser. Nothing is logged or timed; `Load` counts them."""
+        parser. Nothing is logged or timed; `Load` counts them. Who asks before the time it was told is not
+        read again before its turn."""
         load, is_early = self._services.load, False
         while data:
             if self._skips:
@@ -303,9 +304,11 @@ class Protocol(HttpToolsProtocol):
         seen of what is not read: its request is not begun."""
         if self._awaits(_HUNG_UP):
             self.transport.abort()
+        if self.transport.is_closing():
+            return False
         self._expected = self.loop.time() + RETRY_AFTER_S
         self.flow.resume_reading()
-        return not self.transport.is_closing()
+        return True
 
     # --- what is no request
 
