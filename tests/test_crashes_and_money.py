@@ -347,8 +347,8 @@ def test_what_is_parked_by_a_process_that_dies_is_watched_all_the_same(
 # --- at random
 
 
-ORDERS = ("", "", "", "sim:polls:4", "sim:slow:0.5", "sim:moderate", "sim:fail:X", "sim:http:503",
-          "sim:poll-fail:2", "sim:http:429")  # fmt: skip
+ORDERS = ("", "", "", "sim:polls:4", "sim:slow:0.5", "sim:moderate", "sim:fail:X", "sim:http:503:3600",
+          "sim:poll-fail:2", "sim:http:429:3600")  # fmt: skip
 
 
 def test_mixed_jobs_with_faults_and_crashes_come_to_the_invoices(
