@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -114,6 +115,18 @@ def test_a_bomb_is_refused_by_its_header() -> None:
     bomb = pictures.png(8001, 8000, "bomb")
     assert len(bomb) < 200_000
     assert converted(bomb, "image/jpeg") is None
+
+
+def test_no_more_than_two_pictures_are_converted_at_once() -> None:
+    """One of 64 megapixels takes a quarter of a gigabyte and more."""
+
+    async def convert_many() -> int:
+        picture = Slice.of(drawn("BMP", size=(600, 600)))
+        made = await asyncio.gather(*(convert.converted(picture, "image/png") for _ in range(12)))
+        assert None not in made
+        return sum(thread.name.startswith("convert") for thread in threading.enumerate())
+
+    assert 1 <= asyncio.run(convert_many()) <= 2
 
 
 def test_only_what_openai_knows_is_written() -> None:

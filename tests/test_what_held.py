@@ -222,6 +222,55 @@ def test_a_picture_that_is_a_trap_is_passed_on_or_a_400(gateway: Gateway, mime: 
         assert reply.json()["error"]["param"].startswith("messages[0]")
 
 
+NOWHERE = [
+    "http://127.0.0.1/x.png",
+    "http://2130706433/x.png",
+    "http://0x7f000001/x.png",
+    "http://0177.0.0.1/x.png",
+    "http://127.1/x.png",
+    "http://127.0.0.1./x.png",
+    "http://localhost/x.png",
+    "http://\uff11\uff12\uff17.0.0.1/x.png",
+    "http://0.0.0.0/x.png",
+    "http://[::1]/x.png",
+    "http://[::ffff:127.0.0.1]/x.png",
+    "http://[64:ff9b::7f00:1]/x.png",
+    "http://[2002:7f00:1::]/x.png",
+    "http://[fe80::1%25lo]/x.png",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://10.0.0.1/x.png",
+    "http://example.com@127.0.0.1/x.png",
+    "http://127.0.0.1\\@example.com/x.png",
+    "http://1.1.1.1:22/x.png",
+    "file:///etc/passwd",
+    "ftp://1.1.1.1/x.png",
+    "gopher://127.0.0.1/x",
+]
+
+
+@pytest.mark.parametrize("address", NOWHERE)
+def test_no_spelling_of_an_inner_address_is_fetched(gateway: Gateway, address: str) -> None:
+    words = {"type": "input_text", "text": "Hi"}
+    asked: dict[str, Any] = {
+        CHAT: {
+            "messages": [
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": address}}]},
+            ]
+        },
+        "/v1/responses": {
+            "input": [{"role": "user", "content": [words, {"type": "input_image", "image_url": address}]}]
+        },
+    }
+    before = len(gateway.sent())
+    for path, body in asked.items():
+        reply = gateway.http.post(
+            gateway.base_url + path, json={"model": "gemini-flash", **body}, headers=HEADERS
+        )
+        assert reply.status_code == 400, reply.text
+        assert reply.json()["error"]["param"].endswith(("image_url", "image_url.url"))
+    assert len(gateway.sent()) == before
+
+
 # --- vendors
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
