@@ -502,6 +502,24 @@ def test_who_waits_is_read_when_there_is_room(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_room_that_those_take_who_are_read_already_is_none(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            protocol.data_received(asked() * 2)
+            load.leave(0, begun=True)
+            load.coming = 1
+            for _ in range(4):  # turns of the loop
+                await asyncio.sleep(0)
+            assert wire.paused
+            load.coming = 0
+            load.line.ask()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not wire.paused
+
+    asyncio.run(run())
+
+
 def test_who_left_while_it_waited_is_not_read(tmp_path: Path) -> None:
     """Its place goes to the next one."""
 

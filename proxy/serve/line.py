@@ -42,12 +42,11 @@ class Line:
             self._turns = asyncio.get_running_loop().call_later(_TURN_S, self._turn)
 
     def ask(self) -> None:
-        """There may be room. Those that are read already come first: what they ask for has begun when the
-        loop has looked at them once and then let their tasks run."""
+        """There may be room. Those that are read already come first: the loop looks at them once before."""
         if not self._is_asked:
             self._is_asked = True
             loop = asyncio.get_running_loop()
-            loop.call_later(0, loop.call_soon, self._fill)
+            loop.call_soon(loop.call_soon, self._fill)
 
     def _fill(self) -> None:
         self._is_asked = False

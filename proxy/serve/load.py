@@ -85,7 +85,7 @@ class Load:
 
     def _room(self) -> int:
         """For so many small requests."""
-        return 0 if self.lacks(SMALL) else self.bounds.requests - self.requests
+        return 0 if self.lacks(SMALL) else self.bounds.requests - self.requests - self.coming
 
     def tell(self, log: Log) -> None:
         """Asked now and then: that refusals have begun, and that there was none since it was asked last. Most
