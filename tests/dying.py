@@ -19,13 +19,9 @@ from sqlalchemy.engine import Engine
 from proxy import __main__ as command
 
 _OF_INTEREST = (
-    "INTO ledger",
-    "INTO tasks",
-    "INTO watches",
-    "FROM watches WHERE",
-    "INTO deliveries",
-    "UPDATE ",
-)
+    "INTO ledger", "INTO tasks", "INTO watches", "INTO deliveries", "UPDATE tasks", "UPDATE watches",
+    "DELETE FROM watches",
+)  # fmt: skip
 _WROTE = "wrote"
 
 # What is written, by what the transaction's statements and their values look like; the first that fits.
