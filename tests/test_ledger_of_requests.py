@@ -216,6 +216,16 @@ def test_what_nobody_knows_stays_held(house: Gateway) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("order", ["sim:drop", "sim:cut:1"])
+def test_an_order_that_went_out_and_was_not_answered_stays_held(house: Gateway, order: str) -> None:
+    """By talk as by a job: the vendor may have sold it."""
+    reply = draw(house, "google-pictures", f"A cat {order}")
+    found = rows_of(house, reply.headers["x-request-id"], 2)
+    assert shown(found, *MONEY) == [
+        ("hold", "ordered", "0.134", None, "USD"), ("uncertain", "internal", None, None, "USD"),
+    ]  # fmt: skip
+
+
 def test_calls_side_by_side_are_told_apart(house: Gateway) -> None:
     reply = draw(house, "google-pictures", "four cats", n=3)
     found = rows_of(house, reply.headers["x-request-id"], 6)
