@@ -400,6 +400,15 @@ def test_what_a_search_found_is_told_when_it_is_known() -> None:
     assert [block["type"] for block in both(*live, found, STOP)] == ["text"]
 
 
+def test_pages_that_were_read_without_a_search_are_told_as_one() -> None:
+    read = Searched((), (("https://a.example", "A"),))
+    message = whole(Text("Wet."), read, STOP, server_tools={"web_search": 0})
+    used, result, _ = message["content"]
+    assert (used["type"], used["input"]) == ("server_tool_use", {"query": ""})
+    assert [one["url"] for one in result["content"]] == ["https://a.example"]
+    assert "server_tool_use" not in message["usage"]
+
+
 def test_a_search_that_the_client_does_not_know_of_is_only_cited() -> None:
     events = (Text("Wet."), Citation("https://a.example", "", 0, 4), Searched(("q",)), STOP)
     (block,) = both(*events)

@@ -585,6 +585,30 @@ def test_what_a_search_found_is_told_when_it_is_known() -> None:
     assert (unknown["status"], unknown["action"]["sources"]) == ("completed", [])
 
 
+def test_facts_that_follow_a_search_leave_it_before_its_words() -> None:
+    """They say nothing themselves."""
+    facts = (Logprobs([]), Extra("google", {}), Usage(5, 2))
+    items = whole(Started(), Text("Spain won."), FOUND, *facts, STOP, tools=SEARCH)["output"]
+    assert [item["type"] for item in items] == ["web_search_call", "message"]
+
+
+def test_pages_that_were_read_without_a_search_are_told_as_one() -> None:
+    events = (Started(), Text("Spain won."), Searched((), FOUND.sources), STOP)
+    asked: Any = {"tools": SEARCH, "include": ["web_search_call.action.sources"]}
+    for response in (whole(*events, **asked), streamed(*events, **asked)[-1]["response"]):
+        (action,) = [item["action"] for item in response["output"] if item["type"] == "web_search_call"]
+        assert action["sources"] == [{"type": "url", "url": "https://u"}]
+
+
+def test_a_search_is_over_at_once_where_nobody_asked_for_its_sources() -> None:
+    """R-070."""
+    events = (Started(), Searched(("a",)), Text("Found."), Searched((), FOUND.sources), STOP)
+    done = [
+        one["item"]["type"] for one in streamed(*events, tools=SEARCH) if "output_item.done" in one["type"]
+    ]
+    assert done == ["web_search_call", "message"]
+
+
 def test_a_reply_without_a_search_is_its_words_alone() -> None:
     for end in (STOP, Finish("length")):
         assert [item["type"] for item in output(Text("4"), end, tools=SEARCH)] == ["message"]
