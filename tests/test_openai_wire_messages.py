@@ -165,6 +165,10 @@ def test_a_result_whose_call_is_missing_is_said_by_the_user() -> None:
     assert sent(alone, dropped=("messages[1].call_id",)) == [
         {"role": "user", "content": "Tool result (f): 5"}
     ]
+    shown = Message("user", (ResultPart("gone", "f", (*texts("5"), IMAGE)),), index=1)
+    assert sent(shown, dropped=("messages[1].call_id",)) == [
+        {"role": "user", "content": [{"type": "text", "text": "Tool result (f): 5"}, IMAGE_PART]}
+    ]
 
 
 def test_signatures_go_back_to_google_only() -> None:

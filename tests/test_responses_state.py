@@ -419,6 +419,14 @@ def test_a_background_reply_does_not_wait_for_what_takes_a_day(kept: Gateway) ->
     assert (done.status, done.error.code) == ("failed", "insufficient_quota")
 
 
+def test_a_background_reply_does_not_wait_longer_than_half_an_hour(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as own:
+        said = "Hello sim:error:429 sim:retry-after:1801"
+        reply = own.client().responses.create(model="lan-chat", input=said, background=True)
+        done = finished(own, reply.id)
+        assert (done.status, done.error.code) == ("failed", "rate_limit_exceeded")
+
+
 def test_replies_that_wait_for_a_busy_vendor_hold_up_no_other(tmp_path: Path) -> None:
     """Of one model as many wait as may be made at once; more of it are told to come back."""
     busy = {"model": "gemini-flash", "input": "Hi sim:error:429:minute", "background": True}
