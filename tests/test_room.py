@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from proxy.fronts.base import Unhurried
 from proxy.serve.room import Room
+from proxy.store import tasks
+from proxy.store.database import Database
+from tests.test_store import TASK
 
 
 def resting(calls: int = 1) -> Unhurried:
@@ -28,3 +33,21 @@ def test_as_many_of_one_model_wait_as_have_a_place() -> None:
     room = Room(2, [("a", resting()), ("a", resting()), ("b", resting())])
     assert (room.left, room.held_up) == (2, frozenset({"a"}))
     assert (room.takes("a"), room.takes("b"), room.takes("c")) == (False, True, True)
+
+
+@pytest.mark.anyio
+async def test_what_has_begun_is_taken_over_whatever_waits(store_address: str) -> None:
+    """Its vendor is asked about what it has ordered, and needs no place for a new order."""
+    database = Database(store_address)
+    own = {**TASK, "owner": None, "idempotency": None, "callback_url": None, "repeatable": False}
+    rows = [("task_1", "m", "pending"), ("task_2", "m", "running"), ("task_3", "other", "pending")]
+    for identity, model, state in rows:
+        row = {**own, "id": identity, "model": model, "state": state}
+        await database.run(lambda connection, row=row: tasks.open_or_join(connection, row, 60, None))
+    claim = [(frozenset({"m"}), ["task_2", "task_3"]), (frozenset(), ["task_1"])]
+    for held_up, expected in claim:
+        taken = await database.run(
+            lambda connection, held_up=held_up: tasks.claim(connection, "one", 60, 9, held_up)
+        )
+        assert [row["id"] for row in taken] == expected
+    await database.close()

@@ -329,6 +329,13 @@ def test_more_tasks_than_may_run_at_once_wait_for_their_turn(tmp_path: Path) -> 
         assert len(seen.submits()) == 5
 
 
+def test_a_place_that_is_free_is_taken_at_once(tmp_path: Path) -> None:
+    """A look at what waits comes much later here."""
+    with open_gateway(tmp_path, FILE.replace("lease: 1s", "lease: 10m, at_once: 1")) as own:
+        made = [started(own, "wan", f"Next {number} sim:slow:0.5")["id"] for number in range(2)]
+        assert {ended(own, task)["status"] for task in made} == {"completed"}
+
+
 def test_tasks_that_wait_for_a_busy_vendor_hold_up_no_other(tmp_path: Path) -> None:
     """Of the same model as many wait here as have a place, and the others in the store, with their bodies."""
     with open_gateway(tmp_path, FILE.replace("lease: 1s", "lease: 1s, at_once: 1")) as own:
