@@ -217,9 +217,8 @@ async def test_four_faults_in_a_row_are_forgotten_and_five_end_the_wait(fault: A
         (state("FAILED", error="no"), ErrorClass.INTERNAL),
         (state("violation"), ErrorClass.BLOCKED),
         (state("CANCELED"), ErrorClass.CANCELED),
-        (state("UNKNOWN"), ErrorClass.LOST),
-        (Answer({"success": False, "error": "no"}, 404), ErrorClass.LOST),
         (Answer({"success": False, "error": "no"}, 410), ErrorClass.LOST),
+        (Answer({"success": False, "error": "no"}, 422), ErrorClass.LOST),
         (state("SUCCEEDED"), ErrorClass.EMPTY),
     ],
 )
@@ -230,6 +229,45 @@ async def test_what_the_vendor_says_is_final(answer: Answer, kind: ErrorClass) -
     with pytest.raises(UpstreamError) as caught:
         await own.wait(job, FAR)
     assert (caught.value.error_class, caught.value.by_piece, job.polls) == (kind, True, 1)
+
+
+NOT_KNOWN = [Answer({"success": False, "error": "no such task"}, 404), state("UNKNOWN")]
+
+
+@pytest.mark.parametrize("answer", NOT_KNOWN, ids=str)
+async def test_a_job_that_the_vendor_does_not_know_yet_is_asked_for_again(answer: Answer) -> None:
+    """Also after it was seen: another of the vendor's stores may be behind."""
+    line, clock = Line(state("PENDING"), *[answer] * 10, state("RUNNING"), answer, DONE), Clock()
+    own, job = await taken(line, clock, every_s=1.0)
+    assert len((await own.wait(job, FAR)).images) == 1
+    assert [call.method for call in line.calls] == ["POST", *["GET"] * 13]
+
+
+@pytest.mark.parametrize("answer", NOT_KNOWN, ids=str)
+async def test_a_job_that_the_vendor_does_not_know_after_a_while_is_lost(answer: Answer) -> None:
+    line, clock = Line(state("PENDING"), answer), Clock()
+    own, job = await taken(line, clock)
+    with pytest.raises(UpstreamError) as caught:
+        await own.wait(job, FAR)
+    assert (caught.value.error_class, caught.value.by_piece, job.over) == (ErrorClass.LOST, True, True)
+    assert 1045 <= clock.now <= 1060
+
+
+async def test_a_job_that_was_at_work_for_long_and_is_not_known_any_more_is_lost() -> None:
+    line, clock = Line(state("PENDING"), *[state("RUNNING")] * 50, NOT_KNOWN[0]), Clock()
+    own, job = await taken(line, clock, every_s=1.0)
+    with pytest.raises(UpstreamError) as caught:
+        await own.wait(job, FAR)
+    assert (caught.value.error_class, job.polls) == (ErrorClass.LOST, 51)
+
+
+async def test_who_waits_no_longer_than_a_new_job_may_be_unknown_is_not_told_that_it_is_lost() -> None:
+    """It may be there, so it is not over: it can be called off, and is watched."""
+    line, clock = Line(state("PENDING"), NOT_KNOWN[0]), Clock()
+    own, job = await taken(line, clock)
+    with pytest.raises(UpstreamError) as caught:
+        await own.wait(job, clock.now + 10)
+    assert (caught.value.error_class, job.over) == (ErrorClass.TIMEOUT, False)
 
 
 async def test_a_strange_word_is_waited_for_and_remembered_once() -> None:

@@ -62,7 +62,7 @@ def refusal(number: int, sentence: str | None = None) -> dict[str, Any]:
 
 
 class Desk(BaseHTTPRequestHandler):
-    """Takes every order; answers polls with what is to be `told`, then with the picture."""
+    """Takes every order; answers polls with what is `told` (a number: a status), then with the picture."""
 
     told: ClassVar[list[Any]] = []
     orders: ClassVar[list[Any]] = []
@@ -82,13 +82,14 @@ class Desk(BaseHTTPRequestHandler):
             return self._answer(json.dumps(self.refused.get(body["engine"], taken)).encode())
         link = f"http://{self.headers['host']}/door.png"
         made = {"ok": True, "orders": [{"state": "SUCCEEDED", "files": [link]}]}
-        return self._answer(json.dumps(self.told.pop(0) if self.told else made).encode())
+        told = self.told.pop(0) if self.told else made
+        return self._answer(json.dumps(told).encode(), status=told if isinstance(told, int) else 200)
 
     def do_GET(self) -> None:
         self._answer(DRAWN, "image/png")
 
-    def _answer(self, data: bytes, kind: str = "application/json") -> None:
-        self.send_response(200)
+    def _answer(self, data: bytes, kind: str = "application/json", status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
@@ -154,10 +155,9 @@ def test_refused_five_times_it_is_watched_and_not_refunded(tmp_path: Path, refus
     [
         (refusal(1310, "not this"), 400, "moderation_blocked", "refund"),
         ({**refusal(1900), "orders": [{"state": "REJECTED"}]}, 502, "upstream_error", "refund"),
-        (refusal(1204, "no such order"), 502, "upstream_task_lost", "uncertain"),
-        ({"ok": True, "orders": [{"state": "UNKNOWN"}]}, 502, "upstream_task_lost", "uncertain"),
+        (410, 502, "upstream_task_lost", "uncertain"),
     ],
-    ids=["blocked", "its own state", "a number nobody knows", "a word for that"],
+    ids=["blocked", "its own state", "gone"],
 )
 def test_what_became_of_the_job_ends_it(tmp_path: Path, told: Any, status: int, code: str, kind: str) -> None:
     with desk(RUNNING, told) as base:
@@ -168,6 +168,22 @@ def test_what_became_of_the_job_ends_it(tmp_path: Path, told: Any, status: int, 
             store = f"sqlite:{tmp_path}/state/dragoman.db"
             assert ends(store, reply.headers["x-request-id"], 2)[1][0] == kind
     assert len(Desk.orders) == 1
+
+
+@pytest.mark.parametrize(
+    "told",
+    [404, refusal(1204, "no such order"), {"ok": True, "orders": [{"state": "UNKNOWN"}]}],
+    ids=["a status", "a number nobody knows", "a word for that"],
+)
+def test_a_new_job_that_the_vendor_does_not_know_yet_is_asked_for_again(tmp_path: Path, told: Any) -> None:
+    with desk(*[told] * 7) as base:
+        file = FILE.replace("BASE", base).replace("FOLDER", str(tmp_path))
+        with open_gateway(tmp_path, file) as own:
+            reply = posted(own.base_url, "images/generations", PATHS["images/generations"])
+            assert reply.status_code == 200, reply.text
+            store = f"sqlite:{tmp_path}/state/dragoman.db"
+            assert ends(store, reply.headers["x-request-id"], 2)[1][0] == "settle"
+    assert (len(Desk.orders), Desk.told) == (1, [])
 
 
 @pytest.mark.parametrize("refunds", [True, False])

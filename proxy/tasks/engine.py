@@ -24,6 +24,8 @@ _UNHEARD = frozenset({ErrorClass.EMPTY, ErrorClass.INTERNAL, ErrorClass.LOST, Er
 _JITTER = 0.1
 _CHANCE = random.Random()  # its own: the program around may have seeded the other
 _RESULT_PAUSE_S = 1.0
+_NEW_S = 45.0  # a vendor with several stores may not know for so long what it has just taken
+_ENDED = frozenset({410, 422, 451})  # these say of a job that is not known that it will not be
 _ANSWER_BYTES = 96 << 20
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -96,7 +98,8 @@ class Engine:
         Raises `UpstreamError`, always with `accepted` set: trying again would buy again."""
         plan = self._wire.plan(job.task)
         assert plan is not None
-        give_up = self._clock() + (self._give_up_s or plan.give_up_s)
+        begun = self._clock()
+        give_up = begun + (self._give_up_s or plan.give_up_s)
         faults = 0
         retry_after_s: float | None = None
         while True:
@@ -105,7 +108,7 @@ class Engine:
                 raise self._too_slow(job)
             await self._sleep(pause_s)
             job.polls += 1
-            outcome = await self._once(self._poll_call(job), job)
+            outcome = await self._polled(job, is_new=self._clock() < begun + _NEW_S)
             if isinstance(outcome, Done):
                 return outcome
             if not isinstance(outcome, Pending):
@@ -156,6 +159,17 @@ class Engine:
             return self._wire.poll(job.task)
         except UpstreamError as error:  # the vendor sent us to an address that is not its own
             raise accepted(error) from error
+
+    async def _polled(self, job: Job, *, is_new: bool) -> Outcome:
+        """Ask how the job is. That a vendor does not know a new one is not its last word."""
+        call = self._poll_call(job)
+        try:
+            return await self._once(call, job)
+        except UpstreamError as error:
+            if not is_new or not is_unknown(error) or error.native_status in _ENDED:
+                raise
+        job.over = False
+        return Pending(job.task)
 
     async def _once(self, call: Call, job: Job) -> Outcome:
         """Ask about a job. The line may fail and the job go on; what the vendor says of it is final."""
