@@ -31,6 +31,7 @@ LIMITED = {
     "failing": "{tokens: 1000/hour, images: 5/day}",
     "drawing": "{images: 3/day}",
     "chatting": "{images: 2/day}",
+    "by-task": "{images: 5/day}",
     "broken": "{images: 3/day}",
     "one-by-one": "{concurrent: 1}",
     "leaving": "{concurrent: 1}",
@@ -122,6 +123,16 @@ def test_tokens_are_counted_as_the_vendor_counts_them(gateway: Gateway) -> None:
     used = first.json()["usage"]["total_tokens"]
     second = post(gateway, "long", chat("Hi", max_tokens=511))
     assert left(second, "tokens") == 1000 - used - 512
+
+
+def test_a_task_counts_as_it_was_wanted_and_once_for_all_who_ask_for_it(gateway: Gateway) -> None:
+    headers = {"authorization": "Bearer sk-by-task", "prefer": "respond-async", "idempotency-key": "one"}
+    body = {"model": "nano-banana-pro", "prompt": "two cats", "n": 2}
+    url = f"{gateway.base_url}/v1/images/generations"
+    first, again = (gateway.http.post(url, json=body, headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json()["id"] == again.json()["id"]
+    assert left(draw(gateway, "by-task", "one more"), "images") == 2
 
 
 def test_a_request_larger_than_its_window_passes_an_empty_one(gateway: Gateway) -> None:
