@@ -502,6 +502,22 @@ def test_who_waits_is_read_when_there_is_room(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("others", [0, 200])
+def test_who_was_answered_goes_behind_those_that_wait(tmp_path: Path, others: int) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, 999) as (protocol, wire, load):
+            for _ in range(others):
+                load.line.join(Waits())
+            protocol.data_received(asked())
+            async with asyncio.timeout(5):
+                while b"HTTP/1.1 502 " not in wire.written or not protocol.cycle.response_complete:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            assert wire.paused == (others > 0)
+            assert (protocol in load.line.waiting) == (others > 0)
+
+    asyncio.run(run())
+
+
 def test_room_that_those_take_who_are_read_already_is_none(tmp_path: Path) -> None:
     async def run() -> None:
         async with connected(tmp_path) as (protocol, wire, load):

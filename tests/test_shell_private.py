@@ -29,9 +29,11 @@ PROTOCOL_CALLS = (
     "on_headers_complete",
     "on_body",
     "on_message_complete",
+    "on_response_complete",
     "pause_writing",
     "resume_writing",
     "shutdown",
+    "timeout_keep_alive_handler",
 )
 PROTOCOL_HAS = (
     "app_state",
@@ -52,6 +54,7 @@ CYCLE_HAS = (
     "disconnected",
     "keep_alive",
     "message_event",
+    "on_response",
     "response_complete",
     "response_started",
     "scope",

@@ -50,7 +50,10 @@ class Line:
 
     def _fill(self) -> None:
         self._is_asked = False
-        self._call(self._room())
+        room = self._room()
+        self._call(room)
+        if room > 0 and self.waiting:  # of those that were called, some may have nothing to say
+            self.ask()
 
     def _turn(self) -> None:
         self._turns = None

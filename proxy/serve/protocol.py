@@ -227,7 +227,10 @@ class Protocol(HttpToolsProtocol):
                 raise refused.too_many_waiting()
         else:
             self._piped = None
-            self._services.load.coming += 1
+            load = self._services.load
+            load.coming += 1
+            if load.line.waiting:
+                cycle.on_response = self._give_way
 
     def on_body(self, body: bytes) -> None:
         self._unused = 0
@@ -298,6 +301,14 @@ class Protocol(HttpToolsProtocol):
         house: House = self.app_state[HOME].house
         caller = callers.at_hand([key], house)
         return caller is None or caller is house.plan.keys.open_caller
+
+    def _give_way(self) -> None:
+        """A request is answered: those that wait in line are heard before the next one of this connection."""
+        self.on_response_complete()
+        line = self._services.load.line
+        if line.waiting and self._reading == _IDLE and not self.pipeline and not self.transport.is_closing():
+            self.flow.pause_reading()
+            line.join(self)
 
     def heard_again(self) -> bool:
         """It is its turn in the line of those that were refused. False when its client is gone, which is not
