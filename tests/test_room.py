@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from proxy.fronts.base import Unhurried
@@ -43,11 +45,10 @@ async def test_what_has_begun_is_taken_over_whatever_waits(store_address: str) -
     rows = [("task_1", "m", "pending"), ("task_2", "m", "running"), ("task_3", "other", "pending")]
     for identity, model, state in rows:
         row = {**own, "id": identity, "model": model, "state": state}
-        await database.run(lambda connection, row=row: tasks.open_or_join(connection, row, 60, None))
-    claim = [(frozenset({"m"}), ["task_2", "task_3"]), (frozenset(), ["task_1"])]
-    for held_up, expected in claim:
-        taken = await database.run(
-            lambda connection, held_up=held_up: tasks.claim(connection, "one", 60, 9, held_up)
-        )
+        await database.run(partial(tasks.open_or_join, row=row, lease_s=60, retried_within_s=None))
+    expectations = [(frozenset({"m"}), ["task_2", "task_3"]), (frozenset(), ["task_1"])]
+    for held_up, expected in expectations:
+        claim = partial(tasks.claim, owner="one", lease_s=60, most=9, held_up=held_up)
+        taken = await database.run(claim)
         assert [row["id"] for row in taken] == expected
     await database.close()
