@@ -299,6 +299,36 @@ def test_who_reads_no_marks_gets_none_and_nobody_misses_them(model: str) -> None
     assert (dropped, left_out(parsed.request, GeminiWire().carries)) == ((), ())
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({**SHORT, "cache_control": "ephemeral"}, "cache_control"),
+        ({**SHORT, "system": [text("Hi", cache_control=[])]}, "system[0].cache_control"),
+        (
+            {**SHORT, "tools": [{"name": "f", "input_schema": {}, "cache_control": True}]},
+            "tools[0].cache_control",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "assistant",
+                        "content": [
+                            {"type": "tool_use", "id": "c", "name": "f", "input": {}, "cache_control": 5}
+                        ],
+                    }
+                ]
+            },
+            "messages[0].content[0].cache_control",
+        ),
+    ],
+)
+def test_a_mark_of_anthropics_is_an_object(body: Any, param: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        messages(body)
+    assert (caught.value.param, caught.value.code) == (param, "invalid_type")
+
+
 def test_a_mark_of_anthropics_that_could_not_be_written_again_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
         messages({"messages": [{"role": "user", "content": [text("Hi", cache_control={"ttl": 1 << 70})]}]})

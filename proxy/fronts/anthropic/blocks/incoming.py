@@ -51,10 +51,17 @@ def texts(value: Any, path: str, notes: Notes) -> list[TextPart]:
 
 def marked(parts: list[Part], holder: Json, path: str, notes: Notes) -> list[Part]:
     """The parts of a block, the last of them with its mark for the vendor's cache, if it can hold one."""
-    if "cache_control" not in holder or not parts or isinstance(parts[-1], CallPart | ThoughtPart):
+    if "cache_control" not in holder:
         return parts
-    marks = notes.marked(holder, path)
-    return parts if marks is None else [*parts[:-1], replace(parts[-1], marks=marks)]
+    found = marks(holder, path, notes)
+    if found is None or not parts or isinstance(parts[-1], CallPart | ThoughtPart):
+        return parts
+    return [*parts[:-1], replace(parts[-1], marks=found)]
+
+
+def marks(holder: Json, path: str, notes: Notes) -> Json | None:
+    checks.given(holder, "cache_control", path, checks.mapping)
+    return notes.marked(holder, path)
 
 
 def _blocks(value: Any, path: str, notes: Notes, readers: dict[str, Read]) -> list[Part]:

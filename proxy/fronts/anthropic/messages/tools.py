@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy.fronts import checks
+from proxy.fronts.anthropic.blocks import incoming
 from proxy.fronts.declared import Functions, function
 from proxy.fronts.notes import Notes
 from proxy.types import BuiltinTool, FunctionTool, Json, ToolChoice
@@ -45,7 +46,7 @@ class Declared:
         if tool.parameters is None:
             raise checks.missing(f"{path}.input_schema")
         if "cache_control" in item:
-            tool = replace(tool, marks=notes.marked(item, path))
+            tool = replace(tool, marks=incoming.marks(item, path, notes))
         if self._functions.add(tool, path):
             self.found.append(tool)
 

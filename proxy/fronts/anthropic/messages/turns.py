@@ -32,6 +32,7 @@ def parse(body: Json, notes: Notes, is_stored: IsStored | None) -> tuple[Message
         messages.append(Message("system", said, SYSTEM))
     messages += [_message(item, index, notes, is_stored) for index, item in enumerate(value)]
     if body.get("cache_control") is not None:  # Anthropic's own shorthand for a mark on the last block
+        checks.mapping(body["cache_control"], "cache_control")
         last = incoming.marked(list(messages[-1].parts), body, "body", notes)
         messages[-1] = replace(messages[-1], parts=tuple(last))
     history.forget_images(messages, _HISTORY_IMAGES, notes)
