@@ -130,6 +130,18 @@ def test_a_target_that_was_passed_over_was_no_try() -> None:
     assert attempts.failed(last, UpstreamError(ErrorClass.CONNECT, "no")) is None
 
 
+def test_another_round_has_as_many_tries_as_the_first() -> None:
+    attempts = Attempts(candidates(Clock()), 2)
+    failed = UpstreamError(ErrorClass.UNAVAILABLE, "no")
+    attempt = attempts.first()
+    for _ in range(2):
+        second = attempts.failed(attempt, failed)
+        assert second is not None
+        assert (attempt.target.provider, second.target.provider) == ("a", "b")
+        assert attempts.failed(second, failed) is None
+        attempt = attempts.anew()
+
+
 def test_a_try_with_a_resting_key_is_a_try() -> None:
     clock = Clock()
     resting = candidates(clock)[1:]
