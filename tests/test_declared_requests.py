@@ -224,6 +224,23 @@ def test_an_order_names_pictures_by_what_the_vendor_called_them() -> None:
     assert submit(wire, request).body["refs"] == ["https://example.com/cat.png", "{upload 1}"]
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [("body: {name: $name, data: $base64}", {"name": "{name}", "data": "{base64}"}), ("raw: true", "{file}")],
+)
+def test_what_goes_ahead_of_an_order_is_shown_with_names_for_what_is_of_a_picture(
+    written: str, shown: Any
+) -> None:
+    wire = made((UPLOADS[0], UPLOADS[1].replace("body: {name: $name, data: $base64}", written)))
+    sample = wire.first(submit(wire, asked("a", references=(by_data(),))))
+    assert sample is not None
+    assert (sample.method, sample.path, sample.headers) == ("POST", "/files/m-1", {"X-Type": "{mime}"})
+    assert sample.body == shown
+    assert wire.first(submit(wire)) is None
+    assert wire.first(submit(wire, asked("a", references=(by_url(),)))) is None  # it stands in the order
+    assert made().first(submit(made(), asked("a"))) is None
+
+
 def test_a_file_may_be_the_whole_body() -> None:
     wire = made((UPLOADS[0], UPLOADS[1].replace("body: {name: $name, data: $base64}", "raw: true")))
     (call,) = wire.uploads(asked("a", references=(by_data(),)), TARGET)

@@ -137,7 +137,7 @@ class DeclaredWire:
                 *(of_request.left_foreign(request, foreign) if "foreign" in self.carries else ()),
             ),
             size=size.report(wish) if variant.size else "",
-            context={"phase": "submit", "task": task},
+            context={"phase": "submit", "task": task, "ahead": len(of_request.to_upload(request, variant))},
             **_asking_for_a_picture(filled, variant),
         )
 
@@ -193,10 +193,11 @@ class DeclaredWire:
         return [Sample.of(name, sending, task) for name, sending in lines.items() if sending]
 
     def first(self, call: Call) -> Sample | None:
-        """What goes ahead of an order with pictures, None where nothing does."""
+        """What goes ahead of an order for each picture that the vendor has to have first; None where nothing
+        does."""
         task: Mapping[str, Any] = call.context["task"]
         upload = self._variant_of(task).upload
-        return None if upload is None or not task["references"] else Sample.of("upload", upload.sending, task)
+        return Sample.of("upload", upload.sending, task) if upload and call.context["ahead"] else None
 
     # --- replies -----------------------------------------------------------------------------------
 
