@@ -66,3 +66,15 @@ def test_a_refusal_is_said_in_the_text_to_who_drops_it_and_to_nobody_else(stream
         assert not habits({"user-agent": agent}, streamed=streamed).shows_refusal, agent
     for agent in REFUSAL_BESIDE:
         assert habits({"user-agent": agent}, streamed=streamed).shows_refusal, agent
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_refusal_is_no_part_of_a_response_for_who_drops_such_parts_alone(streamed: bool) -> None:
+    for agent in (
+        "ai-sdk/openai/3.0.141 ai-sdk/provider-utils/4.0.66 runtime/node.js/v20.20.2",
+        "ai-sdk-openai/4.0.118 ai-sdk-provider-utils/5.0.81 node.js/v20.20.2",
+        "ai/6.0.326 ai-sdk/provider-utils/4.0.66 runtime/node.js/v20.20.2",
+    ):
+        assert not habits({"user-agent": agent}, streamed=streamed).shows_refusal_part, agent
+    for agent in ("OpenAI/Python 3.57.0", "Agents/Python 0.24.0", "codex_exec/0.171.0", "curl/8.5.0"):
+        assert habits({"user-agent": agent}, streamed=streamed).shows_refusal_part, agent

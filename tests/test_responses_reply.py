@@ -52,8 +52,9 @@ KEYS = {
 _OWN_ID = re.compile(r"([a-z]+_)[0-9a-f]{32}|(call_)[0-9a-f]{24}")
 
 
-def renderer(**fields: Any) -> ResponsesRenderer:
-    parsed = request.parse({"model": "gemini-flash", "input": "Hi", **fields})
+def renderer(*, refusal_in_text: bool = False, **fields: Any) -> ResponsesRenderer:
+    body = {"model": "gemini-flash", "input": "Hi", **fields}
+    parsed = request.parse(body, refusal_in_text=refusal_in_text)
     return ResponsesRenderer(parsed, Facts(1790000000, now=lambda: 1790000002.5))
 
 
@@ -265,6 +266,44 @@ def test_a_refusal_is_a_part_of_its_own() -> None:
     """R-014."""
     items = output(Text("Well. "), Refusal("I "), Refusal("won't."))
     assert items[0]["content"][1] == {"type": "refusal", "refusal": "I won't."}
+
+
+def test_a_refusal_is_said_as_text_to_who_shows_nothing_else() -> None:
+    """R-014: with the events of text."""
+    events = (Refusal("I "), Refusal("won't."))
+    text = {"type": "output_text", "text": "I won't.", "annotations": [], "logprobs": []}
+    assert output(*events, refusal_in_text=True)[0]["content"] == [text]
+    assert kinds(*events, refusal_in_text=True)[2:-1] == [
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+    ]
+    said = output(Text("Well. "), *events, refusal_in_text=True)[0]["content"]
+    assert [part["text"] for part in said] == ["Well. \n\nI won't."]
+
+
+def test_a_refusal_is_no_answer_in_json() -> None:
+    form = {"format": {"type": "json_object"}}
+    [part] = output(Refusal("No."), refusal_in_text=True, text=form)[0]["content"]
+    assert part == {"type": "refusal", "refusal": "No."}
+    plain_text = {"format": {"type": "text"}}
+    [part] = output(Refusal("No."), refusal_in_text=True, text=plain_text)[0]["content"]
+    assert (part["type"], part["text"]) == ("output_text", "No.")
+
+
+@pytest.mark.parametrize("told", [(Refusal("Blocked."),), ()], ids=["in words", "at the end"])
+def test_what_a_filter_stops_is_said_as_text_to_who_shows_nothing_else(told: tuple[Event, ...]) -> None:
+    """R-066: it is incomplete all the same."""
+    events = (Started(), *told, Finish("content_filter", "SAFETY", message="Blocked."))
+    last = streamed(*events, refusal_in_text=True)[-1]
+    assert last["type"] == "response.incomplete"
+    for body in (whole(*events, refusal_in_text=True), last["response"]):
+        assert (body["status"], body["output"][0]["status"]) == ("incomplete", "incomplete")
+        assert body["incomplete_details"] == {"reason": "content_filter", "message": "Blocked."}
+        assert [part["text"] for part in body["output"][0]["content"]] == ["Blocked."]
 
 
 def test_logprobs_stand_in_the_final_part_where_they_were_asked_for() -> None:

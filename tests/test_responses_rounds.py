@@ -79,6 +79,15 @@ def test_what_a_filter_stops_is_incomplete_without_an_item(kept: Gateway, order:
         assert one["output"] == []
 
 
+def test_what_a_filter_stops_is_text_to_a_client_that_shows_nothing_else(kept: Gateway) -> None:
+    """The AI SDK hands out an empty answer where there is no text."""
+    headers = {"user-agent": "ai/6.0.326 ai-sdk/provider-utils/4.0.66 runtime/node.js/v20.20.2"}
+    told = post(kept, headers, input="x sim:block:SAFETY").json()
+    assert (told["status"], told["incomplete_details"]["reason"]) == ("incomplete", "content_filter")
+    [part] = told["output"][0]["content"]
+    assert (part["type"], part["text"]) == ("output_text", told["incomplete_details"]["message"])
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_a_stop_sequence_ends_the_answer(kept: Gateway, stream: bool) -> None:
     """Not documented for Responses, and yet sent; Gemini stops at it."""

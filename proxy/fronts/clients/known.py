@@ -32,13 +32,14 @@ class Said(NamedTuple):
 class Habits(NamedTuple):
     image_mode: Mode
     shows_refusal: bool
+    shows_refusal_part: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """One row. `seen` is the version that was measured, or whose source was read. `agent` is found in the
     User-Agent; what is None is not looked at. `streamed` is None where it is as `whole`. `shows_refusal` is
-    False for a client whose user sees nothing but the text."""
+    False for a client whose user sees nothing but the text; `shows_refusal_part` says it of Responses."""
 
     seen: str
     whole: Mode
@@ -50,6 +51,7 @@ class Client:
     retry_count: bool | None = None
     promptfoo: bool | None = None
     shows_refusal: bool = True
+    shows_refusal_part: bool = True
 
     def fits(self, said: Said) -> bool:
         return (
@@ -82,11 +84,22 @@ CLIENTS: tuple[Client, ...] = (
         "markdown",
         agent=_named(r"ai-sdk[/-]openai-compatible"),
     ),
-    # `.chat`: a list is a validation error, `images` are dropped.
-    Client("@ai-sdk/openai 4.0.118, 3.0.141", "markdown", agent=_named(r"ai-sdk[/-]openai\b")),
+    # `.chat`: a list is a validation error, `images` are dropped. By Responses a filtered reply without items
+    # is empty, and before 3.0.138 a part that is a refusal is a validation error, streamed it is dropped.
+    Client(
+        "@ai-sdk/openai 4.0.118, 3.0.141",
+        "markdown",
+        agent=_named(r"ai-sdk[/-]openai\b"),
+        shows_refusal_part=False,
+    ),
     # Names no provider in `generateText`, and apps put their own name in its place: `opencode/1.18.33
     # ai-sdk/provider-utils/4.0.23`. Text is what all of them keep.
-    Client("ai 7.0.173, 6.0.326; opencode 1.18.33", "markdown", agent=_named(r"^ai/\d|\bai-sdk[/-]")),
+    Client(
+        "ai 7.0.173, 6.0.326; opencode 1.18.33",
+        "markdown",
+        agent=_named(r"^ai/\d|\bai-sdk[/-]"),
+        shows_refusal_part=False,
+    ),
     # --- frameworks that name themselves
     # Keeps a whole list, loses streamed `images`; of a refusal it keeps nothing.
     Client(
@@ -179,4 +192,4 @@ def _habits(said: Said, streamed: bool, has_address: bool) -> Habits:
     mode = (streamed and client.streamed) or client.whole
     if mode == "link" and not has_address:
         mode = "markdown"
-    return Habits(mode, client.shows_refusal)
+    return Habits(mode, client.shows_refusal, client.shows_refusal_part)

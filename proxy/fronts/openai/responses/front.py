@@ -9,6 +9,7 @@ import orjson
 
 from proxy.fronts import checks
 from proxy.fronts.base import Asked, Facts, Parsed, Piece
+from proxy.fronts.clients import known
 from proxy.fronts.openai import spelling
 from proxy.fronts.openai.commons import Commons
 from proxy.types import ChatRequest, Json
@@ -31,7 +32,8 @@ class ResponsesFront(Commons):
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, ResponsesShape]:
         from proxy.fronts.openai.responses import request
 
-        return request.parse(body, asked.earlier)
+        shows = known.of(asked, streamed=False).shows_refusal_part
+        return request.parse(body, asked.earlier, refusal_in_text=not shows)
 
     def renderer(self, parsed: Parsed[ChatRequest, ResponsesShape], facts: Facts) -> ResponsesRenderer:
         from proxy.fronts.openai.responses.renderer import ResponsesRenderer

@@ -72,9 +72,11 @@ _ECHO: Json = {
 }
 
 
-def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest, ResponsesShape]:
+def parse(
+    body: Any, earlier: Mapping[str, Json] = _NONE, *, refusal_in_text: bool = False
+) -> Parsed[ChatRequest, ResponsesShape]:
     """Read a body as `jsonio.loads` gave it; it is not changed. `earlier` are the replies that it goes on
-    from, by id: see `state`. Raises `RequestError`."""
+    from, by id: see `state`. `refusal_in_text`: the client shows no refusals. Raises `RequestError`."""
     if not isinstance(body, dict):
         raise checks.no_object(body)
     reading = Reading(notes=Notes(marks={}))
@@ -105,6 +107,7 @@ def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest,
     echo["text"] = _text_shown(body.get("text") or {})
     echo["reasoning"] = {"effort": None, "summary": None} | (body.get("reasoning") or {})
     keeps = body.get("store") is not False
+    wanted = request.get("answer_format")
     shape = ResponsesShape(
         request["model"],
         echo,
@@ -114,6 +117,8 @@ def parse(body: Any, earlier: Mapping[str, Json] = _NONE) -> Parsed[ChatRequest,
         before=tuple(before),
         items=tuple(own),
         wrote=tuple(body),
+        # What reads JSON shall not take a refusal for it.
+        refusal_in_text=refusal_in_text and (wanted is None or wanted.kind == "text"),
         **reading.shape,
     )
     if reading.foreign or reading.notes.marks:

@@ -19,9 +19,10 @@ class ResponsesShape:
     by our kind: where they stand in the request, and as which type.
 
     `shows_thoughts`: their summary was asked for. `seals`: the client carries the signatures itself.
-    `logprobs`, `sources` and `outputs` are shown where they were asked for. `picture` is the client's tool
-    that draws. `store`: the reply shall be kept, with `before`, the items of earlier replies, and `items`,
-    the client's own ones; both sides are said in `conversation` then.
+    `logprobs`, `sources` and `outputs` are shown where they were asked for. `refusal_in_text`: a refusal,
+    also a filter's, is said as text, for the client shows nothing else. `picture` is the client's tool that
+    draws. `store`: the reply shall be kept, with `before`, the items of earlier replies, and `items`, the
+    client's own ones; both sides are said in `conversation` then.
     """
 
     words: ClassVar[spelling.Words] = spelling.OF_RESPONSES
@@ -35,6 +36,7 @@ class ResponsesShape:
     logprobs: bool = False
     sources: bool = False
     outputs: bool = False
+    refusal_in_text: bool = False
     picture: Json = field(default_factory=dict)
     store: bool = False
     background: bool = False
