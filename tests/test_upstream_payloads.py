@@ -245,3 +245,113 @@ def test_time_does_not_grow_with_the_square_of_the_size(lead: bytes) -> None:
     decoder.close()
     assert decoder.error is None or lead == b"["
     assert time.process_time() - started < 5
+
+
+# --- halves of characters
+
+
+def chat(index: int = 0, **delta: str) -> bytes:
+    """A chunk whose strings hold escapes as they are written here."""
+    members = ",".join(f'"{name}":"{text}"' for name, text in delta.items())
+    return b'{"choices":[{"index":%d,"delta":{%b}}]}' % (index, members.encode())
+
+
+def called(index: int, text: str) -> bytes:
+    call = b'{"index":%d,"function":{"arguments":"%b"}}' % (index, text.encode())
+    return b'{"choices":[{"index":0,"delta":{"tool_calls":[%b]}}]}' % call
+
+
+def candidate(*texts: str) -> bytes:
+    parts = ",".join(f'{{"text":"{text}"}}' for text in texts)
+    return b'{"candidates":[{"content":{"parts":[%b]}}]}' % parts.encode()
+
+
+HALVES = [
+    pytest.param([chat(content="a\\ud83d"), chat(content="\\ude00b")], ["a", "😀b"], id="text"),
+    pytest.param([chat(content="\\uD83D"), chat(content="\\uDE00")], ["", "😀"], id="nothing else"),
+    pytest.param(
+        [chat(content="a\\ud83d"), chat(content=""), chat(content="\\ude00b")],
+        ["a", "", "😀b"],
+        id="with a pause",
+    ),
+    pytest.param(
+        [chat(content="\\ud83d"), chat(content="\\ude00\\ud83d"), chat(content="\\ude01")],
+        ["", "😀", "😁"],
+        id="twice",
+    ),
+    pytest.param(
+        [chat(reasoning="a\\ud83d", content="b\\ud83c"), chat(content="\\udf0d", reasoning="\\ude00")],
+        ["a", "b", "🌍", "😀"],
+        id="thoughts beside text",
+    ),
+    pytest.param(
+        [
+            chat(content="\\ud83d"),
+            chat(1, content="\\ud83c"),
+            chat(content="\\ude00"),
+            chat(1, content="\\udf0d"),
+        ],
+        ["", "", "😀", "🌍"],
+        id="choices that take turns",
+    ),
+    pytest.param(
+        [called(0, '\\"a\\ud83d'), called(1, "\\ud83c"), called(1, "\\udf0d"), called(0, '\\ude00\\"')],
+        ['"a', "", "🌍", '😀"'],
+        id="arguments of two calls",
+    ),
+    pytest.param(
+        [candidate("x", "a\\ud83d"), candidate("\\ude00b")], ["x", "a", "😀b"], id="parts of Gemini's"
+    ),
+    pytest.param([candidate("a\\ud83d", "\\ude00b")], ["a", "😀b"], id="parts of one payload"),
+    pytest.param([chat(content="a\\ud83d"), chat(content="b")], ["a", "b"], id="no second half"),
+    pytest.param([chat(content="a"), chat(content="\\ude00b")], ["a", "\ufffdb"], id="no first half"),
+    pytest.param(
+        [chat(content="\\ud83d"), chat(1, content="\\ude00")], ["", "\ufffd"], id="of another choice"
+    ),
+    pytest.param([chat(content="a\\ud83db"), chat(content="c\\ude00")], ["a\ufffdb", "c\ufffd"], id="inside"),
+    pytest.param(
+        [chat(content='\\ud83d\\"'), chat(content='\\"\\ude00')],
+        ['\ufffd"', '"\ufffd'],
+        id="at quotes inside",
+    ),
+    pytest.param(
+        [chat(content="\\\\ud83d"), chat(content="\\\\ude00")], ["\\ud83d", "\\ude00"], id="no escapes"
+    ),
+]
+
+
+def strings(value: Json) -> list[str]:
+    """All strings, in their order."""
+    if isinstance(value, str):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for item in items for text in strings(item)]
+
+
+@pytest.mark.parametrize(("payloads", "texts"), HALVES)
+def test_a_character_that_two_payloads_cut_in_two_is_whole(payloads: list[bytes], texts: list[str]) -> None:
+    events = b"".join(b"data: %b\n\n" % payload for payload in payloads)
+    lines = b"".join(b"%b\n" % payload for payload in payloads)
+    for raw in (events, events.replace(b"\n", b"\r\n"), lines):
+        for cut in (pieces(raw, []), pieces(raw, [7] * (len(raw) // 7))):
+            out, error = read(SSEDecoder(), *cut)
+            assert (strings(out), error) == (texts, None)  # type: ignore[arg-type]
+    assert strings(read(ArrayDecoder(), b"[" + b",".join(payloads) + b"]")[0]) == texts  # type: ignore[arg-type]
+
+
+def test_a_name_that_is_cut_is_mended_where_it_stands() -> None:
+    raw = b'data: {"\\ud83d":1}\n\ndata: {"\\ude00":{"\\ude00\\ud83d":["\\ud83d"]}}\n\n'
+    assert read(SSEDecoder(), raw)[0] == [{"\ufffd": 1}, {"\ufffd": {"\ufffd\ufffd": [""]}}]
+
+
+def test_halves_that_nothing_follows_are_not_kept_without_an_end() -> None:
+    raw = b"".join(b"data: %b\n\n" % chat(index, content="\\ud83d") for index in range(100))
+    out, _ = read(SSEDecoder(), raw)
+    assert strings(out) == [""] * 64 + ["\ufffd"] * 36  # type: ignore[arg-type]
+
+
+def test_a_cut_character_beside_a_picture_is_whole() -> None:
+    first = b'{"picture":"' + base64.b64encode(bytes(30_000)) + b'","text":"a\\ud83d"}'
+    out, _ = read(SSEDecoder(), b"data: " + first + b'\n\ndata: {"text":"\\ude00"}\n\n')
+    assert isinstance(out[0]["picture"], Slice)
+    assert [payload["text"] for payload in out] == ["a", "😀"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from proxy.codec import base64_text
+from proxy.codec import base64_text, halves
 from proxy.types import Joined, Slice
 
 JSONDecodeError = orjson.JSONDecodeError
@@ -45,12 +45,18 @@ class JSONEncodeError(ValueError):
         self.where = where
 
 
-def loads(raw: bytes, runs: Sequence[Slice] = (), judge: Callable[[bytes], None] | None = None) -> Any:
+def loads(
+    raw: bytes,
+    runs: Sequence[Slice] = (),
+    judge: Callable[[bytes], None] | None = None,
+    held: halves.Held | None = None,
+) -> Any:
     """Parse JSON; strings over `CUT_OVER` characters that look like base64 become `Slice`.
 
     `runs` stand where `raw` has their `token`. `judge` is shown what is left to be parsed, before it is. What
     the parser refuses is mended and parsed again: a byte order mark is ignored, half a surrogate pair and
-    broken UTF-8 become U+FFFD. Raises `JSONDecodeError`, which keeps nothing of the text.
+    broken UTF-8 become U+FFFD. `held` is what the payloads of one stream keep for each other, see `halves`.
+    Raises `JSONDecodeError`, which keeps nothing of the text.
     """
     slices = runs
     if len(raw) > CUT_OVER and (cuts := _find_cuts(raw)):
@@ -60,7 +66,7 @@ def loads(raw: bytes, runs: Sequence[Slice] = (), judge: Callable[[bytes], None]
     try:
         value = orjson.loads(raw)
     except JSONDecodeError as refusal:
-        value = _loads_mended(raw)
+        value = _loads_mended(raw, held)
         if value is _REFUSED:
             refusal.doc, raw, runs, slices = "", b"", (), ()  # the traceback keeps this frame
             raise refusal.with_traceback(None) from None
@@ -178,21 +184,24 @@ def _cut(raw: bytes, cuts: list[tuple[int, int]], runs: Sequence[Slice]) -> tupl
     return b"".join(outline), [*runs, *(Slice(view[start:end]) for start, end in cuts)]
 
 
-def _loads_mended(raw: bytes) -> Any:
+def _loads_mended(raw: bytes, held: halves.Held | None = None) -> Any:
     """The value of the text as Unicode wants it, `_REFUSED` if that is no JSON either. Takes linear time."""
     text = raw.removeprefix(_BOM)
     if not text.isascii():
         text = text.decode("utf-8", "replace").encode()
     if _LONE_HIGH.search(text) or _LONE_LOW.search(text):
         text = text.replace(b"\\\\", _PAIR_OF_BACKSLASHES)  # so that no escape seems to begin with its second
+        if held is not None:
+            text = halves.marked(text)
         text = _LONE_LOW.sub(rb"\\ufffd", _LONE_HIGH.sub(rb"\\ufffd", text))
         text = text.replace(_PAIR_OF_BACKSLASHES, b"\\\\")
     if text == raw:
         return _REFUSED
     try:
-        return orjson.loads(text)
+        value = orjson.loads(text)
     except JSONDecodeError:
         return _REFUSED
+    return value if held is None else halves.joined(value, held)
 
 
 def _find_cuts(raw: bytes) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from proxy.codec import base64_text, jsonio
+from proxy.codec.halves import Held
 from proxy.codec.spill import SPILL_OVER, Spill, forget
 from proxy.types import Slice
 
@@ -43,11 +44,12 @@ class JsonSpool:
         if self._since_quote > SPILL_OVER and not self._refused:
             self._begin_run()
 
-    def value(self) -> Any:
-        """Parse the whole text. Raises `JSONDecodeError`; the text stays readable by `text`."""
+    def value(self, held: Held | None = None) -> Any:
+        """Parse the whole text. Raises `JSONDecodeError`; the text stays readable by `text`. `held`: see
+        `jsonio.loads`."""
         if self._run is not None:
             return jsonio.loads(self.text())  # cut off in the middle of a string: raises
-        return jsonio.loads(b"".join(self._pieces), self._runs)
+        return jsonio.loads(b"".join(self._pieces), self._runs, held=held)
 
     def text(self) -> bytes:
         """The text as it came; loads everything into memory."""

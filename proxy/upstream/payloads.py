@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from proxy.codec import jsonio
+from proxy.codec.halves import Held
 from proxy.codec.spill import SPILL_OVER
 from proxy.codec.spool import JsonSpool
 from proxy.types import Json
@@ -93,6 +94,7 @@ class ArrayDecoder:
         self.error: PayloadError | None = None
         self.complete = False
         self._element = JsonSpool()
+        self._held: Held = {}
         self._depth = 0
         self._in_string = False
         self._escaped = False
@@ -139,6 +141,6 @@ class ArrayDecoder:
     def _take(self, out: list[Json]) -> None:
         element, self._element = self._element, JsonSpool()
         try:
-            out += objects(element.value())
+            out += objects(element.value(self._held))
         except ValueError:
             self.error = invalid()

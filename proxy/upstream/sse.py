@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from proxy.codec import jsonio
+from proxy.codec.halves import Held
 from proxy.codec.spill import SPILL_OVER
 from proxy.codec.spool import JsonSpool
 from proxy.types import Json
@@ -70,7 +71,8 @@ class SSEDecoder:
         self._line_size = 0
         self._spool: JsonSpool | None = None  # takes over when a line of data grows too long for memory
         self._data: list[bytes] = []
-        self._raw = _RawJson()
+        self._held: Held = {}
+        self._raw = _RawJson(self._held)
         self._after_cr = False
         self._at_start = True
         self._strays = False
@@ -116,7 +118,9 @@ class SSEDecoder:
             if event.startswith(b"data:") and b"\n" not in event and not (has_cr and b"\r" in event):
                 try:
                     value = (
-                        jsonio.loads(event[5:]) if len(event) > jsonio.CUT_OVER else orjson.loads(event[5:])
+                        jsonio.loads(event[5:], held=self._held)
+                        if len(event) > jsonio.CUT_OVER
+                        else orjson.loads(event[5:])
                     )
                 except ValueError:
                     pass
@@ -241,7 +245,7 @@ class SSEDecoder:
         if not data or data == b" ":  # to be told by the parser that this is no JSON takes 5 us
             return
         try:
-            value = jsonio.loads(data)
+            value = jsonio.loads(data, held=self._held)
         except ValueError:
             self._keep(data)
         else:
@@ -259,13 +263,13 @@ class SSEDecoder:
         """The event of several lines is over. Where blank lines are missing it holds more than one."""
         lines, self._data = self._data, []
         try:
-            self._take(jsonio.loads(b"\n".join(lines)), out)
+            self._take(jsonio.loads(b"\n".join(lines), held=self._held), out)
             return
         except ValueError:
             pass
         for line in lines:
             try:
-                self._take(jsonio.loads(line), out)
+                self._take(jsonio.loads(line, held=self._held), out)
             except ValueError:
                 if line.strip() == b"[DONE]":
                     self.complete = True
@@ -308,8 +312,9 @@ class _RawJson:
     size, so the time stays linear.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held: Held) -> None:
         self.lines: list[bytes] = []
+        self._held = held
         self._depth = 0
         self._size = 0
         self._try_at = 0
@@ -325,7 +330,7 @@ class _RawJson:
         if self._depth > 0 or self._size < self._try_at:
             return False
         try:
-            self._value = jsonio.loads(b"\n".join(self.lines))
+            self._value = jsonio.loads(b"\n".join(self.lines), held=self._held)
         except ValueError:
             self._try_at = self._size * 2
             return False
@@ -336,4 +341,4 @@ class _RawJson:
         """Return the value and forget the lines. Raises `ValueError` when they are not whole."""
         lines, self.lines = self.lines, []
         value, self._value = self._value, None
-        return value if value is not None else jsonio.loads(b"\n".join(lines))
+        return value if value is not None else jsonio.loads(b"\n".join(lines), held=self._held)
