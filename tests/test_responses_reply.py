@@ -306,6 +306,15 @@ def test_what_a_filter_stops_is_said_as_text_to_who_shows_nothing_else(told: tup
         assert [part["text"] for part in body["output"][0]["content"]] == ["Blocked."]
 
 
+def test_a_filter_that_says_nothing_is_told_in_words_of_ours_behind_what_was_said() -> None:
+    items = output(Text("Well,"), Finish("content_filter", "SAFETY"), refusal_in_text=True)
+    assert [part["text"] for part in items[0]["content"]] == [
+        "Well,\n\nThe reply was blocked by the upstream content filter (SAFETY)."
+    ]
+    [cut] = output(Text("Well,"), Finish("content_filter", "SAFETY"))
+    assert [part["text"] for part in cut["content"]] == ["Well,"]
+
+
 def test_logprobs_stand_in_the_final_part_where_they_were_asked_for() -> None:
     """R-070, R-071."""
     entry = {"token": "a", "logprob": -0.1, "bytes": [97], "top_logprobs": []}

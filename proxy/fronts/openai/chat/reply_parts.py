@@ -86,10 +86,7 @@ class Ending:
 
     def unsaid_refusal(self, finish: Finish) -> str | None:
         """Why a filtered reply is missing or short, when nobody said it; never an empty answer."""
-        if finish.reason != "content_filter" or self.refused:
-            return None
-        native = f" ({finish.native})" if finish.native else ""
-        return finish.message or f"The reply was blocked by the upstream content filter{native}."
+        return None if finish.reason != "content_filter" or self.refused else filtered(finish)
 
 
 def identity(started: Started | None, reply: ReplyOptions) -> tuple[str, int]:
@@ -97,6 +94,12 @@ def identity(started: Started | None, reply: ReplyOptions) -> tuple[str, int]:
     told = started or Started()
     found = told.id or reply.id or token_hex(12)
     return found if found.startswith("chatcmpl-") else f"chatcmpl-{found}", told.created or reply.created
+
+
+def filtered(finish: Finish) -> str:
+    """Why a filter has stopped the reply."""
+    native = f" ({finish.native})" if finish.native else ""
+    return finish.message or f"The reply was blocked by the upstream content filter{native}."
 
 
 def call_id(event: ToolCall, taken: Iterable[str]) -> str:

@@ -332,14 +332,15 @@ class ResponsesRenderer:
         if finish is None:
             raise faults.truncated() if items else faults.empty_reply()
         status, why = reply.ending(finish.reason)
-        refused: str | None = "".join(self._refusals)
+        refused = "".join(self._refusals)
         if finish.reason == "content_filter":
             assert why is not None
-            why["message"] = refused = refused or finish.message
+            why["message"] = refused or finish.message
+            refused = (refused or reply_parts.filtered(finish)) if self._shape.refusal_in_text else ""
         if refused and self._shape.refusal_in_text:
             message = self._message()
             message.say(refused if message.part is None else f"\n\n{refused}")
-        elif refused and finish.reason != "content_filter":
+        elif refused:
             self._message().refuse(refused)
         self._settle(status)
         for call in self._open_calls.values():
