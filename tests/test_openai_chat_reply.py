@@ -296,6 +296,30 @@ def test_an_error_in_a_stream_names_the_clients_own_field() -> None:
         assert orjson.loads(frame.removeprefix(b"data: "))["error"]["param"] == told
 
 
+def begun(*indexes: int, n: int) -> list[tuple[int, str | None]]:
+    """The choices of a stream in which they come in this order, each beside its role or its words."""
+    parsed = chat_request.parse({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "n": n})
+    said = [Text(f"{index}", index) for index in indexes]
+    found = frames(STARTED, *said, *(Finish("stop", choice=index) for index in indexes), parsed=parsed)
+    deltas = [(choice["index"], choice["delta"]) for chunk in found for choice in chunk["choices"]]
+    return [(index, delta.get("role") or delta["content"]) for index, delta in deltas if delta]
+
+
+def test_choices_begin_in_their_order_whichever_speaks_first() -> None:
+    """OpenAI's SDK breaks on a stream whose first choice is the second."""
+    assert begun(1, 0, n=2) == [(0, "assistant"), (1, "assistant"), (1, "1"), (0, "0")]
+    assert begun(0, 2, 1, n=3) == [
+        *[(0, "assistant"), (0, "0"), (1, "assistant"), (2, "assistant")],
+        *[(2, "2"), (1, "1")],
+    ]
+    assert begun(1, n=2) == [(0, "assistant"), (1, "assistant"), (1, "1")]
+
+
+def test_a_choice_that_nobody_asked_for_begins_alone() -> None:
+    assert begun(1, n=1) == [(1, "assistant"), (1, "1")]
+    assert begun(1, 0, n=1) == [(1, "assistant"), (1, "1"), (0, "assistant"), (0, "0")]
+
+
 def test_an_upstreams_fingerprint_is_passed_on() -> None:
     started = replace(STARTED, fingerprint="fp_1")
     assert complete(started, Text("x"), STOP)["system_fingerprint"] == "fp_1"

@@ -71,6 +71,7 @@ class StreamRenderer:
     _id: str = ""
     _created: int = 0
     _choices: dict[int, _Choice] = field(default_factory=dict)
+    _begun: int = 0  # so many from the first have begun in the stream
     _out: list[Piece] = field(default_factory=list)
     _in_pieces: bool = False
     _head: bytes = b""
@@ -141,10 +142,25 @@ class StreamRenderer:
             self._head = b"data: " + common[:-1] + b',"choices":[{"index":'
             self._tail = b',"usage":null}\n\n' if self._reply.include_usage else b"}\n\n"
             self._after_text = b'},"logprobs":null,"finish_reason":null}]' + self._tail
-        before = self._head + str(index).encode() + b',"delta":'
-        choice = self._choices[index] = _Choice(before_delta=before, before_text=before + b'{"content":')
-        self._delta(choice, {"role": "assistant", "content": None if silent else ""})
+        choice = self._choices[index] = self._made(index)
+        self._begin_before(index)
+        if index >= self._begun:
+            self._delta(choice, {"role": "assistant", "content": None if silent else ""})
+            self._begun += index == self._begun
         return choice
+
+    def _made(self, index: int) -> _Choice:
+        before = self._head + str(index).encode() + b',"delta":'
+        return _Choice(before_delta=before, before_text=before + b'{"content":')
+
+    def _begin_before(self, index: int) -> None:
+        """OpenAI's SDK takes the choices that were asked for by the order in which they begin, and breaks on
+        a stream whose first is not the first."""
+        wanted = 1 if self._reply.parsed is None else self._reply.parsed.request.n
+        if index < wanted:
+            for earlier in range(self._begun, index):
+                self._delta(self._made(earlier), {"role": "assistant", "content": ""})
+                self._begun += 1
 
     def _common(self) -> bodies.Common:
         """The members that are the same in every chunk."""
