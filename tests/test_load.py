@@ -27,9 +27,9 @@ from proxy import config as configuration
 from proxy.errors import ProxyError
 from proxy.logs import Log
 from proxy.serve.house import HOME
-from proxy.serve.line import Line
 from proxy.serve.load import Load
 from proxy.serve.protocol import Protocol
+from proxy.serve.waiting import WaitingLine
 from tests.gateway import FILE, KEY, Gateway, open_gateway
 from tests.picture_vendors import GOOD as PICTURE
 from tests.raw_http import RawRequest, chat, form
@@ -568,7 +568,7 @@ def test_a_line_is_heard_in_a_second_and_never_all_at_once(count: int, turns: li
     """50 times a second a fiftieth of it, up to ten."""
 
     async def run() -> list[int]:
-        line = Line(lambda: 0)
+        line = WaitingLine(lambda: 0)
         waits = [Waits() for _ in range(count)]
         for one in waits:
             line.join(one)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from proxy.errors import ProxyError
 from proxy.logs import Log
-from proxy.serve.line import Line
+from proxy.serve.waiting import WaitingLine
 
 RETRY_AFTER_S = 1
 _AT_ONCE = 64 * 1024  # bytes of a body that may come in one read
@@ -39,7 +39,7 @@ class Load:
         self.coming = 0
         self.bytes = 0
         self.refused = 0
-        self.line = Line(self._room)
+        self.line = WaitingLine(self._room)
         self._told = 0  # of the refused
         self._before: int | None = None  # refused before the time that began and is not over
 

@@ -25,7 +25,7 @@ class Connection(Protocol):
         ...
 
 
-class Line:
+class WaitingLine:
     """Connections that nobody reads until it is their turn: when there is `room`, or after some seconds."""
 
     __slots__ = ("_is_asked", "_room", "_turns", "waiting")
