@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 _DELTAS = {
-    "text": {"text_delta", "citations_delta"},
+    "text": {"text_delta"},
     "thinking": {"thinking_delta", "signature_delta"},
     "tool_use": {"input_json_delta"},
     "server_tool_use": {"input_json_delta"},
@@ -63,6 +63,10 @@ def checked(events: Iterable[dict[str, Any]]) -> dict[str, Any]:
             assert block["type"] in _DELTAS
             assert not any(block.get(member) for member in ("input", "text", "thinking", "signature"))
             message["content"].append(block)
+        elif kind == "content_block_delta" and event["delta"]["type"] == "citations_delta":
+            cited = message["content"][event["index"]]  # what it is of may be over
+            assert cited["type"] == "text"
+            cited.setdefault("citations", []).append(event["delta"]["citation"])
         elif kind == "content_block_delta":
             assert block is not None
             assert event["index"] == len(message["content"]) - 1
@@ -103,5 +107,3 @@ def _grown(block: dict[str, Any], delta: dict[str, Any], pieces: list[str]) -> N
             block["signature"] += delta["signature"]
         case "input_json_delta":
             pieces.append(delta["partial_json"])
-        case "citations_delta":
-            block.setdefault("citations", []).append(delta["citation"])

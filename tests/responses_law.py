@@ -3,6 +3,7 @@ through it."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import orjson
@@ -73,12 +74,15 @@ class _Law:
 
     def inside(self, kind: str, event: dict[str, Any]) -> None:
         item = self.items[event["output_index"]]
+        if kind == "output_text.annotation.added":
+            self.cited(item, event)
+            return
         assert not item["done"]
         if kind == "output_item.done":
             done = event["item"]
             assert (done["id"], done["type"]) == (item["id"], item["type"])  # R-083
             self.ended(item, done)
-            item["done"] = done
+            item["done"] = deepcopy(done)
             return
         assert event["item_id"] == item["id"]  # R-083
         if kind in ("content_part.added", "reasoning_summary_part.added"):
@@ -98,6 +102,17 @@ class _Law:
             self.arguments[item["id"]] = self.arguments.get(item["id"], "") + event["delta"]
         elif kind in ("function_call_arguments.done", "custom_tool_call_input.done"):
             assert self.arguments[item["id"]] == event.get("arguments", event.get("input"))
+
+    def cited(self, item: dict[str, Any], event: dict[str, Any]) -> None:
+        """One that comes behind the end of its item belongs to it as it was told then."""
+        number, part = event["annotation_index"], event["content_index"]
+        assert number == item.setdefault("cited", 0)
+        item["cited"] += 1
+        assert event["item_id"] == item["id"]  # R-083
+        if item["done"]:
+            told = item["done"]["content"][part]["annotations"]
+            assert len(told) == number
+            told.append(event["annotation"])
 
     def ended(self, item: dict[str, Any], done: dict[str, Any]) -> None:
         if item["type"] == "message":

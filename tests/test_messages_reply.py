@@ -415,6 +415,45 @@ def test_a_search_that_the_client_does_not_know_of_is_only_cited() -> None:
     assert [one["url"] for one in block["citations"]] == ["https://a.example"]
 
 
+def _cited(block: Any) -> list[tuple[str, str]]:
+    return [(one["url"], one["cited_text"]) for one in block.get("citations", ())]
+
+
+def test_citations_that_come_late_stand_on_the_text_they_cite() -> None:
+    """Behind a call no empty text is made for them: they name the block that is over."""
+    said, call = both(
+        Text("It rains. "),
+        Text("Hard."),
+        ToolCall(0, "c", "look", "{}"),
+        Citation("https://a", "", 3, 9),
+        STOP,
+    )
+    assert (said["text"], _cited(said)) == ("It rains. Hard.", [("https://a", "rains.")])
+    assert call["type"] == "tool_use"
+
+
+def test_each_text_has_its_own_citations() -> None:
+    """One that cites nothing is of the last text; a picture counts no characters."""
+    first, _, second = both(
+        Text("Oslo. "),
+        Image("image/png", url="https://x.example/1.png"),
+        Reasoning("Hm."),
+        Text("Bern."),
+        Citation("https://b", "", 6, 10),
+        Citation("https://o", "", 0, 5),
+        Citation("https://page", "", 0, 0),
+        STOP,
+        thinks=True,
+    )
+    assert _cited(first) == [("https://o", "Oslo.")]
+    assert _cited(second) == [("https://b", "Bern"), ("https://page", "")]
+
+
+def test_a_citation_where_nothing_was_said_stands_nowhere() -> None:
+    (call,) = both(ToolCall(0, "c", "look", "{}"), Citation("https://page", "", 0, 0), STOP)
+    assert call["type"] == "tool_use"
+
+
 def test_code_and_spoken_words_stand_in_the_text() -> None:
     """X-022."""
     events = (

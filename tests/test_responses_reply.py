@@ -262,6 +262,38 @@ def test_citations_count_from_their_own_part() -> None:
     assert names.index("output_text.annotation.added") == names.index("output_text.done") - 1
 
 
+def test_citations_that_come_late_stand_on_the_text_they_cite() -> None:
+    """R-044: behind a call, a picture or another text, and in a stream behind the end of their message."""
+    called = (Text("Oslo. "), ToolCall(0, "c", "f", "{}"), Citation("https://o", "O", 0, 4))
+    message, call = output(*called)
+    [cited] = message["content"][0]["annotations"]
+    assert (cited["start_index"], cited["end_index"], cited["url"]) == (0, 4, "https://o")
+    assert call["type"] == "function_call"
+    told = kinds(*called)
+    assert told.index("output_text.annotation.added") > told.index("output_item.done")
+    done = next(event for event in streamed(*called, STOP) if event["type"].endswith("output_item.done"))
+    assert done["item"]["content"][0]["annotations"] == []
+
+    before, _, behind = output(
+        Text("Zürich. "),
+        Image("image/png", PNG),
+        Text("Bern."),
+        Citation("https://z", "Z", 0, 6),
+        Citation("https://b", "B", 8, 12),
+        Citation("https://page", "", 0, 0),
+    )
+    spans = [
+        [(one["url"], one["start_index"], one["end_index"]) for one in item["content"][0]["annotations"]]
+        for item in (before, behind)
+    ]
+    assert spans == [[("https://z", 0, 6)], [("https://b", 0, 4), ("https://page", 0, 0)]]
+
+
+def test_a_citation_where_nothing_was_said_stands_nowhere() -> None:
+    [call] = output(ToolCall(0, "c", "f", "{}"), Citation("https://o", "O", 0, 0))
+    assert call["type"] == "function_call"
+
+
 def test_a_refusal_is_a_part_of_its_own() -> None:
     """R-014."""
     items = output(Text("Well. "), Refusal("I "), Refusal("won't."))

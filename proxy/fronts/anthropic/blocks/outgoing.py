@@ -18,15 +18,15 @@ AFTER_TEXT = b"}}\n\n"
 
 
 class Writer(Protocol):
-    """Where blocks go: one is begun, gets its pieces, and ends before the next. `is_readable`: the arguments
-    that it got are an object, or can be made one."""
+    """Where blocks go: one is begun, gets its pieces, and ends before the next. A citation may come later: it
+    has the `place` of its block. `is_readable`: the arguments are an object, or can be made one."""
 
     def begin(self, block: Json) -> None: ...
     def text(self, text: str | Joined) -> None: ...
     def thinking(self, text: str) -> None: ...
     def signature(self, signature: str) -> None: ...
     def arguments(self, text: str) -> None: ...
-    def citation(self, citation: Json) -> None: ...
+    def citation(self, place: int, citation: Json) -> None: ...
     def is_readable(self) -> bool: ...
     def end(self) -> None: ...
 
@@ -56,8 +56,8 @@ class Content:
     def signature(self, signature: str) -> None:
         self.blocks[-1]["signature"] = signature
 
-    def citation(self, citation: Json) -> None:
-        self.blocks[-1].setdefault("citations", []).append(citation)
+    def citation(self, place: int, citation: Json) -> None:
+        self.blocks[place].setdefault("citations", []).append(citation)
 
     def is_readable(self) -> bool:
         return True  # what is no object becomes one (`_object`)
@@ -115,8 +115,9 @@ class Frames:
         """M-072. What was sent cannot be mended; clients break on it, or call the function with less."""
         return _read("".join(self._arguments)) is not None
 
-    def citation(self, citation: Json) -> None:
-        self._delta({"type": "citations_delta", "citation": citation})
+    def citation(self, place: int, citation: Json) -> None:
+        delta = {"type": "citations_delta", "citation": citation}
+        self.write("content_block_delta", {"index": place, "delta": delta})
 
     def end(self) -> None:
         self.write("content_block_stop", {"index": self._index})

@@ -6,8 +6,10 @@ may send the pieces of several side by side, blocks never overlap.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from secrets import token_hex
 from typing import Any
 
@@ -66,6 +68,15 @@ class _Call:
 
 
 @dataclass(slots=True)
+class _Said:
+    """A text block: its `place` among the blocks, where it begins in the whole answer, what it says of it."""
+
+    place: int
+    offset: int
+    pieces: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Blocks:
     """The state of one reply. `open` is the kind of the block that is open, "" between blocks."""
 
@@ -78,7 +89,8 @@ class Blocks:
     finish: Finish | None = None
     searched: int = 0  # times
     _searching: str = ""  # the id of the search of which it is not told yet what it found
-    _texts: list[str] = field(default_factory=list)
+    _begun: int = 0  # blocks
+    _texts: list[_Said] = field(default_factory=list)
     _signed: bool = False  # the thought that is open
     _pictures: int = 0
     _after_picture: bool = False
@@ -101,7 +113,7 @@ class Blocks:
         """Note a piece of the text that is open, if it can be written as it is."""
         if self.open != "text" or self._after_picture:
             return False
-        self._texts.append(text)
+        self._texts[-1].pieces.append(text)
         return True
 
     def close(self) -> None:
@@ -162,12 +174,11 @@ class Blocks:
             self._say(event.transcript)
 
     def _say(self, text: str) -> None:
-        self._texts.append(text)
-        if self._after_picture and self.open == "text":
-            text = "\n\n" + text
+        joint = "\n\n" if self._after_picture and self.open == "text" else ""
         self._after_picture = False
         self._open_text()
-        self._writer.text(text)
+        self._texts[-1].pieces.append(text)
+        self._writer.text(joint + text)
 
     def _reasoning(self, event: Reasoning) -> None:
         if self._shape.thinks and event.text:
@@ -208,19 +219,23 @@ class Blocks:
             call.waiting.append(event.arguments)
 
     def _citation(self, event: Citation) -> None:
-        """They come together, behind the text that they are of."""
-        if len(self._texts) > 1:
-            self._texts = ["".join(self._texts)]
-        said = self._texts[0] if self._texts else ""
-        self._open_text()
+        """They come together, behind all that was said: each is of the last block that begins before its end.
+        One that cites nothing is of the last of all."""
+        if not self._texts:
+            return
+        block = self._texts[bisect_left(self._texts, event.end, key=attrgetter("offset")) - 1]
+        block.pieces = ["".join(block.pieces)]  # once: further citations find it joined
+        start = max(event.start - block.offset, 0)
+        end = min(max(event.end - block.offset, 0), start + _CITED_MOST)
         self._writer.citation(
+            block.place,
             {
                 "type": "web_search_result_location",
                 "url": event.url,
                 "title": event.title or None,
-                "cited_text": said[event.start : min(event.end, event.start + _CITED_MOST)],
+                "cited_text": block.pieces[0][start:end],
                 "encrypted_index": _SEALED,
-            }
+            },
         )
 
     # --- blocks
@@ -228,11 +243,15 @@ class Blocks:
     def _begin(self, kind: str, block: Json) -> None:
         self._end()
         self._writer.begin(block)
+        self._begun += 1
         self.open = kind
 
     def _open_text(self) -> None:
         if self.open != "text":
             self._begin("text", {"type": "text", "text": ""})
+            before = self._texts[-1] if self._texts else _Said(0, 0)
+            offset = before.offset + sum(map(len, before.pieces))
+            self._texts.append(_Said(self._begun - 1, offset))
 
     def _think(self) -> None:
         self._begin("thinking", {"type": "thinking", "thinking": "", "signature": ""})

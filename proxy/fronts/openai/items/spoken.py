@@ -26,14 +26,17 @@ class Part:
 
 
 class Message(Item):
-    """`part` is the one that is open."""
+    """`part` is the one that is open, `text` the one that has been the answer's text, open or not: it begins
+    at `offset` of the whole answer."""
 
-    __slots__ = ("part",)
+    __slots__ = ("offset", "part", "text")
 
     def __init__(self, out: Outgoing) -> None:
         body: Json = {"type": "message", "role": "assistant", "status": "in_progress", "content": []}
         super().__init__(out, "msg", body)
+        self.offset = out.shown
         self.part: Part | None = None
+        self.text: Part | None = None
 
     def say(self, text: str) -> None:
         part = self._part("output_text")
@@ -46,9 +49,9 @@ class Message(Item):
         self._of_part("refusal.delta", part, delta=text)
 
     def cite(self, citation: Citation) -> None:
-        """Of the part that is open; a part that is over was cited before."""
-        part = self.part
-        if part is None or part.sort != "output_text":
+        """Of its text. Where that is over, a stream tells it late; the whole response has it in its place."""
+        part = self.text
+        if part is None:
             return
         part.pieces = ["".join(part.pieces)]  # so that each citation need not count them again
         found = _annotation(citation, part.offset, len(part.pieces[0]))
@@ -74,6 +77,8 @@ class Message(Item):
         part = self.part = Part(len(self.body["content"]), sort, self._out.shown)
         empty: Json = {"text": "", "annotations": [], "logprobs": []} if sort == "output_text" else {sort: ""}
         self._of_part("content_part.added", part, part={"type": sort, **empty})
+        if sort == "output_text":
+            self.text = part
         if self._out.streams and sort == "output_text":
             of = {"item_id": self.body["id"], "output_index": self.place, "content_index": part.place}
             part.before_delta = b"," + orjson.dumps(of)[1:-1] + b',"delta":'

@@ -6,7 +6,9 @@ what comes belongs to it. R-080..R-086 are its law.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -63,6 +65,7 @@ class ResponsesRenderer:
         self._facts = facts
         self._response: Json = {}
         self._open: Message | Thought | Code | None = None
+        self._messages: list[Message] = []
         self._calls: dict[int, Call] = {}  # by the index of their events
         self._open_calls: dict[int, Call] = {}  # by their place, those that more may come of
         self._call_ids: set[str] = set()
@@ -161,6 +164,7 @@ class ResponsesRenderer:
         if type(item) is not Message:
             self._settle()
             item = self._open = Message(self._out)
+            self._messages.append(item)
         return item
 
     def _close(self, status: str = "completed") -> None:
@@ -221,8 +225,10 @@ class ResponsesRenderer:
         self._refusals.append(event.text)
 
     def _citation(self, event: Citation) -> None:
-        if type(self._open) is Message:
-            self._open.cite(event)
+        """Of the last message that begins before its end; one that cites nothing is of the last of all."""
+        if self._messages:
+            place = bisect_left(self._messages, event.end, key=attrgetter("offset"))
+            self._messages[place - 1].cite(event)
 
     def _logprobs(self, event: Logprobs) -> None:
         if self._shape.logprobs and type(self._open) is Message:
