@@ -263,6 +263,34 @@ def test_claude_codes_marks_go_on_to_who_serves_claude() -> None:
     assert dropped == ()
 
 
+CALLED = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+
+
+def test_a_marked_call_of_anthropics_goes_on_as_one() -> None:
+    """Where LiteLLM reads it."""
+    body = {"messages": [{"role": "assistant", "content": [CALLED | {"cache_control": MARK}, CALLED]}]}
+    sent, dropped = messages(body)
+    first, second = sent["messages"][0]["tool_calls"]
+    assert (first["cache_control"], "cache_control" in second) == (MARK, False)
+    assert dropped == ()
+    assert "cache_control" not in str(messages(body, "gpt-5.6-luna")[0])
+
+
+def test_a_marked_call_of_a_chat_goes_on_or_is_named() -> None:
+    marked = {"id": "c", "function": {"name": "f", "arguments": "{}"}, "cache_control": MARK}
+    body = {"messages": [{"role": "assistant", "tool_calls": [marked]}]}
+    built, dropped = call(body)
+    assert (built.body["messages"][0]["tool_calls"][0]["cache_control"], dropped) == (MARK, ())
+    assert call(body, "gpt-5.6-luna")[1] == ("messages[0].tool_calls[0].cache_control",)
+
+
+def test_a_mark_for_the_whole_request_stands_on_a_call_that_is_its_end() -> None:
+    said_last: Any = {"messages": [{"role": "assistant", "content": [text("Hm."), CALLED]}]}
+    sent, _ = messages({**said_last, "cache_control": MARK})
+    assert [call["cache_control"] for call in sent["messages"][0]["tool_calls"]] == [MARK]
+    assert sent["messages"][0]["content"] == "Hm."
+
+
 def test_what_follows_a_mark_in_a_system_text_stays_out_of_the_cache() -> None:
     blocks = [text("A."), text("B.", cache_control=MARK), text("Today is Friday.")]
     sent, _ = messages({**SHORT, "system": blocks})

@@ -237,6 +237,7 @@ CHAT: dict[str, Wish | None] = {
     "CallPart.name": Wish(called(name="forecast"), ("forecast",), called(), ("messages",)),
     "CallPart.arguments": Wish(called(arguments={"city": "Ulm"}), ("Ulm",), called(), ("messages",)),
     "CallPart.signature": None,
+    "CallPart.marks": Wish({**called(marks=MARKS), **MARKED}, ("e77",), called(), ("foreign",)),
     "ResultPart.call_id": Wish(called(result(call_id="c2")), OF_CLOCK, called(), ("messages",)),
     "ResultPart.name": Wish(called(result(call_id=None, name="clock")), OF_CLOCK, called(), ("messages",)),
     "ResultPart.parts": Wish(

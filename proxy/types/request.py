@@ -57,12 +57,14 @@ class ThoughtPart:
 
 @dataclass(frozen=True, slots=True)
 class CallPart:
-    """A call the assistant made. `arguments` is the JSON object, parsed; a legacy call has the id ""."""
+    """A call the assistant made. `arguments` is the JSON object, parsed; a legacy call has the id "". For
+    `marks` see `Foreign`."""
 
     id: str
     name: str
     arguments: Json
     signature: str | None = None
+    marks: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

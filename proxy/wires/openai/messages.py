@@ -159,7 +159,7 @@ class _Conversation:
         }
         if self._signs and call.signature is not None:
             rendered["extra_content"] = {"google": {"thought_signature": call.signature}}
-        return rendered
+        return marked(rendered, call.marks, self._marks)
 
     def _result(self, result: ResultPart, index: int) -> None:
         """A call's result; the user says it where nobody called. That it failed stands in its words alone:

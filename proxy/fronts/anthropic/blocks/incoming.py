@@ -54,7 +54,7 @@ def marked(parts: list[Part], holder: Json, path: str, notes: Notes) -> list[Par
     if "cache_control" not in holder:
         return parts
     found = marks(holder, path, notes)
-    if found is None or not parts or isinstance(parts[-1], CallPart | ThoughtPart):
+    if found is None or not parts or isinstance(parts[-1], ThoughtPart):
         return parts
     return [*parts[:-1], replace(parts[-1], marks=found)]
 

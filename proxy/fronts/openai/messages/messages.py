@@ -48,7 +48,7 @@ _ASSISTANT_MEMBERS = (
     | signed.MEMBERS
     | {"reasoning_details", "thinking_blocks"}
 )
-_CALL_MEMBERS = frozenset({"id", "type", "function", "index"}) | signed.MEMBERS
+_CALL_MEMBERS = frozenset({"id", "type", "function", "index", "cache_control"}) | signed.MEMBERS
 _FUNCTION_MEMBERS = frozenset({"name", "arguments"}) | signed.MEMBERS
 
 _RESULTS = ("tool", "function")  # OpenAI's second and first spelling
@@ -243,7 +243,8 @@ def _call(value: Any, path: str, by_id: dict[str, str], notes: Notes) -> CallPar
     notes.unread(function, _FUNCTION_MEMBERS, f"{path}.function")
     signature = signed.of_call(call, function) if len(call) > 3 or len(function) > 2 else None
     signature = signature or in_id or by_id.get(spoken_id) or by_id.get(call_id)
-    return _function(function, f"{path}.function", call_id, signature)
+    found = _function(function, f"{path}.function", call_id, signature)
+    return replace(found, marks=notes.marked(call, path)) if "cache_control" in call else found
 
 
 def _function(function: Json, path: str, call_id: str, signature: str | None) -> CallPart:
