@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import RequestError
-from proxy.types import CallPart, Json, MediaPart, Message, Slice, Target, TextPart, ThoughtPart
+from proxy.types import CallPart, Json, MediaPart, Message, ResultPart, Slice, Target, TextPart, ThoughtPart
 from proxy.wires.gemini import GeminiWire, pairing
 from tests.gemini_build import (
     JPEG,
@@ -590,6 +590,8 @@ def test_a_result_without_a_call_is_told_in_words() -> None:
         {"role": "user", "parts": [{"text": "Hi"}, {"text": "Tool result (w): 42"}, {"text": "So?"}]}
     ]
     assert built.dropped == ("messages[1].call_id",)
+    legacy = Message("user", (ResultPart(None, "w", (TextPart("42"),)),), index=1)
+    assert call(G25, user("Hi"), legacy).dropped == ("messages[1].result_name",)
 
 
 def test_reused_ids_belong_to_the_nearest_earlier_call() -> None:

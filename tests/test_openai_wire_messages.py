@@ -162,7 +162,7 @@ def test_a_result_whose_call_is_missing_is_said_by_the_user() -> None:
         },
     ]
     alone = Message("user", (ResultPart(None, "f", texts("5")),), index=1)
-    assert sent(alone, dropped=("messages[1].call_id",)) == [
+    assert sent(alone, dropped=("messages[1].result_name",)) == [
         {"role": "user", "content": "Tool result (f): 5"}
     ]
     shown = Message("user", (ResultPart("gone", "f", (*texts("5"), IMAGE)),), index=1)
@@ -319,7 +319,7 @@ def test_legacy_results_of_one_function_answer_its_calls_in_order() -> None:
     )
     named = (ResultPart(None, "f", ()), ResultPart("x", "f", ()), ResultPart(None, "f", ()))
     surplus = ResultPart(None, "f", ())
-    dropped = ("messages[7].call_id",)
+    dropped = ("messages[7].result_name",)
     *history, last = sent(calls, Message("user", (*named, surplus), index=7), dropped=dropped)
     assert [one["tool_call_id"] for one in history[1:]] == ["call_0_0", "x", "call_0_2"]
     assert last == {"role": "user", "content": "Tool result (f): "}

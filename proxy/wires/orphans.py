@@ -5,6 +5,11 @@ from __future__ import annotations
 from proxy.types import ResultPart, TextPart
 
 
+def named(result: ResultPart, index: int) -> str:
+    """The attribute by which such a result of the client's `index`th message says what it is of."""
+    return f"messages[{index}].{'call_id' if result.call_id else 'result_name'}"
+
+
 def in_words(result: ResultPart) -> str:
     """What such a result says, as a user's text."""
     text = "".join(part.text for part in result.parts if isinstance(part, TextPart))

@@ -96,7 +96,7 @@ RESPONSES: Spellings = {
 
 _REBUILT = ("messages", "input", "tools")  # what an upstream counts in there are not the client's own places
 _FIRST_STEP = re.compile(r"[^.\[]+")
-_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts|signed)\b")
+_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts|result_name|signed)\b")
 _VENDORS_TOOL = re.compile(r"tools\.(\w+)(\Z|\.)")
 _MEMBER_OF_TOOL = re.compile(r"(tools\[\d*\])\.(name|description|parameters|strict)\b")
 
@@ -111,7 +111,12 @@ class Words:
     nests_functions: bool
 
 
-_OF_CHAT = {"call_id": "tool_call_id", "parts": "content", "signed": "extra_content"}
+_OF_CHAT = {
+    "call_id": "tool_call_id",
+    "parts": "content",
+    "result_name": "name",
+    "signed": "extra_content",
+}
 OF_CHAT = Words(CHAT, _OF_CHAT, nests_functions=True)
 OF_IMAGES = Words(IMAGES, _OF_CHAT, nests_functions=True)
 OF_EMBEDDINGS = Words(EMBEDDINGS, _OF_CHAT, nests_functions=True)
@@ -121,7 +126,7 @@ OF_MODERATIONS = Words({"items": ("input",)}, _OF_CHAT, nests_functions=True)
 OF_COMPLETIONS = Words(COMPLETIONS, _OF_CHAT, nests_functions=True)
 OF_RESPONSES = Words(
     RESPONSES,
-    {"call_id": "call_id", "parts": "content", "signed": "encrypted_content"},
+    {"call_id": "call_id", "parts": "content", "result_name": "name", "signed": "encrypted_content"},
     nests_functions=False,
 )
 

@@ -20,12 +20,12 @@ from proxy.types import (
     TextPart,
     ThoughtPart,
 )
+from proxy.wires import orphans
 from proxy.wires.gemini import media, results
 from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.names import Names
 from proxy.wires.gemini.pairing import Pairing, pair
 from proxy.wires.gemini.signing import Signer
-from proxy.wires.orphans import in_words
 
 if TYPE_CHECKING:
     from proxy.wires.gemini.bodies import Content, FunctionCall, Part
@@ -164,8 +164,8 @@ class Builder:
 
     def _orphan(self, result: ResultPart, message: Message) -> list[Part]:
         """A result that no call asked for would be refused: say it in words."""
-        self._out.dropped.append(f"messages[{message.index}].call_id")
-        said: Part = {"text": in_words(result)}
+        self._out.dropped.append(orphans.named(result, message.index))
+        said: Part = {"text": orphans.in_words(result)}
         return [said, *(self._media(one) for one in result.parts if isinstance(one, MediaPart))]
 
     # --- the parts of a model's turn -----------------------------------------------------------------

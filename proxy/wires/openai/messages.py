@@ -25,7 +25,7 @@ from proxy.types import (
     TextPart,
     ThoughtPart,
 )
-from proxy.wires.orphans import in_words
+from proxy.wires import orphans
 
 _Content = TextPart | MediaPart
 
@@ -169,8 +169,8 @@ class _Conversation:
         shown, moved = _split(result.parts)
         identity = result.call_id or self._open_call(result.name)
         if identity is None or identity not in self._called:
-            self._dropped.append(f"messages[{index}].call_id")
-            self._moved += [{"type": "text", "text": in_words(result)}, *self._parts(moved)]
+            self._dropped.append(orphans.named(result, index))
+            self._moved += [{"type": "text", "text": orphans.in_words(result)}, *self._parts(moved)]
             return
         content = self._content(shown) if shown or not moved else _TOOL_SHOWS
         self._answered.add(identity)
