@@ -15,6 +15,7 @@ from proxy.wires.openai import OpenAIChatWire
 
 CLAUDE = "anthropic/claude-sonnet-5"
 MARK = {"type": "ephemeral", "ttl": "1h"}
+ANSWERED = {"role": "tool", "tool_call_id": "c", "content": "12"}
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -216,7 +217,7 @@ def test_the_mark_of_a_result_stays_on_its_message() -> None:
 
 def test_a_marked_message_that_only_calls_is_named() -> None:
     calls = [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]
-    body = {"messages": [{"role": "assistant", "tool_calls": calls, "cache_control": MARK}]}
+    body = {"messages": [{"role": "assistant", "tool_calls": calls, "cache_control": MARK}, ANSWERED]}
     assert call(body)[1] == ("messages[0].cache_control",)
 
 
@@ -224,7 +225,8 @@ def test_a_mark_stands_on_the_last_part_that_says_something() -> None:
     built, dropped = call(said(text("Long."), text(""), cache_control=MARK))
     assert (built.body["messages"][0]["content"], dropped) == ([text("Long.", cache_control=MARK)], ())
     calls = [{"id": "c", "function": {"name": "f", "arguments": "{}"}}]
-    body = {"messages": [{"role": "assistant", "content": "", "tool_calls": calls, "cache_control": MARK}]}
+    caller = {"role": "assistant", "content": "", "tool_calls": calls, "cache_control": MARK}
+    body = {"messages": [caller, ANSWERED]}
     assert call(body)[1] == ("messages[0].cache_control",)
 
 
@@ -268,7 +270,9 @@ CALLED = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
 
 def test_a_marked_call_of_anthropics_goes_on_as_one() -> None:
     """Where LiteLLM reads it."""
-    body = {"messages": [{"role": "assistant", "content": [CALLED | {"cache_control": MARK}, CALLED]}]}
+    calls = [CALLED | {"cache_control": MARK}, CALLED | {"id": "d"}]
+    results = [{"type": "tool_result", "tool_use_id": one, "content": "12"} for one in "cd"]
+    body = {"messages": [{"role": "assistant", "content": calls}, {"role": "user", "content": results}]}
     sent, dropped = messages(body)
     first, second = sent["messages"][0]["tool_calls"]
     assert (first["cache_control"], "cache_control" in second) == (MARK, False)
@@ -278,7 +282,7 @@ def test_a_marked_call_of_anthropics_goes_on_as_one() -> None:
 
 def test_a_marked_call_of_a_chat_goes_on_or_is_named() -> None:
     marked = {"id": "c", "function": {"name": "f", "arguments": "{}"}, "cache_control": MARK}
-    body = {"messages": [{"role": "assistant", "tool_calls": [marked]}]}
+    body = {"messages": [{"role": "assistant", "tool_calls": [marked]}, ANSWERED]}
     built, dropped = call(body)
     assert (built.body["messages"][0]["tool_calls"][0]["cache_control"], dropped) == (MARK, ())
     assert call(body, "gpt-5.6-luna")[1] == ("messages[0].tool_calls[0].cache_control",)

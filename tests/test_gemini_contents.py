@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from proxy.errors import RequestError
 from proxy.types import CallPart, Json, MediaPart, Message, ResultPart, Slice, Target, TextPart, ThoughtPart
-from proxy.wires.gemini import GeminiWire, pairing
+from proxy.wires import pairing
+from proxy.wires.gemini import GeminiWire
 from tests.gemini_build import (
     JPEG,
     PNG,
@@ -577,6 +578,7 @@ def test_a_lost_result_is_replaced_so_that_counts_match() -> None:
         {"name": "w", "response": missing},
         {"name": "v", "response": {"output": "1"}},
     ]
+    assert call(G25, user("Hi"), assistant(calls=asked), tool("b", "1")).dropped == ("messages[1].calls",)
     assert responses(contents(G25, user("Hi"), assistant(calls=asked)))[1] == {
         "name": "v",
         "response": missing,

@@ -49,6 +49,8 @@ F = {"type": "function", "function": {"name": "f"}}
         ("messages[3].parts", {}, "messages[3].content"),
         ("messages[3].call_id", {}, "messages[3].tool_call_id"),
         ("messages[3].result_name", {}, "messages[3].name"),
+        ("messages[3].calls", {}, "messages[3].tool_calls"),
+        ("messages[3].legacy_call", {}, "messages[3].function_call"),
         ("messages[0].content[0].image_url.url", {}, "messages[0].content[0].image_url.url"),
         ("temperature", {}, "temperature"),
         ("prompt", {}, "messages"),

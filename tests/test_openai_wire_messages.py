@@ -171,6 +171,44 @@ def test_a_result_whose_call_is_missing_is_said_by_the_user() -> None:
     ]
 
 
+def test_a_call_without_a_result_gets_one_that_says_so() -> None:
+    """OpenAI refuses it else: a client that broke a tool off goes on without."""
+    calls = Message("assistant", (CallPart("c", "f", {}), CallPart("d", "g", {})), index=1)
+    result = Message("user", (ResultPart("d", None, texts("2")),), index=2)
+    missing = {"role": "tool", "content": "no result was provided for this call"}
+    history = sent(calls, result, Message("user", texts("So?"), index=3), dropped=("messages[1].calls",))
+    assert history[1:] == [
+        {"tool_call_id": "c", **missing},
+        {"role": "tool", "tool_call_id": "d", "content": "2"},
+        {"role": "user", "content": "So?"},
+    ]
+    legacy = Message("assistant", (CallPart("", "f", {}),), index=4)
+    assert sent(legacy, dropped=("messages[4].legacy_call",))[1] == {"tool_call_id": "call_4_0", **missing}
+
+
+def test_a_result_behind_what_was_said_comes_before_it() -> None:
+    """The user's own words, a system text or an answer: what stands between is refused."""
+    call = Message("assistant", (CallPart("c", "f", {}),), index=0)
+    result = Message("user", (ResultPart("c", None, (*texts("1"), IMAGE)),), index=2)
+    tool = {"role": "tool", "tool_call_id": "c", "content": "1"}
+    dropped = ("messages[2].call_id",)
+    assert sent(call, Message("user", texts("Wait."), index=1), result, dropped=dropped)[1:] == [
+        tool,
+        {"role": "user", "content": [IMAGE_PART, {"type": "text", "text": "Wait."}]},
+    ]
+    said = Message("assistant", texts("Well."), index=1)
+    assert sent(call, said, result, dropped=dropped)[1] == tool
+    assert sent(call, Message("system", texts("Hurry."), index=1), result, dropped=dropped)[1] == tool
+    together = Message("user", (*texts("Wait."), *result.parts), index=2)
+    assert sent(call, together)[1] == tool
+
+
+def test_reused_ids_belong_to_the_nearest_earlier_call() -> None:
+    call = Message("assistant", (CallPart("c", "f", {}),))
+    first, second = (Message("user", (ResultPart("c", None, texts(said)),)) for said in "12")
+    assert [one["content"] for one in sent(call, first, call, second)[1::2]] == ["1", "2"]
+
+
 def test_signatures_go_back_to_google_only() -> None:
     """G-153, the other way."""
     message = Message(
@@ -178,10 +216,11 @@ def test_signatures_go_back_to_google_only() -> None:
         (TextPart("Hi", "text-sig"), CallPart("c", "f", {}, signature="call-sig")),
         extra={"thought": True, "thought_signature": "of the call"},
     )
-    [plain] = sent(message)
+    result = Message("user", (ResultPart("c", None, texts("1")),))
+    plain, _ = sent(message, result)
     assert "extra_content" not in plain
     assert "extra_content" not in plain["tool_calls"][0]
-    [google] = sent(message, extra_body="google")
+    google, _ = sent(message, result, extra_body="google")
     assert google["extra_content"] == {"google": {"thought": True, "thought_signature": "text-sig"}}
     assert google["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "call-sig"}}
 
@@ -285,8 +324,8 @@ def test_results_come_before_what_the_user_says_with_them() -> None:
         ),
         dropped=("messages[0].failed",),
     )[1:] == [
-        {"role": "tool", "tool_call_id": "2", "content": "no clock"},
         {"role": "tool", "tool_call_id": "1", "content": "done"},
+        {"role": "tool", "tool_call_id": "2", "content": "no clock"},
         {
             "role": "user",
             "name": "ann",
@@ -300,7 +339,8 @@ def test_calls_between_texts_are_one_message() -> None:
         "assistant", (CallPart("1", "a", {}), TextPart("and"), CallPart("2", "b", {}), ThoughtPart("hm"))
     )
     function = {"arguments": "{}"}
-    assert sent(message, history_reasoning="reasoning") == [
+    results = Message("user", tuple(ResultPart(one, None, ()) for one in ("1", "2")))
+    assert sent(message, results, history_reasoning="reasoning")[:1] == [
         {
             "role": "assistant",
             "content": "and",
@@ -317,11 +357,12 @@ def test_legacy_results_of_one_function_answer_its_calls_in_order() -> None:
     calls = Message(
         "assistant", (*(CallPart("", name, {}) for name in ("f", "g", "f")), CallPart("x", "f", {}))
     )
-    named = (ResultPart(None, "f", ()), ResultPart("x", "f", ()), ResultPart(None, "f", ()))
+    named = (*(ResultPart(None, name, ()) for name in ("f", "g")), ResultPart("x", "f", ()))
+    named = (*named, ResultPart(None, "f", ()))
     surplus = ResultPart(None, "f", ())
     dropped = ("messages[7].result_name",)
     *history, last = sent(calls, Message("user", (*named, surplus), index=7), dropped=dropped)
-    assert [one["tool_call_id"] for one in history[1:]] == ["call_0_0", "x", "call_0_2"]
+    assert [one["tool_call_id"] for one in history[1:]] == ["call_0_0", "call_0_1", "call_0_2", "x"]
     assert last == {"role": "user", "content": "Tool result (f): "}
 
 

@@ -126,3 +126,15 @@ def test_an_output_without_its_call_is_told_in_words_or_refused_by_its_place(
     assert "Tool result (unknown tool): 42" in str(gateway.sent()[-1].body)
     refused = post(gateway, {"x-proxy-strict": "true"}, model=model, input=items)
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input[1].call_id")
+
+
+@pytest.mark.parametrize("model", ["gemini-flash", "lan-chat"])
+def test_a_call_without_its_output_gets_one_and_is_named(gateway: Gateway, model: str) -> None:
+    call = {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
+    reply = post(
+        gateway,
+        model=model,
+        input=[{"role": "user", "content": "Go"}, call, {"role": "user", "content": "So?"}],
+    )
+    assert (reply.status_code, reply.headers["x-proxy-dropped"]) == (200, "input[1].call_id")
+    assert "no result was provided for this call" in str(gateway.sent()[-1].body)

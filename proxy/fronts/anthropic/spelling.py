@@ -25,9 +25,10 @@ _TABLE: spelling.Spellings = {
     "references": ("messages",),
 }
 _SYSTEM = f"messages[{SYSTEM}]"
-_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|failed|parts|signed)\b")
+_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|calls|failed|parts|signed)\b")
 _OF_BLOCKS = {
     "call_id": "content[].tool_use_id",
+    "calls": "content[].id",
     "failed": "content[].is_error",
     "parts": "content",
     "signed": "content[].signature",

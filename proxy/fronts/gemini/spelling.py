@@ -49,9 +49,10 @@ _TABLE: Final[spelling.Spellings] = {
 }
 
 
-_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|failed|result_name|signed)\b")
+_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|calls|failed|result_name|signed)\b")
 _OF_PARTS = {
     "call_id": "parts[].functionResponse.id",
+    "calls": "parts[].functionCall",
     "failed": "parts[].functionResponse.response",
     "result_name": "parts[].functionResponse.name",
     "signed": "parts[].thoughtSignature",

@@ -96,7 +96,7 @@ RESPONSES: Spellings = {
 
 _REBUILT = ("messages", "input", "tools")  # what an upstream counts in there are not the client's own places
 _FIRST_STEP = re.compile(r"[^.\[]+")
-_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|parts|result_name|signed)\b")
+_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|calls|legacy_call|parts|result_name|signed)\b")
 _VENDORS_TOOL = re.compile(r"tools\.(\w+)(\Z|\.)")
 _MEMBER_OF_TOOL = re.compile(r"(tools\[\d*\])\.(name|description|parameters|strict)\b")
 
@@ -113,6 +113,8 @@ class Words:
 
 _OF_CHAT = {
     "call_id": "tool_call_id",
+    "calls": "tool_calls",
+    "legacy_call": "function_call",
     "parts": "content",
     "result_name": "name",
     "signed": "extra_content",
@@ -126,7 +128,14 @@ OF_MODERATIONS = Words({"items": ("input",)}, _OF_CHAT, nests_functions=True)
 OF_COMPLETIONS = Words(COMPLETIONS, _OF_CHAT, nests_functions=True)
 OF_RESPONSES = Words(
     RESPONSES,
-    {"call_id": "call_id", "parts": "content", "result_name": "name", "signed": "encrypted_content"},
+    {
+        "call_id": "call_id",
+        "calls": "call_id",
+        "legacy_call": "call_id",
+        "parts": "content",
+        "result_name": "name",
+        "signed": "encrypted_content",
+    },
     nests_functions=False,
 )
 

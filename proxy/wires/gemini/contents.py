@@ -24,8 +24,8 @@ from proxy.wires import orphans
 from proxy.wires.gemini import media, results
 from proxy.wires.gemini.models import ModelTraits
 from proxy.wires.gemini.names import Names
-from proxy.wires.gemini.pairing import Pairing, pair
 from proxy.wires.gemini.signing import Signer
+from proxy.wires.pairing import Pairing, pair
 
 if TYPE_CHECKING:
     from proxy.wires.gemini.bodies import Content, FunctionCall, Part
@@ -184,7 +184,10 @@ class Builder:
                 prefix = ""
             elif isinstance(part, CallPart):
                 built = self._call(part)
-                calls.append((part, built, self._paired().answers.get((position, number))))
+                result = self._paired().answers.get((position, number))
+                if result is None:
+                    self._out.dropped.append(orphans.named_call(part, message.index))
+                calls.append((part, built, result))
             elif isinstance(part, ThoughtPart) and not self._options.get("resend_reasoning"):
                 unplaced = part.signature or unplaced
                 if not part.spare:

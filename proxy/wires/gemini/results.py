@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from proxy.types import Json, MediaPart, ResultPart, TextPart
 from proxy.wires.gemini import media
+from proxy.wires.orphans import MISSING
 
 if TYPE_CHECKING:
     from proxy.wires.gemini.bodies import FunctionResponse, Part
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # What `functionResponse.parts` may hold; other media follow in a content of their own.
 _INSIDE = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
 
-_MISSING: Json = {"error": "no result was provided for this call"}
+_MISSING: Json = {"error": MISSING}
 
 
 class _Unfit(ValueError):

@@ -1,13 +1,14 @@
 """The conversation in OpenAI's shape, so that any server takes it.
 
-`developer` becomes `system`, legacy functions become tools, and pictures stand in user messages alone: other
-places are refused by OpenAI and by most servers that copy it.
+`developer` becomes `system`, legacy functions become tools. Results stand right behind their calls, as many
+as these, and pictures in user messages alone: other places are refused by OpenAI and by most servers that
+copy it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from proxy.codec import jsonio
@@ -26,6 +27,7 @@ from proxy.types import (
     ThoughtPart,
 )
 from proxy.wires import orphans
+from proxy.wires.pairing import Pairing, pair
 
 _Content = TextPart | MediaPart
 
@@ -67,29 +69,32 @@ class _Conversation:
         self._signs = options.get("extra_body") == "google"
         self._out: list[Json] = []
         self._moved: list[Json] = []  # parts that wait for the next user message
-        self._unanswered: dict[str, deque[str]] = {}  # ids of the newest calls by their name
-        self._answered: set[str] = set()
-        self._called: set[str] = set()  # ids of all calls
+        self._messages: Sequence[Message] = ()
+        self._called = False  # nothing was said since the last calls but their results
+
+    @cached_property
+    def _pairing(self) -> Pairing:
+        return pair(self._messages)
 
     def render(self, messages: Sequence[Message]) -> list[Json]:
-        for message in messages:
+        self._messages = messages
+        for position, message in enumerate(messages):
             if message.role == "assistant":
-                self._assistant(message)
+                self._assistant(message, position)
             else:
-                self._said(message)
+                self._said(message, position)
         self._place_moved()
         return self._out
 
-    def _said(self, message: Message) -> None:
+    def _said(self, message: Message, position: int) -> None:
         """A user's message, behind its results, or a system one; few servers know the role `developer`."""
         parts = message.parts
         if len(parts) == 1 and isinstance(parts[0], TextPart) and not self._moved and not self._marks:
             content: str | list[Json] = parts[0].text
         else:
-            results, shown = _without_results(parts)
-            for result in results:
-                self._result(result, message.index)
-            if results and not shown:
+            self._note_results(message, position)
+            shown = [part for part in parts if isinstance(part, TextPart | MediaPart)]
+            if len(shown) < len(parts) and not shown:
                 return
             content = self._user_content(shown) if message.role == "user" else self._system(shown)
         rendered: Json = {"role": "user" if message.role == "user" else "system"}
@@ -97,6 +102,7 @@ class _Conversation:
             rendered["name"] = message.name
         rendered["content"] = content
         self._out.append(rendered)
+        self._called = False
 
     def _system(self, parts: Sequence[_Content]) -> str | list[Json]:
         """What was cut in two for a mark that is not read is one text again: some servers take no list."""
@@ -110,7 +116,7 @@ class _Conversation:
         moved, self._moved = self._moved, []
         return [*moved, *self._parts(parts)] if moved else self._content(parts)
 
-    def _assistant(self, message: Message) -> None:
+    def _assistant(self, message: Message, position: int) -> None:
         self._place_moved()
         said = _Said(message.parts)
         keeps = self._pictures_of_assistant == "parts"
@@ -123,9 +129,8 @@ class _Conversation:
             rendered["name"] = message.name
         if said.refusals:
             rendered["refusal"] = "".join(said.refusals)
+        self._called = bool(said.calls)
         if said.calls:
-            self._unanswered.clear()
-            self._answered.clear()
             rendered["tool_calls"] = [self._call(call, message, n) for n, call in enumerate(said.calls)]
         elif not shown and not said.refusals and message.audio is None:
             rendered["content"] = ""  # null is refused where nothing else is said
@@ -146,11 +151,11 @@ class _Conversation:
             self._dropped.append(f"messages[{message.index}].images")
         elif moved:
             self._moved = self._parts(moved)
+        if said.calls:
+            self._answer(message, position, rendered["tool_calls"])
 
     def _call(self, call: CallPart, message: Message, number: int) -> Json:
         identity = call.id or f"call_{message.index}_{number}"
-        self._unanswered.setdefault(call.name, deque()).append(identity)
-        self._called.add(identity)
         arguments = b"".join(jsonio.dumps(call.arguments)).decode()
         rendered: Json = {
             "id": identity,
@@ -161,32 +166,41 @@ class _Conversation:
             rendered["extra_content"] = {"google": {"thought_signature": call.signature}}
         return marked(rendered, call.marks, self._marks)
 
-    def _result(self, result: ResultPart, index: int) -> None:
-        """A call's result; the user says it where nobody called. That it failed stands in its words alone:
-        the dialect has none for it."""
-        if result.failed:
-            self._dropped.append(f"messages[{index}].failed")
+    def _answer(self, message: Message, position: int, rendered: Sequence[Json]) -> None:
+        """Put the results of a message's calls behind it, wherever they came; what is lost is said to be."""
+        calls = [(number, part) for number, part in enumerate(message.parts) if isinstance(part, CallPart)]
+        for (number, call), shown in zip(calls, rendered, strict=True):
+            result = self._pairing.answers.get((position, number))
+            if result is not None:
+                self._result(result, shown["id"])
+                continue
+            self._dropped.append(orphans.named_call(call, message.index))
+            self._out.append({"role": "tool", "tool_call_id": shown["id"], "content": orphans.MISSING})
+
+    def _result(self, result: ResultPart, identity: str) -> None:
         shown, moved = _split(result.parts)
-        identity = result.call_id or self._open_call(result.name)
-        if identity is None or identity not in self._called:
-            self._dropped.append(orphans.named(result, index))
-            self._moved += [{"type": "text", "text": orphans.in_words(result)}, *self._parts(moved)]
-            return
         content = self._content(shown) if shown or not moved else _TOOL_SHOWS
-        self._answered.add(identity)
         rendered: Json = {"role": "tool", "tool_call_id": identity, "content": content}
         if result.name is not None:
             rendered["name"] = result.name
         self._out.append(marked(rendered, result.marks, self._marks))
         self._moved += self._parts(moved)
 
-    def _open_call(self, name: str | None) -> str | None:
-        """The first open call of a function, for results that name nothing else (the legacy functions)."""
-        waiting = self._unanswered.get(name) if name is not None else None
-        while waiting:
-            if (identity := waiting.popleft()) not in self._answered:
-                return identity
-        return None
+    def _note_results(self, message: Message, position: int) -> None:
+        """Name what a message's results lose. That one failed stands in its words alone: the dialect has none
+        for it. The user says those that nobody called for; what was said before others comes behind them."""
+        for number, result in enumerate(message.parts):
+            if not isinstance(result, ResultPart):
+                continue
+            if result.failed:
+                self._dropped.append(f"messages[{message.index}].failed")
+            is_orphan = (position, number) in self._pairing.orphans
+            if is_orphan or not self._called:
+                self._dropped.append(orphans.named(result, message.index))
+            if is_orphan:
+                media = [part for part in result.parts if isinstance(part, MediaPart)]
+                said = {"type": "text", "text": orphans.in_words(result)}
+                self._moved += [said, *self._parts(media)]
 
     def _place_moved(self) -> None:
         moved, self._moved = self._moved, []
@@ -242,12 +256,6 @@ class _Said:
                 self.thoughts.append(part)
             elif isinstance(part, CallPart):
                 self.calls.append(part)
-
-
-def _without_results(parts: Sequence[Part]) -> tuple[list[ResultPart], list[_Content]]:
-    """The results, and the rest of what a user said."""
-    results = [part for part in parts if isinstance(part, ResultPart)]
-    return results, [part for part in parts if isinstance(part, TextPart | MediaPart)]
 
 
 def _split(parts: Sequence[_Content]) -> tuple[list[_Content], list[_Content]]:
