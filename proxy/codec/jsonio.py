@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from proxy.codec import base64_text, halves
+from proxy.codec import base64_text, halves, mending
 from proxy.types import Joined, Slice
 
 JSONDecodeError = orjson.JSONDecodeError
@@ -26,12 +26,6 @@ _TOKEN_BYTES = _TOKEN.encode()
 _LOOKS_LIKE_BASE64 = re.compile(
     rb"(?:data:[\w.+-]+/[\w.+-]+(?:;[\w.=+-]+)*;base64,)?[A-Za-z0-9+/_-]{64,}={0,2}\Z", re.I
 )
-_BOM = b"\xef\xbb\xbf"
-_HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
-_LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_LONE_HIGH = re.compile(rb"%b(?!%b)" % (_HIGH, _LOW))
-_LONE_LOW = re.compile(rb"%b(?<!%b%b)" % (_LOW, _HIGH, _LOW))
-_PAIR_OF_BACKSLASHES = b"\xff\xff"  # stands for one while escapes are mended; no UTF-8 has such bytes
 _REFUSED = object()
 _MAX_DEPTH = 254  # of nesting, orjson's limit when it writes
 
@@ -185,16 +179,8 @@ def _cut(raw: bytes, cuts: list[tuple[int, int]], runs: Sequence[Slice]) -> tupl
 
 
 def _loads_mended(raw: bytes, held: halves.Held | None = None) -> Any:
-    """The value of the text as Unicode wants it, `_REFUSED` if that is no JSON either. Takes linear time."""
-    text = raw.removeprefix(_BOM)
-    if not text.isascii():
-        text = text.decode("utf-8", "replace").encode()
-    if _LONE_HIGH.search(text) or _LONE_LOW.search(text):
-        text = text.replace(b"\\\\", _PAIR_OF_BACKSLASHES)  # so that no escape seems to begin with its second
-        if held is not None:
-            text = halves.marked(text)
-        text = _LONE_LOW.sub(rb"\\ufffd", _LONE_HIGH.sub(rb"\\ufffd", text))
-        text = text.replace(_PAIR_OF_BACKSLASHES, b"\\\\")
+    """The value of the mended text, `_REFUSED` if that is no JSON either."""
+    text = mending.mended(raw, held)
     if text == raw:
         return _REFUSED
     try:
