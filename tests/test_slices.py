@@ -390,3 +390,48 @@ def test_what_stands_in_a_text_is_no_value(text: str) -> None:
 
 def test_as_many_values_as_allowed_are_read() -> None:
     assert len(read_json(b'{"a":[%s]}' % b",".join([b"0"] * 399_990))["a"]) == 399_990
+
+
+# --- how much text a body may have
+
+
+MOST_TEXT = 20 * 1024 * 1024  # bytes
+TEXTS = {"plain": b"hello ", "emoji": b"\xf0\x9f\x98\x80", "quotes": b'\\"', "half pairs": b"\\ud83d"}
+
+
+def of_size(size: int, unit: bytes, times: int = 1) -> bytes:
+    """A list of so many texts, as JSON of that many bytes."""
+    text = unit * (size // len(unit) // times)
+    body = b'{"a":["%s"]}' % b'","'.join([text[: -50 // len(unit) * len(unit)]] * times)
+    return body + b" " * (size - len(body))
+
+
+@pytest.mark.parametrize("unit", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("times", [1, 5], ids=["in one", "in five"])
+def test_a_body_of_too_much_text_is_refused(unit: bytes, times: int) -> None:
+    assert len(read_json(of_size(MOST_TEXT, unit, times))["a"]) == times
+    with pytest.raises(RequestError, match="has 20971521 bytes that are not base64; 20971520 are") as caught:
+        read_json(of_size(MOST_TEXT + 1, unit, times))
+    assert (caught.value.status, caught.value.code) == (413, "request_too_large")
+
+
+def test_base64_is_no_text() -> None:
+    url = b"data:image/png;base64," + b"QUJD" * (MOST_TEXT // 4)
+    assert len(read_json(b'{"a":"%s"}' % url)["a"].raw) == len(url)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        pytest.param(CHAT, lambda text: user(text), id="chat"),
+        pytest.param(CHAT, lambda text: user(text, "lan"), id="chat for another"),
+        pytest.param(RESPONSES, lambda text: response(text), id="response"),
+        pytest.param(RESPONSES, lambda text: response([USER] * 9, instructions=text), id="instructions"),
+    ],
+)
+@pytest.mark.parametrize("unit", ["word ", "\U0001f600\\"], ids=["plain", "emoji and escapes"])
+def test_who_sends_too_much_text_is_told(ask: Ask, path: str, body: Callable[[str], Body], unit: str) -> None:
+    content = json.dumps(body(unit * (MOST_TEXT // len(unit.encode()))), ensure_ascii=False).encode()
+    reply = ask(path, content)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (413, "request_too_large")
+    assert f"has {len(content)} bytes that are not base64" in reply.json()["error"]["message"]

@@ -14,14 +14,17 @@ from proxy.serve.form import FormParser
 from proxy.types import FormFile, Json, Slice
 
 LARGE = 128 * 1024  # bytes of JSON; what goes through more of it may take tens of milliseconds
+_MOST_TEXT = (
+    20 << 20
+)  # bytes beside base64; while one step goes through that many, 20-75 ms, nobody else runs
 _MOST_VALUES = 400_000  # of a body; while the parser reads that many, some 100 ms, nobody else runs
 _MOST_QUOTES = 4 * _MOST_VALUES  # a name and a value have two each
 
 
 def read_json(raw: bytes) -> dict[str, Any]:
-    """The body as an object. Raises a 400 that says where the JSON breaks."""
+    """The body as an object. Raises a 400 that says where the JSON breaks, a 413 for too much text."""
     try:
-        body = jsonio.loads(raw, judge=_not_too_many if len(raw) > LARGE else None)
+        body = jsonio.loads(raw, judge=_not_too_much if len(raw) > LARGE else None)
     except jsonio.JSONDecodeError as exc:
         raise RequestError(f"The request body is not valid JSON: {exc}.", code="invalid_json") from exc
     if not isinstance(body, dict):
@@ -42,7 +45,13 @@ async def read(exchange: Exchange, limit: int) -> tuple[Json | Form, bytes]:
     return (read_json(raw) if len(raw) <= LARGE else await asyncio.to_thread(read_json, raw)), raw
 
 
-def _not_too_many(text: bytes) -> None:
+def _not_too_much(text: bytes) -> None:
+    if len(text) > _MOST_TEXT:
+        raise RequestError(
+            f"The request body has {len(text)} bytes that are not base64; {_MOST_TEXT} are taken at most.",
+            status=413,
+            code="request_too_large",
+        )
     if _most_values(text) > _MOST_VALUES and _values(text) > _MOST_VALUES:
         raise RequestError(
             f"The request body has more than {_MOST_VALUES} values; send less at once.",
