@@ -238,8 +238,6 @@ CHAT: dict[str, Member] = {
     "messages.name": Member({"messages": [{**HI, "name": "Ann77"}]}, ("Ann77",)),
     "messages.role": Member({"messages": [{"role": "developer", "content": "Be brief"}, HI]}, ("Be brief",)),
     "messages.audio": Member(turn(audio={"id": "audio_77"}), ("audio_77",), turn()),
-    "messages.reasoning": Member(turn(reasoning="t77"), ("t77",), turn(), ("messages",)),
-    "messages.reasoning_content": Member(turn(reasoning_content="t77"), ("t77",), turn(), ("messages",)),
     "messages.reasoning_details": Member(
         turn(reasoning_details=[{"type": "reasoning.text", "text": "t77"}]), ("t77",), turn(), ("messages",)
     ),
@@ -399,6 +397,7 @@ CHAT_TOLD = {
     f"messages.{name}"
     for name in (
         *(signed.MEMBERS - {"extra_content"}), "annotations", "native_finish_reason", "index",
+        "reasoning", "reasoning_content",
     )
 }  # fmt: skip
 IMAGES_KNOWN = {

@@ -323,8 +323,12 @@ def test_what_only_anthropics_servers_can_read_is_left_out_by_name() -> None:
     """M 2.3: redacted thoughts, tools that Anthropic ran, and their like."""
     blocks = [
         {"type": "redacted_thinking", "data": "xyz"},
-        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}},
-        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "code_execution", "input": {"code": "1"}},
+        {
+            "type": "web_search_tool_result",
+            "tool_use_id": "srvtoolu_1",
+            "content": [{"type": "web_search_result", "encrypted_content": "Eqgf"}],
+        },
         {"type": "mcp_tool_result", "tool_use_id": "m", "content": []},
         text("So."),
     ]
@@ -335,6 +339,26 @@ def test_what_only_anthropics_servers_can_read_is_left_out_by_name() -> None:
         "messages[1].content[1].type=server_tool_use",
         "messages[1].content[2].type=web_search_tool_result",
         "messages[1].content[3].type=mcp_tool_result",
+    )
+
+
+def test_what_our_own_replies_tell_of_searches_is_left_out_without_a_word() -> None:
+    """Anthropic's own is named by its seals, its errors too."""
+    cited = {"type": "web_search_result_location", "url": "https://a", "encrypted_index": UNSIGNED}
+    result = {"type": "web_search_result", "url": "https://a", "encrypted_content": UNSIGNED}
+    blocks = [
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}},
+        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [result]},
+        text("So.", citations=[cited]),
+    ]
+    found = request.parse(body(HI, assistant(*blocks), HI))
+    assert (found.request.messages[1].parts, found.dropped) == ((TextPart("So."),), ())
+    failed = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
+    blocks[1]["content"] = failed
+    blocks[2]["citations"] = [cited, {**cited, "encrypted_index": "Eo8B"}]
+    assert dropped(HI, assistant(*blocks), HI) == (
+        "messages[1].content[1].type=web_search_tool_result",
+        "messages[1].content[2].citations",
     )
 
 

@@ -504,7 +504,7 @@ def test_thoughts_content_refusal_and_calls_come_in_this_order() -> None:
         }
     )
     assert message.parts == (
-        ThoughtPart("hm", where="messages[0].reasoning_content"),
+        ThoughtPart("hm", where="messages[0].reasoning_content", spare=True),
         TextPart("x"),
         picture("messages[0].images[0]"),
         TextPart("no", refusal=True),
@@ -518,7 +518,7 @@ def test_thoughts_content_refusal_and_calls_come_in_this_order() -> None:
         pytest.param(
             {"reasoning_content": "hm", "refusal": "no"},
             (
-                ThoughtPart("hm", where="messages[0].reasoning_content"),
+                ThoughtPart("hm", where="messages[0].reasoning_content", spare=True),
                 TextPart("x"),
                 TextPart("no", "U0lH", refusal=True),
             ),
@@ -534,7 +534,7 @@ def test_thoughts_content_refusal_and_calls_come_in_this_order() -> None:
         pytest.param({"content": None}, (TextPart("", "U0lH"),), id="nothing"),
         pytest.param(
             {"content": None, "reasoning": "hm"},
-            (ThoughtPart("hm", where="messages[0].reasoning"), TextPart("", "U0lH")),
+            (ThoughtPart("hm", where="messages[0].reasoning", spare=True), TextPart("", "U0lH")),
             id="thoughts",
         ),
         pytest.param(
@@ -660,7 +660,7 @@ def test_thoughts_that_only_another_vendor_reads_are_named(field: str, sealed: A
     request = chat_request.parse({"model": "m", "messages": [said]})
     assert request.dropped == (f"messages[0].{field}",)
     assert request.request.messages[0].parts == (
-        ThoughtPart("hm", where="messages[0].reasoning"),
+        ThoughtPart("hm", where="messages[0].reasoning", spare=True),
         TextPart("4"),
     )
 

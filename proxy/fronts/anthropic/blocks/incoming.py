@@ -12,8 +12,11 @@ from proxy.fronts.anthropic.blocks import ids
 from proxy.fronts.notes import Notes
 from proxy.types import CallPart, Json, MediaPart, Part, ResultPart, Slice, TextPart, ThoughtPart
 
-# Of a thinking block that no upstream signed: clients throw away blocks without a signature.
+# Of a thinking block that no upstream signed: clients throw away blocks without a signature. It seals what we
+# tell of searches too.
 UNSIGNED = "ZHJhZ29tYW4="
+
+SEARCH = "web_search"  # the tool's name
 
 _PDF = "application/pdf"
 _CACHE = frozenset({"type", "cache_control"})
@@ -87,15 +90,33 @@ def _block(value: Any, path: str, notes: Notes, readers: dict[str, Read]) -> lis
     if read is not None:
         return marked(read(item, path, notes), item, path, notes)
     if isinstance(sort, str) and (sort in _LEFT_OUT or sort.endswith(_LEFT_OUT_ENDING)):
-        notes.add(f"{path}.type={sort}")
+        if not _is_told(item):
+            notes.add(f"{path}.type={sort}")
         return []
     raise checks.invalid_value(f"{path}.type", sort, tuple(readers))
 
 
+def _is_told(item: Json) -> bool:
+    """Whether it tells of a search as our own replies do: that asks nothing of a model. Whose a search was
+    stands in its result."""
+    if item["type"] == "server_tool_use":
+        return bool(item.get("name") == SEARCH)
+    return item["type"] == f"{SEARCH}{_LEFT_OUT_ENDING}" and _are_ours(
+        item.get("content"), "encrypted_content"
+    )
+
+
+def _are_ours(facts: Any, seal: str) -> bool:
+    """Whether nothing in a list was sealed by Anthropic, which alone could read it."""
+    return isinstance(facts, list) and all(
+        isinstance(fact, dict) and fact.get(seal) == UNSIGNED for fact in facts
+    )
+
+
 def _text(item: Json, path: str, notes: Notes) -> list[Part]:
-    """Citations are of Anthropic's own searches and documents, whose indexes nobody else can read."""
+    """Citations may be of Anthropic's own searches and documents, whose indexes nobody else can read."""
     notes.unread(item, _CACHE | {"text", "citations"}, path)
-    if item.get("citations"):
+    if item.get("citations") and not _are_ours(item["citations"], "encrypted_index"):
         notes.add(f"{path}.citations")
     return [TextPart(checks.string(item.get("text"), f"{path}.text"))]
 

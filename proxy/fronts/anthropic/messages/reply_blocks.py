@@ -17,7 +17,7 @@ import orjson
 
 from proxy.fronts import addresses, faults
 from proxy.fronts.anthropic.blocks import ids
-from proxy.fronts.anthropic.blocks.incoming import UNSIGNED
+from proxy.fronts.anthropic.blocks.incoming import SEARCH, UNSIGNED
 from proxy.fronts.anthropic.blocks.outgoing import Writer
 from proxy.fronts.anthropic.messages.shape import MessagesShape
 from proxy.fronts.base import Facts
@@ -39,8 +39,6 @@ from proxy.types import (
     ToolCall,
     Usage,
 )
-
-SEARCH = "web_search"  # the tool's name
 
 # Required by the types of a citation and of a result; Anthropic alone could read a true one.
 _SEALED = UNSIGNED

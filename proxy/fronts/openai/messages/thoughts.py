@@ -9,6 +9,8 @@ from proxy.fronts.notes import Notes
 from proxy.fronts.openai.messages import signed
 from proxy.types import Json, ThoughtPart
 
+# Where our own replies have them, and where clients of ours put them: nobody misses what comes back in there.
+_OURS = ("reasoning_content", "reasoning")
 # Parts of a content: Anthropic's and Mistral's, the Responses API's and LangChain's, Bedrock's.
 _SORTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_content")
 _MEMBERS = frozenset({"type", "index", "id", "data", *signed.SPOKEN})
@@ -51,4 +53,7 @@ def _beside(item: Json, path: str, notes: Notes) -> list[ThoughtPart]:
             said[field] = text
         if signed.is_sealed(value):
             notes.add(f"{path}.{field}")
-    return [ThoughtPart(text, where=f"{path}.{field}") for field, text in islice(said.items(), 1)]
+    return [
+        ThoughtPart(text, where=f"{path}.{field}", spare=field in _OURS)
+        for field, text in islice(said.items(), 1)
+    ]
