@@ -10,6 +10,7 @@ import orjson
 _DELTAS = {
     "text": {"text_delta"},
     "thinking": {"thinking_delta", "signature_delta"},
+    "redacted_thinking": set(),
     "tool_use": {"input_json_delta"},
     "server_tool_use": {"input_json_delta"},
     "web_search_tool_result": set(),

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
+from proxy.fronts import sealed
 from proxy.fronts.anthropic.blocks.incoming import UNSIGNED
 from proxy.fronts.anthropic.messages.reply import MessagesRenderer
 from proxy.fronts.anthropic.messages.shape import MessagesShape
@@ -23,6 +24,7 @@ from proxy.types import (
     Citation,
     CodeRun,
     Event,
+    Extra,
     Finish,
     Image,
     Reasoning,
@@ -464,6 +466,17 @@ def test_code_and_spoken_words_stand_in_the_text() -> None:
         STOP,
     )
     assert both(*events) == [text("So:\n```python\n1\n```\nHello.")]
+
+
+def test_what_the_vendor_said_to_its_own_tools_is_sealed_in_a_block() -> None:
+    """It wants to hear it again; without `thinking` a client expects no such block."""
+    parts = [{"toolCall": {"toolType": "GOOGLE_SEARCH_WEB"}, "thoughtSignature": "U0lH"}]
+    events = (ToolCall(0, "c", "look", "{}"), Extra("google", {"parts": parts, "grounding": {}}), STOP)
+    call, kept = both(*events, thinks=True)
+    assert (call["type"], kept["type"]) == ("tool_use", "redacted_thinking")
+    assert sealed.opened(kept["data"]) == {"parts": parts}
+    assert [block["type"] for block in both(*events)] == ["tool_use"]
+    assert [block["type"] for block in both(Text("Hi"), Extra("google", {}), STOP, thinks=True)] == ["text"]
 
 
 # --- the end

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import RequestError
+from proxy.fronts import sealed
 from proxy.fronts.anthropic.blocks import ids
 from proxy.fronts.anthropic.blocks.incoming import UNSIGNED
 from proxy.fronts.anthropic.messages import request
@@ -360,6 +361,18 @@ def test_what_our_own_replies_tell_of_searches_is_left_out_without_a_word() -> N
         "messages[1].content[1].type=web_search_tool_result",
         "messages[1].content[2].citations",
     )
+
+
+def test_what_was_sealed_for_the_vendor_comes_back_to_it() -> None:
+    """Of several such blocks all, for clients join messages; what Anthropic has sealed is named."""
+    parts = [{"toolCall": {"id": "1"}}, {"toolResponse": {"id": "1"}}]
+    blocks = [{"type": "redacted_thinking", "data": sealed.seal({"parts": [part]})} for part in parts]
+    found = request.parse(body(HI, assistant(blocks[0], text("So."), blocks[1]), HI))
+    message = found.request.messages[1]
+    assert (message.parts, message.extra, found.dropped) == ((TextPart("So."),), {"parts": parts}, ())
+    target = Target("google", "gemini-3-flash-preview", "gemini")
+    turn = gemini.build(found.request, target).body["contents"][1]
+    assert turn["parts"] == [*parts, {"text": "So."}]
 
 
 def test_members_that_nobody_reads_are_named() -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 
 from proxy.errors import ErrorClass, UpstreamError
+from proxy.fronts import sealed
 from proxy.fronts.base import Facts
-from proxy.fronts.openai.items import sealed
 from proxy.fronts.openai.responses import request
 from proxy.fronts.openai.responses.renderer import ResponsesRenderer
 from proxy.types import (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import RequestError
-from proxy.fronts.openai.items import sealed
+from proxy.fronts import sealed
 from proxy.fronts.openai.responses import request
 from proxy.fronts.openai.spelling import spelled_all
 from proxy.types import (

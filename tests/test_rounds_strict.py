@@ -80,6 +80,21 @@ def test_the_blocks_of_a_message(gateway: Gateway, model: str, said: str, search
     post(gateway, "/v1/messages", messages=messages, **more)
 
 
+def test_googles_own_tools_are_told_again_what_they_said(gateway: Gateway) -> None:
+    tools = [{"name": "look", "input_schema": SCHEMA}]
+    more = {"model": "gemini-flash", "max_tokens": 4000, "thinking": THINKING, "tools": tools}
+    asked = {"role": "user", "content": "sim:search"}
+    blocks = post(gateway, "/v1/messages", messages=[asked], **more)["content"]
+    messages = [asked, {"role": "assistant", "content": blocks}, ASKED]
+    post(gateway, "/v1/messages", messages=messages, **more)
+    told = gateway.sent()[-1].body["contents"][1]["parts"]
+    assert [name for part in told for name in ("toolCall", "toolResponse") if name in part] == [
+        "toolCall",
+        "toolResponse",
+    ]
+    assert all(part["thoughtSignature"] for part in told if "toolCall" in part)
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("said", SAID)
 def test_the_items_of_a_response(gateway: Gateway, model: str, said: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from proxy.fronts import checks
+from proxy.fronts import checks, sealed
 from proxy.fronts.addresses import inline, media
 from proxy.fronts.anthropic.blocks import ids
 from proxy.fronts.notes import Notes
@@ -17,6 +17,7 @@ from proxy.types import CallPart, Json, MediaPart, Part, ResultPart, Slice, Text
 UNSIGNED = "ZHJhZ29tYW4="
 
 SEARCH = "web_search"  # the tool's name
+SEALED = "redacted_thinking"  # the block that clients send back unread
 
 _PDF = "application/pdf"
 _CACHE = frozenset({"type", "cache_control"})
@@ -27,7 +28,7 @@ _LEFT_OUT = (
     "container_upload",
     "fallback",
     "mcp_tool_use",
-    "redacted_thinking",
+    SEALED,
     "server_tool_use",
     "tool_reference",
 )
@@ -44,6 +45,16 @@ def of_user(value: Any, path: str, notes: Notes) -> list[Part]:
 def of_assistant(value: Any, path: str, notes: Notes) -> list[Part]:
     """The same for an assistant's. Signatures of thoughts stand on the thoughts."""
     return _blocks(value, path, notes, _ASSISTANTS)
+
+
+def kept(content: Any) -> Json:
+    """What a vendor said to itself in that message, as its `extra`: our replies have it sealed in a block."""
+    parts: list[Any] = []
+    for item in content if isinstance(content, list) else ():
+        if item["type"] == SEALED:
+            found = sealed.opened(item.get("data")).get(sealed.PARTS)
+            parts += found if isinstance(found, list) else ()
+    return {sealed.PARTS: parts} if parts else {}
 
 
 def texts(value: Any, path: str, notes: Notes) -> list[TextPart]:
@@ -97,8 +108,10 @@ def _block(value: Any, path: str, notes: Notes, readers: dict[str, Read]) -> lis
 
 
 def _is_told(item: Json) -> bool:
-    """Whether it tells of a search as our own replies do: that asks nothing of a model. Whose a search was
-    stands in its result."""
+    """Whether it is of our own replies: what those tell of a search asks nothing of a model, and what they
+    have sealed is `kept`. Whose a search was stands in its result."""
+    if item["type"] == SEALED:
+        return bool(sealed.opened(item.get("data")))
     if item["type"] == "server_tool_use":
         return bool(item.get("name") == SEARCH)
     return item["type"] == f"{SEARCH}{_LEFT_OUT_ENDING}" and _are_ours(

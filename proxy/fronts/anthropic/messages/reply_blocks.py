@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
-from proxy.fronts import addresses, faults
+from proxy.fronts import addresses, faults, sealed
 from proxy.fronts.anthropic.blocks import ids
-from proxy.fronts.anthropic.blocks.incoming import SEARCH, UNSIGNED
+from proxy.fronts.anthropic.blocks.incoming import SEALED, SEARCH, UNSIGNED
 from proxy.fronts.anthropic.blocks.outgoing import Writer
 from proxy.fronts.anthropic.messages.shape import MessagesShape
 from proxy.fronts.base import Facts
@@ -26,6 +26,7 @@ from proxy.types import (
     Citation,
     CodeRun,
     Event,
+    Extra,
     Finish,
     Image,
     Joined,
@@ -92,6 +93,7 @@ class Blocks:
     _signed: bool = False  # the thought that is open
     _pictures: int = 0
     _after_picture: bool = False
+    _unsaid: list[Any] = field(default_factory=list)  # what the vendor said to itself
     _refusals: list[str] = field(default_factory=list)
     _calls: dict[int, _Call] = field(default_factory=dict)
     _call: _Call | None = None  # the one that is open
@@ -122,6 +124,9 @@ class Blocks:
         self._end()
         if self._unreadable is not None and self.finish.reason not in _CUT_OFF:
             raise faults.malformed(f"the arguments of a call of {self._unreadable!r} are no JSON")
+        if self._unsaid:
+            self._begin(SEALED, {"type": SEALED, "data": sealed.seal({sealed.PARTS: self._unsaid})})
+            self._end()
 
     def stop(self) -> Json:
         """Why the reply ended."""
@@ -235,6 +240,12 @@ class Blocks:
                 "encrypted_index": _SEALED,
             },
         )
+
+    def _extra(self, event: Extra) -> None:
+        """The vendor wants to hear of its own tools again. Only where there are thoughts do clients expect
+        blocks that they cannot read, and send them back."""
+        if self._shape.thinks:
+            self._unsaid = event.values.get("parts") or self._unsaid
 
     # --- blocks
 
@@ -356,6 +367,7 @@ _HANDLERS: dict[type, Callable[[Blocks, Any], None]] = {
     CodeRun: Blocks._code_run,
     Audio: Blocks._audio,
     Citation: Blocks._citation,
+    Extra: Blocks._extra,
     Searched: Blocks._search,
 }
 

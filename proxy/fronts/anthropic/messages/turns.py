@@ -52,7 +52,9 @@ def _message(value: Any, index: int, notes: Notes, is_stored: IsStored | None) -
     if role == "user":
         return Message("user", tuple(incoming.of_user(content, f"{path}.content", notes)), index)
     if role == "assistant":
-        return _assistant(incoming.of_assistant(content, f"{path}.content", notes), index, is_stored)
+        message = _assistant(incoming.of_assistant(content, f"{path}.content", notes), index, is_stored)
+        extra = incoming.kept(content)
+        return replace(message, extra=extra) if extra else message
     if role == "system":  # Claude Code puts one behind the first question
         return Message("system", _system(content, f"{path}.content", notes), index)
     raise checks.invalid_value(f"{path}.role", role, _ROLES)

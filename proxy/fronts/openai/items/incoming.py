@@ -12,9 +12,8 @@ from typing import Any
 import orjson
 
 from proxy.errors import RequestError
-from proxy.fronts import addresses, checks, history
+from proxy.fronts import addresses, checks, history, sealed
 from proxy.fronts.notes import Notes
-from proxy.fronts.openai.items import sealed
 from proxy.fronts.openai.items.called import joined
 from proxy.fronts.openai.messages import content
 from proxy.fronts.openai.messages.messages import arguments

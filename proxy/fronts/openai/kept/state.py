@@ -14,9 +14,8 @@ from typing import Any
 
 from proxy.codec import jsonio
 from proxy.errors import RequestError
-from proxy.fronts import checks
+from proxy.fronts import checks, sealed
 from proxy.fronts.base import Kept, Piece
-from proxy.fronts.openai.items import sealed
 from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import Json, Slice
 

@@ -14,11 +14,10 @@ from typing import Any
 import orjson
 
 from proxy.codec import jsonio
-from proxy.fronts import faults, searches
+from proxy.fronts import faults, sealed, searches
 from proxy.fronts.base import Facts, Header, Kept, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.chat import reply_parts
-from proxy.fronts.openai.items import sealed
 from proxy.fronts.openai.items.called import Call, Known
 from proxy.fronts.openai.items.made import Code, Picture, Search, Sources
 from proxy.fronts.openai.items.outgoing import Outgoing

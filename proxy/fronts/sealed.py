@@ -1,4 +1,5 @@
-"""What a client carries from turn to turn for us: signatures, in the `encrypted_content` of reasoning items.
+"""What a client carries from turn to turn for us: in the `encrypted_content` of reasoning items, and in the
+`data` of Anthropic's `redacted_thinking` blocks.
 
 Base64 of a mark and a JSON object: signatures by the id of their call or picture, that of the text by `text`,
 and what a vendor said to itself by `parts`. What others encrypted has no such mark.
