@@ -596,6 +596,13 @@ def test_a_result_without_a_call_is_told_in_words() -> None:
     assert call(G25, user("Hi"), legacy).dropped == ("messages[1].result_name",)
 
 
+def test_a_result_that_a_later_one_overrules_is_named() -> None:
+    asked = assistant(calls=calls(("c", "w", {})))
+    built = call(G25, user("Hi"), asked, tool("c", "1"), tool("c", "2"))
+    assert [one["response"] for one in responses(built.body["contents"])] == [{"output": "2"}]
+    assert built.dropped == ("messages[2].call_id",)
+
+
 def test_reused_ids_belong_to_the_nearest_earlier_call() -> None:
     """G-085."""
     again = assistant(calls=calls(("call_0", "w", {})))

@@ -203,6 +203,13 @@ def test_a_result_behind_what_was_said_comes_before_it() -> None:
     assert sent(call, together)[1] == tool
 
 
+def test_of_two_results_of_a_call_the_last_holds_and_the_other_is_named() -> None:
+    call = Message("assistant", (CallPart("c", "f", {}),))
+    first, second = (Message("user", (ResultPart("c", None, texts(said)),), int(said)) for said in "12")
+    _, tool = sent(call, first, second, dropped=("messages[1].call_id",))
+    assert tool["content"] == "2"
+
+
 def test_reused_ids_belong_to_the_nearest_earlier_call() -> None:
     call = Message("assistant", (CallPart("c", "f", {}),))
     first, second = (Message("user", (ResultPart("c", None, texts(said)),)) for said in "12")

@@ -13,10 +13,12 @@ Place = tuple[int, int]  # position of the message, number of the part in it
 
 @dataclass(slots=True)
 class Pairing:
-    """`answers` by the place of the call; the places of `orphans`, results that no call asked for."""
+    """`answers` by the place of the call; the places of `orphans`, results that no call asked for, and of
+    results that are `overruled` by a later one of the same call."""
 
     answers: dict[Place, ResultPart] = field(default_factory=dict)
     orphans: set[Place] = field(default_factory=set)
+    overruled: set[Place] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -34,14 +36,22 @@ def pair(messages: Sequence[Message]) -> Pairing:
     pairing = Pairing()
     newest: _Calls | None = None
     by_id: dict[str, deque[Place]] = {}
+    came: dict[Place, Place] = {}  # where the answer of a call stood
     unmatched: list[tuple[Place, ResultPart, _Calls | None]] = []
     for position, message in enumerate(messages):
         if message.role == "assistant":
             newest = _collect(message, position, by_id) or newest
             continue
         for number, part in enumerate(message.parts):
-            if isinstance(part, ResultPart) and not _by_id(part, by_id, pairing):
+            if not isinstance(part, ResultPart):
+                continue
+            called = _by_id(part, by_id, pairing)
+            if called is None:
                 unmatched.append(((position, number), part, newest))
+                continue
+            if called in came:
+                pairing.overruled.add(came[called])
+            came[called] = position, number
     for place, result, calls in unmatched:
         if calls is None or not _by_name_or_order(result, calls, pairing):
             pairing.orphans.add(place)
@@ -63,13 +73,15 @@ def _collect(message: Message, position: int, by_id: dict[str, deque[Place]]) ->
     return calls
 
 
-def _by_id(result: ResultPart, by_id: dict[str, deque[Place]], pairing: Pairing) -> bool:
+def _by_id(result: ResultPart, by_id: dict[str, deque[Place]], pairing: Pairing) -> Place | None:
+    """The place of the call that it answers."""
     places = by_id.get(result.call_id) if result.call_id else None
     if not places:
-        return False
+        return None
     # Calls that share an id are answered in their order, and the last of them again and again.
-    pairing.answers[places.popleft() if len(places) > 1 else places[0]] = result
-    return True
+    place = places.popleft() if len(places) > 1 else places[0]
+    pairing.answers[place] = result
+    return place
 
 
 def _by_name_or_order(result: ResultPart, calls: _Calls, pairing: Pairing) -> bool:

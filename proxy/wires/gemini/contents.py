@@ -133,8 +133,10 @@ class Builder:
             elif isinstance(part, ResultPart):
                 if (position, number) in self._paired().orphans:
                     parts += self._orphan(part, message)
-                else:
-                    self._answered = True
+                    continue
+                self._answered = True
+                if (position, number) in self._paired().overruled:
+                    self._out.dropped.append(orphans.named(part, message.index))
         if parts and not (turns and turns[-1].role == "user"):
             turns.append(_Turn("user", parts))
 

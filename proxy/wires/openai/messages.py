@@ -188,14 +188,16 @@ class _Conversation:
 
     def _note_results(self, message: Message, position: int) -> None:
         """Name what a message's results lose. That one failed stands in its words alone: the dialect has none
-        for it. The user says those that nobody called for; what was said before others comes behind them."""
+        for it. The user says those that nobody called for, and what was said before others comes behind them.
+        Of several to one call the last holds."""
         for number, result in enumerate(message.parts):
             if not isinstance(result, ResultPart):
                 continue
             if result.failed:
                 self._dropped.append(f"messages[{message.index}].failed")
-            is_orphan = (position, number) in self._pairing.orphans
-            if is_orphan or not self._called:
+            place = (position, number)
+            is_orphan = place in self._pairing.orphans
+            if is_orphan or place in self._pairing.overruled or not self._called:
                 self._dropped.append(orphans.named(result, message.index))
             if is_orphan:
                 media = [part for part in result.parts if isinstance(part, MediaPart)]
