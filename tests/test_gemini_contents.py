@@ -676,6 +676,20 @@ def test_what_a_tool_returned(text: str, response: Json) -> None:
     assert responses(built) == [{"name": "w", "response": response}]
 
 
+@pytest.mark.parametrize("one", ["0", "[]", '{"a":0}', '""'])
+def test_a_result_of_too_many_values_stays_a_text(one: str) -> None:
+    """To parse it would keep everybody waiting."""
+    text = '{"a":[' + ",".join([one] * 400_000) + "]}"
+    built = contents(G25, user("Hi"), assistant(calls=calls(("a", "w", {}))), tool("a", text))
+    assert responses(built) == [{"name": "w", "response": {"output": text}}]
+
+
+def test_a_long_result_of_few_values_is_an_object() -> None:
+    said = {"a": ["1,2,[{" * 100_000]}
+    built = contents(G25, user("Hi"), assistant(calls=calls(("a", "w", {}))), tool("a", json.dumps(said)))
+    assert responses(built) == [{"name": "w", "response": said}]
+
+
 def test_several_texts_of_a_result_are_joined() -> None:
     """G-087."""
     built = contents(G25, user("Hi"), assistant(calls=calls(("a", "w", {}))), tool("a", '{"a":', "1}"))

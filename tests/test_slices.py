@@ -20,6 +20,7 @@ import uvicorn
 from proxy import app
 from proxy import config as configuration
 from proxy.errors import RequestError
+from proxy.fronts.openai.messages.messages import arguments
 from proxy.serve.body import LARGE, read_json
 from proxy.serve.protocol import Protocol
 from tests.vendor_socket import read_request, vendor
@@ -171,6 +172,11 @@ def called(id: str) -> list[Body]:
     ]
 
 
+def calling(arguments: str) -> Body:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
 def answered(id: str) -> list[Body]:
     """The same as items of a response."""
     return [
@@ -215,6 +221,7 @@ def spoken(*parts: Body) -> Body:
     return {"role": "user", "parts": list(parts)}
 
 
+ARGUMENTS = "messages[1].tool_calls[0].function.arguments"
 CHAT, RESPONSES, MESSAGES = "v1/chat/completions", "v1/responses", "v1/messages"
 GOOGLE, GOOGLE_LAN = "v1/models/flash:generateContent", "v1/models/lan:generateContent"
 ROWS: dict[str, tuple[str, Make]] = {
@@ -390,6 +397,43 @@ def test_what_stands_in_a_text_is_no_value(text: str) -> None:
 
 def test_as_many_values_as_allowed_are_read() -> None:
     assert len(read_json(b'{"a":[%s]}' % b",".join([b"0"] * 399_990))["a"]) == 399_990
+
+
+def list_of(count: int, one: str) -> str:
+    return '{"a":[' + ",".join([one] * count) + "]}"
+
+
+@pytest.mark.parametrize("one", ["0", "[]", '{"a":0}'])
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        pytest.param(CHAT, lambda said: chat([USER, calling(said)]), ARGUMENTS, id="chat"),
+        pytest.param(CHAT, lambda said: chat([USER, calling(said)], "lan"), ARGUMENTS, id="chat for another"),
+        pytest.param(
+            RESPONSES,
+            lambda said: response(
+                [USER, {"type": "function_call", "call_id": "c", "name": "f", "arguments": said}]
+            ),
+            "input[1].arguments",
+            id="response",
+        ),
+    ],
+)
+def test_arguments_of_too_many_values_are_refused(
+    ask: Ask, path: str, body: Callable[[str], Body], field: str, one: str
+) -> None:
+    """They are JSON in a text of the body, and parsed by themselves."""
+    error = ask(path, body(list_of(400_000, one))).json()["error"]
+    assert (error["param"], error["code"]) == (field, "too_many_values")
+
+
+@pytest.mark.parametrize(
+    ("said", "length"),
+    [(list_of(399_990, "0"), 399_990), (list_of(2, json.dumps("1,2,[{" * 100_000)), 2)],
+    ids=["numbers", "texts"],
+)
+def test_arguments_of_as_many_values_as_allowed_are_read(said: str, length: int) -> None:
+    assert len(arguments(said, "arguments")["a"]) == length
 
 
 # --- how much text a body may have

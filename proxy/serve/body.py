@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from proxy.codec import jsonio
+from proxy.codec import jsonio, values
 from proxy.errors import RequestError
 from proxy.fronts.base import Form
 from proxy.serve.exchange import Exchange
@@ -17,8 +17,6 @@ LARGE = 128 * 1024  # bytes of JSON; what goes through more of it may take tens 
 _MOST_TEXT = (
     20 << 20
 )  # bytes beside base64; while one step goes through that many, 20-75 ms, nobody else runs
-_MOST_VALUES = 400_000  # of a body; while the parser reads that many, some 100 ms, nobody else runs
-_MOST_QUOTES = 4 * _MOST_VALUES  # a name and a value have two each
 
 
 def read_json(raw: bytes) -> dict[str, Any]:
@@ -52,23 +50,11 @@ def _not_too_much(text: bytes) -> None:
             status=413,
             code="request_too_large",
         )
-    if _most_values(text) > _MOST_VALUES and _values(text) > _MOST_VALUES:
+    if values.too_many(text):
         raise RequestError(
-            f"The request body has more than {_MOST_VALUES} values; send less at once.",
+            f"The request body has more than {values.MOST} values; send less at once.",
             code="too_many_values",
         )
-
-
-def _most_values(raw: bytes) -> int:
-    """No JSON has more values than this: all but the first of a list or an object stand behind a comma."""
-    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
-
-
-def _values(raw: bytes) -> int:
-    """The same without what stands in strings, which may be prose, or a table."""
-    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    quotes = plain.count(b'"')
-    return quotes if quotes > _MOST_QUOTES else _most_values(b"".join(plain.split(b'"')[::2]))
 
 
 async def read_form(

@@ -10,6 +10,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from proxy.codec import values
 from proxy.types import Json, MediaPart, ResultPart, TextPart
 from proxy.wires.gemini import media
 from proxy.wires.orphans import MISSING
@@ -50,8 +51,8 @@ def part(call_id: str, name: str, result: ResultPart | None, *, tool_media: bool
 
 
 def _response(text: str) -> Json:
-    """The object the tool returned, or its text under `output`."""
-    if text.lstrip()[:1] == "{":
+    """The object the tool returned, or its text under `output`: so also a very large one."""
+    if text.lstrip()[:1] == "{" and not values.too_many(text):
         try:
             found = json.loads(
                 text,

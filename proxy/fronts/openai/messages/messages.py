@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from proxy.codec import jsonio
+from proxy.codec import jsonio, values
 from proxy.errors import RequestError
 from proxy.fronts import checks, history
 from proxy.fronts.history import IsStored
@@ -262,6 +262,10 @@ def arguments(value: Any, path: str) -> Json:
         text = str(value).strip()
         if not text:
             return {}
+        if values.too_many(text):
+            raise RequestError(
+                f"Invalid '{path}': more than {values.MOST} values.", param=path, code="too_many_values"
+            )
         try:
             value = jsonio.loads_text(text)
         except jsonio.JSONDecodeError as exc:
