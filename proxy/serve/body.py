@@ -14,9 +14,7 @@ from proxy.serve.form import FormParser
 from proxy.types import FormFile, Json, Slice
 
 LARGE = 128 * 1024  # bytes of JSON; what goes through more of it may take tens of milliseconds
-_MOST_TEXT = (
-    20 << 20
-)  # bytes beside base64; while one step goes through that many, 20-75 ms, nobody else runs
+_MOST_TEXT = 20 << 20  # bytes beside base64; a step through that many takes 20-75 ms, and nobody else runs
 
 
 def read_json(raw: bytes) -> dict[str, Any]:
