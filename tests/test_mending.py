@@ -5,7 +5,7 @@ import re
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.codec import mending
@@ -22,6 +22,7 @@ FIRST, SECOND = rb"\ud83d", rb"\ude00"
 
 
 @given(ESCAPES)
+@example(r"\\ud83d\uDE00")  # a backslash, text, and a second half alone
 def test_halves_of_pairs_are_replaced_wherever_the_pieces_end(text: str) -> None:
     raw = f'"{text}"'.encode()
     assert orjson.loads(mending.mended(raw, at_once=AT_ONCE)) == HALF.sub("\ufffd", json.loads(raw))

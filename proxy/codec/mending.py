@@ -66,8 +66,6 @@ def _whole_utf8(text: bytes, at_once: int) -> bytes:
 
 
 def _whole_pairs(text: bytes, *, marks: bool = False) -> bytes:
-    if not (_LONE_HIGH.search(text) or _LONE_LOW.search(text)):
-        return text
     text = text.replace(b"\\\\", _PAIR_OF_BACKSLASHES)  # so that no escape seems to begin with its second
     if marks:
         text = halves.marked(text)
