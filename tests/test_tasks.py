@@ -263,7 +263,7 @@ def test_a_task_that_waits_at_its_vendor_can_be_called_off(gateway: Gateway) -> 
         assert (reply.status_code, reply.json()["status"]) == (200, "cancelled")
         assert reply.json()["error"]["code"] == "task_cancelled"
         (order,) = seen.tasks("Unwanted sim:polls:9999")
-        assert order.cancelled
+        assert waited(lambda: order.cancelled)
     assert post(gateway, f"tasks/{task}/cancel").json()["status"] == "cancelled"
     assert get(gateway, f"tasks/{task}").json()["status"] == "cancelled"
 
@@ -289,7 +289,7 @@ def test_what_is_being_ordered_is_called_off_when_its_vendor_has_answered(tmp_pa
         answered.set()
         calling.result(10)
         (order,) = vendors.log.ledger.tasks(prompt=prompt)
-        assert order.cancelled
+        assert waited(lambda: order.cancelled)  # the vendor is told beside
         assert get(own, f"tasks/{task}").json()["status"] == "cancelled"
 
 
