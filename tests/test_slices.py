@@ -395,6 +395,16 @@ def test_what_stands_in_a_text_is_no_value(text: str) -> None:
     assert read_json(json.dumps({"a": text}).encode()) == {"a": text}
 
 
+@pytest.mark.parametrize("begin", ["", " \n", '[["'], ids=["at once", "behind a line", "a list"])
+def test_texts_that_are_json_of_too_many_values_are_refused(begin: str) -> None:
+    """None of them has too many; but whoever parses them keeps them all."""
+    texts = [begin + list_of(100_000, '{"a":0}')] * 5
+    assert read_json(json.dumps({"a": texts}).encode()) == {"a": texts}
+    with pytest.raises(RequestError) as caught:
+        read_json(json.dumps({"a": texts + texts[:1]}).encode())
+    assert (caught.value.status, caught.value.code) == (400, "too_many_values")
+
+
 def test_as_many_values_as_allowed_are_read() -> None:
     assert len(read_json(b'{"a":[%s]}' % b",".join([b"0"] * 399_990))["a"]) == 399_990
 

@@ -53,6 +53,11 @@ def _not_too_much(text: bytes) -> None:
             f"The request body has more than {values.MOST} values; send less at once.",
             code="too_many_values",
         )
+    if values.too_many_in_texts(text):
+        raise RequestError(
+            f"The texts of the request body are JSON of more than {values.MOST_IN_TEXTS} values; send less.",
+            code="too_many_values",
+        )
 
 
 async def read_form(
