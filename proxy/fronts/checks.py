@@ -152,7 +152,7 @@ def carried(value: Any, path: str) -> Any:
     return value
 
 
-def integer(low: int = INTEGER_MIN, high: int = INTEGER_MAX) -> Check:
+def integer(low: int = INTEGER_MIN, high: int = INTEGER_MAX) -> Callable[[Any, str], int]:
     """A whole number that every JSON library on the way can write."""
 
     def check(value: Any, path: str) -> int:
@@ -166,7 +166,7 @@ def integer(low: int = INTEGER_MIN, high: int = INTEGER_MAX) -> Check:
     return check
 
 
-def number(low: float, high: float) -> Check:
+def number(low: float, high: float) -> Callable[[Any, str], float]:
     def check(value: Any, path: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise invalid_type(path, "a decimal", value)

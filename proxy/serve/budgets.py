@@ -58,14 +58,10 @@ async def admit(
 
 def _payable(route: Route, currency: str, rates: Rates, now: float) -> Route:
     known = rates.all_into(currency)
-    for one in route.targets + route.fallback:
-        if not _pays(one, known, now):
-            break
-    else:
+    targets = tuple([one for one in route.targets if _pays(one, known, now)])
+    fallback = tuple([one for one in route.fallback if _pays(one, known, now)])
+    if len(targets) == len(route.targets) and len(fallback) == len(route.fallback):
         return route
-    targets, fallback = (
-        tuple(one for one in ones if _pays(one, known, now)) for ones in (route.targets, route.fallback)
-    )
     if not targets and not fallback:
         raise RequestError(
             f"The budget of this key is in {currency}, and the model {route.name!r} has no price in it. "
@@ -79,7 +75,8 @@ def _payable(route: Route, currency: str, rates: Rates, now: float) -> Route:
 
 def _pays(one: Candidate, currencies: Sequence[str], now: float) -> bool:
     """Whether what it costs can be told in one of these."""
-    return one.prices is not None and (sold := one.prices.at(now)) is not None and sold.currency in currencies
+    tariff = _tariff(one, now)
+    return tariff is not None and tariff.currency in currencies
 
 
 def _tariff(one: Candidate, now: float) -> Tariff | None:

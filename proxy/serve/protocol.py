@@ -168,7 +168,7 @@ class Protocol(HttpToolsProtocol):
         if self._deaf:
             return
         load = self._services.load
-        if self._reading == _IDLE and (
+        if self._reading == _IDLE and (  # what `Load.lacks` of a small one, without its call
             self._skips
             or load.requests + load.coming >= load.bounds.requests
             or load.bytes + SMALL > load.bounds.bytes

@@ -79,13 +79,13 @@ def number(value: Any, path: str) -> float:
             value = float(value)
         except ValueError:
             raise checks.invalid_type(path, "a decimal", value) from None
-    return checks.number(-1e300, 1e300)(value, path)  # type: ignore[no-any-return]
+    return checks.number(-1e300, 1e300)(value, path)
 
 
 def integer(value: Any, path: str) -> int:
     if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) < 20:
         value = int(value)
-    return checks.integer()(value, path)  # type: ignore[no-any-return]
+    return checks.integer()(value, path)
 
 
 def text_of(value: Any, path: str) -> str:

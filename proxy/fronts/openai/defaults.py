@@ -25,6 +25,7 @@ from proxy.types import (
 from proxy.types.values import dataclass
 
 Made = TypeVar("Made", bound=Parsed[Any, Any])
+Options = TypeVar("Options", AudioOptions, Thinking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _unsaid(holder: Any, defaults: Mapping[str, Any]) -> Json:
     return found
 
 
-def _field_by_field(said: Any, under: Any) -> Any:
+def _field_by_field(said: Options, under: Options) -> Options:
     missing = {one.name: getattr(under, one.name) for one in fields(said) if getattr(said, one.name) is None}
     return replace(said, **missing)
 
@@ -118,7 +119,7 @@ def _thinking(said: Thinking, under: Thinking) -> Thinking:
     """Effort and budget say the same thing: a client's budget leaves no room for the model's effort."""
     if said.effort is not None or said.budget is not None:
         under = replace(under, effort=None, budget=None)
-    return _field_by_field(said, under)  # type: ignore[no-any-return]
+    return _field_by_field(said, under)
 
 
 def _image(said: ImageOptions, under: ImageOptions) -> ImageOptions:
@@ -138,4 +139,8 @@ def _image(said: ImageOptions, under: ImageOptions) -> ImageOptions:
     return replace(said, **kept) if kept else said
 
 
-_MERGES = {AudioOptions: _field_by_field, Thinking: _thinking, ImageOptions: _image}
+_MERGES: Mapping[type[Any], Callable[[Any, Any], Any]] = {
+    AudioOptions: _field_by_field,
+    Thinking: _thinking,
+    ImageOptions: _image,
+}

@@ -93,7 +93,7 @@ def _thinking(reading: Reading, value: Any) -> None:
     reading.thinks = True
     shows = wish.get("display") != "omitted"
     if sort == "enabled":
-        budget = checks.integer(1)(wish.get("budget_tokens"), "thinking.budget_tokens")
+        budget: int | None = checks.integer(1)(wish.get("budget_tokens"), "thinking.budget_tokens")
         reading.request["thinking"] = Thinking(budget=budget, summary=shows)
     else:
         budget = -1 if effort is None else None

@@ -20,11 +20,11 @@ _MOST_CHOICES = 128
 
 
 def _count(value: Any, path: str) -> int:
-    return checks.integer(1, _MOST_CHOICES)(integer(value, path), path)  # type: ignore[no-any-return]
+    return checks.integer(1, _MOST_CHOICES)(integer(value, path), path)
 
 
 def _positive(value: Any, path: str) -> int:
-    return checks.integer(0)(integer(value, path), path)  # type: ignore[no-any-return]
+    return checks.integer(0)(integer(value, path), path)
 
 
 def _stops(value: Any, path: str) -> tuple[str, ...]:

@@ -49,11 +49,11 @@ def is_bare(body: Json) -> bool:
 
 def counted(body: Any) -> Json:
     """The request whose tokens are to be counted: it may stand inside of the body, or be the body."""
-    checks.mapping(body, "body")
-    for name, written, value in members(body):
+    whole = checks.mapping(body, "body")
+    for name, written, value in members(whole):
         if name == "generateContentRequest":
             return checks.mapping(value, written)
-    return body  # type: ignore[no-any-return]
+    return whole
 
 
 def _settings(value: Any, path: str) -> list[Json]:

@@ -117,4 +117,4 @@ def _boolean(text: Any, path: str) -> bool:
 def _temperature(text: Any) -> float:
     if not isinstance(text, str) or _NUMBER.fullmatch(text.strip()) is None:
         raise checks.invalid_type("temperature", "a decimal", text)
-    return checks.number(0, 2)(float(text), "temperature")  # type: ignore[no-any-return]
+    return checks.number(0, 2)(float(text), "temperature")
