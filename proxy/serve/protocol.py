@@ -33,6 +33,7 @@ _PIPELINED_MOST: Final = 100  # one read may bring thousands
 _BYTES_PER_S: Final = 1024  # slower than this is no client, in either direction
 _GROWTH: Final = 20  # a body that is held for long comes in by as many parts of itself at least
 _HANDED_ON: Final = 16 * 1024  # bytes of a body that are worth waking whoever reads it, before its end
+_HELD: Final = 16 * 1024  # bytes of a request that waits in line
 _LINE_ENDS: Final = 4  # old browsers send one behind a body: no request has begun with it (RFC 9112, 2.2)
 _IDLE, _HEAD, _BODY = range(3)  # what is being read
 _READABLE: Final = getattr(select, "POLLIN", 0)  # 0 where there is no such thing
@@ -88,8 +89,8 @@ class Protocol(HttpToolsProtocol):
     moment. `_came` counts all bytes, and `_before` those before the body that comes. `_unused` counts bytes
     that the parser has made nothing of so far: a head, or trailers. `_deaf`: nothing more is read, and the
     connection ends with what is being said. `_piped` are the requests that were sent before the first of them
-    was answered. `_skips` are the bytes that are still to come of a request that was refused unread, and
-    `_expected` is when its client was told to come back."""
+    was answered. `_skips` are the bytes that are still to come of a request that was refused unread. Whose
+    client asks before `_expected` waits in line, with what it `_held` so far."""
 
     _reading = _IDLE
     _since = 0.0
@@ -103,7 +104,8 @@ class Protocol(HttpToolsProtocol):
     _piped: list[RequestResponseCycle] | None = None
     _plain_head: bytes | None = None
     _skips = 0
-    _expected = 0.0
+    _expected = 0.0  # when it was told to come back, or when those that wait will have been heard
+    _held = b""
     _heard = 0
     _heard_at = 0.0
     _limits: Server
@@ -128,6 +130,7 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._services.load.line.leave(self)
         super().connection_lost(exc)
         self.pipeline.clear()
         for cycle in self._piped or (self.cycle,):
@@ -141,7 +144,7 @@ class Protocol(HttpToolsProtocol):
             super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing has been read for long; but in the line of those that were refused nothing is."""
+        """Nothing has been read for long; but of those in line nothing is."""
         if self._is_called():
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -152,7 +155,7 @@ class Protocol(HttpToolsProtocol):
     def _is_called(self) -> bool:
         """An idle connection on which something waits to be read."""
         is_idle = self.cycle is None or self.cycle.response_complete
-        return is_idle and self._awaits(_READABLE)
+        return is_idle and (bool(self._held) or self._awaits(_READABLE))
 
     def _awaits(self, what: int) -> bool:
         """What the system would tell of the connection, if it were asked."""
@@ -170,6 +173,7 @@ class Protocol(HttpToolsProtocol):
         load = self._services.load
         if self._reading == _IDLE and (  # what `Load.lacks` of a small one, without its call
             self._skips
+            or self._expected
             or load.requests + load.coming >= load.bounds.requests
             or load.bytes + SMALL > load.bounds.bytes
         ):
@@ -269,9 +273,14 @@ class Protocol(HttpToolsProtocol):
 
     def _turned_away(self, data: bytes) -> bytes:
         """Refuse the requests in it that there is no room for, and read over them: what is left is for the
-        parser. Nothing is logged or timed; `Load` counts them. Who asks before the time it was told is not
-        read again before its turn."""
+        parser. Nothing is logged or timed; `Load` counts them. Who asks before the time it was told waits in
+        line: with a small request that is held, or after one more refusal unread."""
         load, is_early = self._services.load, False
+        if not self._held and self.loop.time() >= self._expected:
+            self._expected = 0.0
+        elif self._is_held(data):
+            return b""
+        data, self._held = self._held + data, b""
         while data:
             if self._skips:
                 taken = min(self._skips, len(data))
@@ -296,6 +305,21 @@ class Protocol(HttpToolsProtocol):
             load.line.join(self)
         return data
 
+    def _is_held(self, data: bytes) -> bool:
+        load, cycle = self._services.load, self.cycle
+        if (
+            self._skips
+            or len(self._held) + len(data) > _HELD
+            or not (self._held or data.startswith(b"POST "))
+            or not (load.line.waiting or load.lacks(SMALL))
+            or (cycle is not None and not cycle.response_complete)
+            or self._services.leaving
+        ):
+            return False
+        self._held += data
+        load.line.join(self)
+        return True
+
     def _is_stranger(self, key: Header) -> bool:
         """Strangers are told that they are."""
         house: House = self.app_state[HOME].house
@@ -305,20 +329,22 @@ class Protocol(HttpToolsProtocol):
     def _give_way(self) -> None:
         """A request is answered: those that wait in line are heard before the next one of this connection."""
         self.on_response_complete()
-        line = self._services.load.line
-        if line.waiting and self._reading == _IDLE and not self.pipeline and not self.transport.is_closing():
-            self.flow.pause_reading()
-            line.join(self)
+        if self._services.load.line.waiting:
+            self._expected = self.loop.time() + RETRY_AFTER_S
 
     def heard_again(self) -> bool:
-        """It is its turn in the line of those that were refused. False when its client is gone, which is not
-        seen of what is not read: its request is not begun."""
-        if self._awaits(_HUNG_UP):
-            self.transport.abort()
+        """It is its turn in the line. False when its client is gone: its request is not begun. Of a
+        connection that is not read only the system knows."""
+        self._expected = 0.0
+        if self.flow.read_paused:
+            if self._awaits(_HUNG_UP):
+                self.transport.abort()
+            self.flow.resume_reading()
         if self.transport.is_closing():
             return False
-        self._expected = self.loop.time() + RETRY_AFTER_S
-        self.flow.resume_reading()
+        data, self._held = self._held, b""
+        if data:
+            self.data_received(data)
         return True
 
     # --- what is no request

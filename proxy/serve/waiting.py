@@ -1,45 +1,47 @@
 """Who was refused and asks again at once: one is heard after the other, and not whenever it speaks.
 
 A refusal costs a fifteenth of a small chat, most of it in the system: clients that take no rest would have
-two fifths of the server's time for them (`python -m bench.overload`). What comes on a connection that is not
-read waits in the system's buffers and costs nothing.
+two fifths of the server's time for them (`python -m bench.overload`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
+_PATIENCE_S: Final = 1.0  # as they were told
 _TURN_S: Final = 0.02
-_SHARE: Final = 50  # of those that wait, one in so many each time: a second, as they were told
-_A_TURN: Final = 10  # but no more than 500 a second: at 40 us for each they are 2 % of the time
+_A_TURN: Final = 10  # no more than 500 a second: at 40 us for each they are 2 % of the time
 
 
 class Connection(Protocol):
-    """It is not read while it waits."""
-
     def heard_again(self) -> bool:
-        """False when nobody is there any more."""
+        """What it said is read now. False when nobody is there any more."""
         ...
 
 
 class WaitingLine:
-    """Connections that nobody reads until it is their turn: when there is `room`, or after some seconds."""
+    """Connections whose request nobody looks at until it is their turn: when there is `room`, or after a
+    second, when they are told again. `waiting` tells since when, in the loop's time."""
 
     __slots__ = ("_is_asked", "_room", "_turns", "waiting")
 
     def __init__(self, room: Callable[[], int]) -> None:
-        self.waiting: deque[Connection] = deque()
+        self.waiting: OrderedDict[Connection, float] = OrderedDict()
         self._room = room
         self._is_asked = False
         self._turns: asyncio.TimerHandle | None = None
 
     def join(self, connection: Connection) -> None:
-        self.waiting.append(connection)
+        loop = asyncio.get_running_loop()
+        self.waiting.setdefault(connection, loop.time())
         if self._turns is None:
-            self._turns = asyncio.get_running_loop().call_later(_TURN_S, self._turn)
+            self._turns = loop.call_later(_TURN_S, self._turn)
+
+    def leave(self, connection: Connection) -> None:
+        self.waiting.pop(connection, None)
 
     def ask(self) -> None:
         """There may be room. Those that are read already come first: the loop looks at them once before."""
@@ -50,17 +52,20 @@ class WaitingLine:
 
     def _fill(self) -> None:
         self._is_asked = False
-        room = self._room()
-        self._call(room)
-        if room > 0 and self.waiting:  # of those that were called, some may have nothing to say
+        self._call(self._room())
+        if self.waiting and self._room() > 0:  # of those that were called, some had nothing to say yet
             self.ask()
 
     def _turn(self) -> None:
-        self._turns = None
-        self._call(min(_A_TURN, 1 + len(self.waiting) // _SHARE))
-        if self.waiting:
-            self._turns = asyncio.get_running_loop().call_later(_TURN_S, self._turn)
+        loop = asyncio.get_running_loop()
+        began_by = loop.time() - _PATIENCE_S
+        for _ in range(_A_TURN):
+            if not self.waiting or next(iter(self.waiting.values())) > began_by:
+                break
+            self._call(1)
+        self._turns = loop.call_later(_TURN_S, self._turn) if self.waiting else None
 
     def _call(self, count: int) -> None:
         while count > 0 and self.waiting:
-            count -= self.waiting.popleft().heard_again()
+            connection, _ = self.waiting.popitem(last=False)
+            count -= connection.heard_again()
