@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from proxy.errors import ProxyError
 from proxy.keys import Budget, ClientKey, Period
@@ -19,6 +20,7 @@ from proxy.ledger.entries import Entry, insert
 from proxy.ledger.rates import Rates
 from proxy.logs import Log
 from proxy.store.database import Database
+from proxy.store.tables import ledger
 from tests.test_ledger import ROW
 
 pytestmark = pytest.mark.anyio
@@ -140,6 +142,96 @@ async def test_what_others_booked_is_known_within_seconds(store_address: str) ->
         await book(database, ONE._replace(request_id="req_2"))
         clock.now += 16  # too old to be used
         assert await balances.spent(APP, MONTHLY) == 2
+
+
+async def test_what_was_read_is_not_read_again_for_minutes(store_address: str) -> None:
+    clock = Clock()
+    async with opened(store_address, clock) as (balances, database):
+        long_ago, now = (
+            ONE._replace(request_id=name, at=at) for name, at in (("a", ROW.at - 9e5), ("b", ROW.at))
+        )
+        await book(database, long_ago, now)
+        budget = Budget(Decimal(20), "USD", "total")
+        for count in range(2, 6):
+            assert await balances.spent(APP, budget) == count
+            await book(database, ONE._replace(request_id=f"r{count}", at=clock.now))
+            clock.now += 60
+        await database.run(lambda connection: connection.execute(sa.delete(ledger)))  # nobody does that
+        assert await balances.spent(APP, budget) == 4  # the last of them had not come yet for certain
+        assert await balances.spent(APP, Budget(Decimal(20), "USD", "day")) == 0
+        clock.now += 300
+        assert await balances.spent(APP, budget) == 0
+
+
+async def test_what_another_transaction_ends_later_with_an_earlier_id_counts(store_address: str) -> None:
+    """At once where it is late by a reading, and else when all is read again."""
+    clock = Clock()
+    async with opened(store_address, clock) as (balances, database):
+        await book(database, ONE)
+        for number in (50, 100):
+            await numbered(database, number)
+            assert await balances.spent(APP, MONTHLY) == (2 if number == 50 else 3)
+            clock.now += 60
+        await numbered(database, 99)
+        assert await balances.spent(APP, MONTHLY) == 4
+        await numbered(database, 49)
+        clock.now += 60
+        assert await balances.spent(APP, MONTHLY) == 4
+        clock.now += 300
+        assert await balances.spent(APP, MONTHLY) == 5
+
+
+async def numbered(database: Database, number: int) -> None:
+    """Book a row with this id."""
+    await book(database, ONE._replace(request_id=f"id {number}"))
+    there = ledger.c.request_id == f"id {number}"
+    await database.run(
+        lambda connection: connection.execute(sa.update(ledger).where(there).values(id=number + 1000))
+    )
+
+
+async def test_a_row_that_comes_days_late_counts_when_all_is_read(store_address: str) -> None:
+    clock = Clock()
+    async with opened(store_address, clock) as (balances, database):
+        for number in range(4):
+            await book(database, ONE._replace(request_id=f"r{number}"))
+            assert await balances.spent(APP, MONTHLY) == number + 1
+            clock.now += 60
+        await book(database, ONE._replace(request_id="late", at=ROW.at - 5 * 86400))
+        assert await balances.spent(APP, MONTHLY) == 4
+        clock.now += 300
+        assert await balances.spent(APP, MONTHLY) == 5
+
+
+async def test_a_row_of_this_process_that_comes_days_late_counts_at_once_and_once(store_address: str) -> None:
+    clock = Clock(seconds("2026-11-05T12:00:00"))
+    async with opened(store_address, clock) as (balances, database):
+        for number in range(4):
+            await book(database, ONE._replace(request_id=f"r{number}", at=clock.now))
+            assert await balances.spent(APP, MONTHLY) == number + 1
+            clock.now += 60
+        mine = ONE._replace(request_id="mine", at=clock.now)
+        balances.note(APP, MONTHLY, mine)
+        clock.now += 10 * 86400  # the store was away
+        assert await balances.spent(APP, MONTHLY) == 5
+        await book(database, mine)
+        for _ in range(4):
+            clock.now += 60
+            assert await balances.spent(APP, MONTHLY) == 5
+
+
+async def test_a_currency_that_has_a_worth_now_is_read_from_the_beginning(store_address: str) -> None:
+    clock = Clock()
+    async with opened(store_address, clock) as (balances, database):
+        for number in range(4):
+            await book(
+                database,
+                *(ONE._replace(request_id=f"{name}{number}", currency=name) for name in ("USD", "CNY")),
+            )
+            assert await balances.spent(APP, MONTHLY) == number + 1
+            clock.now += 60
+        balances.rates = Rates({"USD": Decimal(1), "CNY": Decimal("0.5")})
+        assert await balances.spent(APP, MONTHLY) == 6
 
 
 async def test_a_hold_takes_the_place_of_what_was_reserved(store_address: str) -> None:

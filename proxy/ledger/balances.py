@@ -1,19 +1,19 @@
 """What keys with a budget have spent: read from the ledger once, then kept by the rows this process books.
 
-Others book too, so a sum that is asked for is read again every few seconds, beside the requests. Only keys
-with a budget have a balance here.
+Others book too, so of a sum that is asked for what is new is read every few seconds, beside the requests, and
+now and then all of it. Only keys with a budget have a balance here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.errors import ProxyError
 from proxy.keys import Budget, ClientKey, Period
@@ -26,7 +26,10 @@ from proxy.store.database import Database
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_EVERY_S = 3.0  # a sum is read again
+_EVERY_S = 3.0  # what is new is read
+_WHOLE_EVERY_S = 300.0  # all of it
+_LATE_S = 3600.0  # a row may come into the store after its time; after more it counts when all is read
+_MOST_DAYS = 7  # for rows that wait for the store
 _OLD_S = 15.0  # a sum that nobody asked for so long is waited for
 _PATIENCE_S = 2.0  # with the store; then what is known holds
 _FIRST_PATIENCE_S = 10.0  # where nothing is known: it may have to connect, and to make its tables
@@ -56,12 +59,28 @@ def span(period: Period, now: float) -> Span:
     return Span(first.timestamp(), following.timestamp())
 
 
+class _Mark(NamedTuple):
+    """Rows with an id up to `through` come to these `totals`, by currency. `seen` is the last id that was
+    there: the next reading moves the mark there, and not this one, for of transactions side by side one with
+    an earlier id may end later. `whole_at` is when all was read."""
+
+    through: int
+    totals: Mapping[str, Decimal]
+    seen: int
+    currencies: Sequence[str]
+    whole_at: float
+
+    def holds(self, now: float, currencies: Sequence[str]) -> bool:
+        return self.currencies == currencies and 0 <= now - self.whole_at < _WHOLE_EVERY_S
+
+
 class _Sum(NamedTuple):
     """What the store tells: `there` are the rows among the total that may be pending."""
 
     total: Decimal
     there: set[RowId]
     took_s: float
+    mark: _Mark | None
 
 
 @dataclass(slots=True)
@@ -72,6 +91,7 @@ class _Balance:
 
     span: Span
     known: Decimal | None = None
+    mark: _Mark | None = None
     pending: dict[RowId, tuple[float, Decimal]] = field(default_factory=dict)
     own: Decimal = ZERO
     reserved: Decimal = ZERO
@@ -100,13 +120,13 @@ class _Balance:
         self.own += amount
 
     def learn(self, found: _Sum) -> None:
-        self.known, self.took_s = found.total, found.took_s
+        self.known, self.took_s, self.mark = found.total, found.took_s, found.mark
         self.pending = {row: told for row, told in self.pending.items() if row not in found.there}
         self.own = sum((amount for _, amount in self.pending.values()), ZERO)
 
     def begin(self, new: Span) -> None:
         """Another period: what was spent in the last one is over, what is wanted is not."""
-        self.span, self.known, self.reading = new, None, None
+        self.span, self.known, self.mark, self.reading = new, None, None, None
         self.pending = {row: told for row, told in self.pending.items() if told[0] >= new.since}
         self.own = sum((amount for _, amount in self.pending.values()), ZERO)
 
@@ -203,12 +223,19 @@ class Balances:
         return balance.reading
 
     async def _look(self, caller: ClientKey, budget: Budget, balance: _Balance) -> None:
-        began, during = self.clock(), balance.span
+        began, during, rates = self.clock(), balance.span, self.rates
         # Rows that are booked from here on are later than this, those that are pending are not earlier.
         horizon = min((at for at, _ in balance.pending.values()), default=began)
         horizon = min(horizon, began) - _MARGIN_S
+        days: Sequence[int] = range(int(during.since // DAY_S), int(began // DAY_S) + 2)
+        new = days[-1] - int(min(horizon, began - _LATE_S) // DAY_S)
+        mark, currencies = balance.mark, rates.all_into(budget.currency)
+        if mark is None or not mark.holds(began, currencies) or new >= _MOST_DAYS:
+            mark = _Mark(0, {}, 0, currencies, began)
+        elif mark.through:
+            days = days[-1 - new :]
         try:
-            found = await self._sum(caller.name[:LONGEST], budget.currency, during.since, horizon)
+            found = await self._sum(caller.name[:LONGEST], budget.currency, rates, mark, days, horizon)
         except Exception as error:  # whatever a driver raises: what is known must go on to hold
             if self.away is None:
                 self._log.write("budgets_away", kind=type(error).__name__)
@@ -222,30 +249,37 @@ class Balances:
         if balance.span == during:
             balance.read_at, balance.reading = began, None
 
-    async def _sum(self, key: str, currency: str, since: float, horizon: float) -> _Sum:
+    async def _sum(
+        self, key: str, into: str, rates: Rates, mark: _Mark, days: Sequence[int], horizon: float
+    ) -> _Sum:
         if not self._database.may_exist():
-            return _Sum(ZERO, set(), 0.0)
-        work = partial(
-            _summed,
-            self.rates,
-            currency,
-            key=key,
-            currencies=self.rates.all_into(currency),
-            since=int(since // DAY_S),
-            horizon=horizon,
-        )
-        return await self._database.read(work)
+            return _Sum(ZERO, set(), 0.0, None)
+        return await self._database.read(partial(_summed, key, into, rates, mark, days, horizon))
 
 
-def _summed(rates: Rates, into: str, connection: Connection, **wanted: Any) -> _Sum:
+def _summed(
+    key: str,
+    into: str,
+    rates: Rates,
+    mark: _Mark,
+    days: Sequence[int],
+    horizon: float,
+    connection: Connection,
+) -> _Sum:
     """In the reader's thread; without the time that it takes to connect, and to wait for others."""
     from proxy.ledger import views  # SQLAlchemy: loaded by those who have a budget
 
     began = time.perf_counter()
-    totals, there = views.spent(connection, **wanted)
-    worth = (rates.convert(amount, currency, into) for currency, amount in totals.items())
+    found = views.spent(connection, key, mark.currencies, days, horizon, mark.through, mark.seen)
+    settled = _plus(mark.totals, found.early)
+    worth = (rates.convert(amount, name, into) for name, amount in _plus(settled, found.late).items())
     total = sum((amount for amount in worth if amount is not None), ZERO)
-    return _Sum(total, there, time.perf_counter() - began)
+    new = mark._replace(through=mark.seen, totals=settled, seen=found.last)
+    return _Sum(total, found.there, time.perf_counter() - began, new)
+
+
+def _plus(one: Mapping[str, Decimal], other: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return {name: one.get(name, ZERO) + other.get(name, ZERO) for name in (*one, *other)}
 
 
 def _added(entry: Entry) -> Decimal:

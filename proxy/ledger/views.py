@@ -123,29 +123,50 @@ def left_out(connection: Connection, wanted: Wanted) -> list[str]:
     return list(connection.execute(strangers).scalars())
 
 
+class Spent(NamedTuple):
+    """Sums by currency: of rows up to the id that was asked for, and of those behind it, up to the `last`.
+    `there` are rows among them by request, call, attempt and kind."""
+
+    early: dict[str, Decimal]
+    late: dict[str, Decimal]
+    last: int
+    there: set[tuple[str, int, int, str]]
+
+
 def spent(
-    connection: Connection, key: str, currencies: Sequence[str], since: int, horizon: float
-) -> tuple[dict[str, Decimal], set[tuple[str, int, int, str]]]:
-    """What a key was charged and what is held for it from a day on, by currency, and which rows from
-    `horizon` on, in seconds since 1970, are among it. One statement: all of it is of the same moment."""
+    connection: Connection,
+    key: str,
+    currencies: Sequence[str],
+    days: Sequence[int],
+    horizon: float,
+    after: int = 0,
+    early: int = 0,
+) -> Spent:
+    """What a key was charged and what is held for it: since the first of the days, or of rows behind the id
+    `after` on these days alone. `early` is where sums part; `there` are the rows from `horizon` on, in
+    seconds since 1970. One statement: all of it is of the same moment."""
     booked = sa.case((ledger.c.kind.in_(("settle", "hold")), _steps(ledger.c.amount)))
     added = sa.func.coalesce(booked, 0) - sa.func.coalesce(_steps(ledger.c.released), 0)
-    of_key = (ledger.c.key == key, ledger.c.day >= since, ledger.c.currency.in_(currencies))
+    # Days in a list: the index of keys and days has the ids in their order on each of them.
+    span = (ledger.c.day.in_(days), ledger.c.id > after) if after else (ledger.c.day >= days[0],)
+    of_key = (ledger.c.key == key, ledger.c.currency.in_(currencies), *span)
     names = [ledger.c[name] for name in ("request_id", "call", "attempt", "kind")]
     nothing = [sa.null().label(name.name) for name in names]
+    is_late = sa.case((ledger.c.id > early, 1), else_=0)
     high, low = _sum(added // _HALF, "high"), _sum(added % _HALF, "low")
-    sums = sa.select(*nothing, ledger.c.currency, high, low).where(*of_key).group_by(ledger.c.currency)
-    late = sa.select(*names, ledger.c.currency, sa.null(), sa.null()).where(
-        *of_key, ledger.c.day >= int(horizon // DAY_S), ledger.c.at >= horizon
-    )
-    totals: dict[str, Decimal] = {}
-    there = set()
-    for *row, currency, above, below in connection.execute(sa.union_all(sums, late)):
-        if row[0] is None:
-            totals[currency] = (int(above) * _HALF + int(below)) * STEP
-        else:
-            there.add(tuple(row))
-    return totals, there
+    last = sa.func.max(ledger.c.id)
+    sums = sa.select(*nothing, ledger.c.currency, is_late, last, high, low)
+    sums = sums.where(*of_key).group_by(ledger.c.currency, is_late)
+    rows = sa.select(*names, ledger.c.currency, *[sa.null()] * 4)
+    rows = rows.where(*of_key, ledger.c.day >= int(horizon // DAY_S), ledger.c.at >= horizon)
+    found = Spent({}, {}, early, set())
+    for *row, currency, late, number, above, below in connection.execute(sa.union_all(sums, rows)):
+        if row[0] is not None:
+            found.there.add(tuple(row))
+            continue
+        (found.late if late else found.early)[currency] = (int(above) * _HALF + int(below)) * STEP
+        found = found._replace(last=max(found.last, number))
+    return found
 
 
 def rows(connection: Connection, wanted: Wanted, *, admin: bool) -> list[Json]:

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, Large
 
 from proxy.store import money
 
-HEAD = "0004"  # the newest revision
+HEAD = "0005"  # the newest revision
 
 
 class Amount(sa.TypeDecorator[Decimal]):
@@ -86,7 +86,7 @@ ledger = Table(
     Column("completion_tokens", BigInteger, nullable=False),
     Column("estimated", Boolean, nullable=False),
     sa.UniqueConstraint("request_id", "call", "attempt", "kind", name="ledger_once"),
-    Index("ledger_by_key", "key", "day"),
+    Index("ledger_by_key", "key", "day", "id"),
     Index("ledger_by_day", "day"),
 )
 # A try ends once: whoever comes second, with another verdict too, changes nothing.
