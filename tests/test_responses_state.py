@@ -374,6 +374,34 @@ def test_what_is_too_large_for_the_background_is_refused_before_it_is_sent(kept:
     assert len(kept.sent()) == before
 
 
+def test_a_background_reply_that_is_too_large_to_be_kept_has_failed_and_is_bought_once(kept: Gateway) -> None:
+    reply = ask(kept, "Go on and on sim:big:17", background=True, metadata={"trace": "t-8"})
+    done = finished(kept, reply.id)
+    assert (done.id, done.status, done.output, done.metadata) == (reply.id, "failed", [], {"trace": "t-8"})
+    assert (done.error.code, done.completed_at) == ("invalid_prompt", None)
+    assert done.error.message == (
+        "This response was made, but is too large to be kept: ask for it without 'background'."
+    )
+    assert done.usage.output_tokens > 4_000_000
+    [item] = kept.client().responses.input_items.list(reply.id).data
+    assert item.content[0].text == "Go on and on sim:big:17"
+    assert prompts(kept, "Go on and on") == 1
+
+
+def test_a_background_stream_that_is_too_large_with_what_came_before_has_failed_when_it_is_over(
+    kept: Gateway,
+) -> None:
+    """Whoever follows it hears all; the store has no room for both."""
+    before = ask(kept, "One sim:big:9")
+    stream = ask(kept, "Two sim:big:9", background=True, stream=True, previous_response_id=before.id)
+    last = list(stream)[-1]
+    assert (last.type, last.response.status) == ("response.completed", "completed")
+    done = finished(kept, last.response.id)
+    assert (done.status, done.previous_response_id, done.output) == ("failed", before.id, [])
+    found = refused(lambda: list(kept.client().responses.retrieve(done.id, stream=True)))
+    assert found == (400, "stream", "not_resumable")
+
+
 def test_a_background_reply_waits_for_a_vendor_that_is_busy(kept: Gateway) -> None:
     """R-074: longer than anybody would who waits for the reply, and as long as the vendor says."""
     busy = "Hello sim:fail-times:5:429:soon"

@@ -313,6 +313,10 @@ class KeepingFront(Front, Protocol):
         """The same, of which nobody knows what has become."""
         ...
 
+    def too_large(self, told: Json) -> Json:
+        """The same without what was said, which is more than can be kept."""
+        ...
+
     def forgotten(self, identity: str) -> bytes: ...
 
     def number_of(self, frame: bytes) -> int:

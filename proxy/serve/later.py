@@ -107,9 +107,12 @@ class Making:
     """One reply in the making. `frames` are those of its stream, None where none was asked for. `tries` is
     the number of processes that made it before."""
 
-    def __init__(self, shelf: Shelf, work: Work, renderer: KeptRenderer, tries: int = 0) -> None:
+    def __init__(
+        self, shelf: Shelf, work: Work, front: KeepingFront, renderer: KeptRenderer, tries: int = 0
+    ) -> None:
         self._shelf = shelf
         self._work = work
+        self._front = front
         work.asked = replace(work.asked, unhurried=Unhurried())
         self._tries = tries
         self._can_move = tries > 0
@@ -166,11 +169,16 @@ class Making:
         finally:
             looking.cancel()
             self._shelf.making.pop(self.identity, None)
-        frames = self.frames
         if self._is_ours:
-            await self._keep(self.renderer.kept(), events=None if frames is None else frames.all())
-        if frames is not None:
-            frames.end()  # whoever asks again when its stream ends finds the row
+            await self._keep_end()
+        if self.frames is not None:
+            self.frames.end()  # whoever asks again when its stream ends finds the row
+
+    async def _keep_end(self) -> None:
+        """What cannot be kept has failed: a row that stays as it is would have it made, and paid, again."""
+        kept, frames = self.renderer.kept(), self.frames
+        if not await self._keep(kept, events=None if frames is None else frames.all()):
+            await self._keep(replace(kept, told=self._front.too_large(kept.told), adds=None))
 
     async def _keep(self, kept: Kept, **row: Any) -> bool:
         return await self._shelf.keep(self._work.house, self._work.asked.caller.name, kept, **row)
@@ -228,7 +236,7 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Js
     now = int(time.time())
     renderer = _renderer(work, front, now)
     told = renderer.queued()
-    making = Making(shelf, work, renderer)
+    making = Making(shelf, work, front, renderer)
     await making.start(_request(work, body, now))
     exchange.facts["reply"] = making.identity
     if exchange.allowed is not None:
@@ -298,7 +306,7 @@ async def taken_over(
             if _is_of_words(work):
                 renderer = _renderer(work, front, how["created"], row["id"])
                 renderer.queued()
-                making = Making(shelf, work, renderer, found["tries"])
+                making = Making(shelf, work, front, renderer, found["tries"])
                 making.begin()
                 return renderer.kept().told
     told = (end or front.lost)(told)

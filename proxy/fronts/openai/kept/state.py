@@ -167,6 +167,12 @@ def ended(told: Json, status: str, error: Json | None = None) -> Json:
     return {**told, "response": {**told["response"], "status": status, "error": error}}
 
 
+def emptied(told: Json) -> Json:
+    """Without its items and what they are signed with; what they cost is told."""
+    nothing: Json = {"output": [], "completed_at": None, "incomplete_details": None}
+    return {"response": {**told["response"], **nothing}, "seal": None}
+
+
 def number_of(frame: bytes) -> int:
     found = _NUMBER.search(frame)
     return int(found[1]) if found else 0

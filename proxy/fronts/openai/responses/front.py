@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from proxy.fronts.openai.responses.shape import ResponsesShape
 
 _LOST: Json = {"code": "server_error", "message": "The server ended before this response was complete."}
+_TOO_LARGE: Json = {
+    "code": "invalid_prompt",  # no client asks again by itself for this word, and pays twice
+    "message": "This response was made, but is too large to be kept: ask for it without 'background'.",
+}
 
 
 class ResponsesFront(Commons):
@@ -77,6 +81,11 @@ class ResponsesFront(Commons):
         from proxy.fronts.openai.kept import state
 
         return state.ended(told, "failed", _LOST)
+
+    def too_large(self, told: Json) -> Json:
+        from proxy.fronts.openai.kept import state
+
+        return state.emptied(state.ended(told, "failed", _TOO_LARGE))
 
     def forgotten(self, identity: str) -> bytes:
         return orjson.dumps({"id": identity, "object": "response", "deleted": True})
