@@ -72,6 +72,19 @@ def test_a_search_that_is_told_as_it_happens_stands_where_it_happened(stream: bo
         assert events == [Started(), text, cited, told]
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_searches_that_no_facts_speak_of_are_told(stream: bool) -> None:
+    """G-108: beside functions the calls of Google's own tools may be all that tells of them."""
+    calls = [
+        {"toolCall": {"toolType": "GOOGLE_SEARCH_WEB", "id": identity, "args": {"queries": queries}}}
+        for identity, queries in (("x", ["capital"]), ("y", ["river", "lake"]))
+    ]
+    body = {"tools": [{"googleSearch": {}}], "toolConfig": {"includeServerSideToolInvocations": True}}
+    payload = reply(calls[0], {"toolResponse": {"id": "x"}}, calls[1], {"text": "Bern"})
+    told = only(read(payload, body=body, stream=stream), Searched)
+    assert told == [Searched(("capital",)), Searched(("river", "lake"))]
+
+
 def test_facts_without_a_search_tell_of_none() -> None:
     assert (
         only(read(reply({"text": "Bern"}, groundingMetadata={"retrievalMetadata": {"a": 1}})), Searched) == []

@@ -264,6 +264,19 @@ def test_a_stream_has_what_was_run_before_the_words_that_it_led_to(gateway: Gate
     assert len([event for event in events if event["type"] == "response.output_text.delta"]) > 5
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_search_beside_functions_is_an_item_without_facts(gateway: Gateway, stream: bool) -> None:
+    """G-108, R-043."""
+    fields: Any = {"tools": [{"type": "web_search"}, WEATHER], "tool_choice": "none", "store": False}
+    if stream:
+        output = streamed(gateway, "News sim:search", **fields)[-1]["response"]["output"]
+    else:
+        output = post(gateway, input="News sim:search", **fields).json()["output"]
+    search, message = [item for item in output if item["type"] != "reasoning"]
+    assert search["action"] == {"type": "search", "query": "News", "queries": ["News"]}
+    assert (search["type"], message["type"]) == ("web_search_call", "message")
+
+
 def test_what_a_search_beside_functions_found_is_told_with_the_end(gateway: Gateway) -> None:
     """R-043, R-070: Gemini 3 tells of the search at once, of its sources with the end."""
     fields: Any = {"tools": [{"type": "web_search"}, WEATHER], "tool_choice": "none"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from proxy.types import Citation, Json, Searched
@@ -89,12 +90,14 @@ def searching(part: Json, choice: int) -> list[Searched]:
     return [Searched(queries, choice=choice)] if queries else []
 
 
-def searched(grounding: Json, choice: int, *, told: bool) -> list[Searched]:
-    """The search behind the facts, if there was one: pages may have been read without. `told`: what it looks
-    for was told as it happened."""
-    queries = () if told else _queries(grounding.get("webSearchQueries"))
+def searched(grounding: Json, choice: int, calls: list[Searched], *, told: bool) -> list[Searched]:
+    """The searches behind the facts, if there were any: pages may have been read without. `calls` are those
+    that Google's own tool calls spoke of; `told`: as they happened."""
     sources = (_source(chunk) for chunk in list_of(grounding.get("groundingChunks")))
     found = tuple(source for source in sources if source is not None)
+    if calls and not told:
+        return [*calls[:-1], replace(calls[-1], sources=found)]
+    queries = () if calls else _queries(grounding.get("webSearchQueries"))
     return [Searched(queries, found, choice)] if queries or found else []
 
 

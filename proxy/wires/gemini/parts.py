@@ -18,6 +18,7 @@ from proxy.types import (
     Json,
     Logprobs,
     Reasoning,
+    Searched,
     Slice,
     Text,
     ToolCall,
@@ -53,7 +54,7 @@ class CandidateReader:
         self.open: OpenCall | None = None
         self._extra: Json = {}
         self._grounding: Json = {}
-        self._told_searches = False
+        self._searches: list[Searched] = []
 
     @property
     def called_in_vain(self) -> bool:
@@ -99,8 +100,9 @@ class CandidateReader:
         if self._grounding or pages:
             shown = grounding.ShownText(self.texts, self._inserted, self._starts if whole else ())
             events += grounding.citations(shown, self._grounding, dict_of(pages), self.index)
-        if self._grounding:
-            events += grounding.searched(self._grounding, self.index, told=self._told_searches)
+        if self._grounding or self._searches:
+            told = self._sent.stream
+            events += grounding.searched(self._grounding, self.index, self._searches, told=told)
         values: Json = {"model_version": model} if model else {}
         if self._grounding:
             values["grounding_metadata"] = self._grounding
@@ -206,8 +208,9 @@ class CandidateReader:
         """A tool that the vendor ran itself, which wants to hear of it in the next turn. A whole reply's
         searches are told with what they found."""
         self._extra.setdefault("parts", []).append(part)
-        if self._sent.stream and (searching := grounding.searching(part, self.index)):
-            self._told_searches = True
+        searching = grounding.searching(part, self.index)
+        self._searches += searching
+        if self._sent.stream:
             events += searching
 
     def _ignored(self, part: Json, events: list[Event]) -> None:
