@@ -484,6 +484,35 @@ def test_a_call_without_arguments_has_an_empty_object() -> None:
     assert output(ToolCall(0, "call_A", "f", ""))[0]["arguments"] == "{}"
 
 
+def test_a_call_that_is_cut_off_is_incomplete() -> None:
+    """R-066: nobody shall make it. One that came whole is complete, whatever ended the reply."""
+    whole_call, cut = ToolCall(0, "c1", "f", '{"a":1}'), ToolCall(1, "c2", "f", '{"a":')
+    assert output(whole_call, cut, Finish("length")) == [
+        {
+            "id": "fc_00",
+            "type": "function_call",
+            "call_id": "c1",
+            "name": "f",
+            "arguments": '{"a":1}',
+            "status": "completed",
+        },
+        {
+            "id": "fc_01",
+            "type": "function_call",
+            "call_id": "c2",
+            "name": "f",
+            "arguments": '{"a":',
+            "status": "incomplete",
+        },
+    ]
+
+
+def test_a_custom_call_that_is_cut_off_is_incomplete() -> None:
+    tools = [{"type": "custom", "name": "sh"}]
+    [call] = output(ToolCall(0, "c", "sh", '{"input":"rm -r'), Finish("length"), tools=tools)
+    assert (call["type"], call["status"]) == ("custom_tool_call", "incomplete")
+
+
 def test_two_calls_of_one_id_get_two() -> None:
     """R-030."""
     first, second = output(ToolCall(0, "c", "f", "{}"), ToolCall(1, "c", "f", "{}", signature=None))

@@ -270,6 +270,14 @@ def test_an_output_keeps_its_pictures_and_files() -> None:
     assert found.parts == (ResultPart("c", None, (TextPart("Look:"), picture)),)
 
 
+def test_a_call_that_we_gave_as_incomplete_comes_back_with_what_there_is_of_its_arguments() -> None:
+    cut = {"type": "function_call", "call_id": "c", "name": "f", "arguments": '{"a":', "status": "incomplete"}
+    [found] = messages(cut)
+    assert found.parts == (CallPart("c", "f", {"value": '{"a":'}),)
+    [found] = messages({**cut, "arguments": '{"a":1}'})
+    assert found.parts == (CallPart("c", "f", {"a": 1}),)
+
+
 def test_functions_are_flat_or_as_in_a_chat_and_may_hold_nulls() -> None:
     """R-033: what was sent is repeated, with the members that Open Responses demands."""
     nulls = {"type": "function", "name": "now", "parameters": None, "strict": None}

@@ -67,7 +67,9 @@ class Call(Item):
         return bool(self._pieces) and _loaded("".join(self._pieces)) is not _BROKEN
 
     def end(self, status: str = "completed") -> None:
+        """One without arguments is complete whatever `status` says."""
         said, body = "".join(self._pieces), self.body
+        body["status"] = status if said else "completed"
         if self._kind == "function":
             if not said:
                 said = "{}"
@@ -80,7 +82,6 @@ class Call(Item):
             self.tell("custom_tool_call_input.done", input=said)
         elif (found := _loaded(said)) is not _BROKEN:
             body["arguments"] = found
-        body["status"] = "completed"
         super().end()
 
 

@@ -185,8 +185,7 @@ class _Reading:
 
     def _call(self, item: Json, path: str, index: int) -> None:
         self._notes.unread(item, _CALL, path)
-        values = arguments(item.get("arguments"), f"{path}.arguments")
-        self._add(CallPart(_call_id(item, path), _name(item, path), values), index)
+        self._add(CallPart(_call_id(item, path), _name(item, path), _arguments(item, path)), index)
 
     def _custom_call(self, item: Json, path: str, index: int) -> None:
         self._notes.unread(item, _CUSTOM_CALL, path)
@@ -285,6 +284,18 @@ _ITEMS: dict[str, _Read] = {
 
 def _call_id(item: Json, path: str) -> str:
     return str(checks.required_string(item.get("call_id"), f"{path}.call_id"))
+
+
+def _arguments(item: Json, path: str) -> Json:
+    """What there is of them where they are no JSON, as in calls that we gave as incomplete. Raises
+    `RequestError`."""
+    said = item.get("arguments")
+    try:
+        return arguments(said, f"{path}.arguments")
+    except RequestError as error:
+        if error.code == "invalid_json" and item.get("status") == "incomplete":
+            return {"value": str(said)}
+        raise
 
 
 def _name(item: Json, path: str) -> str:

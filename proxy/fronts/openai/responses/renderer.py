@@ -349,7 +349,7 @@ class ResponsesRenderer:
             self._message().refuse(refused)
         self._settle(status)
         for call in self._open_calls.values():
-            call.end()
+            call.end("incomplete")
         if self._drawing is not None:
             self._drawing.end()
         self._end_search()
