@@ -238,6 +238,7 @@ CHAT: dict[str, Wish | None] = {
     "CallPart.arguments": Wish(called(arguments={"city": "Ulm"}), ("Ulm",), called(), ("messages",)),
     "CallPart.signature": None,
     "CallPart.marks": Wish({**called(marks=MARKS), **MARKED}, ("e77",), called(), ("foreign",)),
+    "CallPart.where": None,  # our own note
     "ResultPart.call_id": Wish(called(result(call_id="c2")), OF_CLOCK, called(), ("messages",)),
     "ResultPart.name": Wish(called(result(call_id=None, name="clock")), OF_CLOCK, called(), ("messages",)),
     "ResultPart.parts": Wish(

@@ -114,7 +114,7 @@ def test_messages_come_with_and_without_a_type_and_with_ids() -> None:
 def test_instructions_come_first() -> None:
     """R-012."""
     found = parsed([{"role": "user", "content": "Hi"}], instructions="Be brief.").request.messages
-    assert found[0] == Message("system", (TextPart("Be brief."),))
+    assert found[0] == Message("system", (TextPart("Be brief."),), -2)
 
 
 def test_media_of_all_kinds() -> None:

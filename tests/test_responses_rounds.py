@@ -138,3 +138,47 @@ def test_a_call_without_its_output_gets_one_and_is_named(gateway: Gateway, model
     )
     assert (reply.status_code, reply.headers["x-proxy-dropped"]) == (200, "input[1].call_id")
     assert "no result was provided for this call" in str(gateway.sent()[-1].body)
+
+
+@pytest.mark.parametrize("model", ["gemini-flash", "lan-chat"])
+@pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
+def test_what_is_kept_is_not_named_by_a_place_in_what_was_sent_now(
+    kept: Gateway, model: str, by: str
+) -> None:
+    """Its call was never answered."""
+    talk = kept.client().conversations.create().id if by == "conversation" else None
+    fields: Any = {} if talk is None else {by: talk}
+    reply = ask(kept, "Weather? sim:call:get_weather", model, tools=[WEATHER], **fields)
+    assert reply.output[-1].type == "function_call"
+    body: Any = {"model": model, "input": [{"role": "user", "content": "So?"}], by: talk or reply.id}
+    assert post(kept, {"x-proxy-strict": "true"}, **body).json()["error"]["param"] == f"{by}.call_id"
+    assert post(kept, **body).headers["x-proxy-dropped"] == f"{by}.call_id"
+
+
+@pytest.mark.parametrize("model", ["gemini-flash", "lan-chat"])
+def test_of_several_calls_of_a_turn_the_lost_one_is_named(gateway: Gateway, model: str) -> None:
+    first, second = (
+        {"type": "function_call", "call_id": name, "name": "look", "arguments": "{}"} for name in "ab"
+    )
+    output = {"type": "function_call_output", "call_id": "a", "output": "1"}
+    said = {"type": "message", "role": "assistant", "content": "I look."}
+    items: list[Any] = [{"role": "user", "content": "Go"}, said, first, second, output]
+    reply = post(gateway, model=model, input=[*items, {"role": "user", "content": "So?"}])
+    assert reply.headers["x-proxy-dropped"] == "input[3].call_id"
+
+
+def test_an_item_behind_a_reference_keeps_its_place(kept: Gateway) -> None:
+    """The reply's signatures, which nobody wrote, stand before what they sign."""
+    reply = ask(kept, "Weather? sim:call:get_weather", tools=[WEATHER])
+    reference = {"type": "item_reference", "id": reply.output[-1].id}
+    output = {"type": "function_call_output", "call_id": "gone", "output": "1"}
+    begun = {"role": "user", "content": "Weather?"}
+    own = {"type": "function_call_output", "call_id": reply.output[-1].call_id, "output": "2"}
+    found = post(kept, input=[begun, reference, own, output], tools=[WEATHER])
+    assert found.headers["x-proxy-dropped"] == "input[3].call_id"
+
+
+def test_instructions_that_a_cache_has_already_are_named_as_such(gateway: Gateway) -> None:
+    fields: Any = {"instructions": "Be brief", "cached_content": "cachedContents/1", "input": "Hi"}
+    found = post(gateway, {"x-proxy-strict": "true"}, **fields)
+    assert (found.status_code, found.json()["error"]["param"]) == (400, "instructions")

@@ -58,13 +58,14 @@ class ThoughtPart:
 @dataclass(frozen=True, slots=True)
 class CallPart:
     """A call the assistant made. `arguments` is the JSON object, parsed; a legacy call has the id "". For
-    `marks` see `Foreign`."""
+    `marks` see `Foreign`. `where` is a `MediaPart`'s, of a call that stands apart from its turn."""
 
     id: str
     name: str
     arguments: Json
     signature: str | None = None
     marks: Mapping[str, Any] | None = None
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

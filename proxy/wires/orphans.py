@@ -17,7 +17,7 @@ def named(result: ResultPart, index: int) -> str:
 
 def named_call(call: CallPart, index: int) -> str:
     """The same of a call without a result."""
-    return f"messages[{index}].{'calls' if call.id else 'legacy_call'}"
+    return call.where or f"messages[{index}].{'calls' if call.id else 'legacy_call'}"
 
 
 def in_words(result: ResultPart) -> str:

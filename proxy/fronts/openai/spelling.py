@@ -84,6 +84,8 @@ RESPONSES: Spellings = {
     "logprobs": ("include", "top_logprobs"),
     "max_tokens": ("max_output_tokens",),
     "messages": ("input",),
+    "messages[-1]": ("previous_response_id", "conversation"),
+    "messages[-2]": ("instructions",),
     "native": ("google",),
     "parallel_calls": ("parallel_tool_calls",),
     "prompt": ("input",),
@@ -96,7 +98,7 @@ RESPONSES: Spellings = {
 
 _REBUILT = ("messages", "input", "tools")  # what an upstream counts in there are not the client's own places
 _FIRST_STEP = re.compile(r"[^.\[]+")
-_OF_MESSAGE = re.compile(r"(messages\[\d*\])\.(call_id|calls|legacy_call|parts|result_name|signed)\b")
+_OF_MESSAGE = re.compile(r"(messages\[-?\d*\])\.(call_id|calls|legacy_call|parts|result_name|signed)\b")
 _VENDORS_TOOL = re.compile(r"tools\.(\w+)(\Z|\.)")
 _MEMBER_OF_TOOL = re.compile(r"(tools\[\d*\])\.(name|description|parameters|strict)\b")
 

@@ -36,6 +36,7 @@ _ROLES: dict[str, Role] = {
     "developer": "developer",
     "assistant": "assistant",
 }
+BEFORE = -1  # the index of messages that the client did not send now
 _PARTS = ("input_text", "input_image", "input_file", "input_audio", "output_text", "refusal")
 _DRAWN_KEPT = 2
 _REPLYS_OWN = frozenset({"type", "id", "status", "phase"})  # what replies tell of an item, asks nothing
@@ -56,14 +57,19 @@ def listed(value: Any) -> list[Json]:
 
 
 def parse(
-    before: Sequence[Json], items: Sequence[Json], notes: Notes, name: str = "input"
+    before: Sequence[Json],
+    items: Sequence[Json],
+    places: Sequence[int],
+    notes: Notes,
+    name: str = "input",
+    of_before: str = "previous_response_id",
 ) -> tuple[Message, ...]:
-    """The messages of earlier items and of the client's own, which alone are named in errors by their place
-    below `name`. Raises `RequestError`."""
+    """The messages of earlier items, which are named as `of_before`, and of the client's own, which are named
+    by their `places` below `name`. Raises `RequestError`."""
     reading = _Reading(notes)
     for item in before:
-        reading.read(item, "previous_response_id", 0)
-    for number, item in enumerate(items):
+        reading.read(item, of_before, BEFORE)
+    for number, item in zip(places, items, strict=True):
         if not reading.is_read(item, number):
             reading.read(item, f"{name}[{number}]", number)
     return reading.close()
@@ -185,18 +191,18 @@ class _Reading:
 
     def _call(self, item: Json, path: str, index: int) -> None:
         self._notes.unread(item, _CALL, path)
-        self._add(CallPart(_call_id(item, path), _name(item, path), _arguments(item, path)), index)
+        self._add(_call_part(item, path, _name(item, path), _arguments(item, path)), index)
 
     def _custom_call(self, item: Json, path: str, index: int) -> None:
         self._notes.unread(item, _CUSTOM_CALL, path)
         said = checks.string(item.get("input") or "", f"{path}.input")
-        self._add(CallPart(_call_id(item, path), _name(item, path), {"input": said}), index)
+        self._add(_call_part(item, path, _name(item, path), {"input": said}), index)
 
     def _search_call(self, item: Json, path: str, index: int) -> None:
         if item.get("call_id") is None:
             return  # OpenAI ran it itself
         values = arguments(item.get("arguments"), f"{path}.arguments")
-        self._add(CallPart(_call_id(item, path), "tool_search", values), index)
+        self._add(_call_part(item, path, "tool_search", values), index)
 
     def _output(self, item: Json, path: str, index: int) -> None:
         """A list keeps its pictures and files."""
@@ -280,6 +286,10 @@ _ITEMS: dict[str, _Read] = {
         _Reading._refused,
     ),
 }  # fmt: skip
+
+
+def _call_part(item: Json, path: str, name: str, values: Json) -> CallPart:
+    return CallPart(_call_id(item, path), name, values, where=f"{path}.call_id")
 
 
 def _call_id(item: Json, path: str) -> str:

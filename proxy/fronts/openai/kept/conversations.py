@@ -43,7 +43,8 @@ class ConversationsFront(Commons):
         found = checks.objects(_object(body).get("items"), "items")
         if len(found) > _MOST_AT_ONCE:
             raise checks.invalid("items", f"at most {_MOST_AT_ONCE} items can be added at once.")
-        incoming.parse((), found, Notes(), "items")  # what could not be read would end the conversation later
+        # What could not be read would end the conversation later.
+        incoming.parse((), found, range(len(found)), Notes(), "items")
         return state.named(checks.carried(found, "items"), token_hex(16))
 
     def listed(self, items: Sequence[Json], query: Mapping[str, str]) -> list[Piece]:

@@ -96,23 +96,25 @@ def before(body: Json, earlier: Mapping[str, Json]) -> list[Json]:
     return [*told["before"], *_sent(told), *_seal_of(told), *told["response"]["output"]]
 
 
-def resolved(items: Sequence[Json], earlier: Mapping[str, Json]) -> list[Json]:
-    """The client's items with what is kept in place of references to it; the others stay, to be refused."""
+def resolved(items: Sequence[Json], earlier: Mapping[str, Json]) -> tuple[Sequence[Json], Sequence[int]]:
+    """The client's items with what is kept in place of references to it, and where each stands in the
+    client's list; references to what is not kept stay, to be refused."""
     if not earlier or not any(item.get("type") == "item_reference" for item in items):
-        return list(items)
+        return items, range(len(items))
     found: list[Json] = []
+    places: list[int] = []
     kept: dict[str, dict[str, Json]] = {}  # the items of a reply by their ids
-    for item in items:
+    for place, item in enumerate(items):
         of = _reply_of(item) if item.get("type") == "item_reference" else None
         told = earlier.get(of) if of is not None else None
-        if of is None or told is None:
-            found.append(item)
-            continue
-        if of not in kept:
-            kept[of] = {one["id"]: one for one in _items_of(told)}
-            found += _seal_of(told)
-        found.append(kept[of].get(item["id"], item))
-    return found
+        if of is not None and told is not None:
+            if of not in kept:
+                kept[of] = {one["id"]: one for one in _items_of(told)}
+                found += _seal_of(told)
+            item = kept[of].get(item["id"], item)
+        found.append(item)
+        places += [place] * (len(found) - len(places))
+    return found, places
 
 
 def kept(response: Json, shape: ResponsesShape, token: str, seals: Json) -> Kept:

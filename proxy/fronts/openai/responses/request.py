@@ -39,6 +39,8 @@ _VERBOSITY = checks.one_of("low", "medium", "high")
 
 _NONE: Mapping[str, Json] = {}
 
+_INSTRUCTIONS = -2  # the index of their message
+
 _LOGPROBS = "message.output_text.logprobs"
 _ENCRYPTED = "reasoning.encrypted_content"
 _SOURCES = "web_search_call.action.sources"
@@ -92,11 +94,12 @@ def parse(
     before = state.before(body, earlier)
     if not own and not before:
         raise checks.missing("input")
-    own = state.resolved(own, earlier)
-    messages = incoming.parse(before, own, reading.notes)
+    items, places = state.resolved(own, earlier)
+    of_before = "previous_response_id" if body.get("conversation") is None else "conversation"
+    messages = incoming.parse(before, items, places, reading.notes, of_before=of_before)
     if body.get("instructions"):
         said = TextPart(checks.string(body["instructions"], "instructions"))
-        messages = (Message("system", (said,)), *messages)
+        messages = (Message("system", (said,), _INSTRUCTIONS), *messages)
     request["messages"] = messages
     if request.get("top_logprobs"):
         request["logprobs"] = reading.shape["logprobs"] = True
@@ -115,7 +118,7 @@ def parse(
         background=bool(body.get("background")),
         conversation=state.conversation(body) if body.get("conversation") is not None else None,
         before=tuple(before),
-        items=tuple(own),
+        items=tuple(items),
         wrote=tuple(body),
         # What reads JSON shall not take a refusal for it.
         refusal_in_text=refusal_in_text and (wanted is None or wanted.kind == "text"),
