@@ -374,6 +374,36 @@ def test_what_is_too_large_for_the_background_is_refused_before_it_is_sent(kept:
     assert len(kept.sent()) == before
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_what_a_background_request_loses_is_named_as_soon_as_it_is_known(kept: Gateway, stream: bool) -> None:
+    """What nobody can carry at once, what its model cannot when its client comes back."""
+    fields: Any = {"truncation": "auto", "text": {"verbosity": "low"}}
+    reply = post(kept, input="Hello", background=True, stream=stream, **fields)
+    assert reply.headers["x-proxy-dropped"] == "truncation"
+    told = responses_law.parsed(reply.content)[0]["response"] if stream else reply.json()
+    finished(kept, told["id"])
+    for query in ("", "?stream=true") if stream else ("",):
+        address = f"{kept.base_url}/v1/responses/{told['id']}{query}"
+        found = kept.http.get(address, headers={"authorization": f"Bearer {KEY}"})
+        assert found.headers["x-proxy-dropped"] == "truncation, text.verbosity"
+
+
+def test_what_a_background_request_loses_is_named_while_it_is_made_and_when_it_is_called_off(
+    kept: Gateway,
+) -> None:
+    """In strict words it has failed."""
+    fields: Any = {"background": True, "text": {"verbosity": "low"}}
+    told = post(kept, input="Hello sim:slow:20", **fields).json()
+    address = f"{kept.base_url}/v1/responses/{told['id']}"
+    own = {"authorization": f"Bearer {KEY}"}
+    waited(lambda: kept.http.get(address, headers=own).headers.get("x-proxy-dropped") == "text.verbosity")
+    kept.client().responses.cancel(told["id"])
+    found = kept.http.get(address, headers=own)
+    assert (found.json()["status"], found.headers["x-proxy-dropped"]) == ("cancelled", "text.verbosity")
+    strict = post(kept, {"x-proxy-strict": "true"}, input="Hello", **fields).json()
+    assert "text.verbosity" in finished(kept, strict["id"]).error.message
+
+
 def test_a_background_reply_that_is_too_large_to_be_kept_has_failed_and_is_bought_once(kept: Gateway) -> None:
     reply = ask(kept, "Go on and on sim:big:17", background=True, metadata={"trace": "t-8"})
     done = finished(kept, reply.id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -21,15 +21,15 @@ from proxy.codec import jsonio
 from proxy.errors import ProxyError, RequestError, StoppingError
 from proxy.fronts.base import Facts, Form, KeepingFront, Kept, KeptRenderer, Piece, Unhurried
 from proxy.keys import ClientKey
-from proxy.serve import anew
+from proxy.serve import anew, head
 from proxy.serve import body as bodies
 from proxy.serve.answer import Work, cost_of
-from proxy.serve.exchange import Exchange
+from proxy.serve.exchange import Exchange, Header
 from proxy.serve.house import House
 from proxy.serve.room import Room
-from proxy.serve.shelf import MOST_BYTES, Row, Shelf
+from proxy.serve.shelf import DROPPED, MOST_BYTES, Row, Shelf, dropped, headers
 from proxy.serve.stream import EventStream
-from proxy.serve.told import Told
+from proxy.serve.told import MOST_NAMED, Told
 from proxy.types import Json
 
 LEASE_S = 15.0
@@ -126,7 +126,7 @@ class Making:
     async def start(self, request: tuple[bytes, str] | None) -> None:
         """Its row is there when this returns, with the `request` from which it can be made again. Raises a
         400 for what cannot be kept."""
-        kept, until = self.renderer.kept(), time.time() + LEASE_S
+        kept, until = self.kept(), time.time() + LEASE_S
         if not await self._keep(kept, alive_until=until, request=request):
             raise RequestError(
                 "This is too large, or too deeply nested, to be made in the background: wait for the reply.",
@@ -135,6 +135,13 @@ class Making:
             )
         self._can_move = request is not None
         self.begin()
+
+    def kept(self) -> Kept:
+        """As it stands. What its request has lost so far is told beside what the front tells."""
+        kept, parsed = self.renderer.kept(), self._work.parsed
+        lost = dict.fromkeys(name for told in self._work.tolds for name in told.dropped)
+        names = dict.fromkeys((*parsed.dropped[:MOST_NAMED], *self._front.spelled(lost, parsed)))
+        return replace(kept, told={**kept.told, DROPPED: head.listed(names).decode()}) if names else kept
 
     def begin(self) -> None:
         self._shelf.making[self.identity] = self
@@ -176,7 +183,7 @@ class Making:
 
     async def _keep_end(self) -> None:
         """What cannot be kept has failed: a row that stays as it is would have it made, and paid, again."""
-        kept, frames = self.renderer.kept(), self.frames
+        kept, frames = self.kept(), self.frames
         if not await self._keep(kept, events=None if frames is None else frames.all()):
             await self._keep(replace(kept, told=self._front.too_large(kept.told), adds=None))
 
@@ -241,11 +248,12 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Js
     exchange.facts["reply"] = making.identity
     if exchange.allowed is not None:
         exchange.allowed.told = Told()
+    as_taken = making.kept().told
     if making.frames is not None:
         heartbeat_s = work.house.plan.config.defaults.heartbeat
-        await followed(exchange, heartbeat_s, renderer.ping, making.frames.follow())
+        await followed(exchange, heartbeat_s, renderer.ping, making.frames.follow(), dropped(as_taken))
         return
-    await exchange.respond(200, told)
+    await exchange.respond(200, told, headers(as_taken))
 
 
 def _room(shelf: Shelf) -> Room:
@@ -308,16 +316,20 @@ async def taken_over(
                 renderer.queued()
                 making = Making(shelf, work, front, renderer, found["tries"])
                 making.begin()
-                return renderer.kept().told
+                return making.kept().told
     told = (end or front.lost)(told)
     await shelf.end(found, told)
     return told
 
 
 async def followed(
-    exchange: Exchange, heartbeat_s: float, ping: bytes, frames: AsyncGenerator[bytes, None]
+    exchange: Exchange,
+    heartbeat_s: float,
+    ping: bytes,
+    frames: AsyncGenerator[bytes, None],
+    named: Sequence[Header],
 ) -> None:
-    stream = EventStream(exchange, heartbeat_s, ping=ping)
+    stream = EventStream(exchange, heartbeat_s, lambda: named, ping=ping)
     try:
         async with aclosing(frames) as coming:
             async for frame in coming:

@@ -39,7 +39,7 @@ async def show(exchange: Exchange, house: House, front: KeepingFront) -> None:
         await _resume(exchange, house, front, query.get("starting_after"))
         return
     told = await _told(exchange, house, front)
-    await exchange.respond(200, front.shown(told, query))
+    await exchange.respond(200, front.shown(told, query), shelves.headers(told))
 
 
 async def inputs(exchange: Exchange, house: House, front: KeepingFront) -> None:
@@ -103,7 +103,7 @@ async def _told(
     if row is None:
         raise shelves.unknown(identity)
     if making is not None:
-        return making.renderer.kept().told
+        return making.kept().told
     told = await shelf.read(row, "told", None)
     if row["running"] and row["alive_until"] < time.time():
         from proxy.serve import later
@@ -121,7 +121,7 @@ async def _resume(exchange: Exchange, house: House, front: KeepingFront, after: 
             "'starting_after' must be a number.", attribute="starting_after", code="invalid_value"
         )
     start = -1 if after is None else int(after[:12])
-    frames = await _frames(exchange, house, front)
+    told, frames = await _frames(exchange, house, front)
     exchange.begin()
 
     async def wanted() -> AsyncGenerator[bytes, None]:
@@ -130,11 +130,14 @@ async def _resume(exchange: Exchange, house: House, front: KeepingFront, after: 
                 yield frame
 
     heartbeat_s = house.plan.config.defaults.heartbeat
-    await later.followed(exchange, heartbeat_s, b": keep-alive\n\n", wanted())
+    await later.followed(exchange, heartbeat_s, b": keep-alive\n\n", wanted(), shelves.dropped(told))
 
 
-async def _frames(exchange: Exchange, house: House, front: KeepingFront) -> AsyncGenerator[bytes, None]:
-    """The events of a stream from the first. Raises a 400 where they are not kept."""
+async def _frames(
+    exchange: Exchange, house: House, front: KeepingFront
+) -> tuple[Json, AsyncGenerator[bytes, None]]:
+    """What is told of the reply, and the events of its stream from the first. Raises a 400 where they are not
+    kept."""
     identity, key = _asked_for(exchange, front)
     shelf = house.services.shelf
     told = await _told(exchange, house, front)
@@ -142,14 +145,14 @@ async def _frames(exchange: Exchange, house: House, front: KeepingFront) -> Asyn
     if making is not None:
         if making.frames is None or not making.frames.whole:
             raise _no_stream()
-        return making.frames.follow()
+        return told, making.frames.follow()
     while not front.is_over(told):  # another process makes it
         await asyncio.sleep(_LOOK_S)
         told = await _told(exchange, house, front)
     row = (await shelf.find(key, {identity: False})).get(identity)
     if row is None or row["events"] is None:
         raise _no_stream()
-    return _cut(row["events"])
+    return told, _cut(row["events"])
 
 
 async def _cut(events: bytes) -> AsyncGenerator[bytes, None]:

@@ -22,6 +22,7 @@ from proxy.types import Joined, Json, Slice
 
 if TYPE_CHECKING:
     from proxy.config.models import Replies
+    from proxy.serve.head import Header
     from proxy.serve.house import House, Services
     from proxy.serve.later import Making
 
@@ -37,6 +38,18 @@ _SWEEP_SHARE = 16  # of what a key may have: so much is written between looks at
 _RECALLED_BYTES = 64 << 20  # of all replies that a request goes on from, pictures not counted
 _OURS = "http://store.invalid"  # whoever reads our addresses looks at no host
 _FILE, _HEAD = "$file", "$head"
+
+
+DROPPED = "dropped"  # beside what the front tells of a reply made while nobody waits: what its request lost
+
+
+def dropped(told: Json) -> list[Header]:
+    return [(b"x-proxy-dropped", told[DROPPED].encode())] if DROPPED in told else []
+
+
+def headers(told: Json) -> list[Header]:
+    """Of a reply that is shown whole."""
+    return [(b"content-type", b"application/json"), *dropped(told)]
 
 
 class _Stored(str):

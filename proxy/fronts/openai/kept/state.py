@@ -172,7 +172,7 @@ def ended(told: Json, status: str, error: Json | None = None) -> Json:
 def emptied(told: Json) -> Json:
     """Without its items and what they are signed with; what they cost is told."""
     nothing: Json = {"output": [], "completed_at": None, "incomplete_details": None}
-    return {"response": {**told["response"], **nothing}, "seal": None}
+    return {**told, "response": {**told["response"], **nothing}, "seal": None}
 
 
 def number_of(frame: bytes) -> int:
