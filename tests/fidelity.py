@@ -15,7 +15,7 @@ from proxy.keys import ClientKey
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Routes
 from proxy.serve.speakers import Request, speaker_of
-from proxy.types import Call, ChatRequest, Event, ToolCall
+from proxy.types import Call, ChatRequest, Event, Reasoning, ToolCall
 from tests import picture_vendors
 
 _TWO_CALLS: Any = {
@@ -23,6 +23,7 @@ _TWO_CALLS: Any = {
         {"content": {"parts": [{"functionCall": {"name": "f", "args": {}}}] * 2}, "finishReason": "STOP"}
     ]
 }
+_THOUGHT: Any = {"choices": [{"delta": {"reasoning_content": "Hm."}}]}
 _OPENAI = {
     "openai": "{}",
     "openai-drop": "{unknown: drop, image_fields: drop, assistant_images: drop}",
@@ -126,12 +127,18 @@ def sent(candidate: Candidate, request: Request) -> str:
         for one in calls
     ]  # fmt: skip
     lines = [json.dumps(one, default=str, ensure_ascii=False) for one in shown]
-    return "\n".join([*lines, f"calls read: {_calls_read(candidate, request, calls[0])}"])
+    read = _read(candidate, request, calls[0], _TWO_CALLS)
+    shown_calls = sum(isinstance(event, ToolCall) for event in read)
+    shows_thoughts = any(
+        isinstance(event, Reasoning) for event in _read(candidate, request, calls[0], _THOUGHT)
+    )
+    return "\n".join(
+        [*lines, f"calls read: {shown_calls}", f"thoughts {'shown' if shows_thoughts else 'withheld'}"]
+    )
 
 
-def _calls_read(candidate: Candidate, request: Request, call: Call) -> int:
-    """How many function calls of two the client is given."""
+def _read(candidate: Candidate, request: Request, call: Call, payload: Any) -> list[Event]:
+    """What the client is given of an answer."""
     if candidate.chat is None or not isinstance(request, ChatRequest):
-        return 0
-    read: list[Event] = candidate.chat.reader(request, candidate.target, call).feed(_TWO_CALLS)
-    return sum(isinstance(event, ToolCall) for event in read)
+        return []
+    return list(candidate.chat.reader(request, candidate.target, call).feed(payload))

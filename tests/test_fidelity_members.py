@@ -200,7 +200,7 @@ CHAT: dict[str, Member] = {
     "reasoning.generate_summary": Member({"reasoning": {"generate_summary": "auto"}}, THOUGHT),
     "reasoning.exclude": Member(
         {"reasoning": {"effort": "high", "exclude": True}},
-        ('houghts": false',),
+        ('houghts": false', "withheld"),
         {"reasoning": {"effort": "high"}},
     ),
     "reasoning.enabled": Member(
@@ -219,7 +219,7 @@ CHAT: dict[str, Member] = {
     ),
     "thinking.display": Member(
         {"thinking": {"type": "enabled", "budget_tokens": 777, "display": "omitted"}},
-        ('houghts": false',),
+        ('houghts": false', "withheld"),
         {"thinking": {"type": "enabled", "budget_tokens": 777}},
     ),
     "size": Member({"size": "1536x1024"}, ("1536", "3:2", "1440*960", "1280*720", "4:3", "1792")),

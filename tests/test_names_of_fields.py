@@ -57,6 +57,8 @@ def asked(gateway: Gateway, path: str, model: str, body: Any, **headers: str) ->
     [
         (MESSAGES, "lan-chat", {"max_tokens": 50, "messages": FAILED},
          "messages[1].content[].signature, messages[2].content[].is_error"),
+        (MESSAGES, "lan-chat", {"max_tokens": 50, "messages": USER, "thinking": {"type": "adaptive"}},
+         "thinking"),
         (MESSAGES, "lan-chat", {"max_tokens": 50, "messages": USER, "tools": [
             {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}]}, "tools[0].max_uses"),
         (NATIVE, "lan-chat", {"contents": HI, "generationConfig": THOUGHTS},
@@ -83,6 +85,21 @@ def test_what_is_not_carried_is_named_and_refused_where_the_client_is_strict(
     error = asked(gateway, path, model, body, **{"x-proxy-strict": "true"})
     assert error.status_code == 400
     assert named in error.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (MESSAGES, {"max_tokens": 50, "messages": USER, "output_config": {"effort": "low"}}),
+        (NATIVE, {"contents": HI, "generationConfig": {"thinkingConfig": {"includeThoughts": False}}}),
+        (RESPONSES, {"input": "Hi", "reasoning": {"effort": "low"}}),
+    ],
+)
+def test_a_strict_client_may_ask_for_an_effort_and_for_silence(
+    gateway: Gateway, path: str, body: Any
+) -> None:
+    reply = asked(gateway, path, "lan-chat", body, **{"x-proxy-strict": "true"})
+    assert (reply.status_code, reply.headers.get("x-proxy-dropped")) == (200, None)
 
 
 @pytest.mark.parametrize(

@@ -129,12 +129,23 @@ def test_what_openai_does_not_document_can_be_held_back_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "named"), [(Thinking(summary=True), "thinking.summary"), (Thinking(budget=-1), "thinking")]
+    ("wish", "named"),
+    [
+        (Thinking(summary=True), "thinking.summary"),
+        (Thinking(budget=-1), "thinking"),
+        (Thinking(budget=-1, summary=False), "thinking"),
+    ],
 )
 def test_a_wish_to_think_that_says_no_amount_is_named(wish: Thinking, named: str) -> None:
     call = WIRE.build(asked(thinking=wish), target())
     assert (call.body, call.dropped) == (BODY, (named,))
     assert WIRE.build(asked(thinking=Thinking("low", summary=True)), target()).dropped == ()
+
+
+@pytest.mark.parametrize("wish", [Thinking(summary=False), Thinking("low", summary=False)])
+def test_that_thoughts_shall_not_be_shown_is_never_missed(wish: Thinking) -> None:
+    """They are not handed on."""
+    assert WIRE.build(asked(thinking=wish), target()).dropped == ()
 
 
 def test_fields_of_another_dialect_are_named_and_not_sent() -> None:

@@ -19,6 +19,7 @@ _TABLE: spelling.Spellings = {
     "parallel_calls": ("tool_choice.disable_parallel_tool_use",),
     "stop": ("stop_sequences",),
     "thinking": ("thinking", "output_config.effort"),
+    "thinking.summary": ("thinking",),  # shown where they are asked for
     "user": ("metadata.user_id",),
     # For a vendor of pictures: what is drawn and what is drawn on stand in the messages.
     "prompt": ("messages",),

@@ -273,10 +273,10 @@ def _add_google(body: Json, request: ChatRequest, options: Mapping[str, Any], dr
         own["thinking_config"] = {name: value for name, value in config.items() if value is not None}
     elif thinking is not None and (effort := thinking.effort or _effort(thinking.budget)) is not None:
         body["reasoning_effort"] = effort
-        if thinking.summary is False and effort != "none":
-            dropped.append("thinking.summary")  # servers that think aloud have no word for silence
-    elif thinking is not None:  # a wish to think, or to see it, that says no amount
-        dropped.append("thinking" if thinking.summary is None else "thinking.summary")
+    elif thinking is not None and thinking.summary:  # a wish to see thoughts that says no amount
+        dropped.append("thinking.summary")
+    elif thinking is not None and thinking.budget is not None:  # or to think; silence the reader keeps
+        dropped.append("thinking")
     own["cached_content"] = request.cached_content
     own["safety_settings"] = request.safety_settings
     own |= {"google": request.native} if not understood else request.native
