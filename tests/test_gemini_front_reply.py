@@ -27,8 +27,10 @@ from proxy.types import (
     Event,
     Extra,
     Finish,
+    FinishReason,
     Heard,
     Image,
+    Json,
     Logprobs,
     Native,
     PartialImage,
@@ -59,8 +61,8 @@ def whole(*events: Event) -> Any:
     return json.loads(b"".join(renderer().whole([STARTED, *events])))
 
 
-def parts(*events: Event) -> list[Any]:
-    found: list[Any] = whole(*events, STOP)["candidates"][0]["content"]["parts"]
+def parts(*events: Event, finish: Finish = STOP) -> list[Any]:
+    found: list[Any] = whole(*events, finish)["candidates"][0]["content"]["parts"]
     return found
 
 
@@ -146,6 +148,26 @@ def test_half_a_character_in_the_arguments_of_a_call_loses_no_call() -> None:
 def test_a_call_with_broken_arguments_is_not_handed_on() -> None:
     with pytest.raises(UpstreamError, match="the arguments of a call of 'look' are no JSON"):
         parts(ToolCall(0, "c1", "look", '{"city"'))
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_a_call_in_which_the_answer_was_cut_off_is_left_out(reason: FinishReason) -> None:
+    """As Google does; what was said before it was bought."""
+    cut = (Text("Look:"), ToolCall(0, "c1", "look", "{}"), ToolCall(1, "c2", "look", '{"city"'))
+    told = [{"text": "Look:"}, {"functionCall": {"id": "c1", "name": "look", "args": {}}}]
+    assert parts(*cut, finish=Finish(reason)) == told
+    assert chunks([STARTED, *cut], [Finish(reason)])[-1]["candidates"][0]["content"]["parts"] == told
+    assert parts(ToolCall(0, "c1", "look", '{"city"'), finish=Finish(reason)) == [{"text": ""}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "args"),
+    [("[1]", {"value": [1]}), ('"Oslo"', {"value": "Oslo"}), ("null", {}), (" ", {})],
+)
+def test_arguments_that_are_no_object_are_put_into_one(arguments: str, args: Json) -> None:
+    """Google's SDKs take nothing else."""
+    (found,) = parts(ToolCall(0, "c1", "look", arguments))
+    assert found["functionCall"]["args"] == args
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ _REASONS: dict[FinishReason, str] = {
     "length": "MAX_TOKENS",
     "content_filter": "SAFETY",
 }
+_CUT_OFF = ("length", "content_filter")  # such a reply may end in the middle of a call's arguments
 
 
 @dataclass(slots=True)
@@ -100,10 +101,15 @@ class _Candidate:
         call.arguments.append(event.arguments)
 
     def close_calls(self) -> None:
-        """N-033: calls are told whole, in their order. Nobody joins pieces of arguments here."""
+        """N-033: calls are told whole, in their order. Nobody joins pieces of arguments here. As Google does,
+        one in which the answer was cut off is left out; else raises `UpstreamError` for what is no JSON."""
         for _, call in sorted(self.calls.items()):
-            told = {"id": call.id, "name": call.name, "args": _arguments(call)}
-            self.add({"functionCall": told}, call.signature)
+            arguments = _arguments(call)
+            if arguments is not None:
+                told = {"id": call.id, "name": call.name, "args": arguments}
+                self.add({"functionCall": told}, call.signature)
+            elif self.finish is None or self.finish.reason not in _CUT_OFF:
+                raise faults.malformed(f"the arguments of a call of {call.name!r} are no JSON")
         self.calls = {}
 
 
@@ -245,11 +251,15 @@ def _word_of(text: str) -> str:
     return word if isinstance(word, str) else text
 
 
-def _arguments(call: _Call) -> Any:
+def _arguments(call: _Call) -> Json | None:
+    """As an object, for Google's SDKs take nothing else; None for what is no JSON."""
     try:
-        return jsonio.loads_text("".join(call.arguments) or "{}")
+        found = jsonio.loads_text("".join(call.arguments).strip() or "{}")
     except jsonio.JSONDecodeError:
-        raise faults.malformed(f"the arguments of a call of {call.name!r} are no JSON") from None
+        return None
+    if isinstance(found, dict):
+        return found
+    return {} if found is None else {"value": found}
 
 
 def _counts(usage: Usage) -> Json:
