@@ -696,6 +696,14 @@ def test_several_texts_of_a_result_are_joined() -> None:
     assert responses(built) == [{"name": "w", "response": {"a": 1}}]
 
 
+def test_texts_of_a_result_stay_apart() -> None:
+    """Servers of tools give one for each thing that they found."""
+    built = contents(G25, user("Hi"), assistant(calls=calls(("a", "w", {}))), tool("a", "Oslo: 9C", "Rome"))
+    assert responses(built) == [{"name": "w", "response": {"output": "Oslo: 9C\nRome"}}]
+    orphan = call(G25, user("Hi"), tool("x", "Oslo: 9C", "Rome", name="w"))
+    assert orphan.body["contents"][0]["parts"][1] == {"text": "Tool result (w): Oslo: 9C\nRome"}
+
+
 def test_a_picture_in_a_result_goes_inside_on_newer_models() -> None:
     """G-089."""
     asked = assistant(calls=calls(("a", "look", {}, "U0lH")))

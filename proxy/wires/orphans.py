@@ -22,5 +22,5 @@ def named_call(call: CallPart, index: int) -> str:
 
 def in_words(result: ResultPart) -> str:
     """What such a result says, as a user's text."""
-    text = "".join(part.text for part in result.parts if isinstance(part, TextPart))
+    text = "\n".join(part.text for part in result.parts if isinstance(part, TextPart))
     return f"Tool result ({result.name or 'unknown tool'}): {text}"

@@ -36,7 +36,7 @@ def part(call_id: str, name: str, result: ResultPart | None, *, tool_media: bool
     response: FunctionResponse = {"id": call_id, "name": name} if call_id else {"name": name}
     if result is None:
         return {"functionResponse": response | {"response": dict(_MISSING)}}, []
-    text = "".join(one.text for one in result.parts if isinstance(one, TextPart))
+    text = "\n".join(one.text for one in result.parts if isinstance(one, TextPart))
     response["response"] = {"error": text} if result.failed else _response(text)
     inside: list[Part] = []
     outside: list[Part] = []
