@@ -294,6 +294,22 @@ def test_a_word_of_an_enumeration_comes_without_quotation_marks(
     assert text_of(generate(gateway, model, body).json()) in ("sunny", "grey")
 
 
+@pytest.mark.parametrize("model", BOTH)
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [({}, False), ({"thinkingLevel": "LOW"}, False), ({"includeThoughts": False}, False),
+     ({"thinkingLevel": "LOW", "includeThoughts": True}, True)],
+)  # fmt: skip
+def test_thoughts_are_told_to_whoever_asks_to_see_them(
+    gateway: Gateway, model: str, config: Any, told: bool
+) -> None:
+    """LangChain makes a list of a text that has thoughts beside it."""
+    asked = [{"role": "user", "parts": [{"text": "Hi" if model == "gemini-flash" else "Hi sim:thoughts"}]}]
+    body = {"contents": asked, "generationConfig": {"thinkingConfig": config}}
+    parts = generate(gateway, model, body).json()["candidates"][0]["content"]["parts"]
+    assert any(part.get("thought") for part in parts) is told
+
+
 def test_thoughts_that_come_back_with_the_turn_are_no_loss(gateway: Gateway) -> None:
     """3.3, as Vercel's SDK sends them: what we told a client ourselves stops no loop of a strict one."""
     thought, call = {"text": "Hm.", "thought": True}, {"functionCall": {"name": "look", "args": {}}}

@@ -54,7 +54,7 @@ AROUND = {"modelVersion": "lan-qwen", "responseId": "d-1"}
 
 
 def renderer(*, as_array: bool = False) -> GeminiRenderer:
-    return GeminiRenderer("lan-qwen", 1790000000, as_array=as_array)
+    return GeminiRenderer("lan-qwen", 1790000000, as_array=as_array, thinks=True)
 
 
 def whole(*events: Event) -> Any:
@@ -124,6 +124,16 @@ def test_the_parts_of_a_reply_in_their_order() -> None:
         {"text": "No more."},
         {"text": "", "thoughtSignature": "c2kz"},
     ]
+
+
+def test_thoughts_that_nobody_asked_for_are_not_told() -> None:
+    """In a stream they do not even begin the reply."""
+    events = [STARTED, Reasoning("Hm."), Text("Oslo."), STOP]
+    one = GeminiRenderer("m", 1, as_array=False)
+    assert orjson.loads(joined(one.whole(events)))["candidates"][0]["content"]["parts"] == [{"text": "Oslo."}]
+    one = GeminiRenderer("m", 1, as_array=False)
+    assert joined(one.feed(events[:2])) == b""
+    assert b"Hm." not in joined(one.feed(events[2:])) + joined(one.finish())
 
 
 def test_calls_are_told_whole_and_in_their_order() -> None:
@@ -248,9 +258,9 @@ def test_a_word_of_an_enumeration_stands_bare(pieces: list[str], word: str) -> N
     """3.3: `text/x.enum` of an upstream that speaks JSON; in a stream it is told when it is whole."""
     events = [Reasoning('"Hm"'), *map(Text, pieces), STOP]
     expected = [{"text": '"Hm"', "thought": True}, {"text": word}]
-    bare = GeminiRenderer("m", 1, as_array=False, bare=True)
+    bare = GeminiRenderer("m", 1, as_array=False, bare=True, thinks=True)
     assert orjson.loads(joined(bare.whole(events)))["candidates"][0]["content"]["parts"] == expected
-    bare = GeminiRenderer("m", 1, as_array=False, bare=True)
+    bare = GeminiRenderer("m", 1, as_array=False, bare=True, thinks=True)
     assert [bare.feed([one]) for one in events] == [b""] * len(events)
     assert orjson.loads(joined(bare.finish())[6:])["candidates"][0]["content"]["parts"] == expected
 

@@ -37,8 +37,11 @@ class GeminiFront(Speaking):
     def renderer(self, parsed: Parsed[ChatRequest, GeminiShape], facts: Facts) -> GeminiRenderer:
         from proxy.fronts.gemini.generate.reply import GeminiRenderer
 
-        shape = parsed.shape
-        return GeminiRenderer(shape.model, facts.created, as_array=shape.as_array, bare=shape.bare)
+        shape, thinking = parsed.shape, parsed.request.thinking
+        thinks = thinking is not None and bool(thinking.summary)
+        return GeminiRenderer(
+            shape.model, facts.created, as_array=shape.as_array, bare=shape.bare, thinks=thinks
+        )
 
 
 class CountFront(GeminiFront):

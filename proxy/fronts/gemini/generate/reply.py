@@ -117,15 +117,19 @@ class GeminiRenderer:
     """One per reply. In a stream the finish, the counts, and calls that may go on wait for the end.
 
     Where the upstream speaks the dialect too, its own payloads are the reply. `bare`: the client wants one
-    word of an enumeration, which others tell as JSON; it waits until it is whole.
+    word of an enumeration, which others tell as JSON; it waits until it is whole. `thinks`: it asked to see
+    thoughts; others may take them for the answer.
     """
 
     ping = PING
     headers: tuple[Header, ...] = ()
 
-    def __init__(self, model: str, created: int, *, as_array: bool, bare: bool = False) -> None:
+    def __init__(
+        self, model: str, created: int, *, as_array: bool, bare: bool = False, thinks: bool = False
+    ) -> None:
         self._model = model
         self._bare = bare
+        self._thinks = thinks
         self._created = created
         self._as_array = as_array
         self._wrote = False
@@ -177,7 +181,7 @@ class GeminiRenderer:
                 self._started = self._started or event
             elif isinstance(event, Usage):
                 self._usage = event
-            elif not isinstance(event, Native):
+            elif not isinstance(event, Native) and (self._thinks or not isinstance(event, Reasoning)):
                 candidate = self._candidates.get(event.choice)
                 if candidate is None:
                     candidate = self._candidates[event.choice] = _Candidate(event.choice, self._bare)
