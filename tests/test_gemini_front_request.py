@@ -92,6 +92,36 @@ def test_contents_in_the_shapes_that_clients_send(contents: Any) -> None:
     )
 
 
+PICTURE: Any = {"inlineData": {"mimeType": "image/png", "data": PNG}}
+RESULT = "contents[0].parts[0].functionResponse"
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({"systemInstruction": {"parts": [{"text": "S"}, PICTURE]}}, ["systemInstruction.parts"]),
+        (
+            {
+                "contents": [
+                    {"parts": [{"functionResponse": {"name": "f", "parts": [PICTURE, {"text": "T"}]}}]}
+                ]
+            },
+            [f"{RESULT}.parts"],
+        ),
+        (
+            {"contents": [{"parts": [{"functionResponse": {"name": "f", "scheduling": "SILENT"}}]}]},
+            [f"{RESULT}.scheduling"],
+        ),
+        (
+            {"contents": [{"parts": [{"function_call": {"name": "f", "will_continue": True}}]}]},
+            ["contents[0].parts[0].function_call.will_continue"],
+        ),
+    ],
+)
+def test_what_a_part_has_and_nobody_reads_is_named(fields: Any, names: list[str]) -> None:
+    assert strange(parsed(**fields)) == [f"foreign.{name}" for name in names]
+
+
 @pytest.mark.parametrize("name", ["systemInstruction", "system_instruction"])
 @pytest.mark.parametrize("role", [{"role": "user"}, {"role": "system"}, {}])
 def test_a_system_text_with_any_role(name: str, role: dict[str, str]) -> None:

@@ -30,6 +30,8 @@ _NO_PLACE = -1  # the system text stands in no list
 _WORDS_OF_RESULT = ("result", "output")  # Google's words for what a function returned
 # What a part may say beside its content; of a film where it begins, how often it is looked at.
 _BESIDE = frozenset({"thought", "thoughtSignature", "videoMetadata"})
+_OF_CALL = frozenset({"id", "name", "args"})
+_OF_RESULT = frozenset({"id", "name", "response", "parts"})
 
 
 def parse(body: Json, reading: Reading) -> tuple[Message, ...]:
@@ -59,6 +61,7 @@ def _system(system: Any, reading: Reading) -> list[Part]:
         return [TextPart(system)]
     path = "systemInstruction"
     parts = parts_of(checks.mapping(system, path), path, reading)
+    reading.strange(f"{path}.parts", [part for part in parts if not isinstance(part, TextPart)])
     return [part for part in parts if isinstance(part, TextPart)]
 
 
@@ -146,8 +149,15 @@ class _Content:
             **holds,
         )
 
+    def _beside(self, name: str, holder: Json, known: frozenset[str]) -> None:
+        """Note what else stands under `name`."""
+        for inner, written, value in members(holder):
+            if inner not in known:
+                self._reading.strange(self._where(name, f".{written}"), value)
+
     def _call(self, value: Any) -> CallPart:
         call = checks.mapping(value, self._where("functionCall"))
+        self._beside("functionCall", call, _OF_CALL)
         name = checks.required_string(member(call, "name"), self._where("functionCall", ".name"))
         arguments = member(call, "args")
         where = self._where("functionCall", ".args")
@@ -156,15 +166,17 @@ class _Content:
 
     def _result(self, value: Any) -> ResultPart:
         result = checks.mapping(value, self._where("functionResponse"))
+        self._beside("functionResponse", result, _OF_RESULT)
         name = member(result, "name")
         response = member(result, "response")
         text, failed = _said(response, self._where("functionResponse", ".response"))
         parts: list[TextPart | MediaPart] = [TextPart(text)]
         place = self._where("functionResponse", ".parts")
+        inside: list[Part] = []
         for number, part in enumerate(listed(member(result, "parts") or [], place)):
-            inside: list[Part] = []
             _Content(part, f"{place}[{number}]", self._reading).read(inside)
-            parts += (one for one in inside if isinstance(one, MediaPart))
+        parts += (one for one in inside if isinstance(one, MediaPart))
+        self._reading.strange(place, [one for one in inside if not isinstance(one, MediaPart)])
         named = name if isinstance(name, str) and name else None
         return ResultPart(_id(result) or None, named, tuple(parts), failed)
 
