@@ -80,6 +80,24 @@ def test_several_texts_of_one_content_are_one_vector(opened: Gateway) -> None:
     assert opened.sent()[-1].body["input"] == ["a\nb"]
 
 
+PICTURE: Any = {"parts": [{"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}]}
+
+
+def test_a_picture_alone_is_handed_on_and_refused_where_only_texts_are_embedded(opened: Gateway) -> None:
+    """N-020: the second generation makes vectors of it."""
+    assert len(ask(opened, "e2", "embedContent", {"content": PICTURE}).json()["embedding"]["values"]) == 3072
+    assert opened.sent()[-1].body == {"content": PICTURE}
+    both = {"requests": [{"content": content("a")}, {"content": PICTURE}]}
+    for model, body, verb in (
+        ("lan-e", both, "batchEmbedContents"),
+        ("small", {"content": PICTURE}, "embedContent"),
+        ("e2", {"requests": [{"content": PICTURE}] * 150}, "batchEmbedContents"),
+    ):
+        reply = ask(opened, model, verb, body)
+        assert (reply.status_code, reply.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+        assert "text" in reply.json()["error"]["message"]
+
+
 def test_what_gemini_counted_is_told_and_its_vectors_are_untouched(opened: Gateway) -> None:
     """N-024, E-005: at fewer dimensions Google's own are not one long, and a native client knows it"""
     told = ask(opened, "e2", "embedContent", {"content": content("a b c")}).json()

@@ -61,8 +61,14 @@ def _text(request: Json) -> str:
     return " ".join(part.get("text", "") for part in (request.get("content") or {}).get("parts", ()))
 
 
+def _said(request: Json, model: Model) -> str:
+    """The second generation embeds pictures and sound too."""
+    parts = (request.get("content") or {}).get("parts", ()) if model.counts_embeddings else ()
+    return _text(request) + "".join(part["inlineData"]["data"] for part in parts if "inlineData" in part)
+
+
 def _vector(request: Json, model: Model) -> Json:
-    text = _text(request)
+    text = _said(request, model)
     if not text:
         raise Refused("* EmbedContentRequest.content: contents is not specified\n")
     size = request.get("outputDimensionality", _SIZE)

@@ -84,6 +84,13 @@ class GeminiEmbeddings:
                 attribute="inputs",
                 code="unsupported_value",
             )
+        if "" in request.inputs and _relayed(request) is None:
+            return RequestError(
+                "What is no text is embedded as it came alone: not beside a model's defaults, nor in a batch "
+                "that is too long for one call.",
+                attribute="inputs",
+                code="unsupported_value",
+            )
         if request.dimensions is not None and request.dimensions > traits.size:
             return RequestError(
                 f"The model makes vectors of at most {traits.size} dimensions, not {request.dimensions}.",

@@ -40,7 +40,11 @@ class OpenAIEmbeddings:
         return _Reader(len(request.inputs), target)
 
     def unable(self, request: EmbedRequest, target: Target) -> RequestError | None:
-        return None
+        if "" not in request.inputs:
+            return None
+        return RequestError(
+            "This model embeds nothing but texts.", attribute="inputs", code="unsupported_value"
+        )
 
     def shares(self, request: EmbedRequest, target: Target) -> tuple[int, ...]:
         whole, rest = divmod(len(request.inputs), _MOST)

@@ -36,13 +36,13 @@ def parse(body: Any, model: str, *, several: bool, written: bytes) -> EmbedReque
 
 
 def _text(entry: Json, path: str, reading: Reading) -> str:
+    """Empty for pictures and sound alone, of which newer models make vectors too."""
     content = checks.mapping(member(entry, "content"), f"{path}content")
     parts = contents.parts_of(content, f"{path}content", reading)
-    for part in parts:
-        if not isinstance(part, TextPart):
-            reading.strange(f"{path}content.parts", part)
+    others = [part for part in parts if not isinstance(part, TextPart)]
+    reading.strange(f"{path}content.parts", others)
     text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
-    return checks.required_string(text, f"{path}content.parts")
+    return text if others else checks.required_string(text, f"{path}content.parts")
 
 
 def _wishes(entry: Json, path: str, reading: Reading) -> Json:
