@@ -30,16 +30,20 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a caller may have; None where nobody says."""
+    """How much a caller may have; None where nobody says. `windows` are those of requests, tokens and images,
+    and `bounded` those of them that there are, each with its place."""
 
     requests: Window | None = None
     tokens: Window | None = None
     images: Window | None = None
     concurrent: int | None = None
     windows: tuple[Window | None, Window | None, Window | None] = field(init=False, repr=False, compare=False)
+    bounded: tuple[tuple[int, int, float], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "windows", (self.requests, self.tokens, self.images))
+        windows = self.requests, self.tokens, self.images
+        object.__setattr__(self, "windows", windows)
+        object.__setattr__(self, "bounded", tuple([(n, *one) for n, one in enumerate(windows) if one]))
 
 
 class Budget(NamedTuple):

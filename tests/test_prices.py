@@ -295,6 +295,25 @@ def test_nothing_has_a_price_before_its_first_day() -> None:
     assert prices.at(datetime(2026, 12, 31, tzinfo=UTC).timestamp()) is None
 
 
+@pytest.mark.parametrize(
+    ("price", "currency"),
+    [
+        pytest.param({"output": 1}, "CNY", id="the account's"),
+        pytest.param({"output": 1, "currency": "USD"}, "USD", id="its own"),
+        pytest.param([{"output": 1}, {"output": 2, "from": "2027-01-01"}], "CNY", id="it rises"),
+        pytest.param(
+            [{"output": 1}, {"output": 1, "currency": "USD", "from": "2027-01-01"}], None, id="it moves"
+        ),
+        pytest.param({"output": 1, "from": "2027-01-01"}, None, id="none before its first day"),
+    ],
+)
+def test_a_price_has_one_currency_at_any_time_or_none(price: Any, currency: str | None) -> None:
+    entry = ModelEntry.model_validate({"targets": ["a/b"], "price": price})
+    prices = Prices.of(entry.price, "CNY")
+    assert prices is not None
+    assert prices.currency == currency
+
+
 def test_what_is_unpriced_has_no_price() -> None:
     entry = ModelEntry.model_validate({"targets": ["a/b"], "price": "unpriced"})
     assert entry.price == []

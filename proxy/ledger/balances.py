@@ -100,9 +100,6 @@ class _Balance:
     took_s: float = 0.0
     reading: asyncio.Task[None] | None = None
 
-    def spent(self) -> Decimal:
-        return (self.known or ZERO) + self.own + self.reserved
-
     def wish(self, request_id: str, amount: Decimal) -> None:
         before = self.wishes.pop(request_id, ZERO)
         self.reserved += amount - before
@@ -156,22 +153,23 @@ class Balances:
 
         Raises a 503 where nobody ever knew, and the store is away.
         """
-        balance = self._of(caller, budget)
-        age_s, pause_s = self.clock() - balance.read_at, _SHARE * balance.took_s
+        now = self.clock()
+        balance = self._of(caller, budget, now)
+        age_s, pause_s = now - balance.read_at, _SHARE * balance.took_s
         if balance.known is None or not 0 <= age_s < max(_EVERY_S, pause_s):
             reading = self._reading(caller, budget, balance)
             if balance.known is None:
                 await asyncio.wait((reading,), timeout=_FIRST_PATIENCE_S)
             elif not 0 <= age_s < max(_OLD_S, 2 * pause_s):
                 await asyncio.wait((reading,), timeout=_PATIENCE_S)
-            balance = self._of(caller, budget)  # another period may have begun meanwhile
+            balance = self._of(caller, budget, self.clock())  # another period may have begun meanwhile
             if balance.known is None:
                 raise _unknown()
-        return balance.spent()
+        return balance.known + balance.own + balance.reserved
 
     def reserve(self, caller: ClientKey, budget: Budget, request_id: str, amount: Decimal) -> None:
         """Keep this for what the request will order, until its holds take its place or it is over."""
-        balance = self._reserving[request_id] = self._of(caller, budget)
+        balance = self._reserving[request_id] = self._of(caller, budget, self.clock())
         balance.wish(request_id, amount)
 
     def release(self, request_id: str) -> None:
@@ -196,7 +194,7 @@ class Balances:
             amount = self.rates.convert(amount, entry.currency, budget.currency) or ZERO
         if not amount:
             return
-        balance = self._of(caller, budget)
+        balance = self._of(caller, budget, self.clock())
         if entry.kind == "hold" and (wished := balance.wishes.get(entry.request_id)) is not None:
             balance.wish(entry.request_id, max(ZERO, wished - amount))
         if entry.at >= balance.span.since:
@@ -207,9 +205,9 @@ class Balances:
             if balance.reading is not None:
                 balance.reading.cancel()
 
-    def _of(self, caller: ClientKey, budget: Budget) -> _Balance:
+    def _of(self, caller: ClientKey, budget: Budget, now: float) -> _Balance:
         place = caller.name[:LONGEST], budget.currency, budget.period
-        now, balance = self.clock(), self._balances.get(place)
+        balance = self._balances.get(place)
         if balance is None:
             balance = self._balances[place] = _Balance(span(budget.period, now))
         elif now < balance.span.since or (balance.span.until is not None and now >= balance.span.until):

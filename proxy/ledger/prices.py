@@ -163,6 +163,13 @@ class Prices:
         )
         return cls(plain_ones, tiers) if tariffs else None
 
+    @property
+    def currency(self) -> str | None:
+        """In which there is a price at any time; None where there is none, or that changes."""
+        currencies = {tariff.currency for tariff in self.tariffs}
+        is_one = len(currencies) == 1 and not self.tariffs[0].since
+        return currencies.pop() if is_one else None
+
     def at(self, when: float | None = None) -> Tariff | None:
         """What holds then, or now; None before the first day."""
         if len(self.tariffs) == 1 and not self.tariffs[0].since:

@@ -64,16 +64,15 @@ def take(
     that lasts longest."""
     fresh = counts.copy()
     refusal: tuple[Kind, float] | None = None
-    for place, window in enumerate(limits.windows):
-        if window is None:
-            continue
-        more, begin, count = wanted[place], counts[2 * place], counts[2 * place + 1]
-        if not begin or not begin <= now < begin + window.per_s:
-            begin, count = now, 0.0
-        count += more
-        fresh[2 * place], fresh[2 * place + 1] = begin, count
-        if more and count > window.most:
-            wait_s = begin + window.per_s - now if more <= window.most else math.inf
+    for place, most, per_s in limits.bounded:
+        more, at = wanted[place], 2 * place
+        begin = counts[at]
+        if begin and begin <= now < begin + per_s:
+            count = fresh[at + 1] = counts[at + 1] + more
+        else:
+            begin, count = fresh[at], fresh[at + 1] = now, float(more)
+        if more and count > most:
+            wait_s = begin + per_s - now if more <= most else math.inf
             if refusal is None or wait_s > refusal[1]:
                 refusal = KINDS[place], wait_s
     if refusal is None and limits.concurrent is not None and running >= limits.concurrent:

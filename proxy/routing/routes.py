@@ -31,7 +31,7 @@ _RESTING_TOLD = 20  # models of a provider
 class Route:
     """A name clients send, with the targets it can go to. `chores` is the name of who answers what chat UIs
     ask around a conversation. `draws`: a chat with it may be sold by the piece. `priced`: something is known
-    of what its targets cost."""
+    of what its targets cost; in `currency` if that of all of them is, at any time."""
 
     name: str
     targets: tuple[Candidate, ...]
@@ -44,6 +44,7 @@ class Route:
     attempts: int = 3
     card: Mapping[str, Any] = field(default_factory=dict)
     priced: bool = False
+    currency: str | None = None
 
     def order(self) -> tuple[Candidate, ...]:
         """One request's targets: as written, or drawn by weight without replacement; then the fallback."""
@@ -217,6 +218,7 @@ class Routes:
             attempts=self.config.defaults.retry.attempts,
             card={"description": model.description} if model.description else {},
             priced=any(one.prices is not None for one in targets + fallback),
+            currency=_currency(targets + fallback),
         )
 
     def _candidates(self, name: str, entries: list[TargetEntry], model: ModelEntry) -> tuple[Candidate, ...]:
@@ -275,6 +277,7 @@ class Routes:
             draws=_draw((candidate,)),
             attempts=defaults.retry.attempts,
             priced=candidate.prices is not None,
+            currency=_currency((candidate,)),
         )
         is_short = len(name) <= LONGEST_NAME
         if is_short and len(self._direct) < _DIRECT_KEPT and self.patterns.find(name) is None:
@@ -297,6 +300,12 @@ class Routes:
             code="model_not_found",
             attribute="model",
         )
+
+
+def _currency(candidates: tuple[Candidate, ...]) -> str | None:
+    """Of all their prices, at any time; None where there is no such."""
+    found = {None if one.prices is None else one.prices.currency for one in candidates}
+    return found.pop() if len(found) == 1 else None
 
 
 def _draw(candidates: tuple[Candidate, ...]) -> bool:

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 import orjson
 
 from proxy.errors import LimitError
-from proxy.keys import ClientKey, Limits, Window
+from proxy.keys import ClientKey, Limits
 from proxy.limits.counting import KINDS, Taken, Wanted
 from proxy.routing.routes import Route
 from proxy.serve import bill
@@ -146,34 +146,25 @@ def _refusal(taken: Taken) -> LimitError:
     if math.isinf(taken.wait_s):
         message = f"This key may have {allowed}, and this request wants {wanted}."
         return LimitError(message, kind, None, _text(_headers(taken)))
-    had = f"{_left(taken, place, window)[0]} are left, and this request wants {wanted}"
+    headers = _text(_headers(taken))
+    had = f"{headers[_NAMES[place][1].decode()]} are left, and this request wants {wanted}"
     again = f"Try again in {_span(taken.wait_s).decode()}."
     message = f"Rate limit reached: this key may have {allowed}; {had}. {again}"
-    return LimitError(message, kind, taken.wait_s, _text(_headers(taken)))
+    return LimitError(message, kind, taken.wait_s, headers)
 
 
 def _headers(taken: Taken) -> list[Header]:
-    """As OpenAI spells them: how many there may be, are left, and when there are all again."""
+    """As OpenAI spells them: how many there may be, are left, and when there are all again. The clock may be
+    young, so a begin of 0 is no time of it."""
     headers: list[Header] = []
-    for place, window in enumerate(taken.limits.windows):
-        if window is not None:
-            limit, remaining, reset = _NAMES[place]
-            left, reset_s = _left(taken, place, window)
-            headers += (
-                (limit, b"%d" % window.most),
-                (remaining, b"%d" % left),
-                (reset, _span(reset_s)),
-            )
+    counts, at = taken.counts, taken.at
+    for place, most, per_s in taken.limits.bounded:
+        begin, left, reset_s = counts[2 * place], most, 0.0
+        if 0 < begin <= at < begin + per_s:
+            left, reset_s = max(0, most - int(counts[2 * place + 1])), begin + per_s - at
+        limit, remaining, reset = _NAMES[place]
+        headers += ((limit, b"%d" % most), (remaining, b"%d" % left), (reset, _span(reset_s)))
     return headers
-
-
-def _left(taken: Taken, place: int, window: Window) -> tuple[int, float]:
-    """How many there may be yet, and in how many seconds all of them again; the clock may be young, so a
-    begin of 0 is no time of it."""
-    begin, count = taken.counts[2 * place], taken.counts[2 * place + 1]
-    if not 0 < begin <= taken.at < begin + window.per_s:
-        return window.most, 0.0
-    return max(0, window.most - int(count)), begin + window.per_s - taken.at
 
 
 def _text(headers: Iterable[Header]) -> dict[str, str]:

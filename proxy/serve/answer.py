@@ -414,5 +414,7 @@ def _not_carried(dropped: tuple[str, ...]) -> RequestError:
 
 def cost_of(tolds: list[Told]) -> Charge | None:
     """One sum, where there is one."""
+    if len(tolds) == 1:
+        return tolds[0].charge
     costs = bill.total(tolds)
     return costs[0] if len(costs) == 1 else None

@@ -38,22 +38,23 @@ async def admit(
     """
     balances = house.services.balances
     now, rates = balances.clock(), balances.rates
-    route = _payable(route, budget.currency, rates, now)
-
-    def price(request: Request) -> Decimal:
-        """Of the dearest target."""
-        prices = (_price(one, request, now) for one in route.targets or route.fallback)
-        return max((rates.convert(*each, budget.currency) or ZERO for each in prices), default=ZERO)
-
+    if route.currency != budget.currency:
+        route = _payable(route, budget.currency, rates, now)
     wanted = ZERO
     if route.draws or not isinstance(requests[0], ChatRequest):
-        wanted = sum(map(price, requests), ZERO)
+        wanted = sum((_dearest(route, one, budget.currency, rates, now) for one in requests), ZERO)
     left = budget.amount - await balances.spent(caller, budget)
     if left <= 0 or wanted > left:
         raise _refusal(budget, left, wanted, balances.clock())
     if wanted:
         balances.reserve(caller, budget, request_id, wanted)
     return route
+
+
+def _dearest(route: Route, request: Request, currency: str, rates: Rates, now: float) -> Decimal:
+    """What it costs at the dearest target."""
+    prices = (_price(one, request, now) for one in route.targets or route.fallback)
+    return max((rates.convert(*each, currency) or ZERO for each in prices), default=ZERO)
 
 
 def _payable(route: Route, currency: str, rates: Rates, now: float) -> Route:
