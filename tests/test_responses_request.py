@@ -487,7 +487,24 @@ def test_the_tool_that_draws_tells_the_size_of_a_picture_model() -> None:
         tools=[{"type": "image_generation", "size": "1024x1024", "quality": "auto", "partial_images": 2}]
     )
     assert found.request.image == ImageOptions(size="1024x1024")
-    assert found.dropped == ("tools[].type=image_generation.partial_images",)
+    assert found.dropped == ("tools[0].partial_images",)
+
+
+@pytest.mark.parametrize(
+    ("wish", "value", "usual"),
+    [
+        ("action", "edit", "auto"),
+        ("background", "transparent", "auto"),
+        ("input_fidelity", "high", "low"),
+        ("moderation", "low", "auto"),
+        ("output_compression", 50, 100),
+        ("output_format", "webp", "png"),
+    ],
+)
+def test_what_the_tool_that_draws_cannot_have_is_named(wish: str, value: Any, usual: Any) -> None:
+    tool = {"type": "image_generation"}
+    assert parsed(tools=[WEATHER, {**tool, wish: value}]).dropped == (f"tools[1].{wish}",)
+    assert parsed(tools=[WEATHER, {**tool, wish: usual}]).dropped == ()
 
 
 def test_a_picture_of_an_earlier_answer_is_the_models_own() -> None:
@@ -518,6 +535,13 @@ def test_a_picture_of_an_earlier_answer_is_the_models_own() -> None:
     )
     picture = MediaPart("image", Slice(PNG.encode()), mime="image/png", where="input[3].result")
     assert found[1:] == (Message("assistant", (picture,), 3),)
+
+
+def test_a_picture_without_its_data_is_named() -> None:
+    begun = {"role": "user", "content": "Draw"}
+    drawn = {"type": "image_generation_call", "id": "ig_1", "status": "completed"}
+    assert parsed([begun, drawn, begun]).dropped == ("input[1]",)
+    assert parsed([begun, {**drawn, "status": "failed"}, begun]).dropped == ()
 
 
 # --- the form of the answer, thinking, what is shown

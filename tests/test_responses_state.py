@@ -244,6 +244,22 @@ def test_pictures_are_files_and_come_back(kept: Gateway) -> None:
     assert drawn["result"][:64].encode() not in Path(address).read_bytes()
 
 
+def test_a_picture_is_changed_by_its_id_alone(kept: Gateway) -> None:
+    """As OpenAI's guide for `image_generation` has it, in its order."""
+    first = post(kept, model="nano-banana-pro", input="A cat").json()
+    drawn = next(item for item in first["output"] if item["type"] == "image_generation_call")
+    strict = {"x-proxy-strict": "true"}
+    asked = {"role": "user", "content": [{"type": "input_text", "text": "Redder"}]}
+    body: Any = {"model": "nano-banana-pro", "input": [asked, {"type": drawn["type"], "id": drawn["id"]}]}
+    assert post(kept, strict, **body).status_code == 200
+    [picture] = [part for one in contents(kept) for part in one["parts"] if "inlineData" in part]
+    assert picture["thoughtSignature"]
+    assert contents(kept)[-1] == {"role": "user", "parts": [{"text": "Redder"}]}
+    body["input"][1]["id"] = f"ig_{'0' * 34}"
+    assert post(kept, **body).headers["x-proxy-dropped"] == "input[1]"
+    assert post(kept, strict, **body).json()["error"]["param"] == "input[1]"
+
+
 def test_a_long_chain_of_pictures_writes_each_once_and_sends_the_last(tmp_path: Path) -> None:
     """S-001: and forgets older ones by name, as a chat does."""
     with on_disk(tmp_path) as own:

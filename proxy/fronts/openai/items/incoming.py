@@ -220,8 +220,11 @@ class _Reading:
         self._say("user", [ResultPart(_call_id(item, path), None, (TextPart(found),))], index)
 
     def _picture(self, item: Json, path: str, index: int) -> None:
-        """One that the model drew; without a result there is nothing to show it."""
+        """One that the model drew; without a result there is nothing to show it, and one that failed has
+        none."""
         if not item.get("result"):
+            if item.get("status") != "failed":
+                self._notes.add(path)
             return
         mime = f"image/{item['output_format']}" if isinstance(item.get("output_format"), str) else None
         part = addresses.media("image", item["result"], f"{path}.result", mime=mime)

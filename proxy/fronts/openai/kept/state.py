@@ -34,6 +34,8 @@ _PREFIXES = {
     "reasoning": "rs",
 }
 _SEAL = {"type", "summary", "encrypted_content"}
+_PICTURE = "image_generation_call"
+_REFERRING = ("item_reference", _PICTURE)
 _PAGE, _MOST_PER_PAGE = 20, 100
 _MOST_REFERRED = 1000  # replies
 
@@ -46,7 +48,7 @@ def goes_on_from(body: Any) -> dict[str, bool]:
     found: dict[str, bool] = {}
     items = body.get("input")
     for item in items if isinstance(items, list) else ():
-        if isinstance(item, dict) and item.get("type") == "item_reference" and (of := _reply_of(item)):
+        if isinstance(item, dict) and item.get("type") in _REFERRING and (of := _reply_of(item)):
             found[of] = found.get(of, False) or "i" in item["id"].rpartition("_")[2]
             if len(found) >= _MOST_REFERRED:
                 break
@@ -99,13 +101,14 @@ def before(body: Json, earlier: Mapping[str, Json]) -> list[Json]:
 def resolved(items: Sequence[Json], earlier: Mapping[str, Json]) -> tuple[Sequence[Json], Sequence[int]]:
     """The client's items with what is kept in place of references to it, and where each stands in the
     client's list; references to what is not kept stay, to be refused."""
-    if not earlier or not any(item.get("type") == "item_reference" for item in items):
+    if not earlier or not any(item.get("type") in _REFERRING for item in items):
         return items, range(len(items))
     found: list[Json] = []
     places: list[int] = []
     kept: dict[str, dict[str, Json]] = {}  # the items of a reply by their ids
-    for place, item in enumerate(items):
-        of = _reply_of(item) if item.get("type") == "item_reference" else None
+    for place in _in_order(items):
+        item = items[place]
+        of = _reply_of(item) if item.get("type") in _REFERRING else None
         told = earlier.get(of) if of is not None else None
         if of is not None and told is not None:
             if of not in kept:
@@ -115,6 +118,18 @@ def resolved(items: Sequence[Json], earlier: Mapping[str, Json]) -> tuple[Sequen
         found.append(item)
         places += [place] * (len(found) - len(places))
     return found, places
+
+
+def _in_order(items: Sequence[Json]) -> list[int]:
+    """The places of items as a model shall read them: OpenAI's guide has pictures by their ids behind the
+    words that ask for a change of them, and models answer to what stands last."""
+    order = list(range(len(items)))
+    end = len(items)
+    while end and items[end - 1].get("type") == _PICTURE and items[end - 1].get("result") is None:
+        end -= 1
+    if 0 < end < len(items) and items[end - 1].get("role") == "user":
+        order.append(order.pop(end - 1))
+    return order
 
 
 def kept(response: Json, shape: ResponsesShape, token: str, seals: Json) -> Kept:
@@ -181,7 +196,8 @@ def number_of(frame: bytes) -> int:
 
 
 def _reply_of(item: Json) -> str | None:
-    identity = item.get("id")
+    """Whose item one refers to, by its id; a picture that is there refers to none."""
+    identity = item.get("id") if item.get("result") is None else None
     found = _ITEM.match(identity) if isinstance(identity, str) else None
     return None if found is None else f"resp_{found[1]}"
 

@@ -170,13 +170,24 @@ def _tools(body: Json, reading: Reading) -> Aside | None:
 
 _USUAL_PAINTER = "gpt-image-1"  # OpenAI's, of a tool that names none: files have an alias for it
 
-_PICTURE = frozenset({"type", "size", "quality", "model", "moderation", "output_format", "action"})
+_PICTURE = frozenset({"type", "size", "quality", "model"})
+# What asks for no more than happens anyway.
+_USUAL_WISHES: dict[str, tuple[Any, ...]] = {
+    "action": ("auto", "generate"),
+    "background": ("auto",),
+    "input_fidelity": ("low",),
+    "moderation": ("auto",),
+    "output_compression": (100,),
+    "output_format": ("png",),
+    "partial_images": (0,),
+}
 
 
 def _picture(found: tools.Tools, tool: Json, reading: Reading) -> Aside:
     """The wishes of the tool that draws: they are the request's where its model draws."""
     reading.shape["picture"] = tool
-    reading.notes.unread(tool, _PICTURE, f"tools[].type={tools.DRAWS}")
+    unusual = {name: value for name, value in tool.items() if value not in _USUAL_WISHES.get(name, ())}
+    reading.notes.unread(unusual, _PICTURE, found.draws_at)
     wishes = {name: tool[name] for name in ("size", "quality") if tool.get(name) not in (None, "auto")}
     image = None
     if wishes:
@@ -186,7 +197,8 @@ def _picture(found: tools.Tools, tool: Json, reading: Reading) -> Aside:
         reading.request["image"] = image
     model = tool.get("model")
     name = None if model is None else checks.string(model, "tools[].model")
-    return Aside(tools.DRAWS, found.draws_at, image, name, _USUAL_PAINTER, found.must_draw)
+    where = f"{found.draws_at}.type={tools.DRAWS}"
+    return Aside(tools.DRAWS, where, image, name, _USUAL_PAINTER, found.must_draw)
 
 
 def _check_state(body: Json) -> None:

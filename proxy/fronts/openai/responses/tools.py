@@ -76,7 +76,7 @@ class Tools:
         if read is not None:
             read(self, item, path, namespace, about)
         elif sort == DRAWS:
-            self.picture, self.draws_at = checks.carried(item, path), f"{path}.type={DRAWS}"
+            self.picture, self.draws_at = checks.carried(item, path), path
         elif isinstance(sort, str) and (kind := chat_tools.builtin_type(sort)) in _VENDORS:
             self._vendors(kind, item, path)
         elif isinstance(sort, str) and sort:
