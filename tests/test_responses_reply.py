@@ -384,6 +384,17 @@ def test_thoughts_are_summaries_where_they_were_asked_for() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [("It is ", "**", "not", "**", " so"), ("It is ", "**not**", " so"), ("It is ", "**not** so")],
+    ids=["tokens", "a word", "more"],
+)
+def test_bold_words_begin_no_summary(pieces: tuple[str, ...]) -> None:
+    """R-053: of upstreams that stream thoughts in tokens a bold word would cut them into parts."""
+    [thought, _] = output(*map(Reasoning, pieces), Text("Hi"), reasoning={"summary": "auto"})
+    assert thought["summary"] == [{"type": "summary_text", "text": "It is **not** so"}]
+
+
 def test_signatures_go_with_the_reasoning_before_their_call() -> None:
     """R-050, R-054, X-011, X-023."""
     calls = (ToolCall(0, "call_A", "f", "{}", signature="c2lnQQ=="), ToolCall(1, "call_B", "f", '{"a":1}'))

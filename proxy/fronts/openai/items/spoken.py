@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,9 @@ import orjson
 
 from proxy.fronts.openai.items.outgoing import Item, Outgoing
 from proxy.types import Citation, Json
+
+# a bold line is a title. Streams of tokens have bold words, too, and their stars in pieces apart.
+_begins_with_title = re.compile(r"\*\*[^\n]+\*\*[ \t]*\n").match
 
 
 @dataclass(slots=True)
@@ -114,7 +118,7 @@ class Thought(Item):
         self._pieces: list[str] = []  # of the summary that is open
 
     def say(self, text: str) -> None:
-        if text.startswith("**"):  # a bold line is a title
+        if _begins_with_title(text):
             self._end_summary()
         number = len(self.body["summary"])
         if not self._pieces:
