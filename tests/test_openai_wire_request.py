@@ -247,7 +247,7 @@ def test_built_in_tools_are_search_options_or_named() -> None:
             BuiltinTool("code_execution"),
         ),
         tool_choice=ToolChoice("required"),
-        parallel_calls=True,
+        parallel_calls=False,
     )
     call = WIRE.build(request, target())
     assert call.body == {**BODY, "web_search_options": {"search_context_size": "low"}}
@@ -257,6 +257,14 @@ def test_built_in_tools_are_search_options_or_named() -> None:
         "tool_choice",
         "parallel_calls",
     )
+
+
+def test_nobody_misses_parallel_calls_where_there_is_nothing_to_call() -> None:
+    """Replies of ours repeat it, and clients send what is usual."""
+    search = BuiltinTool("web_search", {})
+    for tools in ((), (search,)):
+        call = WIRE.build(asked(tools=tools, parallel_calls=True), target())
+        assert ("parallel_tool_calls" in call.body, call.dropped) == (False, ())
 
 
 def test_googles_own_search_tool_is_a_search() -> None:

@@ -96,6 +96,18 @@ def test_googles_own_tools_are_told_again_what_they_said(gateway: Gateway) -> No
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_the_fields_that_a_response_repeats(gateway: Gateway, model: str) -> None:
+    told = post(gateway, "/v1/responses", model=model, input="Hi")
+    of_replies = {
+        "id", "object", "created_at", "completed_at", "status", "error", "incomplete_details", "output",
+        "usage", "conversation",
+    }  # fmt: skip
+    repeated = {name: value for name, value in told.items() if name not in of_replies}
+    assert {"parallel_tool_calls", "service_tier", "text", "truncation"} < repeated.keys()
+    post(gateway, "/v1/responses", input="Hi", **repeated)
+
+
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("said", SAID)
 def test_the_items_of_a_response(gateway: Gateway, model: str, said: str) -> None:
     more: Any = {"model": model, "tools": [{"type": "function", **FUNCTION}]}

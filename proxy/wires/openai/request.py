@@ -167,7 +167,7 @@ def _add_tools(body: Json, request: ChatRequest, dropped: list[str], marks: froz
     if not functions:
         if choice is not None and choice.mode == "required":
             dropped.append("tool_choice")
-        if request.parallel_calls is not None:
+        if request.parallel_calls is False:  # True asks for what is usual
             dropped.append("parallel_calls")
         return
     body["tools"] = [messages.marked(_function(tool), tool.marks, marks) for tool in functions]
