@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts.base import Piece
+from proxy.types import Finish
+
+_CUT_OFF: Final = ("length", "content_filter")
 
 
 def empty_reply() -> UpstreamError:
@@ -30,6 +33,13 @@ def malformed(why: str) -> UpstreamError:
         code="upstream_malformed_response",
         bought=True,
     )
+
+
+def broken_call(name: str, finish: Finish | None) -> UpstreamError | None:
+    """Of a call whose arguments are no JSON; None where the reply was cut off, for it may end within them."""
+    if finish is not None and finish.reason in _CUT_OFF:
+        return None
+    return malformed(f"the arguments of a call of {name!r} are no JSON")
 
 
 def unwritable(error: jsonio.JSONEncodeError) -> UpstreamError:

@@ -54,10 +54,6 @@ _STOP_REASONS = {
 }
 
 
-# Such a reply may end in the middle of a call's arguments.
-_CUT_OFF = ("length", "content_filter")
-
-
 @dataclass(slots=True)
 class _Call:
     event: ToolCall  # its first
@@ -122,8 +118,8 @@ class Blocks:
             raise faults.truncated() if self.said else faults.empty_reply()
         self._end_search()
         self._end()
-        if self._unreadable is not None and self.finish.reason not in _CUT_OFF:
-            raise faults.malformed(f"the arguments of a call of {self._unreadable!r} are no JSON")
+        if self._unreadable is not None and (broken := faults.broken_call(self._unreadable, self.finish)):
+            raise broken
         if self._unsaid:
             self._begin(SEALED, {"type": SEALED, "data": sealed.seal({sealed.PARTS: self._unsaid})})
             self._end()

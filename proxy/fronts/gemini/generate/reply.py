@@ -43,7 +43,6 @@ _REASONS: dict[FinishReason, str] = {
     "length": "MAX_TOKENS",
     "content_filter": "SAFETY",
 }
-_CUT_OFF = ("length", "content_filter")  # such a reply may end in the middle of a call's arguments
 
 
 @dataclass(slots=True)
@@ -108,8 +107,8 @@ class _Candidate:
             if arguments is not None:
                 told = {"id": call.id, "name": call.name, "args": arguments}
                 self.add({"functionCall": told}, call.signature)
-            elif self.finish is None or self.finish.reason not in _CUT_OFF:
-                raise faults.malformed(f"the arguments of a call of {call.name!r} are no JSON")
+            elif (broken := faults.broken_call(call.name, self.finish)) is not None:
+                raise broken
         self.calls = {}
 
 
