@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.fronts import checks
-from proxy.fronts.gemini.generate import contents
+from proxy.fronts.gemini import contents
 from proxy.fronts.gemini.reading import DIALECT, Reading, integer, listed, member, members, word
 from proxy.types import EmbedRequest, Foreign, Json, TextPart, Whole
 

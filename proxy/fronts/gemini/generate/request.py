@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.fronts import checks
-from proxy.fronts.gemini.generate import contents, generation, tools
+from proxy.fronts.gemini import contents
+from proxy.fronts.gemini.generate import generation, tools
 from proxy.fronts.gemini.reading import DIALECT, Reading, member, members
 from proxy.types import ChatRequest, Foreign, Json, Whole
 
