@@ -16,7 +16,7 @@ from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts import sealed
 from proxy.fronts.anthropic.blocks.incoming import UNSIGNED
 from proxy.fronts.anthropic.messages.reply import MessagesRenderer
-from proxy.fronts.anthropic.messages.shape import MessagesShape
+from proxy.fronts.anthropic.shape import MessagesShape
 from proxy.fronts.base import Facts, Parsed
 from proxy.types import (
     Audio,

@@ -17,7 +17,7 @@ from proxy.types import ChatRequest
 
 if TYPE_CHECKING:
     from proxy.fronts.anthropic.messages.reply import MessagesRenderer
-    from proxy.fronts.anthropic.messages.shape import MessagesShape
+    from proxy.fronts.anthropic.shape import MessagesShape
 
 _MODES: tuple[Mode, ...] = ("link", "markdown")  # an assistant's message has no pictures but in its text
 

@@ -11,8 +11,8 @@ import orjson
 from proxy.fronts import faults, searches
 from proxy.fronts.anthropic import error_reply
 from proxy.fronts.anthropic.blocks.outgoing import AFTER_TEXT, Content, Frames
-from proxy.fronts.anthropic.messages.reply_blocks import Blocks, usage
-from proxy.fronts.anthropic.messages.shape import MessagesShape
+from proxy.fronts.anthropic.blocks.reply import Blocks, usage
+from proxy.fronts.anthropic.shape import MessagesShape
 from proxy.fronts.base import Facts, Header, Parsed, Piece
 from proxy.types import Event, Json, Started, Text, Usage
 

@@ -7,7 +7,7 @@ from typing import Any
 from proxy.fronts import checks
 from proxy.fronts.anthropic.messages import turns
 from proxy.fronts.anthropic.messages.parameters import Reading
-from proxy.fronts.anthropic.messages.shape import MessagesShape
+from proxy.fronts.anthropic.shape import MessagesShape
 from proxy.fronts.base import Parsed
 from proxy.fronts.history import IsStored
 from proxy.types import ChatRequest

@@ -19,7 +19,7 @@ from proxy.fronts import addresses, faults, sealed
 from proxy.fronts.anthropic.blocks import ids
 from proxy.fronts.anthropic.blocks.incoming import SEALED, SEARCH, UNSIGNED
 from proxy.fronts.anthropic.blocks.outgoing import Writer
-from proxy.fronts.anthropic.messages.shape import MessagesShape
+from proxy.fronts.anthropic.shape import MessagesShape
 from proxy.fronts.base import Facts
 from proxy.types import (
     Audio,
