@@ -368,6 +368,49 @@ def test_what_is_not_plain_is_looked_at(
         assert "openai-processing-ms" in late.text
 
 
+@pytest.mark.parametrize(
+    ("version", "connection"),
+    [
+        pytest.param("1.0", "", id="the old protocol"),
+        pytest.param("1.1", "connection: close\r\n", id="said"),
+        pytest.param("1.1", "Connection:CLOSE\r\n", id="in other letters"),
+        pytest.param("1.1", "connection: keep-alive, close\r\n", id="behind another word"),
+        pytest.param("1.1", "connection: keep-alive\r\nconnection: close\r\n", id="in another line"),
+        pytest.param("1.1", "proxy-connection: close\r\n", id="by a proxy"),
+    ],
+)
+def test_who_ends_with_its_request_is_told_and_let_go(tmp_path: Path, version: str, connection: str) -> None:
+    """It may read to the end."""
+    with opened(tmp_path, "{requests: 1}") as own, busy(own, 1), RawRequest(own, chat("Hi")) as late:
+        first = f"POST /v1/chat/completions HTTP/{version}\r\nhost: x\r\n{connection}"
+        key = f"authorization: Bearer {KEY}\r\ncontent-length: {len(late.payload)}\r\n\r\n"
+        late.socket.sendall(f"{first}{key}".encode() + late.payload)
+        head, _, body = late.rest().partition("\r\n\r\n")
+        assert head.startswith("HTTP/1.1 503 ")
+        assert "\r\nconnection: close" in head
+        assert json.loads(body)["error"]["code"] == "server_overloaded"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"transfer-encoding : chunked",
+        b"a: b\ntransfer-encoding: chunked",
+        b"a: b\rtransfer-encoding: chunked",
+        b"content-length : 1",
+        b"a: b\ncontent-length: 1",
+    ],
+)
+def test_a_body_that_others_may_see_end_elsewhere_is_not_read_over(tmp_path: Path, line: bytes) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            protocol.data_received(asked().replace(b"host: x", b"host: x\r\n" + line))
+            assert wire.written.startswith(b"HTTP/1.1 400 ")
+            assert load.refused == 0
+
+    asyncio.run(run())
+
+
 @asynccontextmanager
 async def connected(folder: Path, requests: int = 1000) -> AsyncIterator[tuple[Protocol, Wire, Load]]:
     """A connection of a server on which so many requests are being answered; it may have 1000."""
@@ -425,6 +468,9 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.reads.set()
+
+    def can_write_eof(self) -> bool:
+        return False
 
     def is_closing(self) -> bool:
         return self.closed

@@ -16,14 +16,12 @@ from proxy.serve.exchange import Header
 from proxy.serve.load import SMALL, refusal
 
 _MOST_DIGITS: Final = 9
-# Who says one of these is answered by whoever understands it.
-_SPECIAL: Final = (
-    b"\r\nexpect:",
-    b"\r\ntransfer-encoding:",
-    b"\r\nupgrade:",
-    b"\r\nconnection: close",
-    b"\r\norigin:",
-)
+# Who says one of these is answered by whoever understands it. Of where a body ends no spelling is overlooked:
+# the parser refuses the odd ones.
+_SPECIAL: Final = (b"\r\nexpect:", b"transfer-encoding", b"\r\nupgrade:", b"\r\norigin:")
+_VERSION: Final = b" HTTP/1.1\r\n"  # who speaks an older one waits for the end of the connection
+_CONNECTION: Final = b"connection:"  # also a proxy's
+_KEPT: Final = b"\r\nconnection: keep-alive\r\n"
 _LENGTH: Final = b"\r\ncontent-length:"
 _KEYS: Final = tuple((name, b"\r\n%b:" % name) for name in CREDENTIAL_HEADERS)
 NO_ID: Final = b"req_" + 24 * b"0"  # as long as the one that takes its place
@@ -62,10 +60,10 @@ def _reply(row: Row) -> bytes:
 
 def plain(data: bytes, replies: dict[bytes, bytes]) -> Plain | None:
     """None where somebody else has to look at these first bytes."""
-    end = data.find(b"\r\n\r\n")
-    if end < 0 or not data.startswith(b"POST "):
+    end, line_end = data.find(b"\r\n\r\n"), data.find(b" ", 5)
+    if end < 0 or not data.startswith(b"POST ") or not data.startswith(_VERSION, line_end):
         return None
-    path, _, query = data[5 : data.find(b" ", 5)].partition(b"?")
+    path, _, query = data[5:line_end].partition(b"?")
     reply = replies.get(path) or replies.get(_with_star(path))
     if reply is None or b"key=" in query:
         return None
@@ -76,10 +74,12 @@ def plain(data: bytes, replies: dict[bytes, bytes]) -> Plain | None:
     for word in _SPECIAL:
         if word in head:
             return None
+    if head.count(_CONNECTION) != head.count(_KEPT) or head.count(b"content-length") > 1:
+        return None
     key = _key(head, data)
     length += len(_LENGTH)
     said = head[length : head.find(b"\r\n", length)].strip()
-    if key is None or not said.isdigit() or len(said) > _MOST_DIGITS or head.find(_LENGTH, length) > 0:
+    if key is None or not said.isdigit() or len(said) > _MOST_DIGITS:
         return None
     body = int(said)
     return None if body > SMALL else Plain(reply, key, body, end + 4 + body)
