@@ -181,27 +181,32 @@ def test_whatever_one_asks_a_transport_is_answered(joined: Any, name: str) -> No
 @pytest.mark.parametrize(
     ("ends", "calls"),
     [
-        pytest.param([("write", b"body")], [("writelines", b"headbody")], id="write"),
-        pytest.param([("writelines", [b"a", b"b"])], [("writelines", b"headab")], id="writelines"),
-        pytest.param([("close",)], [("writelines", b"head"), ("close",)], id="close"),
-        pytest.param([("write_eof",)], [("writelines", b"head"), ("write_eof",)], id="write_eof"),
+        pytest.param([("write", b"body")], [("writelines", b"HEADbody")], id="write"),
+        pytest.param([("writelines", [b"a", b"b"])], [("writelines", b"HEADab")], id="writelines"),
+        pytest.param([("close",)], [("writelines", b"HEAD"), ("close",)], id="close"),
+        pytest.param([("write_eof",)], [("writelines", b"HEAD"), ("write_eof",)], id="write_eof"),
         pytest.param(
             [("write", b"a"), ("write", b"b"), ("close",)],
-            [("writelines", b"heada"), ("write", b"b"), ("close",)],
+            [("writelines", b"HEADa"), ("write", b"b"), ("close",)],
             id="more",
         ),
         pytest.param([("abort",)], [("abort",)], id="abort"),
     ],
 )
+@pytest.mark.parametrize("lines", [b"", b"b: 2\r\nc: 3\r\n"])
 def test_a_head_that_is_held_back_goes_first(
-    cycle: httptools_impl.RequestResponseCycle, joined: Any, ends: Any, calls: Any
+    cycle: httptools_impl.RequestResponseCycle, joined: Any, lines: bytes, ends: Any, calls: Any
 ) -> None:
+    """With the lines that uvicorn was not told."""
     joined.write(b"100")
     cycle.response_started = True
-    joined.write(b"head")
+    joined.lines = lines
+    joined.write(b"HTTP/1.1 200 OK\r\na: 1\r\n\r\n")
     for name, *arguments in ends:
         getattr(joined, name)(*arguments)
-    assert joined._transport.calls == [("write", b"100"), *calls]
+    head = b"HTTP/1.1 200 OK\r\na: 1\r\n" + lines + b"\r\n"
+    written = [(name, *(piece.replace(b"HEAD", head) for piece in pieces)) for name, *pieces in calls]
+    assert joined._transport.calls == [("write", b"100"), *written]
 
 
 # --- the rest

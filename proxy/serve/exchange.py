@@ -33,6 +33,8 @@ HANG_UP = "dragoman.hang_up"  # set by serve/protocol.py; other servers have no 
 GONE = object()  # stands there when the client left before anybody asked
 BROKEN = "dragoman.broken"  # set by serve/protocol.py: why no more of the body can be read, a `ProxyError`
 
+WIRE = "dragoman.wire"  # set by serve/protocol.py: writes its `lines` behind the server's own of a head
+
 _WRITE_BYTES = 256 * 1024  # a piece larger than this is written in slices, so that backpressure works
 _JSON = (b"content-type", b"application/json")
 _MAX_CLIENT_REQUEST_ID = 128
@@ -227,7 +229,7 @@ class Exchange:
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head. What clients or vendors said may stand in its values: see `head.written`."""
-        named = headers() if callable(headers) else headers
+        named = list(headers() if callable(headers) else headers)
         identity = self.request_id.encode()
         own: list[Header] = [
             (b"x-request-id", identity),
@@ -240,13 +242,14 @@ class Exchange:
         client_id = self.fields.get(b"x-client-request-id")
         if client_id and len(client_id) <= _MAX_CLIENT_REQUEST_ID and head.is_plain(client_id):
             own.append((b"x-client-request-id", client_id))
-        if b"expect" in self.fields and not self._read:
-            own.append(
-                (b"connection", b"close")
-            )  # nobody knows whether the body still comes (RFC 9110, 10.1.1)
+        if b"expect" in self.fields and not self._read:  # nobody knows whether the body still comes
+            named.append((b"connection", b"close"))  # (RFC 9110, 10.1.1)
         if not 200 <= status <= 599:  # a vendor's word that HTTP does not know as the end of a request
             status = 502
         lines = head.written((*named, *own))
+        if (wire := self.scope.get(WIRE)) is not None:  # uvicorn looks at each line with two patterns
+            wire.lines = b"\r\n".join(map(b": ".join, lines[len(named) :])) + b"\r\n"
+            del lines[len(named) :]
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
         self.status = status
 

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from proxy.config.models import Server
 from proxy.errors import ProxyError
 from proxy.serve import callers, full, refused
-from proxy.serve.exchange import BROKEN, GONE, HANG_UP, Header, new_id
+from proxy.serve.exchange import BROKEN, GONE, HANG_UP, WIRE, Header, new_id
 from proxy.serve.house import HOME, House, Services
 from proxy.serve.load import RETRY_AFTER_S, SMALL
 
@@ -42,14 +42,16 @@ _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)
 
 class _Joined:
     """A transport that keeps the head of a reply until its first bytes follow: one system call and one
-    packet, not two. What it does not change is the transport's own."""
+    packet, not two. What it does not change is the transport's own. `lines` come at
+    the end of the head."""
 
-    __slots__ = ("_cycle", "_head", "_transport")
+    __slots__ = ("_cycle", "_head", "_transport", "lines")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle: RequestResponseCycle | None = cycle  # None once the head is out
         self._transport = cycle.transport
         self._head: bytes | None = None
+        self.lines = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -58,9 +60,10 @@ class _Joined:
         if self._cycle is None:
             self._transport.write(data)
         elif self._head is not None:
-            self.writelines((data,))
+            self._transport.writelines((self._head, data))
+            self._head = self._cycle = None
         elif self._cycle.response_started:
-            self._head = data
+            self._head = b"%b%b\r\n" % (data[:-2], self.lines)
         else:  # an interim answer, 100 Continue
             self._transport.write(data)
 
@@ -224,7 +227,8 @@ class Protocol(HttpToolsProtocol):
         if self._services.leaving:
             cycle.keep_alive = False
         if self.scope["method"] != "HEAD" and not isinstance(cycle.transport, _Joined):
-            cast(Any, cycle).transport = _Joined(cycle)  # after a HEAD nothing follows the head
+            cast(Any, cycle).transport = joined = _Joined(cycle)  # after a HEAD nothing follows the head
+            cast(dict[str, Any], self.scope)[WIRE] = joined
         if self.pipeline:
             self._piped = [one for one in (*(self._piped or (before,)), cycle) if not one.response_complete]
             if len(self.pipeline) > _PIPELINED_MOST:
