@@ -182,3 +182,24 @@ def test_instructions_that_a_cache_has_already_are_named_as_such(gateway: Gatewa
     fields: Any = {"instructions": "Be brief", "cached_content": "cachedContents/1", "input": "Hi"}
     found = post(gateway, {"x-proxy-strict": "true"}, **fields)
     assert (found.status_code, found.json()["error"]["param"]) == (400, "instructions")
+
+
+@pytest.mark.parametrize("model", ["gemini-flash", "lan-chat"])
+@pytest.mark.parametrize("by", ["previous_response_id", "conversation", "item_reference"])
+def test_what_a_search_for_tools_has_found_can_be_called_later(kept: Gateway, model: str, by: str) -> None:
+    """R-037: the client sends what is new; what it found stands in the store."""
+    fields: Any = {"tools": [{"type": "tool_search", "execution": "client"}]}
+    talk = kept.client().conversations.create().id
+    found: Any = [
+        {"role": "user", "content": "Weather?"},
+        {"type": "tool_search_call", "call_id": "s", "arguments": {"query": "sky"}, "execution": "client"},
+        {"type": "tool_search_output", "call_id": "s", "execution": "client", "tools": [WEATHER]},
+    ]
+    first = ask(kept, found, model, **fields, **({by: talk} if by == "conversation" else {}))
+    again: Any = {"role": "user", "content": "And now? sim:call:get_weather"}
+    if by == "item_reference":
+        items = kept.client().responses.input_items.list(first.id, order="asc").data
+        reply = ask(kept, [*({"type": by, "id": item.id} for item in items), again], model, **fields)
+    else:
+        reply = ask(kept, [again], model, **fields, **{by: talk if by == "conversation" else first.id})
+    assert [item.name for item in reply.output if item.type == "function_call"] == ["get_weather"]

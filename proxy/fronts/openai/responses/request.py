@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import repeat
 from typing import Any
 
 from proxy.errors import RequestError
@@ -86,17 +87,21 @@ def parse(
         body, native = parameters.unfold(body)
         if native:
             reading.request["native"] = checks.carried(native, "google")
-    aside = _read(body, reading)
+    _read(body, reading)
     request = reading.request
     if "model" not in request:
         raise checks.missing("model")
-    own = incoming.listed(body["input"]) if body.get("input") is not None else []
+    sent = incoming.listed(body["input"]) if body.get("input") is not None else []
     before = state.before(body, earlier)
-    if not own and not before:
+    if not sent and not before:
         raise checks.missing("input")
-    items, places = state.resolved(own, earlier)
+    items, places = state.resolved(sent, earlier)
     of_before = "previous_response_id" if body.get("conversation") is None else "conversation"
     messages = incoming.parse(before, items, places, reading.notes, of_before=of_before)
+    aside = None
+    if body.get("tools") or body.get("tool_choice") is not None:
+        own = zip((f"input[{place}]" for place in places), items, strict=True)
+        aside = _tools(body, [*zip(repeat(of_before), before), *own], reading)
     if body.get("instructions"):
         said = TextPart(checks.string(body["instructions"], "instructions"))
         messages = (Message("system", (said,), _INSTRUCTIONS), *messages)
@@ -130,7 +135,7 @@ def parse(
     return Parsed(ChatRequest(**request), shape, dropped, keeps=keeps, later=shape.background, aside=aside)
 
 
-def _read(body: Json, reading: Reading) -> Aside | None:
+def _read(body: Json, reading: Reading) -> None:
     for name, value in body.items():
         if value is None:
             continue
@@ -143,21 +148,18 @@ def _read(body: Json, reading: Reading) -> Aside | None:
             reading.add_foreign(name, parameters.DOCUMENTED[name](value, name))
         elif name not in ("input", "tool_choice") and value not in ("", [], {}):
             reading.notes.add(name)
-    aside = None
-    if body.get("tools") or body.get("tool_choice") is not None:
-        aside = _tools(body, reading)
     _check_state(body)
-    return aside
 
 
-def _tools(body: Json, reading: Reading) -> Aside | None:
-    """The tool that draws, if there is one, is settled where it is known who answers."""
+def _tools(body: Json, items: Iterable[tuple[str, Json]], reading: Reading) -> Aside | None:
+    """Those of the body, and those that the client's search has found, which stand in `items`, each with its
+    path. The tool that draws, if there is one, is settled where it is known who answers."""
     found = tools.Tools(reading.notes)
     if body.get("tools"):
         found.read(body["tools"], "tools")
-    for number, item in enumerate(body["input"] if isinstance(body.get("input"), list) else ()):
-        if isinstance(item, dict) and item.get("type") == "tool_search_output" and item.get("tools"):
-            found.read(item["tools"], f"input[{number}].tools")  # what the client's search has found
+    for path, item in items:
+        if item.get("type") == "tool_search_output" and item.get("tools"):
+            found.read(item["tools"], f"{path}.tools")
     reading.request["tools"] = tuple(found.tools)
     if found.vendors:
         reading.shape["vendors_tools"] = found.vendors
