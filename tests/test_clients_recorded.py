@@ -78,3 +78,10 @@ def test_a_refusal_is_no_part_of_a_response_for_who_drops_such_parts_alone(strea
         assert not habits({"user-agent": agent}, streamed=streamed).shows_refusal_part, agent
     for agent in ("OpenAI/Python 3.57.0", "Agents/Python 0.24.0", "codex_exec/0.171.0", "curl/8.5.0"):
         assert habits({"user-agent": agent}, streamed=streamed).shows_refusal_part, agent
+
+
+def test_a_response_has_a_message_in_any_case_for_who_asks_again_without_one() -> None:
+    for agent in ("Agents/Python 0.24.0", "Agents/JavaScript 0.20.0"):
+        assert habits({"user-agent": agent}, streamed=False).needs_message, agent
+    for agent in ("OpenAI/Python 3.57.0", "ai/6.0.326 ai-sdk/provider-utils/4.0.66", "codex_exec/0.171.0"):
+        assert not habits({"user-agent": agent}, streamed=False).needs_message, agent

@@ -378,6 +378,20 @@ def test_a_file_without_a_painter_draws_by_its_aliases(
         assert gateway.sent()[-1].path.endswith(f"/{drew}:generateContent")
 
 
+def test_a_picture_ends_the_turn_of_an_agent_and_goes_back_with_its_message(painting: Gateway) -> None:
+    """openai-agents 0.24.0 asked, and bought, again and again."""
+    agent = {"user-agent": "Agents/Python 0.24.0"}
+    fields: Any = {"tools": [{"type": "image_generation"}]}
+    asked = {"role": "user", "content": "A dog, please sim:call:image_generation"}
+    output = post(painting, agent, input=[asked], **fields).json()["output"]
+    assert [item["type"] for item in output if item["type"] != "reasoning"] == [
+        "image_generation_call",
+        "message",
+    ]
+    again = [asked, *output, {"role": "user", "content": "Redder"}]
+    assert post(painting, {**agent, "x-proxy-strict": "true"}, input=again).status_code == 200
+
+
 def test_the_picture_is_booked_beside_the_words(painting: Gateway) -> None:
     """Two calls of one request: none of them is lost in the ledger."""
     fields: Any = {"tools": [{"type": "image_generation"}], "tool_choice": {"type": "image_generation"}}

@@ -52,9 +52,11 @@ KEYS = {
 _OWN_ID = re.compile(r"([a-z]+_)[0-9a-f]{32}|(call_)[0-9a-f]{24}")
 
 
-def renderer(*, refusal_in_text: bool = False, **fields: Any) -> ResponsesRenderer:
+def renderer(
+    *, refusal_in_text: bool = False, needs_message: bool = False, **fields: Any
+) -> ResponsesRenderer:
     body = {"model": "gemini-flash", "input": "Hi", **fields}
-    parsed = request.parse(body, refusal_in_text=refusal_in_text)
+    parsed = request.parse(body, refusal_in_text=refusal_in_text, needs_message=needs_message)
     return ResponsesRenderer(parsed, Facts(1790000000, now=lambda: 1790000002.5))
 
 
@@ -613,6 +615,22 @@ def test_a_picture_is_an_item() -> None:
         "image_generation_call.completed",
         "output_item.done",
     ]
+
+
+def test_a_picture_has_an_empty_message_behind_it_for_who_asks_again_without_one() -> None:
+    """A turn without a message is not over for OpenAI's agents, which then buy the next picture."""
+    part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    image = Image("image/png", PNG)
+    for events, sorts in (((image,), ["image_generation_call", "message"]), ((Usage(3),), ["message"])):
+        items = output(*events, needs_message=True)
+        assert [item["type"] for item in items] == sorts
+        assert (items[-1]["status"], items[-1]["content"]) == ("completed", [part])
+    assert [item["type"] for item in output(image)] == ["image_generation_call"]
+
+
+def test_who_asks_again_without_a_message_gets_none_beside_what_was_said_or_called() -> None:
+    for event, sort in ((ToolCall(0, "c", "f", "{}"), "function_call"), (Text("Hi"), "message")):
+        assert [item["type"] for item in output(event, needs_message=True)] == [sort]
 
 
 def test_a_large_picture_is_spliced_and_not_copied() -> None:

@@ -33,13 +33,15 @@ class Habits(NamedTuple):
     image_mode: Mode
     shows_refusal: bool
     shows_refusal_part: bool
+    needs_message: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """One row. `seen` is the version that was measured, or whose source was read. `agent` is found in the
     User-Agent; what is None is not looked at. `streamed` is None where it is as `whole`. `shows_refusal` is
-    False for a client whose user sees nothing but the text; `shows_refusal_part` says it of Responses."""
+    False for a client whose user sees nothing but the text; `shows_refusal_part` says it of Responses.
+    `needs_message` of one that asks again, and pays again, where a response has no message."""
 
     seen: str
     whole: Mode
@@ -52,6 +54,7 @@ class Client:
     promptfoo: bool | None = None
     shows_refusal: bool = True
     shows_refusal_part: bool = True
+    needs_message: bool = False
 
     def fits(self, said: Said) -> bool:
         return (
@@ -110,10 +113,10 @@ CLIENTS: tuple[Client, ...] = (
     ),
     # Keeps the text of a list, and no `images`.
     Client("pydantic-ai 2.68.0", "markdown", agent=_named(r"\bpydantic-ai/")),
-    # ValidationError on a list, drops `images`.
-    Client("openai-agents 0.24.0", "markdown", agent=_named(r"\bagents/python\b")),
-    # `[object Object]` for a list, drops `images`.
-    Client("@openai/agents 0.20.0", "markdown", agent=_named(r"\bagents/javascript\b")),
+    # ValidationError on a list, drops `images`. A response that is a picture alone is a turn without an end.
+    Client("openai-agents 0.24.0", "markdown", agent=_named(r"\bagents/python\b"), needs_message=True),
+    # `[object Object]` for a list, drops `images`. Any response without a message is a turn without an end.
+    Client("@openai/agents 0.20.0", "markdown", agent=_named(r"\bagents/javascript\b"), needs_message=True),
     # A ValidationError on a list, drops `images`, and a refusal in a stream.
     Client(
         "semantic-kernel 1.45.0",
@@ -192,4 +195,4 @@ def _habits(said: Said, streamed: bool, has_address: bool) -> Habits:
     mode = (streamed and client.streamed) or client.whole
     if mode == "link" and not has_address:
         mode = "markdown"
-    return Habits(mode, client.shows_refusal, client.shows_refusal_part)
+    return Habits(mode, client.shows_refusal, client.shows_refusal_part, client.needs_message)

@@ -36,8 +36,13 @@ class ResponsesFront(Commons):
     def parse(self, body: Any, asked: Asked) -> Parsed[ChatRequest, ResponsesShape]:
         from proxy.fronts.openai.responses import request
 
-        shows = known.of(asked, streamed=False).shows_refusal_part
-        return request.parse(body, asked.earlier, refusal_in_text=not shows)
+        habits = known.of(asked, streamed=False)
+        return request.parse(
+            body,
+            asked.earlier,
+            refusal_in_text=not habits.shows_refusal_part,
+            needs_message=habits.needs_message,
+        )
 
     def renderer(self, parsed: Parsed[ChatRequest, ResponsesShape], facts: Facts) -> ResponsesRenderer:
         from proxy.fronts.openai.responses.renderer import ResponsesRenderer

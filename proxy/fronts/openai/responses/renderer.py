@@ -347,6 +347,8 @@ class ResponsesRenderer:
             message.say(refused if message.part is None else f"\n\n{refused}")
         elif refused:
             self._message().refuse(refused)
+        elif self._shape.needs_message and not self._messages and not self._calls:
+            self._message().say("")
         self._settle(status)
         for call in self._open_calls.values():
             call.end("incomplete")

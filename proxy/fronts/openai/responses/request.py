@@ -76,10 +76,15 @@ _ECHO: Json = {
 
 
 def parse(
-    body: Any, earlier: Mapping[str, Json] = _NONE, *, refusal_in_text: bool = False
+    body: Any,
+    earlier: Mapping[str, Json] = _NONE,
+    *,
+    refusal_in_text: bool = False,
+    needs_message: bool = False,
 ) -> Parsed[ChatRequest, ResponsesShape]:
     """Read a body as `jsonio.loads` gave it; it is not changed. `earlier` are the replies that it goes on
-    from, by id: see `state`. `refusal_in_text`: the client shows no refusals. Raises `RequestError`."""
+    from, by id: see `state`. `refusal_in_text`: the client shows no refusals; `needs_message`: it asks
+    again for a reply without a message. Raises `RequestError`."""
     if not isinstance(body, dict):
         raise checks.no_object(body)
     reading = Reading(notes=Notes(marks={}))
@@ -127,6 +132,7 @@ def parse(
         wrote=tuple(body),
         # What reads JSON shall not take a refusal for it.
         refusal_in_text=refusal_in_text and (wanted is None or wanted.kind == "text"),
+        needs_message=needs_message,
         **reading.shape,
     )
     if reading.foreign or reading.notes.marks:

@@ -20,9 +20,10 @@ class ResponsesShape:
 
     `shows_thoughts`: their summary was asked for. `seals`: the client carries the signatures itself.
     `logprobs`, `sources` and `outputs` are shown where they were asked for. `refusal_in_text`: a refusal,
-    also a filter's, is said as text, for the client shows nothing else. `picture` is the client's tool that
-    draws. `store`: the reply shall be kept, with `before`, the items of earlier replies, and `items`, the
-    client's own ones; both sides are said in `conversation` then.
+    also a filter's, is said as text, for the client shows nothing else. `needs_message`: a reply that calls
+    nothing of the client's has a message, be it empty. `picture` is the client's tool that draws. `store`:
+    the reply shall be kept, with `before`, the items of earlier replies, and `items`, the client's own ones;
+    both sides are said in `conversation` then.
     """
 
     words: ClassVar[spelling.Words] = spelling.OF_RESPONSES
@@ -37,6 +38,7 @@ class ResponsesShape:
     sources: bool = False
     outputs: bool = False
     refusal_in_text: bool = False
+    needs_message: bool = False
     picture: Json = field(default_factory=dict)
     store: bool = False
     background: bool = False
