@@ -728,6 +728,25 @@ def test_parts_and_pictures_keep_their_signatures() -> None:
     )
 
 
+def test_a_part_in_langchains_wrapping_is_what_it_wraps() -> None:
+    """langchain-openai 1.7.4 with `output_version="v1"`: of a part that has more than its standard has, which
+    our signature is."""
+    signed = {"google": {"thought_signature": "c2ln"}}
+    shown = {"type": "image_url", "image_url": {"url": URL}, "extra_content": signed}
+    found = parts({"type": "text", "text": "Hi"}, {"type": "non_standard", "value": shown}, role="assistant")
+    where = "messages[0].content[1].value.image_url.url"
+    assert found == (TextPart("Hi"), picture(where, signature="c2ln"))
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [({"type": "tape"}, "value.type"), ({"type": "non_standard", "value": {}}, "value.type"), ("x", "type")],
+)
+def test_what_nobody_reads_in_such_a_wrapping_is_refused_by_its_place(value: Any, place: str) -> None:
+    error = refusal({"role": "user", "content": [{"type": "non_standard", "value": value}]})
+    assert error.param == f"messages[0].content[0].{place}"
+
+
 def test_a_picture_shown_in_the_text_and_listed_is_one_picture() -> None:
     """A reply in mode `images+link` as openai-python sends it back."""
     (message,) = messages(

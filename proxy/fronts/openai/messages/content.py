@@ -18,6 +18,9 @@ _Part = TypeVar("_Part", TextPart, MediaPart, Content)
 
 _DETAILS = ("auto", "low", "medium", "high", "original", "ultra_high")
 
+# Around a part with a member that LangChain's standard content does not have, as our signatures are.
+_WRAPPED = "non_standard"
+
 # OpenAI documents wav and mp3; the others are what Gemini reads besides.
 _AUDIO_MIMES: dict[str, str] = {
     "wav": "audio/wav",
@@ -53,6 +56,8 @@ def part(value: Any, path: str, notes: Notes, documented: tuple[str, ...] | None
     sort = item.get("type")
     if sort == "text" and len(item) == 2:
         return TextPart(checks.string(item.get("text"), f"{path}.text"))
+    if sort == _WRAPPED and isinstance(inner := item.get("value"), dict):
+        item, path, sort = inner, f"{path}.value", inner.get("type")
     if sort is None:
         sort = next((name for name in _PARTS if name in item), None)
         if sort is None:
