@@ -1,1 +1,1 @@
-"""Fields of a body that several endpoints read alike: parameters and tools."""
+"""Fields of a body: parameters and tools, of which several endpoints read some alike."""

@@ -10,11 +10,10 @@ from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.base import Aside, Parsed
 from proxy.fronts.notes import Notes
-from proxy.fronts.openai.fields import parameters
+from proxy.fronts.openai.fields import parameters, response_tools
 from proxy.fronts.openai.fields.reading import Reading
 from proxy.fronts.openai.items import incoming
 from proxy.fronts.openai.kept import state
-from proxy.fronts.openai.responses import tools
 from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import AnswerFormat, ChatRequest, ImageOptions, Json, Message, TextPart, Thinking
 
@@ -116,7 +115,7 @@ def parse(
     elif not request.get("logprobs"):
         request.pop("top_logprobs", None)  # 0 is what a reply says that has none
     echo = _ECHO | {name: body[name] for name in _ECHO if body.get(name) is not None}
-    echo["tools"] = tools.shown(echo["tools"])
+    echo["tools"] = response_tools.shown(echo["tools"])
     echo["text"] = _text_shown(body.get("text") or {})
     echo["reasoning"] = {"effort": None, "summary": None} | (body.get("reasoning") or {})
     keeps = body.get("store") is not False
@@ -160,7 +159,7 @@ def _read(body: Json, reading: Reading) -> None:
 def _tools(body: Json, items: Iterable[tuple[str, Json]], reading: Reading) -> Aside | None:
     """Those of the body, and those that the client's search has found, which stand in `items`, each with its
     path. The tool that draws, if there is one, is settled where it is known who answers."""
-    found = tools.Tools(reading.notes)
+    found = response_tools.Tools(reading.notes)
     if body.get("tools"):
         found.read(body["tools"], "tools")
     for path, item in items:
@@ -191,7 +190,7 @@ _USUAL_WISHES: dict[str, tuple[Any, ...]] = {
 }
 
 
-def _picture(found: tools.Tools, tool: Json, reading: Reading) -> Aside:
+def _picture(found: response_tools.Tools, tool: Json, reading: Reading) -> Aside:
     """The wishes of the tool that draws: they are the request's where its model draws."""
     reading.shape["picture"] = tool
     unusual = {name: value for name, value in tool.items() if value not in _USUAL_WISHES.get(name, ())}
@@ -205,8 +204,8 @@ def _picture(found: tools.Tools, tool: Json, reading: Reading) -> Aside:
         reading.request["image"] = image
     model = tool.get("model")
     name = None if model is None else checks.string(model, "tools[].model")
-    where = f"{found.draws_at}.type={tools.DRAWS}"
-    return Aside(tools.DRAWS, where, image, name, _USUAL_PAINTER, found.must_draw)
+    where = f"{found.draws_at}.type={response_tools.DRAWS}"
+    return Aside(response_tools.DRAWS, where, image, name, _USUAL_PAINTER, found.must_draw)
 
 
 def _check_state(body: Json) -> None:
