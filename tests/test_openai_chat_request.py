@@ -327,6 +327,15 @@ def test_the_body_is_not_changed() -> None:
             id="G-072 allowed tools",
         ),
         pytest.param(
+            {
+                "tools": [WEATHER, {"type": "web_search"}],
+                "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]},
+            },
+            "tool_choice",
+            ToolChoice("none"),
+            id="no function allowed",
+        ),
+        pytest.param(
             {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
             "tool_choice",
             ToolChoice("required", ("f",)),

@@ -325,6 +325,28 @@ def test_a_vendors_tool_cannot_be_forced_so_the_choice_is_named() -> None:
     assert (found.request.tool_choice, found.dropped) == (None, ("tool_choice",))
 
 
+@pytest.mark.parametrize(("mode", "lost"), [("auto", ()), ("required", ("tool_choice.mode",))])
+def test_functions_that_are_not_among_the_allowed_tools_are_not_called(mode: str, lost: Any) -> None:
+    """R-034: also where only the vendor's are allowed, which nobody can make it use."""
+    search = {"type": "web_search"}
+    choice = {"type": "allowed_tools", "mode": mode, "tools": [search]}
+    found = parsed(tools=[WEATHER, search], tool_choice=choice)
+    assert (found.request.tool_choice, found.dropped) == (ToolChoice("none"), lost)
+    [declared, config] = to_gemini(
+        {"model": "m", "input": "x", "tools": [WEATHER, search], "tool_choice": choice}
+    )["tools"]
+    assert (list(declared), list(config)) == (["functionDeclarations"], ["googleSearch"])
+
+
+def test_the_tool_that_draws_may_be_the_one_that_is_allowed() -> None:
+    draws = {"type": "image_generation"}
+    for mode, forced in (("auto", False), ("required", True)):
+        choice = {"type": "allowed_tools", "mode": mode, "tools": [draws]}
+        found = parsed(tools=[WEATHER, draws], tool_choice=choice)
+        assert found.aside is not None
+        assert (found.request.tool_choice, found.aside.forced, found.dropped) == (None, forced, ())
+
+
 def test_functions_of_a_namespace_have_joined_names() -> None:
     """R-035: at most 64 characters, and different ones stay different."""
     send = {"type": "function", "name": "send", "description": "Sends"}

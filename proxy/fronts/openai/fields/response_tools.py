@@ -149,13 +149,22 @@ class Tools:
     # --- which of them -------------------------------------------------------------------------------
 
     def _allowed(self, choice: Json) -> ToolChoice | None:
+        """Where no function is among them none may be called; the others are allowed as they are declared."""
         mode = checks.one_of("auto", "required")(choice.get("mode"), "tool_choice.mode")
+        allowed = checks.objects(choice.get("tools"), "tool_choice.tools")
         names = tuple(
             self._named(item, f"tool_choice.tools[{number}]")
-            for number, item in enumerate(checks.objects(choice.get("tools"), "tool_choice.tools"))
-            if item.get("type", "function") in ("function", "custom")  # declaring the others allows them
+            for number, item in enumerate(allowed)
+            if item.get("type", "function") in ("function", "custom")
         )
-        return ToolChoice("required" if mode == "required" else "auto", names)
+        if names:
+            return ToolChoice("required" if mode == "required" else "auto", names)
+        if self.picture is not None and any(item.get("type") == DRAWS for item in allowed):
+            self.must_draw = mode == "required"
+            return None
+        if mode == "required":
+            self._notes.add("tool_choice.mode")
+        return ToolChoice("none")
 
     def _named(self, item: Json, path: str) -> str:
         name = item.get("name")

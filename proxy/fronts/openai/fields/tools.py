@@ -238,10 +238,14 @@ def _allowed(choice: Json, tools: Iterable[Tool], notes: Notes) -> ToolChoice:
     declared = _functions(tools)
     for index, item in enumerate(checks.objects(holder.get("tools"), f"{path}.tools")):
         if item.get("type", "function") != "function":
-            continue  # a built-in tool cannot be named in any wire we know; declaring it allows it
+            continue  # a built-in tool cannot be named in any wire we know; it is allowed as it is declared
         inner, where = _inner(item, "function", f"{path}.tools[{index}]")
         names.append(_declared(inner.get("name"), f"{where}.name", declared))
-    return ToolChoice(_MODES[mode], tuple(names))
+    if names:
+        return ToolChoice(_MODES[mode], tuple(names))
+    if mode == "required":
+        notes.add(f"{path}.mode")
+    return ToolChoice("none")
 
 
 def _functions(tools: Iterable[Tool]) -> set[str]:
