@@ -3,12 +3,13 @@ each kind of upstream. X-008."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.gateway import KEY, Gateway
+from tests.gateway import KEY, Gateway, open_gateway
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 NATIVE, LEGACY = "/v1beta/models/{}:generateContent", "/v1/completions"
@@ -43,6 +44,22 @@ SEARCH: Any = {
 }
 THOUGHTS: Any = {"thinkingConfig": {"includeThoughts": True}}
 FUNCTION: Any = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+STRICT = """
+version: 1
+keys:
+  - {name: app, key: env:TEST_KEY}
+providers:
+  openai:
+    {wire: openai, base_url: "http://SIMULATORS/openai-strict/v1", keys: [env:VENDOR_KEY], private: true}
+models:
+  gpt: {targets: [openai/gpt-4o]}
+"""
+
+
+@pytest.fixture(scope="module")
+def openai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with open_gateway(tmp_path_factory.mktemp("strict"), STRICT) as one:
+        yield one
 
 
 def asked(gateway: Gateway, path: str, model: str, body: Any, **headers: str) -> httpx.Response:
@@ -121,6 +138,24 @@ def test_what_a_model_refuses_to_tell_is_named_and_the_rest_is_told(
     assert (reply.status_code, reply.headers["x-proxy-dropped"]) == (200, fields)
     strict = asked(gateway, path, "gemini-flash", body, **{"x-proxy-strict": "true"})
     assert (strict.status_code, strict.json()["error"]["param"]) == (400, fields.partition(",")[0])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        (NATIVE, {"contents": HI, "generationConfig": {"topK": 64}}, "generationConfig.topK"),
+        (MESSAGES, {"max_tokens": 50, "messages": USER, "top_k": 64}, "top_k"),
+        (CHAT, {"messages": USER, "top_k": 64}, "top_k"),
+    ],
+)
+def test_a_server_that_knows_no_top_k_is_asked_without_it(
+    openai: Gateway, path: str, body: Any, named: str
+) -> None:
+    """The Gemini CLI sends it with every request."""
+    reply = asked(openai, path, "gpt", body)
+    assert (reply.status_code, reply.headers.get("x-proxy-dropped")) == (200, named)
+    error = asked(openai, path, "gpt", body, **{"x-proxy-strict": "true"})
+    assert (error.status_code, named in error.text) == (400, True)
 
 
 def test_a_refusal_of_googles_that_names_no_field_has_the_clients(gateway: Gateway) -> None:

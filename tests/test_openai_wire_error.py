@@ -246,6 +246,10 @@ def test_what_the_client_sees(status: int, body: Any, shown: tuple[int, str | No
         ),
         ("Unrecognized request argument supplied: max_completion_tokens", None, "max_tokens"),
         ("extra fields not permitted: stream_options", None, "no_stream_options"),
+        ("Unrecognized request argument supplied: top_k", None, "no_top_k"),
+        ("property 'top_k' is unsupported", None, "no_top_k"),
+        ("Extra inputs are not permitted", "top_k", "no_top_k"),
+        ("top_k must be at most 40", "top_k", None),
         ("Unsupported parameter", "stop", None),
     ],
 )

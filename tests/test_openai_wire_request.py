@@ -201,6 +201,11 @@ def test_a_server_that_refuses_stream_options_gets_none() -> None:
     assert call.body == {**BODY, "stream": True}
 
 
+def test_a_server_that_refuses_top_k_gets_none_and_it_is_named() -> None:
+    call = WIRE.build(asked(top_k=40), target(), frozenset({"no_top_k"}))
+    assert (call.body, call.dropped) == (BODY, ("top_k",))
+
+
 def test_several_choices_are_several_calls_where_a_relay_makes_one() -> None:
     assert WIRE.calls_needed(asked(n=3), target()) == 1
     assert WIRE.calls_needed(asked(n=3), target(n="one")) == 3

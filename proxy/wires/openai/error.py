@@ -10,11 +10,17 @@ from proxy.types import Json, Target
 from proxy.wires import refusals
 from proxy.wires.refusals import classes
 
+_STRANGE = (
+    r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|not (?:permitted|supported|allowed|recogni[sz]ed))"
+)
+
 # Fields that a server may not know, and what the next try does instead.
 _REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"max_tokens.{0,80}max_completion_tokens", re.I | re.S), "max_completion_tokens"),
     (re.compile(r"max_completion_tokens", re.I), "max_tokens"),
     (re.compile(r"stream_options", re.I), "no_stream_options"),
+    # Its value may be wrong too, which is the client's to mend.
+    (re.compile(rf"{_STRANGE}.{{0,80}}top_k|top_k.{{0,40}}{_STRANGE}", re.I | re.S), "no_top_k"),
 )
 
 

@@ -47,6 +47,7 @@ _DOCUMENTED = frozenset(
 COMPLETION_TOKENS: Final = "max_completion_tokens"
 PLAIN_TOKENS: Final = "max_tokens"
 NO_STREAM_OPTIONS: Final = "no_stream_options"
+NO_TOP_K: Final = "no_top_k"
 
 # Attributes that have the same name and shape in the body.
 _SAME = (
@@ -140,7 +141,7 @@ def _add_counts(
         field = next((name for name in (COMPLETION_TOKENS, PLAIN_TOKENS) if name in repairs), field)
         body[field] = request.max_tokens
     if request.top_k is not None:
-        if options.get("unknown") == "drop":
+        if options.get("unknown") == "drop" or NO_TOP_K in repairs:
             dropped.append("top_k")
         else:
             body["top_k"] = request.top_k
