@@ -204,6 +204,23 @@ def test_explain_takes_requests_for_a_response(
     assert step["dropped"] == ([] if option else ["truncation", "text.verbosity"])
 
 
+def test_explain_knows_a_dialect_by_a_member_that_others_have_not(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = file.with_name("request.json")
+    tool = {"name": "f", "input_schema": {"type": "object"}}
+    said = [{"role": "user", "content": "Hi"}]
+    request.write_text(json.dumps({"max_tokens": 9, "system": "S", "messages": said, "tools": [tool]}))
+    code, out, err = out_of(capsys, "explain", "off", "--json", "--request", str(request))
+    assert code == 0, err
+    [step] = json.loads(out)["steps"]
+    assert step["body"]["systemInstruction"] == {"parts": [{"text": "S"}]}
+    assert step["body"]["tools"] == [{"functionDeclarations": [{"name": "f"}]}]
+    request.write_text('{"input": "Hi", "prompt": {"id": "p"}}')
+    code, _, err = out_of(capsys, "explain", "off", "--request", str(request))
+    assert (code, "send their text as 'instructions'" in err) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("model", "dialect", "by", "path"),
     [

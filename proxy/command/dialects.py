@@ -17,8 +17,8 @@ _MOST_TOKENS = 4096  # which Anthropic's clients have to say
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """`front` loads it, for a stream or not. `asks` makes the body that says a prompt and shows pictures, as
-    data URLs. `mark` is the member of a body by which it is told from the others; None where it has to be
-    named. `by_address`: model and stream stand in the address, not in the body."""
+    data URLs. `mark` is the member of a body by which it is told from those before it in the table; None
+    where it has to be named. `by_address`: model and stream stand in the address, not in the body."""
 
     front: Callable[[bool], Front]
     asks: Callable[[str, Sequence[str]], Json]
@@ -138,7 +138,7 @@ DIALECTS: dict[str, Dialect] = {
     "chat": Dialect(_chat, _as_chat, "messages"),
     "images": Dialect(_images, _as_prompt, "prompt"),
     "responses": Dialect(_responses, _as_response, "input"),
-    "messages": Dialect(_messages, _as_message),
+    "messages": Dialect(_messages, _as_message, "system"),
     "gemini": Dialect(_gemini, _as_content, "contents", by_address=True),
     "embeddings": Dialect(_embeddings, _as_input),
     "completions": Dialect(_completions, _as_prompt),
@@ -148,8 +148,8 @@ DIALECTS: dict[str, Dialect] = {
 
 
 def of(name: str | None, body: Json | None) -> Dialect:
-    """The one that is named, else the first whose member the body has, else a chat."""
+    """The one that is named, else the last whose member the body has, else a chat."""
     if name is not None:
         return DIALECTS[name]
-    marked = (one for one in DIALECTS.values() if body is not None and one.mark in body)
-    return next(marked, DIALECTS["chat"])
+    marked = [one for one in DIALECTS.values() if body is not None and one.mark in body]
+    return marked[-1] if marked else DIALECTS["chat"]
