@@ -13,6 +13,7 @@ from proxy.errors import RequestError
 from proxy.types import (
     CallPart,
     ChatRequest,
+    Foreign,
     Json,
     MediaPart,
     Message,
@@ -299,6 +300,43 @@ def test_or_not_at_all_and_then_they_are_named() -> None:
         {"role": "user", "content": "Make it red"},
     ]
     assert call.dropped == ("messages[1].images",)
+
+
+SEVERAL = (
+    Message("system", texts("One.", "Two.")),
+    Message("user", texts("Be quick.", "Hi")),
+    Message("assistant", (*texts("Hello.", "I look."), CallPart("1", "look", {}))),
+    Message("user", (ResultPart("1", None, texts("9C", "rain")), *texts("And?", "Now?"))),
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "repairs"), [({"texts": "joined"}, frozenset[str]()), ({}, frozenset({"joined_texts"}))]
+)
+def test_a_server_that_takes_strings_alone_gets_several_texts_as_one(
+    options: dict[str, Any], repairs: frozenset[str]
+) -> None:
+    target = Target("deepseek", "m", options=options)
+    call = OpenAIChatWire().build(ChatRequest("m", SEVERAL), target, repairs)
+    assert [message["content"] for message in call.body["messages"]] == [
+        "One.\nTwo.", "Be quick.\nHi", "Hello.\nI look.", "9C\nrain", "And?\nNow?",
+    ]  # fmt: skip
+    assert call.dropped == ()
+
+
+def test_what_a_string_cannot_say_stays_a_list_where_texts_are_joined() -> None:
+    """Pictures, and marks for a cache."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    said = (
+        Message("user", (*texts("Look"), IMAGE)),
+        Message("user", (TextPart("One.", marks=mark), TextPart("Two."))),
+    )
+    request = ChatRequest("m", said, foreign=Foreign("anthropic", {}, marks=("messages[].cache_control",)))
+    target = Target("lan", "m", options={"texts": "joined", "cache_control": True})
+    assert [message["content"] for message in OpenAIChatWire().build(request, target).body["messages"]] == [
+        [{"type": "text", "text": "Look"}, IMAGE_PART],
+        [{"type": "text", "text": "One.", **mark}, {"type": "text", "text": "Two."}],
+    ]
 
 
 def test_a_tools_picture_follows_after_all_results() -> None:

@@ -48,6 +48,7 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
         "think_tags": (False, True, "opened"),
         "max_tokens_field": ("max_tokens", "max_completion_tokens"),
         "n": ("many", "one"),
+        "texts": ("apart", "joined"),
         "modalities": list,
         "image_fields": ("image_config", "google", "root", "drop"),
         "assistant_images": ("user", "parts", "drop"),

@@ -34,6 +34,7 @@ class OpenAIChatWire:
     - `n`: many | one (one choice per call, so several calls for several)
     - `unknown`: forward | drop fields that OpenAI does not document
     - `max_tokens_field`: max_tokens | max_completion_tokens; a server that refuses one gets the other
+    - `texts`: apart | joined as one string, where a message has several; who takes no list gets them so
     - `media_mode`: inline | passthrough (addresses of pictures go to the upstream as they are)
     - `modalities`: a list sent where the client sent none, as in 002
     - `image_fields`: image_config (OpenRouter) | google (in extra_body) | root (the client's words) | drop

@@ -60,6 +60,14 @@ def marked(rendered: Json, marks: Mapping[str, Any] | None, carried: frozenset[s
     return rendered
 
 
+def join_texts(rendered: Sequence[Json]) -> None:
+    """Several texts of a message as one string, in place: some servers take no list."""
+    for message in rendered:
+        content = message["content"]
+        if isinstance(content, list) and all(part.keys() == {"type", "text"} for part in content):
+            message["content"] = "\n".join(part["text"] for part in content)
+
+
 class _Conversation:
     def __init__(self, options: Mapping[str, Any], dropped: list[str], marks: frozenset[str]) -> None:
         self._options = options

@@ -48,6 +48,7 @@ COMPLETION_TOKENS: Final = "max_completion_tokens"
 PLAIN_TOKENS: Final = "max_tokens"
 NO_STREAM_OPTIONS: Final = "no_stream_options"
 NO_TOP_K: Final = "no_top_k"
+JOINED_TEXTS: Final = "joined_texts"
 
 # Attributes that have the same name and shape in the body.
 _SAME = (
@@ -85,6 +86,8 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         "model": target.model,
         "messages": messages.build(request, options, dropped, marks),
     }
+    if JOINED_TEXTS in repairs or options.get("texts") == "joined":
+        messages.join_texts(body["messages"])
     for name in _SAME:
         value = getattr(request, name)
         if value is not None:
