@@ -7,6 +7,7 @@ Lenient as such servers are; the strict twin refuses unknown fields, as OpenAI d
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,7 @@ FIELDS = frozenset(
         "web_search_options",
     )
 )
+_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -173,6 +175,8 @@ class Server:
                 code="unknown_parameter",
                 param=unknown[0],
             )
+        if self.strict:
+            _check_names(request)
         _check_results(request["messages"])
         _check_schemas(request)
 
@@ -193,6 +197,24 @@ def check_key(exchange: Exchange) -> None:
     for start, refused in _KEYS.items():
         if exchange.key.startswith(start):
             raise refused
+
+
+def _check_names(request: Json) -> None:
+    """Of functions, also of those that were called."""
+    named = {f"tools[{index}]": tool for index, tool in enumerate(request.get("tools") or ())}
+    for index, message in enumerate(request["messages"]):
+        for number, call in enumerate(message.get("tool_calls") or ()):
+            named[f"messages[{index}].tool_calls[{number}]"] = call
+    for place, holder in named.items():
+        if not _NAME.fullmatch((holder.get("function") or {}).get("name") or ""):
+            param = f"{place}.function.name"
+            raise Refused(
+                400,
+                f"Invalid '{param}': string does not match pattern. Expected a string that matches the "
+                f"pattern '{_NAME.pattern}'.",
+                code="invalid_value",
+                param=param,
+            )
 
 
 def _check_schemas(request: Json) -> None:

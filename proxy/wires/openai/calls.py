@@ -8,7 +8,7 @@ send arguments as an object, or a call a second time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from secrets import token_hex
 from typing import Any
 
@@ -75,10 +75,13 @@ class _Open:
 
 
 class Calls:
-    """The calls of one choice."""
+    """The calls of one choice. `names` are the client's of functions that the server knows by another."""
 
-    def __init__(self, choice: int, new_id: Callable[[], str] = random_id) -> None:
+    def __init__(
+        self, choice: int, new_id: Callable[[], str] = random_id, names: Mapping[str, str] = {}
+    ) -> None:
         self._choice = choice
+        self._names = names
         self._new_id = new_id
         self._calls: list[_Open] = []
         self._signatures: dict[str, str] = {}  # by the server's id, told before or after the call
@@ -127,6 +130,7 @@ class Calls:
         if not isinstance(function, dict):
             function = {}
         spoken_id, name = _text(fragment.get("id")), _text(function.get("name"))
+        name = self._names.get(name, name)
         arguments = _arguments(function.get("arguments"))
         key = fragment.get("index")
         key = key if isinstance(key, int) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -44,6 +44,7 @@ class Choice:
         audio_mime: str = "audio/wav",
         think_tags: bool | str = False,
         shows_reasoning: bool = True,
+        names: Mapping[str, str] = {},
     ) -> None:
         self.index = index
         self.native: str | None = None
@@ -53,7 +54,7 @@ class Choice:
         self.images = 0
         self.shows = False
         self.thought = False
-        self.calls = Calls(index)
+        self.calls = Calls(index, names=names)
         self._markdown = MarkdownImages(is_picture)
         self._tags = ThinkTags(opened=think_tags == "opened") if think_tags else None
         self._audio_mime = audio_mime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxy.errors import ErrorClass, UpstreamError
@@ -33,6 +33,7 @@ class ChatReader:
     def __init__(self, request: ChatRequest, target: Target, call: Call) -> None:
         self._target = target
         self._streams = call.stream
+        self._names: Mapping[str, str] = call.context.get("names", {})
         self._draws = makes_pictures(request, target, call.body)
         self._tags = target.options.get("think_tags") or False
         self._max_tokens = request.max_tokens
@@ -172,6 +173,7 @@ class ChatReader:
                 audio_mime=self._audio_mime,
                 think_tags=self._tags,
                 shows_reasoning=self._shows_reasoning,
+                names=self._names,
             )
         return choice
 

@@ -22,7 +22,7 @@ from proxy.types import (
     Target,
     ToolChoice,
 )
-from proxy.wires.openai import messages
+from proxy.wires.openai import messages, names
 from proxy.wires.openai.models import reads_cache_control
 
 PATH = "/chat/completions"
@@ -79,6 +79,8 @@ _PICTURE_SIZES = sizes.SizePolicy(
 def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
     """Translate. Raises `RequestError` where a part of a message cannot be said in this dialect."""
     options = target.options
+    if renamed := names.renamed(request):
+        request = names.applied(request, renamed)
     dropped: list[str] = []
     marks = _marks(request.foreign, target, dropped)
     body: Json = {
@@ -105,7 +107,8 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         if NO_STREAM_OPTIONS not in repairs:
             # We count for ourselves; the client sees the counts only if it asked.
             body["stream_options"] = {"include_usage": True}
-    return Call(PATH, body, stream=stream, dropped=tuple(dropped))
+    context = {"names": {there: name for name, there in renamed.items()}} if renamed else {}
+    return Call(PATH, body, stream=stream, dropped=tuple(dropped), context=context)
 
 
 def foreign(wrote: Foreign | None, options: Mapping[str, Any], dropped: list[str]) -> Json:
