@@ -34,6 +34,7 @@ BUDGETS = {
     "racing": '{amount: "1", currency: CNY, period: day}',
     "failing": '{amount: "0.2", currency: CNY, period: day}',
     "streaming": "{amount: 20, currency: USD, period: day}",
+    "mistaken": '{amount: "0.3", currency: CNY, period: day}',
     "drawing": '{amount: "0.5", currency: CNY, period: total}',
     "new": "{amount: 0.5, currency: USD, period: day}",
     "later": "{amount: 0.5, currency: USD, period: day}",
@@ -255,6 +256,14 @@ def test_a_failure_gives_its_money_back(house: House) -> None:
     assert house.draw("failing", "sim:fail:400").status_code >= 400
     assert house.draw("failing", "a fox").status_code == 200
     assert house.draw("failing", "a fox").status_code == 429
+
+
+def test_a_request_that_is_refused_for_its_shape_keeps_no_money(house: House) -> None:
+    body = {"model": "banana", "prompt": "A fox"}
+    headers = {"authorization": "Bearer sk-mistaken", "idempotency-key": "x" * 256}
+    url = f"{house.gateway.base_url}/v1/images/generations"
+    assert error(house.gateway.http.post(url, json=body, headers=headers))[2] == "invalid_idempotency_key"
+    assert house.draw("mistaken", "A fox").status_code == 200
 
 
 def test_a_budget_pays_in_all_currencies_that_have_a_rate(tmp_path: Path) -> None:

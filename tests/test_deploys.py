@@ -99,24 +99,26 @@ class _Reach:
 
 
 def test_what_is_cut_off_is_told_so_in_openais_words(tmp_path: Path, file: str, vendors: Running) -> None:
-    """A chat may be sent again; a picture would be bought again. Streams end with an event."""
+    """A chat may be sent again, and a picture by its key; another picture would be bought again. Streams end
+    with an event."""
     picture = {"model": "nano-banana-pro", "prompt": "A cat sim:slow:60"}
     with serving(tmp_path, with_server(file, "drain: 300ms"), environment=ENVIRONMENT) as served:
         with (
             begun(served, vendors, CHAT, chat("Hi sim:slow:60")) as talk,
             begun(served, vendors, GENERATION, picture) as drawing,
             begun(served, vendors, CHAT, chat("Draw sim:slow:60", "nano-banana-pro")) as drawn,
+            begun(served, vendors, GENERATION, picture, headers={"idempotency-key": "mine"}) as keyed,
             begun(served, vendors, CHAT, SLOW_STREAM) as stream,
             RawRequest(_Reach(served.base_url, vendors), chat("Hi")) as uploading,
         ):
             stream.until("data: ")
             uploading.send(9)
             served.process.send_signal(signal.SIGTERM)
-            replies = [one.rest() for one in (talk, drawing, drawn, uploading)]
+            replies = [one.rest() for one in (talk, drawing, drawn, keyed, uploading)]
             streamed = stream.rest()
         assert served.process.wait(10) == 0
         err = served.err.read_text()
-    for reply, forbidden in zip(replies, (False, True, True, False), strict=True):
+    for reply, forbidden in zip(replies, (False, True, True, False, False), strict=True):
         head, _, body = reply.partition("\r\n\r\n")
         assert head.startswith("HTTP/1.1 503 "), reply
         assert ("x-should-retry: false" in head) is forbidden
@@ -134,7 +136,22 @@ def test_what_is_cut_off_is_told_so_in_openais_words(tmp_path: Path, file: str, 
         503,
         503,
         503,
+        503,
     ]
+
+
+def test_a_stream_that_has_not_begun_is_refused_as_any_request(
+    tmp_path: Path, file: str, vendors: Running
+) -> None:
+    quiet = with_server(file, "drain: 300ms").replace("heartbeat: 300ms", "heartbeat: 60s")
+    with serving(tmp_path, quiet, environment=ENVIRONMENT) as served:
+        with begun(served, vendors, CHAT, chat("Hi sim:slow:60", stream=True)) as stream:
+            served.process.send_signal(signal.SIGTERM)
+            head, _, body = stream.rest().partition("\r\n\r\n")
+        assert served.process.wait(10) == 0
+    assert head.startswith("HTTP/1.1 503 "), head
+    assert "content-type: application/json" in head
+    assert json.loads(body)["error"]["code"] == "server_stopping"
 
 
 @pytest.mark.parametrize(("phase", "workers"), [("lead: 60s", "2"), ("drain: 60s", "1")])

@@ -32,6 +32,7 @@ LIMITED = {
     "drawing": "{images: 3/day}",
     "chatting": "{images: 2/day}",
     "by-task": "{images: 5/day}",
+    "joining": "{tokens: 10000/hour}",
     "broken": "{images: 3/day}",
     "one-by-one": "{concurrent: 1}",
     "leaving": "{concurrent: 1}",
@@ -133,6 +134,16 @@ def test_a_task_counts_as_it_was_wanted_and_once_for_all_who_ask_for_it(gateway:
     assert (first.status_code, again.status_code) == (202, 202)
     assert first.json()["id"] == again.json()["id"]
     assert left(draw(gateway, "by-task", "one more"), "images") == 2
+
+
+def test_tokens_are_counted_once_for_all_who_join_a_request(gateway: Gateway) -> None:
+    headers = {"authorization": "Bearer sk-joining", "idempotency-key": "one"}
+    body = {"model": "nano-banana-pro", "prompt": "cat " * 2000}
+    url = f"{gateway.base_url}/v1/images/generations"
+    first, again = (gateway.http.post(url, json=body, headers=headers) for _ in range(2))
+    assert again.headers["x-proxy-joined"] == "done"
+    used = first.json()["usage"]["total_tokens"]
+    assert left(post(gateway, "joining", chat("Hi")), "tokens") == 10_000 - used - 1
 
 
 def test_a_request_larger_than_its_window_passes_an_empty_one(gateway: Gateway) -> None:

@@ -103,6 +103,9 @@ WAYS = {
         IMAGES, picture("A cat sim:slow:0.9", stream=True), DRAWN, begins=": keep-alive"
     ),
     "two pictures": Way(IMAGES, picture(n=2), DRAWN),
+    "two pictures, streamed, with the first": Way(
+        IMAGES, picture(n=2, stream=True), DRAWN, begins="event: image_generation"
+    ),
     "a picture by a job": Way(
         IMAGES, picture(model="grsai-async"), {"x-proxy-dropped": "style", "x-proxy-size": SIZE}
     ),
