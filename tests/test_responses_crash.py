@@ -83,6 +83,22 @@ def test_a_killed_process_leaves_its_reply_to_the_next(
     assert tuple(row) == (None, False)
 
 
+def test_a_stream_of_a_killed_process_has_failed(
+    tmp_path: Path, store_address: str, vendors: Running
+) -> None:
+    """Its client has read a beginning to which another reply would not belong."""
+    file, prompt = written(vendors, store_address), "Hello sim:slow:60"
+    with serving(tmp_path, file, environment=ENVIRONMENT) as first:
+        made = begun(first, vendors, prompt, stream=True)
+        kill(first)
+    with serving(tmp_path, file, environment=ENVIRONMENT) as second:
+        dead = sa.update(replies).values(alive_until=1.0, created_at=replies.c.created_at + 2)
+        asked(store_address, lambda connection: connection.execute(dead))
+        for _ in range(2):
+            assert called(second, "GET", f"/{made['id']}")["status"] == "failed"
+    assert len(orders(vendors, prompt)) == 1
+
+
 # --- while two of them live
 
 

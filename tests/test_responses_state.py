@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -680,8 +681,37 @@ def test_what_may_not_be_made_again_has_failed(tmp_path: Path) -> None:
     with on_disk(tmp_path) as second:
         for identity in (begun, drawn.id):
             found = second.client().responses.retrieve(identity)
-            assert (found.status, found.error is not None and found.error.code) == ("failed", "server_error")
+            assert found.error is not None
+            assert (found.status, found.error.code) == ("failed", "server_error")
+            assert "being stopped" in found.error.message
         assert prompts(second, "Hello") + prompts(second, "A cat") == 0
+        with pytest.raises(openai.APIError, match="being stopped"):  # its events end with it, too
+            list(second.client().responses.retrieve(begun, stream=True))
+
+
+def test_words_with_a_picture_beside_them_are_not_made_again(tmp_path: Path) -> None:
+    """S-005: the picture may have been bought."""
+    image: Any = [{"type": "image_generation"}]
+    drawing = FILE.replace("  heartbeat: 300ms", "  heartbeat: 300ms\n  image_model: nano-banana-pro")
+    drawing += f'server: {{state: "sqlite:{tmp_path}/state/dragoman.db"}}\n'
+    with open_gateway(tmp_path, drawing) as first:
+        reply = ask(first, "Hello sim:slow:20", background=True, tools=image)
+        waited(lambda: prompts(first, "sim:slow:20"))
+    with open_gateway(tmp_path, drawing) as second:
+        assert second.client().responses.retrieve(reply.id).status == "failed"
+        assert prompts(second, "Hello") == 0
+
+
+def test_many_who_ask_at_once_have_it_made_again_once(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as first:
+        reply = ask(first, "Hello sim:slow:20", background=True)
+    with on_disk(tmp_path) as second, ThreadPoolExecutor(16) as pool:
+        retrieve = second.client().responses.retrieve
+        found = {one.status for one in pool.map(lambda _: retrieve(reply.id), range(16))}
+        assert found <= {"queued", "in_progress"}
+        waited(lambda: prompts(second, "sim:slow:20"))
+        second.client().responses.cancel(reply.id)
+        assert prompts(second, "sim:slow:20") == 1
 
 
 def test_cancelling_or_deleting_what_a_stopped_server_was_making_makes_nothing(tmp_path: Path) -> None:

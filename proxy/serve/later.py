@@ -115,7 +115,7 @@ class Making:
         self._front = front
         work.asked = replace(work.asked, unhurried=Unhurried())
         self._tries = tries
-        self._can_move = tries > 0
+        self._can_move = True  # as one has that is taken over; of a new one `start` knows
         self._called_off = False
         self._is_ours = True
         self.renderer = renderer
@@ -165,7 +165,7 @@ class Making:
         except asyncio.CancelledError:
             if self._called_off:
                 self._tell(self.renderer.called_off())
-            elif self._can_move and self._is_ours:
+            elif self._can_move:
                 await self._let_go()
             else:
                 self._tell(self.renderer.error(StoppingError(), self._work.asked.request_id))
