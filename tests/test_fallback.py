@@ -28,6 +28,7 @@ models:
   alone: {targets: [google/gemini-2.5-flash]}
   backed: {targets: [google/gemini-2.5-flash], fallback: [lan/llama]}
   renamed: {targets: [google/gemini-that-is-gone], fallback: [lan/llama]}
+  drawn: {targets: [google/gemini-3-pro-image], fallback: [google/gemini-2.5-flash-image]}
   unreachable: {targets: [closed/llama, lan/llama]}
   weighted:
     targets: [{use: google/gemini-2.5-flash, weight: 3}, {use: lan/llama, weight: 1}, {use: lan/x, weight: 0}]
@@ -141,6 +142,28 @@ def test_what_may_have_been_served_is_never_sent_again(
     assert reply.status_code == status
     assert '"error":{' in reply.text
     assert "[DONE]" not in reply.text
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("order", ["sim:empty", "sim:empty-candidate"])
+def test_who_says_nothing_is_passed_over(tmp_path: Path, order: str, stream: bool) -> None:
+    """Not a byte of it has reached the client, though the reply has begun at the vendor."""
+    with opened(tmp_path) as own:
+        reply = post(own, chat(f"Hi {order}", "backed", stream=stream))
+        assert [one.vendor for one in own.sent()] == ["google", "google", "openai"]
+    assert (reply.status_code, '"error":' in reply.text) == (200, False)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_status_sells_no_words_and_may_have_sold_a_picture(tmp_path: Path, stream: bool) -> None:
+    with opened(tmp_path) as own:
+        said = post(own, chat("Hi sim:error:500", "backed", stream=stream))
+        assert [one.vendor for one in own.sent()] == ["google", "google", "openai"]
+    with opened(tmp_path) as own:
+        drawn = post(own, chat("Hi sim:error:500", "drawn", stream=stream))
+        assert len(own.sent()) == 1
+    assert [one.status_code for one in (said, drawn)] == [502, 502]
+    assert [one.headers.get("x-should-retry") for one in (said, drawn)] == [None, "false"]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
