@@ -216,6 +216,27 @@ def test_a_kept_connection_is_closed_when_nothing_follows(gateway: Gateway) -> N
     assert 0.5 < time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("key", ["nobody", KEY])
+def test_a_body_behind_its_answer_keeps_nothing_open(gateway: Gateway, key: str) -> None:
+    """A key that is none is said before the body, and so is a coding."""
+    kept = {"connection": "keep-alive", "content-encoding": "br"}
+    with RawRequest(gateway, chat("Hi"), key=key, headers=kept) as opened:
+        opened.send(0).until('"code"')
+        opened.socket.sendall(opened.payload)
+        began = time.monotonic()
+        opened.rest()
+        assert 0.55 < time.monotonic() - began < 5
+
+
+def test_a_request_with_the_body_before_it_is_not_idle(gateway: Gateway) -> None:
+    kept = {"connection": "keep-alive"}
+    following = RawRequest(gateway, chat("Hi sim:slow:1.5"))
+    with RawRequest(gateway, chat("Hi"), key="nobody", headers=kept) as opened, following:
+        opened.send(0).until('"code"')
+        opened.socket.sendall(opened.payload + following.head + following.payload)
+        assert '"chat.completion"' in opened.until("HTTP/1.1 200") + opened.rest()
+
+
 def test_white_space_between_requests_keeps_nothing_open(gateway: Gateway) -> None:
     with connected(gateway) as opened:
         opened.sendall(post(HELLO, LENGTH))

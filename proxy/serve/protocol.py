@@ -147,18 +147,23 @@ class Protocol(HttpToolsProtocol):
             super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing has been read for long; but of those in line nothing is."""
-        if self._is_called():
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        """Nothing has been read for long; but of those in line nothing is, nor while one is answered."""
+        if self._is_answering() or self._is_called():
+            self._wait_for_the_next()
         else:
             super().timeout_keep_alive_handler()
 
+    def _wait_for_the_next(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
     def _is_called(self) -> bool:
         """An idle connection on which something waits to be read."""
-        is_idle = self.cycle is None or self.cycle.response_complete
-        return is_idle and (bool(self._held) or self._awaits(_READABLE))
+        return not self._is_answering() and (bool(self._held) or self._awaits(_READABLE))
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _awaits(self, what: int) -> bool:
         """What the system would tell of the connection, if it were asked."""
@@ -257,6 +262,8 @@ class Protocol(HttpToolsProtocol):
             return
         self._reading, self._unused = _IDLE, 0
         super().on_message_complete()
+        if self.cycle.response_complete:  # the body came behind its answer, and took the timer
+            self._wait_for_the_next()
         # A large body stops the reading until somebody asks for the next message, and nobody will: without
         # this the end of the connection would not be seen either.
         if len(self.pipeline) < _PIPELINED:
@@ -291,9 +298,7 @@ class Protocol(HttpToolsProtocol):
                 self._skips -= taken
                 data = data[taken:]
                 continue
-            cycle = self.cycle
-            answering = cycle is not None and not cycle.response_complete
-            if answering or self._services.leaving or self.flow.write_paused:
+            if self._is_answering() or self._services.leaving or self.flow.write_paused:
                 break
             found = full.plain(data, self._replies)
             if found is None or not load.lacks(found.body) or self._is_stranger(found.key):
@@ -310,13 +315,13 @@ class Protocol(HttpToolsProtocol):
         return data
 
     def _is_held(self, data: bytes) -> bool:
-        load, cycle = self._services.load, self.cycle
+        load = self._services.load
         if (
             self._skips
             or len(self._held) + len(data) > _HELD
             or not (self._held or data.startswith(b"POST "))
             or not (load.line.waiting or load.lacks(SMALL))
-            or (cycle is not None and not cycle.response_complete)
+            or self._is_answering()
             or self._services.leaving
         ):
             return False
@@ -358,8 +363,7 @@ class Protocol(HttpToolsProtocol):
         if self._deaf or self.transport.is_closing():
             return
         self._deaf = True
-        cycle = self.cycle
-        running = cycle is not None and not cycle.response_complete
+        cycle, running = self.cycle, self._is_answering()
         if running:
             cycle.keep_alive = False
         if running and self._reading == _BODY:  # whoever reads the body tells it
