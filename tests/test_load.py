@@ -412,12 +412,13 @@ def test_a_body_that_others_may_see_end_elsewhere_is_not_read_over(tmp_path: Pat
 
 
 @asynccontextmanager
-async def connected(folder: Path, requests: int = 1000) -> AsyncIterator[tuple[Protocol, Wire, Load]]:
+async def connected(
+    folder: Path, requests: int = 1000, timeouts: str = ""
+) -> AsyncIterator[tuple[Protocol, Wire, Load]]:
     """A connection of a server on which so many requests are being answered; it may have 1000."""
     path = folder / "providers.yaml"
-    path.write_text(
-        FILE.replace("http://SIMULATORS", "http://127.0.0.1:9") + "server: {state: 'sqlite::memory:'}\n"
-    )
+    server = f"server: {{state: 'sqlite::memory:', timeouts: {{{timeouts}}}}}\n"
+    path.write_text(FILE.replace("http://SIMULATORS", "http://127.0.0.1:9") + server)
     loaded = configuration.load(path, {"TEST_KEY": KEY, "TEST_NARROW_KEY": "sk-n", "VENDOR_KEY": "k"})
     assert loaded.config is not None
     application = app.create(loaded.config, loaded.off)
@@ -471,6 +472,9 @@ class Wire(asyncio.Transport):
 
     def can_write_eof(self) -> bool:
         return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def is_closing(self) -> bool:
         return self.closed
@@ -623,6 +627,77 @@ def test_who_says_much_again_is_not_read_before_there_is_room(tmp_path: Path, ca
     asyncio.run(run())
 
 
+def test_who_waits_longer_than_a_head_may_take_is_heard(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, timeouts="head: 200ms") as (protocol, wire, load):
+            protocol.data_received(asked())
+            protocol.data_received(asked())
+            async with asyncio.timeout(5):
+                while load.line.waiting:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            assert (wire.closed, load.refused) == (False, 2)
+            async with asyncio.timeout(5):
+                while not wire.closed:  # it says no more  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["the first", "behind an answer"])
+def test_a_refused_body_may_come_as_slowly_as_any(tmp_path: Path, before: int) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, 1000 - before, "head: 200ms, idle: 300ms, body: 400ms") as (
+            protocol,
+            wire,
+            load,
+        ):
+            if before:
+                protocol.data_received(asked())
+                await answered(protocol, wire)
+                load.requests = 1000
+            request = asked(LARGE)
+            protocol.data_received(request[:150])
+            for at in range(150, 20_150, 2_000):
+                await asyncio.sleep(0.1)
+                protocol.data_received(request[at : at + 2_000])
+            assert (wire.closed, load.refused) == (False, 1)
+            protocol.data_received(request[20_150:])
+            protocol.data_received(asked())
+            assert len(load.line.waiting) == 0  # a second has gone by
+            assert load.refused == 2
+
+    asyncio.run(run())
+
+
+def test_a_refused_body_that_comes_no_more_ends_its_connection(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, timeouts="head: 60s, body: 200ms") as (protocol, wire, _):
+            protocol.data_received(asked(LARGE)[:150])
+            async with asyncio.timeout(5):
+                while not wire.closed:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            assert wire.written.count(b"HTTP/1.1 ") == 1
+
+    asyncio.run(run())
+
+
+def test_a_connection_is_idle_since_it_was_refused(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, 999, "idle: 400ms") as (protocol, wire, load):
+            protocol.data_received(asked())
+            await answered(protocol, wire)
+            await asyncio.sleep(0.3)
+            load.requests = 1000
+            protocol.data_received(asked())
+            began = time.monotonic()
+            async with asyncio.timeout(5):
+                while not wire.closed:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            assert time.monotonic() - began >= 0.39
+
+    asyncio.run(run())
+
+
 def test_the_rest_of_a_refused_body_is_no_second_request(tmp_path: Path) -> None:
     async def run() -> None:
         async with connected(tmp_path) as (protocol, wire, load):
@@ -689,9 +764,10 @@ def test_who_waits_stays_when_the_server_leaves(tmp_path: Path) -> None:
     """Nor does its connection count as idle."""
 
     async def run() -> None:
-        async with connected(tmp_path) as (protocol, wire, load):
+        async with connected(tmp_path, timeouts="idle: 1ms") as (protocol, wire, load):
             protocol.data_received(asked())
             protocol.data_received(asked())
+            await asyncio.sleep(0.002)
             protocol.timeout_keep_alive_handler()
             protocol.shutdown()
             assert not wire.closed
@@ -845,8 +921,9 @@ def test_an_impatient_client_is_not_refused_more_often_than_the_line_allows(tmp_
 
 def test_a_connection_on_which_a_request_waits_to_be_read_is_not_idle(tmp_path: Path) -> None:
     async def run() -> None:
-        async with connected(tmp_path) as (protocol, wire, _):
+        async with connected(tmp_path, timeouts="idle: 1ms") as (protocol, wire, _):
             wire.ends[1].send(asked())
+            await asyncio.sleep(0.002)
             protocol.timeout_keep_alive_handler()
             assert not wire.closed
             assert protocol.timeout_keep_alive_task is not None  # looked at again

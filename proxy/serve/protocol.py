@@ -147,8 +147,10 @@ class Protocol(HttpToolsProtocol):
             super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing has been read for long; but of those in line nothing is, nor while one is answered."""
-        if self._is_answering() or self._is_called():
+        """Nothing has been read for long, or so it seems: what is refused unread takes no timer, of those in
+        line nothing is read, and a body that is read over has limits of its own."""
+        is_young = self.loop.time() - self._since < self.timeout_keep_alive
+        if is_young or self._skips or self._is_answering() or self._is_called():
             self._wait_for_the_next()
         else:
             super().timeout_keep_alive_handler()
@@ -179,11 +181,13 @@ class Protocol(HttpToolsProtocol):
         if self._deaf:
             return
         load = self._services.load
-        if self._reading == _IDLE and (  # what `Load.lacks` of a small one, without its call
-            self._skips
-            or self._expected
-            or load.requests + load.coming >= load.bounds.requests
-            or load.bytes + SMALL > load.bounds.bytes
+        if self._skips or (
+            self._reading == _IDLE
+            and (  # what `Load.lacks` of a small one, without its call
+                self._expected
+                or load.requests + load.coming >= load.bounds.requests
+                or load.bytes + SMALL > load.bounds.bytes
+            )
         ):
             data = self._turned_away(data)
             if not data:
@@ -296,7 +300,10 @@ class Protocol(HttpToolsProtocol):
             if self._skips:
                 taken = min(self._skips, len(data))
                 self._skips -= taken
+                self._came += taken
                 data = data[taken:]
+                if not self._skips:
+                    self._reading = _IDLE
                 continue
             if self._is_answering() or self._services.leaving or self.flow.write_paused:
                 break
@@ -304,8 +311,8 @@ class Protocol(HttpToolsProtocol):
             if found is None or not load.lacks(found.body) or self._is_stranger(found.key):
                 break
             load.refused += 1
-            self._skips = found.size
-            self._since = self.loop.time()
+            self._skips, self._since = found.size, self.loop.time()
+            self._reading, self._mark, self._before = _BODY, None, self._came
             is_early = self._since < self._expected
             self._expected = self._since + RETRY_AFTER_S
             self.transport.write(found.reply.replace(full.NO_ID, new_id().encode()))
@@ -407,13 +414,14 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(refused.too_slow("head", timeouts.head))
             else:
                 self.transport.close()
-        elif self.cycle is None and now - self._since > timeouts.head:  # it has not said a word
-            self.transport.close()
+        elif self.cycle is None and now - self._since > timeouts.head and not self._is_called():
+            self.transport.close()  # it has not said a word
 
     def _look_at_body(self, now: float) -> None:
         """Nothing for a while, or hardly anything for long: what counts against all others, as a large body
         that is nearly here does, may not be held by a few bytes now and then."""
-        if self._deaf or self.flow.read_paused or self.cycle.waiting_for_100_continue:
+        cycle = self.cycle
+        if self._deaf or self.flow.read_paused or (cycle is not None and cycle.waiting_for_100_continue):
             self._mark = None  # it is we who keep it waiting
             return
         limit_s = self._limits.timeouts.body
