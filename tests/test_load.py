@@ -760,19 +760,76 @@ def test_who_asks_again_when_there_is_room_and_nobody_waits_does_not_wait(tmp_pa
     asyncio.run(run())
 
 
-def test_who_waits_stays_when_the_server_leaves(tmp_path: Path) -> None:
-    """Nor does its connection count as idle."""
-
+def test_who_waits_is_not_idle(tmp_path: Path) -> None:
     async def run() -> None:
         async with connected(tmp_path, timeouts="idle: 1ms") as (protocol, wire, load):
             protocol.data_received(asked())
             protocol.data_received(asked())
             await asyncio.sleep(0.002)
             protocol.timeout_keep_alive_handler()
-            protocol.shutdown()
             assert not wire.closed
             load.leave(0, begun=True)
             await answered(protocol, wire)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("requests", [1000, 999])
+def test_who_waits_when_the_server_leaves_is_heard_at_once(tmp_path: Path, requests: int) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            protocol.data_received(asked())
+            protocol.data_received(asked())
+            load.requests = requests
+            protocol._services.leaving = True
+            protocol.shutdown()
+            assert not wire.closed
+            assert not load.line.waiting
+            async with asyncio.timeout(0.9):
+                while not wire.closed:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            statuses = re.findall(rb"HTTP/1.1 (\d+) ", wire.written)
+            assert statuses == [b"503", b"503" if requests == 1000 else b"502"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("pending", [b"", asked()])
+def test_who_is_not_read_when_the_server_leaves_is_read_to_its_end(tmp_path: Path, pending: bytes) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            protocol.data_received(asked() * 2)
+            assert wire.paused
+            wire.ends[1].send(pending)
+            protocol._services.leaving = True
+            protocol.shutdown()
+            assert (wire.paused, len(load.line.waiting), wire.closed) == (False, 0, not pending)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("behind", [b"", asked()], ids=["alone", "before another"])
+@pytest.mark.parametrize("is_early", [False, True])
+def test_a_refused_body_still_comes_when_the_server_leaves(
+    tmp_path: Path, is_early: bool, behind: bytes
+) -> None:
+    """To close meanwhile would take the refusal back."""
+
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            first, rest = in_two(asked(LARGE))
+            protocol.data_received(asked() * is_early + first)
+            protocol._services.leaving = True
+            protocol.shutdown()
+            protocol.data_received(rest[:20_000])
+            assert (wire.paused, wire.closed) == (False, False)
+            load.requests = 999
+            protocol.data_received(rest[20_000:] + behind)
+            if behind:
+                assert not wire.closed
+                await answered(protocol, wire)
+            assert wire.closed
+            assert load.refused == 1 + is_early
 
     asyncio.run(run())
 

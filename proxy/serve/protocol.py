@@ -142,8 +142,11 @@ class Protocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """No request is begun after this; one whose head is on its way still is, also when the loop has not
-        come to read it yet: to close now would reset it."""
-        if self._reading != _HEAD and not self._is_called():
+        come to read it yet, and a refused body still comes: to close now would reset it. Who waits in line
+        does not any more."""
+        if self._services.load.line.leave(self):
+            self.heard_again()
+        if not self._skips and self._reading != _HEAD and not self._is_called():
             super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -316,10 +319,14 @@ class Protocol(HttpToolsProtocol):
             is_early = self._since < self._expected
             self._expected = self._since + RETRY_AFTER_S
             self.transport.write(found.reply.replace(full.NO_ID, new_id().encode()))
-        if is_early and not data:
+        if data:
+            return data
+        if is_early:
             self.flow.pause_reading()
             load.line.join(self)
-        return data
+        elif self._services.leaving and not self._skips:
+            self.transport.close()
+        return b""
 
     def _is_held(self, data: bytes) -> bool:
         load = self._services.load

@@ -40,8 +40,9 @@ class WaitingLine:
         if self._turns is None:
             self._turns = loop.call_later(_TURN_S, self._turn)
 
-    def leave(self, connection: Connection) -> None:
-        self.waiting.pop(connection, None)
+    def leave(self, connection: Connection) -> bool:
+        """Whether it was there."""
+        return self.waiting.pop(connection, None) is not None
 
     def ask(self) -> None:
         """There may be room. Those that are read already come first: the loop looks at them once before."""
