@@ -809,6 +809,29 @@ def test_who_is_not_read_when_the_server_leaves_is_read_to_its_end(tmp_path: Pat
 
 
 @pytest.mark.parametrize("behind", [b"", asked()], ids=["alone", "before another"])
+def test_a_body_that_is_answered_by_its_head_still_comes_when_the_server_leaves(
+    tmp_path: Path, behind: bytes
+) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, 0) as (protocol, wire, _):
+            first, rest = in_two(asked().replace(KEY.encode(), b"nobody"))
+            protocol.data_received(first)
+            async with asyncio.timeout(5):
+                while b"HTTP/1.1 401 " not in wire.written:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            protocol._services.leaving = True
+            protocol.shutdown()
+            assert not wire.closed
+            protocol.data_received(rest + behind)
+            if behind:
+                await answered(protocol, wire)
+            await turns(1)
+            assert wire.closed
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("behind", [b"", asked()], ids=["alone", "before another"])
 @pytest.mark.parametrize("is_early", [False, True])
 def test_a_refused_body_still_comes_when_the_server_leaves(
     tmp_path: Path, is_early: bool, behind: bytes

@@ -142,11 +142,12 @@ class Protocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """No request is begun after this; one whose head is on its way still is, also when the loop has not
-        come to read it yet, and a refused body still comes: to close now would reset it. Who waits in line
-        does not any more."""
+        come to read it yet, and a body that was answered before its end still comes: to close now would reset
+        it. Who waits in line does not any more."""
         if self._services.load.line.leave(self):
             self.heard_again()
-        if not self._skips and self._reading != _HEAD and not self._is_called():
+        comes = self._reading == _HEAD or (self._reading == _BODY and not self._is_answering())
+        if not comes and not self._is_called():
             super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -270,7 +271,10 @@ class Protocol(HttpToolsProtocol):
         self._reading, self._unused = _IDLE, 0
         super().on_message_complete()
         if self.cycle.response_complete:  # the body came behind its answer, and took the timer
-            self._wait_for_the_next()
+            if self._services.leaving:
+                self.loop.call_soon(self.shutdown)  # a request behind it may be read already
+            else:
+                self._wait_for_the_next()
         # A large body stops the reading until somebody asks for the next message, and nobody will: without
         # this the end of the connection would not be seen either.
         if len(self.pipeline) < _PIPELINED:
