@@ -228,6 +228,21 @@ def test_a_body_behind_its_answer_keeps_nothing_open(gateway: Gateway, key: str)
         assert 0.55 < time.monotonic() - began < 5
 
 
+def test_who_sends_all_of_its_last_request_hears_the_answer(gateway: Gateway) -> None:
+    with RawRequest(gateway, bytes(5_000_000), key="nobody") as opened:
+        assert opened.send().rest().startswith("HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize(
+    "lines", [{}, {"connection": "keep-alive", "expect": "100-continue"}], ids=["close", "expect"]
+)
+def test_who_sends_on_behind_its_last_answer_is_not_reset(gateway: Gateway, lines: dict[str, str]) -> None:
+    with RawRequest(gateway, bytes(5_000_000), key="nobody", headers=lines) as opened:
+        opened.send(0).until("}}")
+        opened.socket.sendall(opened.payload)
+        assert opened.rest().endswith("}}")
+
+
 def test_a_request_with_the_body_before_it_is_not_idle(gateway: Gateway) -> None:
     kept = {"connection": "keep-alive"}
     following = RawRequest(gateway, chat("Hi sim:slow:1.5"))

@@ -163,7 +163,7 @@ class Transport:
 @pytest.fixture
 def joined(cycle: httptools_impl.RequestResponseCycle) -> Any:
     cycle.transport = Transport()  # type: ignore[assignment]
-    return protocol._Joined(cycle)
+    return protocol._Joined(cycle, cycle.transport.close)
 
 
 PUBLIC = sorted(

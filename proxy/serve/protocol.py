@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 import httptools
@@ -42,13 +42,14 @@ _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)
 
 class _Joined:
     """A transport that keeps the head of a reply until its first bytes follow: one system call and one
-    packet, not two. What it does not change is the transport's own. `lines` come at
-    the end of the head."""
+    packet, not two. `lines` come at the end of the head, and `end` closes it. What it does not change is the
+    transport's own."""
 
-    __slots__ = ("_cycle", "_head", "_transport", "lines")
+    __slots__ = ("_cycle", "_end", "_head", "_transport", "lines")
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, cycle: RequestResponseCycle, end: Callable[[], None]) -> None:
         self._cycle: RequestResponseCycle | None = cycle  # None once the head is out
+        self._end = end
         self._transport = cycle.transport
         self._head: bytes | None = None
         self.lines = b""
@@ -79,7 +80,7 @@ class _Joined:
 
     def close(self) -> None:
         self._let_go()
-        self._transport.close()
+        self._end()
 
     def _let_go(self) -> None:
         """Nothing will follow the head."""
@@ -240,7 +241,8 @@ class Protocol(HttpToolsProtocol):
         if self._services.leaving:
             cycle.keep_alive = False
         if self.scope["method"] != "HEAD" and not isinstance(cycle.transport, _Joined):
-            cast(Any, cycle).transport = joined = _Joined(cycle)  # after a HEAD nothing follows the head
+            # After a HEAD nothing follows the head.
+            cast(Any, cycle).transport = joined = _Joined(cycle, self._end)
             cast(dict[str, Any], self.scope)[WIRE] = joined
         if self.pipeline:
             self._piped = [one for one in (*(self._piped or (before,)), cycle) if not one.response_complete]
@@ -396,10 +398,21 @@ class Protocol(HttpToolsProtocol):
             self.transport.write(reply)
             self._linger()
 
+    def _end(self) -> None:
+        """Close behind an answer, of which the body may still come."""
+        if self._reading == _BODY and not self.pipeline:
+            self._deaf = True
+            self._linger()
+        else:
+            self.transport.close()
+
     def _linger(self) -> None:
-        """Say that nothing follows, and close at the next look: who closes while the other side still sends
-        takes the reply back (RFC 9112, 9.6)."""
+        """Say that nothing follows, and close at the next look, which is a whole one away: who closes while
+        the other side still sends takes the reply back (RFC 9112, 9.6)."""
         self._lingers = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_again()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
