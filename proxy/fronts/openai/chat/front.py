@@ -10,10 +10,10 @@ from proxy.fronts import checks, image_modes
 from proxy.fronts.base import Asked, Chore, Facts, Header, Parsed, Piece
 from proxy.fronts.clients import chores, known
 from proxy.fronts.openai.chat import reply, request
-from proxy.fronts.openai.chat.reply_parts import LINKED, ReplyOptions
 from proxy.fronts.openai.chat.shape import ChatShape
 from proxy.fronts.openai.chat.stream import StreamRenderer
 from proxy.fronts.openai.commons import Commons
+from proxy.fronts.openai.replies.reply_parts import LINKED, ReplyOptions
 from proxy.types import ChatRequest, Event
 
 _PING = b": keep-alive\n\n"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 from proxy.codec import jsonio
 from proxy.fronts import faults
-from proxy.fronts.openai.chat import reply_parts
-from proxy.fronts.openai.chat.reply_parts import Ending, Piece, ReplyOptions
 from proxy.fronts.openai.chat.stream import StreamRenderer
+from proxy.fronts.openai.replies import reply_parts
+from proxy.fronts.openai.replies.reply_parts import Ending, Piece, ReplyOptions
 from proxy.types import (
     Audio,
     Citation,
@@ -32,7 +32,7 @@ from proxy.types import (
 )
 
 if TYPE_CHECKING:
-    from proxy.fronts.openai.chat import bodies
+    from proxy.fronts.openai.replies import bodies
 
 __all__ = ["ReplyOptions", "StreamRenderer", "whole"]
 

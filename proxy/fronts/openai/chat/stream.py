@@ -11,8 +11,8 @@ import orjson
 from proxy.codec import jsonio
 from proxy.fronts import faults
 from proxy.fronts.openai import error_reply, spelling
-from proxy.fronts.openai.chat import reply_parts
-from proxy.fronts.openai.chat.reply_parts import Ending, Piece, ReplyOptions
+from proxy.fronts.openai.replies import reply_parts
+from proxy.fronts.openai.replies.reply_parts import Ending, Piece, ReplyOptions
 from proxy.types import (
     Audio,
     Citation,
@@ -32,7 +32,7 @@ from proxy.types import (
 )
 
 if TYPE_CHECKING:
-    from proxy.fronts.openai.chat import bodies
+    from proxy.fronts.openai.replies import bodies
 
 _DONE = b"data: [DONE]\n\n"
 

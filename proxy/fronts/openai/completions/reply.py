@@ -11,9 +11,9 @@ from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts import faults
 from proxy.fronts.base import Facts, Header, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
-from proxy.fronts.openai.chat import reply_parts
-from proxy.fronts.openai.chat.reply_parts import Ending
 from proxy.fronts.openai.completions.shape import CompletionShape
+from proxy.fronts.openai.replies import reply_parts
+from proxy.fronts.openai.replies.reply_parts import Ending
 from proxy.types import Event, Finish, Image, Json, Logprobs, Refusal, Started, Text, Usage
 
 _DONE = b"data: [DONE]\n\n"

@@ -11,8 +11,8 @@ import pybase64
 
 from proxy.fronts import vectors
 from proxy.fronts.base import Facts, Piece
-from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.embeddings.shape import EmbeddingShape
+from proxy.fronts.openai.replies import reply_parts
 from proxy.fronts.openai.unstreamed import Unstreamed
 from proxy.types import Event, Json, Usage
 

@@ -12,8 +12,8 @@ from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts import addresses
 from proxy.fronts.base import Parsed, TellCost
 from proxy.fronts.openai import error_reply, spelling
-from proxy.fronts.openai.chat import reply_parts
-from proxy.fronts.openai.chat.reply_parts import Link, Piece
+from proxy.fronts.openai.replies import reply_parts
+from proxy.fronts.openai.replies.reply_parts import Link, Piece
 from proxy.pictures import media_types, pixels
 from proxy.types import Event, Extra, Finish, Image, PartialImage, Refusal, Slice, Text, Usage
 

@@ -17,12 +17,12 @@ from proxy.codec import jsonio
 from proxy.fronts import faults, sealed, searches
 from proxy.fronts.base import Facts, Header, Kept, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
-from proxy.fronts.openai.chat import reply_parts
 from proxy.fronts.openai.items.called import Call, Known
 from proxy.fronts.openai.items.made import Code, Picture, Search, Sources
 from proxy.fronts.openai.items.outgoing import Outgoing
 from proxy.fronts.openai.items.spoken import Message, Thought
 from proxy.fronts.openai.kept import state
+from proxy.fronts.openai.replies import reply_parts
 from proxy.fronts.openai.responses import reply
 from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.errors import ErrorClass, LimitError, ProxyError, UpstreamError
 from proxy.fronts.base import Parsed, TellCost
-from proxy.fronts.openai.chat.reply_parts import money
+from proxy.fronts.openai.replies.reply_parts import money
 from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import ChatRequest, FinishReason, Json, Usage
 

@@ -8,7 +8,7 @@ from proxy.codec import jsonio
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts.base import Facts, Header, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
-from proxy.fronts.openai.chat import reply_parts
+from proxy.fronts.openai.replies import reply_parts
 from proxy.fronts.openai.speech.shape import SpeechShape
 from proxy.sounds import formats
 from proxy.types import Audio, Event, Json, Slice, SpeechRequest, Usage

@@ -11,7 +11,7 @@ from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts import faults
 from proxy.fronts.base import Facts, Header, Parsed, Piece
 from proxy.fronts.openai import error_reply, spelling
-from proxy.fronts.openai.chat import reply_parts
+from proxy.fronts.openai.replies import reply_parts
 from proxy.fronts.openai.transcripts.shape import TranscriptShape
 from proxy.types import Event, Finish, Heard, Json, Logprobs, Segment, Text, Usage
 

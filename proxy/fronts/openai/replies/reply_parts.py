@@ -1,4 +1,4 @@
-"""The pieces of a chat reply that look the same whole and streamed."""
+"""The pieces of replies that look the same whole and streamed, and at several endpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy.sounds import formats
 from proxy.types import Audio, Citation, Extra, Finish, Image, Joined, Json, Slice, Started, ToolCall, Usage
 
 if TYPE_CHECKING:
-    from proxy.fronts.openai.chat import bodies
+    from proxy.fronts.openai.replies import bodies
 
 Piece = bytes | memoryview
 Link = Callable[[Image], str | None]

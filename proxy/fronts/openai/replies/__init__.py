@@ -1,0 +1,1 @@
+"""Replies: the pieces of which several endpoints make them, and their shapes."""
