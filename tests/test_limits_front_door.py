@@ -33,6 +33,8 @@ LIMITED = {
     "chatting": "{images: 2/day}",
     "by-task": "{images: 5/day}",
     "joining": "{tokens: 10000/hour}",
+    "by-response": "{images: 2/day, tokens: 1000/hour}",
+    "by-stream": "{images: 1/day}",
     "broken": "{images: 3/day}",
     "one-by-one": "{concurrent: 1}",
     "leaving": "{concurrent: 1}",
@@ -115,6 +117,23 @@ def test_who_has_no_limits_hears_of_none(gateway: Gateway) -> None:
 
 
 # --- what is counted
+
+
+def test_what_is_made_in_the_background_counts_as_it_was_wanted(gateway: Gateway) -> None:
+    """What it comes to is known when nobody asks any more."""
+    body = {"model": "nano-banana-pro", "input": "A cat", "background": True, "max_output_tokens": 100}
+    first, second, third = (post(gateway, "by-response", body, "/v1/responses") for _ in range(3))
+    assert [reply.status_code for reply in (first, second, third)] == [200, 200, 429]
+    assert third.json()["error"]["type"] == "images"
+    assert [left(reply, "images") for reply in (first, second)] == [1, 0]
+    assert [left(reply, "tokens") for reply in (first, second)] == [898, 796]
+
+
+def test_a_stream_in_the_background_counts_too_and_says_what_is_left(gateway: Gateway) -> None:
+    body = {"model": "nano-banana-pro", "input": "A dog", "background": True, "stream": True}
+    first, second = (post(gateway, "by-stream", body, "/v1/responses") for _ in range(2))
+    assert (first.status_code, left(first, "images")) == (200, 0)
+    assert (second.status_code, second.json()["error"]["type"]) == (429, "images")
 
 
 def test_tokens_are_counted_as_the_vendor_counts_them(gateway: Gateway) -> None:

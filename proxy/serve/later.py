@@ -246,14 +246,17 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Js
     making = Making(shelf, work, front, renderer)
     await making.start(_request(work, body, now))
     exchange.facts["reply"] = making.identity
-    if exchange.allowed is not None:
-        exchange.allowed.told = Told()
+    counted: list[Header] = []
+    if exchange.allowed is not None:  # what it comes to is known later; it counts as it was wanted
+        exchange.allowed.told = Told(images=work.parsed.request.n if work.by_piece() else 0)
+        counted = exchange.allowed.headers
     as_taken = making.kept().told
     if making.frames is not None:
         heartbeat_s = work.house.plan.config.defaults.heartbeat
-        await followed(exchange, heartbeat_s, renderer.ping, making.frames.follow(), dropped(as_taken))
+        named = [*dropped(as_taken), *counted]
+        await followed(exchange, heartbeat_s, renderer.ping, making.frames.follow(), named)
         return
-    await exchange.respond(200, told, headers(as_taken))
+    await exchange.respond(200, told, [*headers(as_taken), *counted])
 
 
 def _room(shelf: Shelf) -> Room:
