@@ -106,7 +106,7 @@ def test_every_documented_field_is_carried() -> None:
                 "function": {
                     "name": "now",
                     "description": "Tells the time",
-                    "parameters": {"type": "object"},
+                    "parameters": {"type": "object", "properties": {}},
                     "strict": True,
                 },
             },
@@ -194,6 +194,21 @@ def test_the_token_limit_goes_under_the_name_the_server_knows(
 ) -> None:
     call = WIRE.build(asked(max_tokens=5), target(**options), frozenset(repairs))
     assert call.body == {**BODY, field: 5}
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"type": "object"}, {"type": None, "properties": None}, {"properties": {}}]
+)
+def test_a_function_without_parameters_says_so(said: dict[str, Any]) -> None:
+    """OpenAI: `object schema missing properties`; MCP leaves them out."""
+    [tool] = WIRE.build(asked(tools=(FunctionTool("f", parameters=said),)), target()).body["tools"]
+    assert tool["function"] == {"name": "f", "parameters": {"type": "object", "properties": {}}}
+
+
+def test_what_else_a_schema_says_is_kept() -> None:
+    schema = {"$schema": "x", "description": "None.", "additionalProperties": False, "type": "object"}
+    [tool] = WIRE.build(asked(tools=(FunctionTool("f", parameters=schema),)), target()).body["tools"]
+    assert tool["function"]["parameters"] == {**schema, "properties": {}}
 
 
 def test_a_server_that_refuses_stream_options_gets_none() -> None:

@@ -176,7 +176,7 @@ class Server:
                 param=unknown[0],
             )
         if self.strict:
-            _check_names(request)
+            _check_functions(request)
         _check_results(request["messages"])
         _check_schemas(request)
 
@@ -199,8 +199,8 @@ def check_key(exchange: Exchange) -> None:
             raise refused
 
 
-def _check_names(request: Json) -> None:
-    """Of functions, also of those that were called."""
+def _check_functions(request: Json) -> None:
+    """Their names, also of those that were called, and that they say their parameters."""
     named = {f"tools[{index}]": tool for index, tool in enumerate(request.get("tools") or ())}
     for index, message in enumerate(request["messages"]):
         for number, call in enumerate(message.get("tool_calls") or ()):
@@ -214,6 +214,15 @@ def _check_names(request: Json) -> None:
                 f"pattern '{_NAME.pattern}'.",
                 code="invalid_value",
                 param=param,
+            )
+        schema = holder["function"].get("parameters")
+        if schema is not None and (schema.get("type") != "object" or "properties" not in schema):
+            raise Refused(
+                400,
+                f"Invalid schema for function '{holder['function']['name']}': In context=(), object schema "
+                "missing properties.",
+                code="invalid_function_parameters",
+                param=f"{place}.function.parameters",
             )
 
 

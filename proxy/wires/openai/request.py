@@ -200,10 +200,19 @@ def _function(tool: FunctionTool) -> Json:
     if tool.description is not None:
         function["description"] = tool.description
     if tool.parameters is not None:
-        function["parameters"] = tool.parameters
+        function["parameters"] = _parameters(tool.parameters)
     if tool.strict:
         function["strict"] = True
     return {"type": "function", "function": function}
+
+
+def _parameters(schema: Json) -> Json:
+    """OpenAI refuses an object that does not say its properties (`object schema missing properties`), as MCP
+    has it for functions without any."""
+    if schema.get("type") is not None and schema.get("properties") is not None:
+        return schema
+    said = {name: value for name, value in schema.items() if value is not None}
+    return {"type": "object", "properties": {}, **said}
 
 
 def _tool_choice(choice: ToolChoice) -> str | Json:

@@ -1,4 +1,5 @@
-"""Names of functions that OpenAI's dialect has not: what stands for them upstream, and the way back."""
+"""Functions that OpenAI's dialect has not: what stands for their names and parameters there, and the way
+back."""
 
 from __future__ import annotations
 
@@ -93,6 +94,22 @@ def test_a_loop_of_messages(openai: Gateway, name: str) -> None:
         f"{openai.base_url}/v1/messages", json={**body, "messages": said}, headers=headers
     )
     assert reply.json()["content"] == [{"type": "text", "text": "The tools answered: 9C."}]
+
+
+@pytest.mark.parametrize("schema", [{}, {"type": "object"}])
+def test_a_tool_of_mcp_without_parameters(openai: Gateway, schema: Any) -> None:
+    tool = {"name": "list_clusters", "input_schema": schema}
+    said = [{"role": "user", "content": "Hi"}]
+    body = {
+        "model": "gpt",
+        "max_tokens": 99,
+        "messages": said,
+        "tools": [tool],
+        "tool_choice": {"type": "any"},
+    }
+    headers = {"authorization": f"Bearer {KEY}"}
+    reply = openai.http.post(f"{openai.base_url}/v1/messages", json=body, headers=headers)
+    assert [block["input"] for block in reply.json()["content"]] == [{}]
 
 
 def test_a_stream_of_gemini(openai: Gateway) -> None:
