@@ -104,6 +104,17 @@ def test_a_repair_happens_once_at_the_same_place_and_is_not_counted() -> None:
     assert attempts.failed(second, refused, "schema_form") is None
 
 
+def test_a_vendor_that_always_wants_another_repair_is_not_asked_for_ever() -> None:
+    attempts = Attempts(candidates(Clock()), 1)
+    attempt: Attempt | None = attempts.first()
+    refused = UpstreamError(ErrorClass.BAD_REQUEST, "too large")
+    tries = 0
+    while attempt is not None:
+        tries += 1
+        attempt = attempts.failed(attempt, refused, f"at_most:{9999 - tries}")
+    assert tries == 9
+
+
 @pytest.mark.parametrize(
     ("wait_s", "seen"), [(2.0, ["a0", "a0", "a1", "b0", "b0"]), (2.1, ["a0", "a1", "b0"])]
 )

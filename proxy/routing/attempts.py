@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.wires.declared import DeclaredWire
 
 SHORT_PAUSE_S = 2.0  # a target that wants more time than this is not waited for
+_MOST_REPAIRS = 8  # a vendor might name another limit after each
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ class Attempts:
     that could not be asked at all.
 
     At most `limit` tries, and none after the first when `budget` is spent; a repair of the request is not
-    counted, for it can happen only once per name. What is sold by the piece is ordered from the same vendor
-    again only when the first order never left.
+    counted, for it can happen only once per name, and few times in all. What is sold by the piece is ordered
+    from the same vendor again only when the first order never left.
     """
 
     __slots__ = ("_again", "_breakers", "_budget", "_candidates", "_left", "_limit", "_position", "_tried")
@@ -110,7 +111,7 @@ class Attempts:
             attempt.candidate.keys.refused(attempt.key, attempt.target.model, error)
         if error.bought or error.forbidden:
             return None
-        if repair is not None and repair not in attempt.repairs:
+        if repair is not None and repair not in attempt.repairs and len(attempt.repairs) < _MOST_REPAIRS:
             return replace(attempt, repairs=attempt.repairs | {repair})
         if self._left <= 0:
             return None
