@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Target
+from proxy.types import ChatRequest, Target
 from proxy.wires.openai import OpenAIChatWire
 
 WIRE = OpenAIChatWire()
@@ -268,3 +268,51 @@ def test_a_refusal_of_our_spelling_is_repaired(message: str, param: str | None, 
     assert WIRE.repair(failed(400, complaint(message, param=param))) == name
     assert WIRE.repair(failed(500, complaint(message, param=param))) is None
     assert WIRE.repair(ValueError(message)) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        (
+            "max_tokens is too large: 32000. This model supports at most 16384 completion tokens, whereas "
+            "you provided 32000.",
+            "at_most:16384",
+        ),
+        ("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", "at_most:8192"),
+        (
+            "<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 16384]",
+            "at_most:16384",
+        ),
+        (
+            "`max_completion_tokens` must be less than or equal to `8192`, the maximum value for "
+            "`max_completion_tokens` is less than the `context_window` for this model",
+            "at_most:8192",
+        ),
+        (
+            "'max_tokens' or 'max_completion_tokens' is too large: 32000. This model's maximum context "
+            "length is 32768 tokens and your request has 1048 input tokens (32000 > 32768 - 1048).",
+            "at_most:31720",
+        ),
+        (
+            "This model's maximum context length is 131072 tokens. However, you requested 131329 tokens "
+            "(123137 in the messages, 32000 in the completion).",
+            "at_most:7935",
+        ),
+        (
+            "This model's maximum context length is 131072 tokens. However, you requested 162500 tokens "
+            "(130500 in the messages, 32000 in the completion).",
+            None,
+        ),
+        ("max_tokens must be at most 64000", None),
+    ],
+)
+def test_more_tokens_than_the_model_has_are_cut_to_what_it_has(message: str, name: str | None) -> None:
+    """M-010: Claude Code asks for 32000 of any model. It is told where a conversation leaves no room."""
+    request = ChatRequest("m", (), max_tokens=32000)
+    assert WIRE.repair(failed(400, complaint(message)), request) == name
+
+
+def test_a_limit_that_was_kept_is_not_what_was_refused() -> None:
+    said = complaint("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]")
+    assert WIRE.repair(failed(400, said), ChatRequest("m", (), max_tokens=8192)) is None
+    assert WIRE.repair(failed(400, said), ChatRequest("m", ())) is None

@@ -74,7 +74,7 @@ class OpenAIChatWire:
         return makes_pictures(request, target)
 
     def repair(self, error: Exception, request: ChatRequest | None = None) -> str | None:
-        return failures.repair(error)
+        return failures.repair(error, request)
 
     def abilities(self, target: Target) -> Abilities:
         """What such a server reads is not known."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Json, Target
+from proxy.types import ChatRequest, Json, Target
 from proxy.wires import refusals
 from proxy.wires.refusals import classes
 
@@ -28,6 +29,22 @@ _REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
 )
 
+AT_MOST: Final = "at_most:"  # the repair of a limit of tokens that is too high; the number stands behind it
+
+# What OpenAI, DeepSeek, DashScope and Groq say of it.
+_LIMIT = re.compile(
+    r"max_(?:completion_)?tokens.{0,160}?(?:at most|less than or equal to|should be|tokens is)"
+    r"\D{0,12}?(?:\[\s*1\s*,\s*)?(\d{2,9})\b",
+    re.I | re.S,
+)
+# What vLLM and DeepSeek say where prompt and answer have to share.
+_ROOM = re.compile(
+    r"maximum context length is (\d{1,9}) tokens"
+    r".{0,80}?(?:has (\d{1,9}) input tokens|\((\d{1,9}) in the messages)",
+    re.I | re.S,
+)
+_LEAST_ROOM = 1024  # of less no answer can be made: clients shorten the conversation where they are told
+
 
 def error(status: int, headers: Mapping[str, str], body: bytes, target: Target) -> UpstreamError:
     """The error that a status of 400 and more stands for."""
@@ -44,11 +61,23 @@ def error_in(payload: Json, target: Target) -> UpstreamError:
     return _made(refusals.read(None, {}, payload), target)
 
 
-def repair(failure: Exception) -> str | None:
+def repair(failure: Exception, request: ChatRequest | None) -> str | None:
     if not isinstance(failure, UpstreamError) or failure.error_class is not ErrorClass.BAD_REQUEST:
         return None
     said = f"{failure.message} {failure.param or ''}"
+    wanted = request.max_tokens if request is not None else None
+    if wanted is not None and (allowed := _allowed(said)) is not None and allowed < wanted:
+        return f"{AT_MOST}{allowed}"
     return next((name for pattern, name in _REPAIRS if pattern.search(said)), None)
+
+
+def _allowed(said: str) -> int | None:
+    """How many tokens an answer may have, if the refusal tells that."""
+    if room := _ROOM.search(said):
+        left = int(room[1]) - int(room[2] or room[3])
+        return left if left >= _LEAST_ROOM else None
+    limit = _LIMIT.search(said)
+    return None if limit is None else int(limit[1])
 
 
 def _made(report: refusals.ToldRefusal, target: Target) -> UpstreamError:

@@ -23,6 +23,7 @@ from proxy.types import (
     ToolChoice,
 )
 from proxy.wires.openai import messages, names
+from proxy.wires.openai.error import AT_MOST
 from proxy.wires.openai.models import reads_cache_control
 
 PATH = "/chat/completions"
@@ -145,7 +146,7 @@ def _add_counts(
         # Old and small servers know only the old name; OpenAI's reasoning models refuse it, and say so.
         field = options.get("max_tokens_field", PLAIN_TOKENS)
         field = next((name for name in (COMPLETION_TOKENS, PLAIN_TOKENS) if name in repairs), field)
-        body[field] = request.max_tokens
+        body[field] = min([request.max_tokens, *_limits(repairs)]) if repairs else request.max_tokens
     if request.top_k is not None:
         if options.get("unknown") == "drop" or NO_TOP_K in repairs:
             dropped.append("top_k")
@@ -157,6 +158,10 @@ def _add_counts(
         body["stop"] = list(request.stop)
     if request.metadata:
         body["metadata"] = dict(request.metadata)
+
+
+def _limits(repairs: frozenset[str]) -> list[int]:
+    return [int(name.removeprefix(AT_MOST)) for name in repairs if name.startswith(AT_MOST)]
 
 
 # --- tools ---------------------------------------------------------------------------------------
