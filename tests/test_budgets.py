@@ -34,6 +34,7 @@ BUDGETS = {
     "racing": '{amount: "1", currency: CNY, period: day}',
     "failing": '{amount: "0.2", currency: CNY, period: day}',
     "streaming": "{amount: 20, currency: USD, period: day}",
+    "refused": '{amount: "2", currency: CNY, period: day}',
     "mistaken": '{amount: "0.3", currency: CNY, period: day}',
     "drawing": '{amount: "0.5", currency: CNY, period: total}',
     "new": "{amount: 0.5, currency: USD, period: day}",
@@ -256,6 +257,13 @@ def test_a_failure_gives_its_money_back(house: House) -> None:
     assert house.draw("failing", "sim:fail:400").status_code >= 400
     assert house.draw("failing", "a fox").status_code == 200
     assert house.draw("failing", "a fox").status_code == 429
+
+
+def test_what_is_not_ordered_after_a_refusal_keeps_no_money(house: House) -> None:
+    """Ten pictures are ordered four at a time."""
+    assert house.draw("refused", "Foxes sim:moderate:input", n=10).status_code == 400
+    assert house.subscription("sk-refused")["budget"]["left"] == "2"
+    assert house.draw("refused", "Ten foxes", n=10).status_code == 200
 
 
 def test_a_request_that_is_refused_for_its_shape_keeps_no_money(house: House) -> None:

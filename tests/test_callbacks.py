@@ -179,6 +179,15 @@ def test_a_callback_that_fails_is_tried_again_after_one_two_and_four_seconds(
     assert len({headers["webhook-id"] for _, headers, _ in came}) == 1
 
 
+def test_a_callback_waits_for_no_look_at_the_leases(tmp_path: Path) -> None:
+    """That one comes much later here."""
+    file = FILE.replace("lease: 1s", "lease: 10m")
+    with open_gateway(tmp_path, file, {"WEBHOOK_SECRET": SECRET}) as own, receiving(500, 200) as receiver:
+        started(own, receiver, "Tell me twice sim:slow:0.5")
+        came = receiver.until(2)
+    assert len({headers["webhook-id"] for _, headers, _ in came}) == 1
+
+
 def test_after_three_repetitions_nobody_is_called_any_more(
     gateway: Gateway, repeated: dict[int, tuple[Receiver, str]]
 ) -> None:

@@ -128,6 +128,13 @@ def test_a_client_that_has_waited_long_enough_gets_a_task(gateway: Gateway, pref
     assert ended(gateway, reply.json()["id"])["status"] == "completed"
 
 
+def test_a_task_takes_longer_than_its_client_waits_for_a_reply(gateway: Gateway) -> None:
+    """What an SDK says of its patience is said of each request, and this one was answered at once."""
+    body = {"model": "wan", "prompt": "Patience sim:slow:2", "background": True}
+    reply = post(gateway, "images/generations", body, headers={"x-stainless-read-timeout": "1"})
+    assert ended(gateway, reply.json()["id"])["status"] == "completed"
+
+
 def test_a_task_tells_what_is_reserved_for_it_and_what_it_cost(gateway: Gateway) -> None:
     task = started(gateway, "priced", "Two cats sim:partial", n=2)
     reserved = {"billing_rule": "per_call", "credits_reserved": 0.4, "credits_currency": "CNY"}
