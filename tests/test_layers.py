@@ -124,6 +124,19 @@ def test_the_dialects_of_clients_never_meet() -> None:
     assert found == []
 
 
+def test_every_front_is_small() -> None:
+    """With its comments and blank lines."""
+    fronts = [file.parent for file in (ROOT / "proxy" / "fronts").rglob("front.py")]
+    sizes = {
+        front.relative_to(ROOT).as_posix(): sum(
+            len(file.read_text().splitlines()) for file in front.glob("*.py")
+        )
+        for front in fronts
+    }
+    assert len(sizes) >= 11
+    assert {front: lines for front, lines in sizes.items() if lines >= 900} == {}
+
+
 def test_every_room_of_the_fronts_is_small() -> None:
     """Lines of code: no blank ones, comments or docstrings."""
     sizes: Counter[str] = Counter()

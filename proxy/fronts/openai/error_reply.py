@@ -26,6 +26,17 @@ IMAGE_WORDS: Words = {
     ErrorClass.BLOCKED: ("image_generation_user_error", "moderation_blocked"),
 }
 
+# R-087: what Codex reads. The first two it tries again by itself, the others it shows.
+_AGAIN = "server_error"
+_RESPONSE_CODES: dict[ErrorClass, str] = {
+    ErrorClass.RATE_LIMITED: "rate_limit_exceeded",
+    ErrorClass.QUOTA: "insufficient_quota",
+    ErrorClass.BLOCKED: "invalid_prompt",
+    ErrorClass.BAD_REQUEST: "invalid_prompt",
+    ErrorClass.OVERLOADED: _AGAIN,
+}
+_NOT_AGAIN = "invalid_prompt"
+
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -72,6 +83,21 @@ def members(error: BaseException, request_id: str = "", words: Words = CHAT_WORD
         "param": _sayable(_param(error)),
         "code": _sayable(error.code or code),
     }
+
+
+def of_response(error: BaseException, told: Json) -> Json:
+    """The `error` of a response that failed; `told` is OpenAI's error object. What must not be bought again
+    has a word that no client takes for an invitation."""
+    code = _AGAIN
+    if isinstance(error, UpstreamError):
+        code = _RESPONSE_CODES.get(error.error_class, code)
+    elif isinstance(error, LimitError):
+        code = "rate_limit_exceeded"
+    elif isinstance(error, ProxyError) and error.status < 500:
+        code = _NOT_AGAIN
+    if code == _AGAIN and isinstance(error, ProxyError) and error.may_repeat is False:
+        code = _NOT_AGAIN
+    return {"code": code, "message": told["message"]}
 
 
 def _sayable(text: str | None) -> str | None:

@@ -81,7 +81,7 @@ def answer_format(body: Json, out: Reading) -> None:
     out.request["answer_format"] = found
 
 
-SCHEMA_MEMBERS = frozenset({"name", "description", "schema", "strict"})
+_SCHEMA_MEMBERS = frozenset({"name", "description", "schema", "strict"})
 
 
 def _json_schema(options: Json, out: Reading) -> AnswerFormat:
@@ -89,11 +89,11 @@ def _json_schema(options: Json, out: Reading) -> AnswerFormat:
     if options.get("json_schema") is None:
         raise checks.missing(where)
     holder = checks.mapping(options["json_schema"], where)
-    out.notes.unread(holder, SCHEMA_MEMBERS, where)
-    return schema_of(holder, where)
+    out.notes.unread(holder, _SCHEMA_MEMBERS, where)
+    return _schema_of(holder, where)
 
 
-def schema_of(holder: Json, path: str) -> AnswerFormat:
+def _schema_of(holder: Json, path: str) -> AnswerFormat:
     """The answer that an object with a schema and its name asks for."""
     return AnswerFormat(
         "json_schema",
@@ -102,6 +102,26 @@ def schema_of(holder: Json, path: str) -> AnswerFormat:
         checks.given(holder, "description", path),
         checks.given(holder, "strict", path, checks.boolean),
     )
+
+
+_FLAT = _SCHEMA_MEMBERS | {"type"}
+
+
+def flat_answer_format(value: Any, path: str, out: Reading) -> None:
+    """Of Responses, whose schema stands in the same object."""
+    form = checks.mapping(value, path)
+    if form.get("type") is None:
+        raise checks.missing(f"{path}.type")
+    sort = checks.one_of("text", "json_object", "json_schema")(form["type"], f"{path}.type")
+    if sort != "json_schema":
+        out.notes.unread(form, frozenset({"type"}), path)
+        found = AnswerFormat("json_object" if sort == "json_object" else "text")
+    else:
+        out.notes.unread(form, _FLAT, path)
+        if form.get("schema") is None:
+            raise checks.missing(f"{path}.schema")
+        found = _schema_of(form, path)
+    out.request["answer_format"] = found
 
 
 def _logit_bias(value: Any, path: str) -> Json:

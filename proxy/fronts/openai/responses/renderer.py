@@ -116,7 +116,9 @@ class ResponsesRenderer:
         self._begin_stream()
         told = error_reply.members(spelling.spelled_error(error, self._parsed), request_id)
         self._out.emit("error", code=told["code"], message=told["message"], param=told["param"], error=told)
-        return self._broken_off("response.failed", status="failed", error=reply.failure(error, told))
+        return self._broken_off(
+            "response.failed", status="failed", error=error_reply.of_response(error, told)
+        )
 
     def called_off(self) -> bytes:
         """There is no event of this name; what is incomplete ends a stream for all clients."""

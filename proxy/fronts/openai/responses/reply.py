@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from proxy.errors import ErrorClass, LimitError, ProxyError, UpstreamError
 from proxy.fronts.base import Parsed, TellCost
 from proxy.fronts.openai.replies.reply_parts import money
 from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import ChatRequest, FinishReason, Json, Usage
 
 _INCOMPLETE: dict[FinishReason, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
-
-# R-087: what Codex reads. The first two it tries again by itself, the others it shows.
-_AGAIN = "server_error"
-_CODES: dict[ErrorClass, str] = {
-    ErrorClass.RATE_LIMITED: "rate_limit_exceeded",
-    ErrorClass.QUOTA: "insufficient_quota",
-    ErrorClass.BLOCKED: "invalid_prompt",
-    ErrorClass.BAD_REQUEST: "invalid_prompt",
-    ErrorClass.OVERLOADED: _AGAIN,
-}
-_NOT_AGAIN = "invalid_prompt"
 
 
 def begun(parsed: Parsed[ChatRequest, ResponsesShape], identity: str, created: int) -> Json:
@@ -69,18 +57,3 @@ def ending(reason: FinishReason) -> tuple[str, Json | None]:
     """`status` and `incomplete_details`."""
     why = _INCOMPLETE.get(reason)
     return ("completed", None) if why is None else ("incomplete", {"reason": why})
-
-
-def failure(error: BaseException, told: Json) -> Json:
-    """The `error` of a response that failed; `told` is OpenAI's error object. What must not be bought again
-    has a word that no client takes for an invitation."""
-    code = _AGAIN
-    if isinstance(error, UpstreamError):
-        code = _CODES.get(error.error_class, code)
-    elif isinstance(error, LimitError):
-        code = "rate_limit_exceeded"
-    elif isinstance(error, ProxyError) and error.status < 500:
-        code = _NOT_AGAIN
-    if code == _AGAIN and isinstance(error, ProxyError) and error.may_repeat is False:
-        code = _NOT_AGAIN
-    return {"code": code, "message": told["message"]}

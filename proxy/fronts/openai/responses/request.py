@@ -10,12 +10,12 @@ from proxy.errors import RequestError
 from proxy.fronts import checks
 from proxy.fronts.base import Aside, Parsed
 from proxy.fronts.notes import Notes
-from proxy.fronts.openai.fields import parameters, response_tools
+from proxy.fronts.openai.fields import drawing, parameters, response_tools
 from proxy.fronts.openai.fields.reading import Reading
 from proxy.fronts.openai.items import incoming
 from proxy.fronts.openai.kept import state
 from proxy.fronts.openai.responses.shape import ResponsesShape
-from proxy.types import AnswerFormat, ChatRequest, ImageOptions, Json, Message, TextPart, Thinking
+from proxy.types import ChatRequest, Json, Message, TextPart, Thinking
 
 _SIMPLE: dict[str, parameters.Read] = {
     **{
@@ -172,40 +172,7 @@ def _tools(body: Json, items: Iterable[tuple[str, Json]], reading: Reading) -> A
         reading.shape["known"] = found.known
     if body.get("tool_choice") is not None and (choice := found.choice(body["tool_choice"])) is not None:
         reading.request["tool_choice"] = choice
-    return None if found.picture is None else _picture(found, found.picture, reading)
-
-
-_USUAL_PAINTER = "gpt-image-1"  # OpenAI's, of a tool that names none: files have an alias for it
-
-_PICTURE = frozenset({"type", "size", "quality", "model"})
-# What asks for no more than happens anyway.
-_USUAL_WISHES: dict[str, tuple[Any, ...]] = {
-    "action": ("auto", "generate"),
-    "background": ("auto",),
-    "input_fidelity": ("low",),
-    "moderation": ("auto",),
-    "output_compression": (100,),
-    "output_format": ("png",),
-    "partial_images": (0,),
-}
-
-
-def _picture(found: response_tools.Tools, tool: Json, reading: Reading) -> Aside:
-    """The wishes of the tool that draws: they are the request's where its model draws."""
-    reading.shape["picture"] = tool
-    unusual = {name: value for name, value in tool.items() if value not in _USUAL_WISHES.get(name, ())}
-    reading.notes.unread(unusual, _PICTURE, found.draws_at)
-    wishes = {name: tool[name] for name in ("size", "quality") if tool.get(name) not in (None, "auto")}
-    image = None
-    if wishes:
-        image = ImageOptions(
-            **{name: checks.string(value, f"tools[].{name}") for name, value in wishes.items()}
-        )
-        reading.request["image"] = image
-    model = tool.get("model")
-    name = None if model is None else checks.string(model, "tools[].model")
-    where = f"{found.draws_at}.type={response_tools.DRAWS}"
-    return Aside(response_tools.DRAWS, where, image, name, _USUAL_PAINTER, found.must_draw)
+    return None if found.picture is None else drawing.read(found, found.picture, reading)
 
 
 def _check_state(body: Json) -> None:
@@ -233,9 +200,8 @@ def _text(value: Any, path: str, out: Reading) -> None:
     out.notes.unread(options, frozenset({"format", "verbosity"}), path)
     if options.get("verbosity") is not None:
         out.add_foreign("verbosity", _VERBOSITY(options["verbosity"], f"{path}.verbosity"))
-    form = options.get("format")
-    if form is not None:
-        out.request["answer_format"] = _answer_format(checks.mapping(form, f"{path}.format"), out)
+    if options.get("format") is not None:
+        parameters.flat_answer_format(options["format"], f"{path}.format", out)
 
 
 def _text_shown(text: Json) -> Json:
@@ -245,24 +211,6 @@ def _text_shown(text: Json) -> Json:
         said = {name: value for name, value in form.items() if value is not None}
         form = {"type": "json_schema", "name": "", "description": None, "strict": False, **said}
     return {**text, "format": form}
-
-
-_FORM = parameters.SCHEMA_MEMBERS | {"type"}
-
-
-def _answer_format(form: Json, out: Reading) -> AnswerFormat:
-    """Flat, unlike a chat's."""
-    path = "text.format"
-    if form.get("type") is None:
-        raise checks.missing(f"{path}.type")
-    sort = checks.one_of("text", "json_object", "json_schema")(form["type"], f"{path}.type")
-    if sort != "json_schema":
-        out.notes.unread(form, frozenset({"type"}), path)
-        return AnswerFormat("json_object" if sort == "json_object" else "text")
-    out.notes.unread(form, _FORM, path)
-    if form.get("schema") is None:
-        raise checks.missing(f"{path}.schema")
-    return parameters.schema_of(form, path)
 
 
 _REASONING = frozenset({"effort", "summary", "generate_summary"})
