@@ -250,6 +250,12 @@ def test_what_the_client_sees(status: int, body: Any, shown: tuple[int, str | No
         ("property 'top_k' is unsupported", None, "no_top_k"),
         ("Extra inputs are not permitted", "top_k", "no_top_k"),
         ("top_k must be at most 40", "top_k", None),
+        ("Unrecognized request argument supplied: reasoning_effort", None, "no_effort"),
+        (
+            "Unsupported value: 'reasoning_effort' does not support 'max' with this model.",
+            "reasoning_effort",
+            "no_effort",
+        ),
         (  # DeepSeek
             "Failed to deserialize the JSON body into the target type: messages[2]: invalid type: sequence, "
             "expected a string at line 1 column 9837",

@@ -216,6 +216,11 @@ def test_a_server_that_refuses_stream_options_gets_none() -> None:
     assert call.body == {**BODY, "stream": True}
 
 
+def test_a_server_that_refuses_an_effort_gets_none_and_it_is_named() -> None:
+    call = WIRE.build(asked(thinking=Thinking("max", summary=True)), target(), frozenset({"no_effort"}))
+    assert (call.body, call.dropped) == (BODY, ("thinking",))
+
+
 def test_a_limit_that_was_refused_is_the_lowest_that_was_told() -> None:
     call = WIRE.build(asked(max_tokens=32000), target(), frozenset({"at_most:16384", "at_most:8192"}))
     assert (call.body, call.dropped) == ({**BODY, "max_tokens": 8192}, ())

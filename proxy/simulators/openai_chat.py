@@ -168,7 +168,8 @@ class Server:
                 raise Refused(
                     400, f"Invalid value: '{message.get('role')}'.", param=f"messages[{index}].role"
                 )
-        if self.strict and (unknown := sorted(set(request) - FIELDS)):
+        known = FIELDS - {"reasoning_effort"} if request["model"].startswith("gpt-4o") else FIELDS
+        if self.strict and (unknown := sorted(set(request) - known)):
             raise Refused(
                 400,
                 f"Unrecognized request argument supplied: {unknown[0]}",

@@ -22,6 +22,8 @@ _REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"stream_options", re.I), "no_stream_options"),
     # Its value may be wrong too, which is the client's to mend.
     (re.compile(rf"{_STRANGE}.{{0,80}}top_k|top_k.{{0,40}}{_STRANGE}", re.I | re.S), "no_top_k"),
+    # That a model does not think, or not so much: effort is our word for what clients wish.
+    (re.compile(r"reasoning_effort", re.I), "no_effort"),
     # DeepSeek, and what is written in Go: a message's content has to be a string.
     (
         re.compile(r"sequence, expected a string|array into Go struct field \S+content of type string"),

@@ -49,6 +49,7 @@ COMPLETION_TOKENS: Final = "max_completion_tokens"
 PLAIN_TOKENS: Final = "max_tokens"
 NO_STREAM_OPTIONS: Final = "no_stream_options"
 NO_TOP_K: Final = "no_top_k"
+NO_EFFORT: Final = "no_effort"
 JOINED_TEXTS: Final = "joined_texts"
 
 # Attributes that have the same name and shape in the body.
@@ -101,7 +102,7 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     if request.answer_format is not None:
         body["response_format"] = _response_format(request.answer_format)
     _add_output(body, request, options, dropped)
-    _add_google(body, request, options, dropped)
+    _add_google(body, request, options, repairs, dropped)
     stream = {"only": True, "never": False}.get(options.get("stream", "both"), request.stream)
     if stream:
         body["stream"] = True
@@ -284,7 +285,9 @@ def _add_picture_size(body: Json, image: ImageOptions, place: str, dropped: list
 # --- thinking, and what only Google understands --------------------------------------------------------
 
 
-def _add_google(body: Json, request: ChatRequest, options: Mapping[str, Any], dropped: list[str]) -> None:
+def _add_google(
+    body: Json, request: ChatRequest, options: Mapping[str, Any], repairs: frozenset[str], dropped: list[str]
+) -> None:
     """The fields that Google's compatible endpoint reads from `extra_body.google` (gemini.md 8.2)."""
     understood = options.get("extra_body") == "google"
     thinking = request.thinking
@@ -293,7 +296,10 @@ def _add_google(body: Json, request: ChatRequest, options: Mapping[str, Any], dr
         config = {"thinking_budget": thinking.budget, "include_thoughts": thinking.summary}
         own["thinking_config"] = {name: value for name, value in config.items() if value is not None}
     elif thinking is not None and (effort := thinking.effort or _effort(thinking.budget)) is not None:
-        body["reasoning_effort"] = effort
+        if NO_EFFORT in repairs:
+            dropped.append("thinking")
+        else:
+            body["reasoning_effort"] = effort
     elif thinking is not None and thinking.summary:  # a wish to see thoughts that says no amount
         dropped.append("thinking.summary")
     elif thinking is not None and thinking.budget is not None:  # or to think; silence the reader keeps
