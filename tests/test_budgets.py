@@ -40,9 +40,13 @@ BUDGETS = {
     "new": "{amount: 0.5, currency: USD, period: day}",
     "later": "{amount: 0.5, currency: USD, period: day}",
     "told": '{amount: "20", currency: USD, period: month}',
+    "later-1": '{amount: "0.5", currency: CNY, period: total}',
+    "later-2": '{amount: "0.5", currency: CNY, period: total}',
+    "later-3": '{amount: "0.5", currency: CNY, period: total}',
 }
 KEYS = "".join(
-    f"  - {{name: {name}, key: env:{name.upper()}, budget: {budget}}}\n" for name, budget in BUDGETS.items()
+    f"  - {{name: {name}, key: env:{name.upper().replace('-', '_')}, budget: {budget}}}\n"
+    for name, budget in BUDGETS.items()
 )
 FILE = (
     HEAD.replace(
@@ -63,7 +67,7 @@ models:
     fallback: [{use: google/gemini-3-flash-preview, price: {input: 0.5, output: 3}}]
 """
 )
-ENVIRONMENT = {name.upper(): f"sk-{name}" for name in BUDGETS} | {"TEST_ADMIN_KEY": ADMIN}
+ENVIRONMENT = {name.upper().replace("-", "_"): f"sk-{name}" for name in BUDGETS} | {"TEST_ADMIN_KEY": ADMIN}
 SPENT = ROW._replace(amount=Decimal(20))
 
 
@@ -206,6 +210,38 @@ def test_racing_pictures_come_to_no_more_than_the_budget(house: House) -> None:
         replies = list(pool.map(lambda number: house.draw("racing", f"fox {number}"), range(12)))
     assert sorted(reply.status_code for reply in replies) == [200] * 5 + [429] * 7
     assert house.subscription("sk-racing")["budget"]["left"] == "0"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_racing_pictures_in_the_background_come_to_no_more_than_the_budget(
+    tmp_path: Path, stream: bool
+) -> None:
+    """A reply that goes at once does not give back what its picture has yet to cost."""
+    file = FILE + f'server: {{state: "sqlite:{tmp_path}/own.db"}}\n'
+    with open_gateway(tmp_path, file, ENVIRONMENT) as gateway:
+        own = House(gateway, f"sqlite:{tmp_path}/own.db")
+        body = {"model": "banana", "background": True, "stream": stream}
+
+        def begun(prompt: str) -> int:
+            return own.ask("POST", "/v1/responses", {**body, "input": prompt}, f"sk-{key}").status_code
+
+        for key in ("later-1", "later-2", "later-3"):
+            with ThreadPoolExecutor(40) as pool:
+                found = list(pool.map(begun, [f"{key} {number}" for number in range(40)]))
+            assert (found.count(200), found.count(429)) == (2, 38)
+
+
+def test_a_reply_in_the_background_gives_back_what_it_does_not_need(house: House) -> None:
+    """Its vendor refuses it."""
+    body = {"model": "banana", "input": "Fox sim:http:400", "background": True}
+
+    def has_failed(address: str) -> bool:
+        return bool(house.ask("GET", address, key="sk-later-1").json()["status"] == "failed")
+
+    for _ in range(4):
+        reply = house.ask("POST", "/v1/responses", body, "sk-later-1")
+        assert reply.status_code == 200
+        waited(partial(has_failed, f"/v1/responses/{reply.json()['id']}"))
 
 
 def test_a_task_that_waits_for_room_keeps_what_is_reserved_for_it(tmp_path: Path) -> None:

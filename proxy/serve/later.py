@@ -122,6 +122,7 @@ class Making:
         self.identity = renderer.kept().id
         self.frames = Frames() if work.parsed.request.stream else None
         self._task: asyncio.Task[None] | None = None
+        self._release: Callable[[], None] | None = None  # gives a budget's money back
 
     async def start(self, request: tuple[bytes, str] | None) -> None:
         """Its row is there when this returns, with the `request` from which it can be made again. Raises a
@@ -144,6 +145,9 @@ class Making:
         return replace(kept, told={**kept.told, DROPPED: head.listed(names).decode()}) if names else kept
 
     def begin(self) -> None:
+        asked = self._work.asked
+        if asked.caller.budget is not None:
+            self._release = self._work.house.services.balances.entrust(asked.request_id)
         self._shelf.making[self.identity] = self
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -176,6 +180,8 @@ class Making:
         finally:
             looking.cancel()
             self._shelf.making.pop(self.identity, None)
+            if self._release is not None:
+                self._release()
         if self._is_ours:
             await self._keep_end()
         if self.frames is not None:
