@@ -71,7 +71,6 @@ class Entry(NamedTuple):
 
 
 _COLUMNS = ("at", "day", *Entry._fields[1:-1])
-_AMOUNT = Entry._fields.index("amount")
 
 
 def insert(connection: Connection, entries: Sequence[Entry]) -> None:
@@ -113,27 +112,29 @@ def _adding(store: str, rows: int = 1) -> str:
 
 def _values(entry: Entry) -> tuple[Any, ...]:
     """In the order of `_COLUMNS`, as the drivers take them."""
-    one = _stored(entry)
+    (
+        at, request_id, call, attempt, kind, key, model, target, operation, outcome, currency, amount,
+        released, vendor_amount, unit, images, prompt_tokens, completion_tokens, estimated, _,
+    ) = _stored(entry)  # fmt: skip
     return (
-        one.at,
-        int(one.at // DAY_S),
-        *one[1:_AMOUNT],
-        None if one.amount is None else steps(one.amount),
-        None if one.released is None else steps(one.released),
-        None if one.vendor_amount is None else steps(one.vendor_amount),
-        *one[_AMOUNT + 3 : -1],
-    )
+        at, int(at // DAY_S), request_id, call, attempt, kind, key, model, target, operation, outcome, currency,
+        None if amount is None else steps(amount),
+        None if released is None else steps(released),
+        None if vendor_amount is None else steps(vendor_amount),
+        unit, images, prompt_tokens, completion_tokens, estimated,
+    )  # fmt: skip
 
 
 def _stored(entry: Entry) -> Entry:
     """The entry as both stores take it, nearly always as it is."""
-    named = "".join([entry.key, entry.model, entry.target, entry.outcome, entry.currency])
+    named = f"{entry.key}{entry.model}{entry.target}{entry.outcome}{entry.currency}"
     if (
         len(named) > LONGEST
         or not named.isascii()
         or "\0" in named
         or entry.vendor_unit is not None
-        or max(entry.prompt_tokens, entry.completion_tokens) > _MOST_TOKENS
+        or entry.prompt_tokens > _MOST_TOKENS
+        or entry.completion_tokens > _MOST_TOKENS
     ):
         changed: dict[str, Any] = {name: min(getattr(entry, name), _MOST_TOKENS) for name in _COUNTS}
         changed |= {name: _storable(value) for name in _NAMED if (value := getattr(entry, name)) is not None}
