@@ -117,7 +117,8 @@ def _values(entry: Entry) -> tuple[Any, ...]:
         released, vendor_amount, unit, images, prompt_tokens, completion_tokens, estimated, _,
     ) = _stored(entry)  # fmt: skip
     return (
-        at, int(at // DAY_S), request_id, call, attempt, kind, key, model, target, operation, outcome, currency,
+        at, int(at // DAY_S), request_id, call, attempt, kind, key, model, target, operation, outcome,
+        currency,
         None if amount is None else steps(amount),
         None if released is None else steps(released),
         None if vendor_amount is None else steps(vendor_amount),
