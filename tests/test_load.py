@@ -607,6 +607,7 @@ def test_who_waits_is_answered_when_there_is_room(tmp_path: Path, came: list[byt
     [
         pytest.param([asked(LARGE)], id="at once"),
         pytest.param(in_two(asked(LARGE)), id="in parts"),
+        pytest.param([asked(LARGE)[at : at + 9_000] for at in range(0, 45_000, 9_000)], id="in small parts"),
         pytest.param([asked(), asked(LARGE)], id="behind another"),
     ],
 )
@@ -665,6 +666,46 @@ def test_a_refused_body_may_come_as_slowly_as_any(tmp_path: Path, before: int) -
             protocol.data_received(asked())
             assert len(load.line.waiting) == 0  # a second has gone by
             assert load.refused == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("before", ["x" * 900_000, "x" * 300], ids=["a large one", "one long ago"])
+def test_how_a_refused_body_comes_says_nothing_of_the_next(tmp_path: Path, before: str) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, timeouts="body: 300ms") as (protocol, wire, load):
+            first = asked(before)
+            protocol.data_received(first[:150])
+            await asyncio.sleep(0.1)  # it has been looked at
+            protocol.data_received(first[150:])
+            await asyncio.sleep(1)
+            for at in range(0, 4_000, 200):
+                protocol.data_received(asked(LARGE)[at : at + 200])
+                await asyncio.sleep(0.06)
+            assert (wire.closed, load.refused) == (False, 2)
+
+    asyncio.run(run())
+
+
+def test_a_head_that_speaks_of_a_request_is_one(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            protocol.data_received(b"POST /v1/chat/completions HTTP/1.1\r\na: ")
+            protocol.data_received(asked(LARGE))
+            await turns()
+            assert load.refused == 1
+            assert b"openai-processing-ms" in wire.written, "no endpoint was asked"
+
+    asyncio.run(run())
+
+
+def test_who_does_not_read_its_refusals_is_not_told_more(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, _):
+            protocol.pause_writing()
+            protocol.data_received(asked())
+            await turns()
+            assert wire.written == b""
 
     asyncio.run(run())
 
@@ -794,6 +835,62 @@ def test_who_waits_when_the_server_leaves_is_heard_at_once(tmp_path: Path, reque
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("cut", [100, 150], ids=["head", "body"])
+def test_a_request_that_comes_when_the_server_leaves_is_its_last(tmp_path: Path, cut: int) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, 0) as (protocol, wire, _):
+            protocol.data_received(asked()[:cut])
+            wire.ends[1].send(asked()[cut:])
+            protocol._services.leaving = True
+            protocol.shutdown()
+            assert not wire.closed
+            protocol.data_received(asked()[cut:])
+            await answered(protocol, wire)
+            assert wire.closed
+
+    asyncio.run(run())
+
+
+def last(request: bytes) -> bytes:
+    """It is refused by its head, as the last of its connection."""
+    return request.replace(KEY.encode(), b"nobody").replace(b"host: x", b"host: x\r\nexpect: 100-continue")
+
+
+def test_nothing_is_read_behind_a_last_request_that_was_answered_by_its_head(tmp_path: Path) -> None:
+    """Its body has a while to come, however soon the next look is."""
+
+    async def run() -> None:
+        async with connected(tmp_path, 0, "head: 400ms") as (protocol, wire, load):
+            first, rest = in_two(last(asked()))
+            await asyncio.sleep(0.05)
+            protocol.data_received(first)
+            async with asyncio.timeout(5):
+                while b"HTTP/1.1 401 " not in wire.written:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+                began = time.monotonic()
+                protocol.data_received(rest + asked())
+                assert (load.coming, wire.closed) == (0, False)
+                while not wire.closed:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            assert time.monotonic() - began >= 0.08
+            assert wire.written.count(b"HTTP/1.1 ") == 1
+
+    asyncio.run(run())
+
+
+def test_the_body_of_another_request_keeps_no_connection_behind_its_last_answer(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, 0) as (protocol, wire, _):
+            protocol.data_received(last(asked()) + last(asked())[:160])
+            async with asyncio.timeout(5):
+                while b"HTTP/1.1 401 " not in wire.written:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            assert wire.closed
+            assert wire.written.count(b"HTTP/1.1 ") == 1
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("pending", [b"", asked()])
 def test_who_is_not_read_when_the_server_leaves_is_read_to_its_end(tmp_path: Path, pending: bytes) -> None:
     async def run() -> None:
@@ -823,6 +920,7 @@ def test_a_body_that_is_answered_by_its_head_still_comes_when_the_server_leaves(
             protocol.shutdown()
             assert not wire.closed
             protocol.data_received(rest + behind)
+            assert not wire.closed
             if behind:
                 await answered(protocol, wire)
             await turns(1)
@@ -887,6 +985,21 @@ def test_who_was_answered_goes_behind_those_that_wait(tmp_path: Path, others: in
     asyncio.run(run())
 
 
+def test_who_was_answered_while_others_wait_is_idle_then(tmp_path: Path) -> None:
+    """What it sent before its answer is answered too."""
+
+    async def run() -> None:
+        async with connected(tmp_path, 999, "idle: 100ms") as (protocol, wire, load):
+            load.line.join(Waits())
+            protocol.data_received(asked() * 2)
+            await answered(protocol, wire, 2)
+            async with asyncio.timeout(5):
+                while not wire.closed:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+
+    asyncio.run(run())
+
+
 def test_room_that_those_take_who_are_read_already_is_none(tmp_path: Path) -> None:
     async def run() -> None:
         async with connected(tmp_path) as (protocol, _, load):
@@ -902,6 +1015,44 @@ def test_room_that_those_take_who_are_read_already_is_none(tmp_path: Path) -> No
             assert not load.line.waiting
 
     asyncio.run(run())
+
+
+def test_room_is_for_those_first_that_come_to_be_read_in_the_next_turn(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, _, load):
+            protocol.data_received(asked())
+            protocol.data_received(asked())
+            other = Protocol(protocol.config, protocol.server_state, protocol.app_state)
+            other.connection_made(Wire())
+            load.leave(0, begun=True)
+            asyncio.get_running_loop().call_soon(other.data_received, asked())
+            await turns(1)
+            assert (load.coming, load.refused) == (1, 1)
+            await turns(2)
+            assert list(load.line.waiting) == [protocol]
+            for end in other.transport.ends:
+                end.close()
+            other.connection_lost(None)
+
+    asyncio.run(run())
+
+
+def test_many_that_leave_in_a_turn_are_one_question() -> None:
+    async def run() -> int:
+        questions = []
+
+        def room() -> int:
+            questions.append(1)
+            return 0
+
+        line = WaitingLine(room)
+        line.join(Waits())
+        for _ in range(5):
+            line.ask()
+        await turns()
+        return len(questions)
+
+    assert asyncio.run(run()) == 2  # how many are called, and whether there is more
 
 
 def test_who_left_while_it_waited_unread_is_not_read(tmp_path: Path) -> None:
