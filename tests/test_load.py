@@ -111,6 +111,46 @@ def test_a_body_that_grows_is_bounded_too() -> None:
     assert load.bytes == 500
 
 
+def test_a_body_that_is_smaller_than_it_said_holds_what_it_said() -> None:
+    load = Load(Most())
+    held = load.enter(b"500")
+    assert load.grow(held, 100) == 500
+    assert load.bytes == 500
+
+
+def test_room_is_for_one_alone_and_for_what_fits() -> None:
+    load = Load(Most())
+    assert not load.lacks(5000)
+    load.enter(b"600")
+    assert (load.lacks(400), load.lacks(401)) == (False, True)
+    load.coming = 3
+    assert load.lacks(1)
+
+
+@pytest.mark.parametrize(("size", "heard"), [(1 << 20, 2), ((1 << 20) + 1, 0)])
+def test_so_many_are_heard_as_there_is_room_for(size: int, heard: int) -> None:
+    """Each may say up to a mebibyte. Of five places two are taken, and one by who has been read."""
+
+    async def run() -> int:
+        load = Load(Most(requests=5, bytes=2 << 20))
+        load.requests, load.coming = 3, 1
+        load.grow(load.enter(None), size)
+
+        class Asks(Waits):
+            def heard_again(self) -> bool:
+                load.coming += 1
+                return super().heard_again()
+
+        waits = [Asks() for _ in range(4)]
+        for one in waits:
+            load.line.join(one)
+        load.leave(0, begun=True)
+        await turns(9)
+        return sum(one.heard.is_set() for one in waits)
+
+    assert asyncio.run(run()) == heard
+
+
 @pytest.mark.parametrize("declared", [b"\xb2", b"-1", b"", b"1e3", b"0x10"])
 def test_an_odd_length_counts_for_nothing(declared: bytes) -> None:
     assert Load(Most()).enter(declared) == 0
@@ -985,6 +1025,36 @@ def test_who_was_answered_goes_behind_those_that_wait(tmp_path: Path, others: in
     asyncio.run(run())
 
 
+def test_who_was_answered_when_nobody_waits_any_more_asks_as_anybody(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, 999) as (protocol, wire, load):
+            other = Waits()
+            load.line.join(other)
+            protocol.data_received(asked())
+            load.line.leave(other)
+            await answered(protocol, wire)
+            load.requests = 1000
+            protocol.data_received(asked())
+            assert (len(load.line.waiting), load.refused) == (0, 1)
+
+    asyncio.run(run())
+
+
+def test_a_refused_body_that_looks_like_a_request_is_none(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            request = asked("x" * 500 + "POST " + "y" * 500)
+            cut = request.rindex(b"POST ")
+            protocol.data_received(request[:cut])
+            protocol.data_received(request[cut:])
+            assert (len(load.line.waiting), load.refused) == (0, 1)
+            load.requests = 0
+            protocol.data_received(asked())
+            await answered(protocol, wire)
+
+    asyncio.run(run())
+
+
 def test_who_was_answered_while_others_wait_is_idle_then(tmp_path: Path) -> None:
     """What it sent before its answer is answered too."""
 
@@ -1081,7 +1151,7 @@ def test_who_left_is_in_line_no_more(tmp_path: Path) -> None:
             protocol.transport.close()
             load.leave(0, begun=True)
             await turns()
-            assert load.coming == 0
+            assert protocol.cycle is None
         assert not load.line.waiting
 
         async with connected(tmp_path) as (protocol, _, load):
