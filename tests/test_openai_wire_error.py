@@ -246,15 +246,23 @@ def test_what_the_client_sees(status: int, body: Any, shown: tuple[int, str | No
         ),
         ("Unrecognized request argument supplied: max_completion_tokens", None, "max_tokens"),
         ("extra fields not permitted: stream_options", None, "no_stream_options"),
-        ("Unrecognized request argument supplied: top_k", None, "no_top_k"),
-        ("property 'top_k' is unsupported", None, "no_top_k"),
-        ("Extra inputs are not permitted", "top_k", "no_top_k"),
+        ("Unrecognized request argument supplied: top_k", None, "without:top_k"),
+        ("property 'top_k' is unsupported", None, "without:top_k"),
+        ("Extra inputs are not permitted", "top_k", "without:top_k"),
         ("top_k must be at most 40", "top_k", None),
-        ("Unrecognized request argument supplied: reasoning_effort", None, "no_effort"),
+        (
+            "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) "
+            "value is supported.",
+            "temperature",
+            "without:temperature",
+        ),
+        ("Unsupported parameter: 'top_p' is not supported with this model.", "top_p", "without:top_p"),
+        ("Invalid 'temperature': decimal above maximum value. Expected a value <= 2.", "temperature", None),
+        ("Unrecognized request argument supplied: reasoning_effort", None, "without:reasoning_effort"),
         (
             "Unsupported value: 'reasoning_effort' does not support 'max' with this model.",
             "reasoning_effort",
-            "no_effort",
+            "without:reasoning_effort",
         ),
         (  # DeepSeek
             "Failed to deserialize the JSON body into the target type: messages[2]: invalid type: sequence, "

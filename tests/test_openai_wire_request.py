@@ -216,11 +216,6 @@ def test_a_server_that_refuses_stream_options_gets_none() -> None:
     assert call.body == {**BODY, "stream": True}
 
 
-def test_a_server_that_refuses_an_effort_gets_none_and_it_is_named() -> None:
-    call = WIRE.build(asked(thinking=Thinking("max", summary=True)), target(), frozenset({"no_effort"}))
-    assert (call.body, call.dropped) == (BODY, ("thinking",))
-
-
 def test_a_limit_that_was_refused_is_the_lowest_that_was_told() -> None:
     call = WIRE.build(asked(max_tokens=32000), target(), frozenset({"at_most:16384", "at_most:8192"}))
     assert (call.body, call.dropped) == ({**BODY, "max_tokens": 8192}, ())
@@ -228,9 +223,21 @@ def test_a_limit_that_was_refused_is_the_lowest_that_was_told() -> None:
     assert call.body == {**BODY, "max_completion_tokens": 8192}
 
 
-def test_a_server_that_refuses_top_k_gets_none_and_it_is_named() -> None:
-    call = WIRE.build(asked(top_k=40), target(), frozenset({"no_top_k"}))
-    assert (call.body, call.dropped) == (BODY, ("top_k",))
+@pytest.mark.parametrize(
+    ("wish", "field", "named"),
+    [
+        ({"top_k": 40}, "top_k", "top_k"),
+        ({"top_p": 0.5}, "top_p", "top_p"),
+        ({"temperature": 0}, "temperature", "temperature"),
+        ({"thinking": Thinking("max", summary=True)}, "reasoning_effort", "thinking"),
+    ],
+)
+def test_what_a_server_refuses_and_can_do_without_is_left_out_and_named(
+    wish: dict[str, Any], field: str, named: str
+) -> None:
+    call = WIRE.build(asked(**wish), target(), frozenset({f"without:{field}"}))
+    assert (call.body, call.dropped) == (BODY, (named,))
+    assert WIRE.build(asked(), target(), frozenset({f"without:{field}"})).dropped == ()
 
 
 def test_several_choices_are_several_calls_where_a_relay_makes_one() -> None:

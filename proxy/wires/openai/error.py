@@ -11,8 +11,16 @@ from proxy.types import ChatRequest, Json, Target
 from proxy.wires import refusals
 from proxy.wires.refusals import classes
 
+# What a model may do without, for no answer is wrong without it, and our attribute of it.
+OPTIONAL: Final = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "reasoning_effort": "thinking",
+}
+WITHOUT: Final = "without:"  # the repair of such a field that is refused; its name stands behind it
 _STRANGE = (
-    r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|not (?:permitted|supported|allowed|recogni[sz]ed))"
+    r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|not (?:support|permitted|allowed|recogni[sz]ed))"
 )
 
 # Fields that a server may not know, and what the next try does instead.
@@ -20,10 +28,15 @@ _REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"max_tokens.{0,80}max_completion_tokens", re.I | re.S), "max_completion_tokens"),
     (re.compile(r"max_completion_tokens", re.I), "max_tokens"),
     (re.compile(r"stream_options", re.I), "no_stream_options"),
-    # Its value may be wrong too, which is the client's to mend.
-    (re.compile(rf"{_STRANGE}.{{0,80}}top_k|top_k.{{0,40}}{_STRANGE}", re.I | re.S), "no_top_k"),
-    # That a model does not think, or not so much: effort is our word for what clients wish.
-    (re.compile(r"reasoning_effort", re.I), "no_effort"),
+    # Whose value is wrong, the client has to mend: but for efforts, our word for what it wishes.
+    *(
+        (
+            re.compile(rf"{_STRANGE}.{{0,80}}\b{name}\b|\b{name}\b.{{0,40}}{_STRANGE}", re.I | re.S),
+            WITHOUT + name,
+        )
+        for name in OPTIONAL
+    ),
+    (re.compile(r"reasoning_effort", re.I), WITHOUT + "reasoning_effort"),
     # DeepSeek, and what is written in Go: a message's content has to be a string.
     (
         re.compile(r"sequence, expected a string|array into Go struct field \S+content of type string"),

@@ -23,7 +23,7 @@ from proxy.types import (
     ToolChoice,
 )
 from proxy.wires.openai import messages, names
-from proxy.wires.openai.error import AT_MOST
+from proxy.wires.openai.error import AT_MOST, OPTIONAL, WITHOUT
 from proxy.wires.openai.models import reads_cache_control
 
 PATH = "/chat/completions"
@@ -48,8 +48,6 @@ _DOCUMENTED = frozenset(
 COMPLETION_TOKENS: Final = "max_completion_tokens"
 PLAIN_TOKENS: Final = "max_tokens"
 NO_STREAM_OPTIONS: Final = "no_stream_options"
-NO_TOP_K: Final = "no_top_k"
-NO_EFFORT: Final = "no_effort"
 JOINED_TEXTS: Final = "joined_texts"
 
 # Attributes that have the same name and shape in the body.
@@ -102,7 +100,9 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     if request.answer_format is not None:
         body["response_format"] = _response_format(request.answer_format)
     _add_output(body, request, options, dropped)
-    _add_google(body, request, options, repairs, dropped)
+    _add_google(body, request, options, dropped)
+    if repairs:
+        _leave_out(body, repairs, dropped)
     stream = {"only": True, "never": False}.get(options.get("stream", "both"), request.stream)
     if stream:
         body["stream"] = True
@@ -149,7 +149,7 @@ def _add_counts(
         field = next((name for name in (COMPLETION_TOKENS, PLAIN_TOKENS) if name in repairs), field)
         body[field] = min([request.max_tokens, *_limits(repairs)]) if repairs else request.max_tokens
     if request.top_k is not None:
-        if options.get("unknown") == "drop" or NO_TOP_K in repairs:
+        if options.get("unknown") == "drop":
             dropped.append("top_k")
         else:
             body["top_k"] = request.top_k
@@ -159,6 +159,12 @@ def _add_counts(
         body["stop"] = list(request.stop)
     if request.metadata:
         body["metadata"] = dict(request.metadata)
+
+
+def _leave_out(body: Json, repairs: frozenset[str], dropped: list[str]) -> None:
+    for name in sorted(repairs):
+        if name.startswith(WITHOUT) and body.pop(name.removeprefix(WITHOUT), None) is not None:
+            dropped.append(OPTIONAL[name.removeprefix(WITHOUT)])
 
 
 def _limits(repairs: frozenset[str]) -> list[int]:
@@ -285,9 +291,7 @@ def _add_picture_size(body: Json, image: ImageOptions, place: str, dropped: list
 # --- thinking, and what only Google understands --------------------------------------------------------
 
 
-def _add_google(
-    body: Json, request: ChatRequest, options: Mapping[str, Any], repairs: frozenset[str], dropped: list[str]
-) -> None:
+def _add_google(body: Json, request: ChatRequest, options: Mapping[str, Any], dropped: list[str]) -> None:
     """The fields that Google's compatible endpoint reads from `extra_body.google` (gemini.md 8.2)."""
     understood = options.get("extra_body") == "google"
     thinking = request.thinking
@@ -296,10 +300,7 @@ def _add_google(
         config = {"thinking_budget": thinking.budget, "include_thoughts": thinking.summary}
         own["thinking_config"] = {name: value for name, value in config.items() if value is not None}
     elif thinking is not None and (effort := thinking.effort or _effort(thinking.budget)) is not None:
-        if NO_EFFORT in repairs:
-            dropped.append("thinking")
-        else:
-            body["reasoning_effort"] = effort
+        body["reasoning_effort"] = effort
     elif thinking is not None and thinking.summary:  # a wish to see thoughts that says no amount
         dropped.append("thinking.summary")
     elif thinking is not None and thinking.budget is not None:  # or to think; silence the reader keeps
