@@ -330,3 +330,10 @@ def test_a_limit_that_was_kept_is_not_what_was_refused() -> None:
     said = complaint("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]")
     assert WIRE.repair(failed(400, said), ChatRequest("m", (), max_tokens=8192)) is None
     assert WIRE.repair(failed(400, said), ChatRequest("m", ())) is None
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_template_that_wants_the_system_message_first_gets_it_so(status: int) -> None:
+    """vLLM answers a 400, llama.cpp and Ollama a 500."""
+    said = complaint("Jinja Exception: System message must be at the beginning.")
+    assert WIRE.repair(failed(status, said)) == "leading_system"

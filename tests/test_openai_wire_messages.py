@@ -324,6 +324,30 @@ def test_a_server_that_takes_strings_alone_gets_several_texts_as_one(
     assert call.dropped == ()
 
 
+@pytest.mark.parametrize(
+    ("options", "repairs"), [({"mid_system": "hoist"}, frozenset[str]()), ({}, frozenset({"leading_system"}))]
+)
+def test_system_messages_are_one_at_the_beginning_where_a_template_wants_it(
+    options: dict[str, Any], repairs: frozenset[str]
+) -> None:
+    """Claude Code puts one behind the first question."""
+    said = (
+        Message("system", texts("One.")),
+        Message("user", texts("Hi")),
+        Message("system", texts("Two.", "Three.")),
+        Message("assistant", texts("Hello")),
+    )
+    call = OpenAIChatWire().build(ChatRequest("m", said), Target("lan", "m", options=options), repairs)
+    assert call.body["messages"] == [
+        {"role": "system", "content": "One.\n\nTwo.\n\nThree."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+    ]
+    assert sent(*said[:2], mid_system="hoist") == sent(*said[:2])
+    assert sent(said[1], mid_system="hoist") == sent(said[1])
+    assert sent(said[1], said[0], mid_system="hoist") == sent(said[0], said[1])
+
+
 def test_what_a_string_cannot_say_stays_a_list_where_texts_are_joined() -> None:
     """Pictures, and marks for a cache."""
     mark = {"cache_control": {"type": "ephemeral"}}

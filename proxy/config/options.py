@@ -49,6 +49,7 @@ BY_WIRE: Mapping[str, Mapping[str, Values]] = {
         "max_tokens_field": ("max_tokens", "max_completion_tokens"),
         "n": ("many", "one"),
         "texts": ("apart", "joined"),
+        "mid_system": ("inline", "hoist"),
         "modalities": list,
         "image_fields": ("image_config", "google", "root", "drop"),
         "assistant_images": ("user", "parts", "drop"),

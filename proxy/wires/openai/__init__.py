@@ -35,6 +35,7 @@ class OpenAIChatWire:
     - `unknown`: forward | drop fields that OpenAI does not document
     - `max_tokens_field`: max_tokens | max_completion_tokens; a server that refuses one gets the other
     - `texts`: apart | joined as one string, where a message has several; who takes no list gets them so
+    - `mid_system`: inline | hoist, all system messages as one at the beginning; who wants it gets it so
     - `media_mode`: inline | passthrough (addresses of pictures go to the upstream as they are)
     - `modalities`: a list sent where the client sent none, as in 002
     - `image_fields`: image_config (OpenRouter) | google (in extra_body) | root (the client's words) | drop

@@ -44,6 +44,9 @@ _REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
 )
 
+# What a model's template raises; llama.cpp and Ollama answer a 500 then.
+_SYSTEM_FIRST = re.compile(r"system message must be at the (?:beginning|start)", re.I)
+
 AT_MOST: Final = "at_most:"  # the repair of a limit of tokens that is too high; the number stands behind it
 
 # What OpenAI, DeepSeek, DashScope and Groq say of it.
@@ -77,7 +80,11 @@ def error_in(payload: Json, target: Target) -> UpstreamError:
 
 
 def repair(failure: Exception, request: ChatRequest | None) -> str | None:
-    if not isinstance(failure, UpstreamError) or failure.error_class is not ErrorClass.BAD_REQUEST:
+    if not isinstance(failure, UpstreamError):
+        return None
+    if _SYSTEM_FIRST.search(failure.message):
+        return "leading_system"
+    if failure.error_class is not ErrorClass.BAD_REQUEST:
         return None
     said = f"{failure.message} {failure.param or ''}"
     wanted = request.max_tokens if request is not None else None

@@ -68,6 +68,21 @@ def join_texts(rendered: Sequence[Json]) -> None:
             message["content"] = "\n".join(part["text"] for part in content)
 
 
+def hoist_system(rendered: list[Json]) -> None:
+    """All system messages as one at the beginning, in place: templates of Qwen's take no other."""
+    system = [message for message in rendered if message["role"] == "system"]
+    if not system or (len(system) == 1 and rendered[0] is system[0]):
+        return
+    parts: list[Json] = []
+    for message in system:
+        said = message["content"]
+        parts += [{"type": "text", "text": said}] if isinstance(said, str) else said
+    plain = all(part.keys() == {"type", "text"} for part in parts)
+    content = "\n\n".join(part["text"] for part in parts) if plain else parts
+    others = [message for message in rendered if message["role"] != "system"]
+    rendered[:] = [{"role": "system", "content": content}, *others]
+
+
 class _Conversation:
     def __init__(self, options: Mapping[str, Any], dropped: list[str], marks: frozenset[str]) -> None:
         self._options = options

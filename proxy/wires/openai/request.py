@@ -49,6 +49,7 @@ COMPLETION_TOKENS: Final = "max_completion_tokens"
 PLAIN_TOKENS: Final = "max_tokens"
 NO_STREAM_OPTIONS: Final = "no_stream_options"
 JOINED_TEXTS: Final = "joined_texts"
+LEADING_SYSTEM: Final = "leading_system"
 
 # Attributes that have the same name and shape in the body.
 _SAME = (
@@ -88,6 +89,8 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         "model": target.model,
         "messages": messages.build(request, options, dropped, marks),
     }
+    if LEADING_SYSTEM in repairs or options.get("mid_system") == "hoist":
+        messages.hoist_system(body["messages"])
     if JOINED_TEXTS in repairs or options.get("texts") == "joined":
         messages.join_texts(body["messages"])
     for name in _SAME:
