@@ -264,6 +264,16 @@ def test_what_the_client_sees(status: int, body: Any, shown: tuple[int, str | No
             "reasoning_effort",
             "without:reasoning_effort",
         ),
+        (
+            "The `reasoning_content` in the thinking mode must be passed back to the API.",
+            None,
+            "thoughts_back",
+        ),
+        (
+            "Missing `reasoning_content` field in the assistant message at message index 2.",
+            None,
+            "thoughts_back",
+        ),
         (  # DeepSeek
             "Failed to deserialize the JSON body into the target type: messages[2]: invalid type: sequence, "
             "expected a string at line 1 column 9837",

@@ -324,6 +324,22 @@ def test_a_server_that_takes_strings_alone_gets_several_texts_as_one(
     assert call.dropped == ()
 
 
+def test_a_server_that_wants_thoughts_back_hears_of_every_turn() -> None:
+    """DeepSeek refuses a turn without them, also one that had none."""
+    said = (
+        Message("user", texts("Hi")),
+        Message("assistant", (ThoughtPart("Hm.", spare=True), *texts("Hello"))),
+        Message("user", texts("And?")),
+        Message("assistant", (CallPart("1", "look", {}),)),
+        Message("user", (ResultPart("1", None, texts("9C")),)),
+    )
+    call = OpenAIChatWire().build(ChatRequest("m", said), Target("lan", "m"), frozenset({"thoughts_back"}))
+    assert [message.get("reasoning_content") for message in call.body["messages"]] == [
+        None, "Hm.", None, "", None,
+    ]  # fmt: skip
+    assert call.dropped == ()
+
+
 @pytest.mark.parametrize(
     ("options", "repairs"), [({"mid_system": "hoist"}, frozenset[str]()), ({}, frozenset({"leading_system"}))]
 )

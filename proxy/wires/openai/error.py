@@ -37,6 +37,8 @@ _REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = (
         for name in OPTIONAL
     ),
     (re.compile(r"reasoning_effort", re.I), WITHOUT + "reasoning_effort"),
+    # "The `reasoning_content` in the thinking mode must be passed back to the API."
+    (re.compile(r"reasoning_content"), "thoughts_back"),
     # DeepSeek, and what is written in Go: a message's content has to be a string.
     (
         re.compile(r"sequence, expected a string|array into Go struct field \S+content of type string"),

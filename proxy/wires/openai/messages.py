@@ -68,6 +68,13 @@ def join_texts(rendered: Sequence[Json]) -> None:
             message["content"] = "\n".join(part["text"] for part in content)
 
 
+def tell_thoughts(rendered: Sequence[Json]) -> None:
+    """That there were none, in place: DeepSeek wants to hear of every turn of the model's."""
+    for message in rendered:
+        if message["role"] == "assistant":
+            message.setdefault("reasoning_content", "")
+
+
 def hoist_system(rendered: list[Json]) -> None:
     """All system messages as one at the beginning, in place: templates of Qwen's take no other."""
     system = [message for message in rendered if message["role"] == "system"]

@@ -50,6 +50,7 @@ PLAIN_TOKENS: Final = "max_tokens"
 NO_STREAM_OPTIONS: Final = "no_stream_options"
 JOINED_TEXTS: Final = "joined_texts"
 LEADING_SYSTEM: Final = "leading_system"
+THOUGHTS_BACK: Final = "thoughts_back"
 
 # Attributes that have the same name and shape in the body.
 _SAME = (
@@ -82,6 +83,8 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
     options = target.options
     if renamed := names.renamed(request):
         request = names.applied(request, renamed)
+    if THOUGHTS_BACK in repairs:
+        options = {**options, "history_reasoning": "reasoning_content"}
     dropped: list[str] = []
     marks = _marks(request.foreign, target, dropped)
     body: Json = {
@@ -89,6 +92,8 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str] = frozen
         "model": target.model,
         "messages": messages.build(request, options, dropped, marks),
     }
+    if THOUGHTS_BACK in repairs:
+        messages.tell_thoughts(body["messages"])
     if LEADING_SYSTEM in repairs or options.get("mid_system") == "hoist":
         messages.hoist_system(body["messages"])
     if JOINED_TEXTS in repairs or options.get("texts") == "joined":
