@@ -176,6 +176,18 @@ def test_what_could_not_be_read_later_is_refused_now(kept: Gateway, body: Any, p
     assert made[:2] == (400, param)
 
 
+def test_one_that_no_model_could_read_is_told_so(kept: Gateway) -> None:
+    talks = kept.client().conversations
+    made = talks.create(items=SAID)
+    long: Any = [{"type": "message", "role": "user", "content": "word " * (2 << 20)}]
+    for _ in range(2):
+        talks.items.create(made.id, items=long)
+    before = len(kept.sent())
+    assert refused(lambda: ask(kept, "Hi", conversation=made.id)) == (400, None, "context_too_large")
+    assert len(kept.sent()) == before
+    assert refused(lambda: talks.items.create(made.id, items=SAID)) == (413, None, "context_too_large")
+
+
 def test_it_outlives_its_process(tmp_path: Path) -> None:
     with on_disk(tmp_path) as first:
         identity = first.client().conversations.create(items=SAID).id

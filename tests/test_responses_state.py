@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -359,6 +360,42 @@ def test_what_is_no_chat_is_not_asked_for_earlier_replies(kept: Gateway) -> None
     assert reply.status_code == 400
     reply = post(kept, input="Hi", previous_response_id=7)
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "previous_response_id")
+
+
+def test_replies_wait_for_a_store_that_is_away(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """R-062: who asks is answered, and finds the reply; only what is in the store alone must be asked for
+    again."""
+    with on_disk(tmp_path) as own, on_disk(tmp_path) as other:
+        first = ask(own, "One")
+        waited(lambda: _found(other, first.id))
+        _renamed(tmp_path, "replies", "away")
+        second = ask(own, "Two")
+        assert own.client().responses.retrieve(second.id).output_text == "You said: Two"
+        for call in (
+            lambda: own.client().responses.retrieve(first.id),
+            lambda: ask(own, "Three", previous_response_id=first.id),
+            lambda: own.client().responses.delete(first.id),
+        ):
+            assert refused(call) == (503, None, "store_unavailable")
+        waited(lambda: '"replies_not_written","waiting":1' in capfd.readouterr().err)
+        headers = {"authorization": f"Bearer {KEY}"}
+        told = own.http.get(f"{own.base_url}/v1/responses/{first.id}", headers=headers)
+        assert told.headers["retry-after"] == "2"
+        _renamed(tmp_path, "away", "replies")
+        waited(lambda: _found(other, second.id))
+        ask(other, "Three", previous_response_id=second.id)
+        assert texts(other)[0] == ("user", "Two")
+
+
+def _renamed(folder: Path, table: str, name: str) -> None:
+    with sqlite3.connect(folder / "state" / "dragoman.db", timeout=10) as store:
+        store.execute(f"ALTER TABLE {table} RENAME TO {name}")
+
+
+def _found(gateway: Gateway, identity: str) -> bool:
+    headers = {"authorization": f"Bearer {KEY}"}
+    url = f"{gateway.base_url}/v1/responses/{identity}"
+    return gateway.http.get(url, headers=headers).status_code == 200
 
 
 # --- in the background
