@@ -139,7 +139,7 @@ class Running:
             self._error = error.changed()
             return "uncertain", {}
         except asyncio.CancelledError:
-            if record.is_lost or not record.cancelling:
+            if not record.cancelling:
                 raise
             self._error = cancelled()
             record.withdraw()
@@ -505,7 +505,6 @@ class Keeper:
                 continue
             epoch, cancel_asked = held.get(name, (-1, False))
             if epoch != running.record.row["epoch"]:
-                running.record.is_lost = True
                 self._spawn(running.stop())
             elif cancel_asked and not running.record.cancelling and running.record.can_cancel:
                 self._spawn(self.called_off(running, repeatable=False))

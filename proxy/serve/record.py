@@ -89,7 +89,6 @@ class Record:
         self.orders: dict[str, Json] = orjson.loads(row["orders"])
         self.cancelling = False
         self.repeatable = False
-        self.is_lost = False
         self.is_behind = False
         self.tried_before = tried_before
         self._booked: list[Entry] = []
@@ -173,7 +172,6 @@ class Record:
                     self.services.ledger.add(entry, at_once=True)
                 raise
         if not done:
-            self.is_lost = True
             raise LostLeaseError
 
     async def save(self, seen: Sequence[Event]) -> list[Json]:
