@@ -134,13 +134,21 @@ def test_a_task_is_joined_too(gateway: Gateway) -> None:
         assert len(seen.submits()) == 1
 
 
-@pytest.mark.parametrize("key", ["x" * 256, "n\xe4"])
+@pytest.mark.parametrize("key", ["x" * 256, "n\xe4", "a\tb"])
 def test_a_key_that_cannot_be_kept_is_refused(gateway: Gateway, key: str) -> None:
     headers = {"authorization": f"Bearer {KEY}", "idempotency-key": key.encode("latin-1")}
     reply = httpx.post(
         f"{gateway.base_url}/v1/images/generations", headers=headers, json={"model": "wan", "prompt": "x"}
     )  # type: ignore[arg-type]
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_idempotency_key")
+
+
+def test_a_key_of_255_characters_is_kept(gateway: Gateway) -> None:
+    asked = asks(PATHS[0], "plain", "A long key")
+    with watching(gateway) as seen:
+        replies = [send(gateway, PATHS[0], asked, idempotency_key="k" * 255) for _ in range(2)]
+        assert len(seen.submits()) == 1
+    assert [reply.headers.get("x-proxy-joined") for reply in replies] == [None, "done"]
 
 
 def test_what_ended_without_a_purchase_starts_anew(gateway: Gateway) -> None:

@@ -32,6 +32,7 @@ LIMITED = {
     "drawing": "{images: 3/day}",
     "chatting": "{images: 2/day}",
     "by-task": "{images: 5/day}",
+    "two-tasks": "{tokens: 10000/hour}",
     "joining": "{tokens: 10000/hour}",
     "by-response": "{images: 2/day, tokens: 1000/hour}",
     "by-stream": "{images: 1/day}",
@@ -163,6 +164,15 @@ def test_tokens_are_counted_once_for_all_who_join_a_request(gateway: Gateway) ->
     assert again.headers["x-proxy-joined"] == "done"
     used = first.json()["usage"]["total_tokens"]
     assert left(post(gateway, "joining", chat("Hi")), "tokens") == 10_000 - used - 1
+
+
+def test_the_tokens_of_a_task_are_counted_as_they_were_wanted_and_once(gateway: Gateway) -> None:
+    headers = {"authorization": "Bearer sk-two-tasks", "prefer": "respond-async", "idempotency-key": "one"}
+    body = {"model": "nano-banana-pro", "prompt": "cat " * 2000}
+    url = f"{gateway.base_url}/v1/images/generations"
+    first, again = (gateway.http.post(url, json=body, headers=headers) for _ in range(2))
+    assert first.json()["id"] == again.json()["id"]
+    assert left(post(gateway, "two-tasks", chat("Hi")), "tokens") == 10_000 - 2001 - 1
 
 
 def test_a_request_larger_than_its_window_passes_an_empty_one(gateway: Gateway) -> None:

@@ -495,6 +495,13 @@ def test_a_background_reply_waits_for_a_vendor_that_is_busy(kept: Gateway) -> No
     assert len(kept.sent()) - before == 5  # the first attempt was the one that was waited for
 
 
+def test_what_is_waited_for_a_busy_vendor_is_no_part_of_the_time_that_it_has(tmp_path: Path) -> None:
+    hasty = FILE.replace("  heartbeat: 300ms", "  heartbeat: 300ms\n  timeouts: {total: 4s}")
+    with open_gateway(tmp_path, hasty) as own:
+        reply = ask(own, "Hello sim:fail-times:1:429 sim:retry-after:3", "lan-chat", background=True)
+        assert finished(own, reply.id).output_text == "You said: Hello"
+
+
 def test_a_background_reply_does_not_wait_for_who_asks_for_no_repetition(tmp_path: Path) -> None:
     asked: list[bytes] = []
 

@@ -119,6 +119,12 @@ def test_a_client_that_waits_a_while_gets_its_reply(gateway: Gateway, prefer: st
     assert get(gateway, f"tasks/{reply.headers['x-proxy-task']}").json()["status"] == "completed"
 
 
+@pytest.mark.parametrize("prefer", ["wait", "wait=", "wait=soon", "wait=-1", "waits=5"])
+def test_a_preference_that_says_nothing_is_none(gateway: Gateway, prefer: str) -> None:
+    body = {"model": "wan", "prompt": f"Whatever {prefer} sim:slow:0.3"}
+    assert post(gateway, "images/generations", body, headers={"prefer": prefer}).status_code == 200
+
+
 @pytest.mark.parametrize("prefer", ["wait=1", "Respond-Async;x=y, WAIT=1"])
 def test_a_client_that_has_waited_long_enough_gets_a_task(gateway: Gateway, prefer: str) -> None:
     body = {"model": "wan", "prompt": f"Later {prefer} sim:slow:3"}
