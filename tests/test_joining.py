@@ -18,6 +18,7 @@ import pytest
 
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import GOOD, HEAD, decoded, post, providers, watching
+from tests.raw_http import RawRequest
 from tests.served import waited
 
 FILE = (
@@ -325,6 +326,51 @@ def test_the_provider_says_what_becomes_of_what_a_client_left(
         (order,) = seen.tasks(prompt)
         waited(lambda: order.closed)
         assert order.cancelled is not finished
+
+
+def test_what_was_called_off_for_who_left_may_come_again(tmp_path: Path) -> None:
+    """By the rule of the provider that was asked last."""
+    cancels = providers("dashscope", extra="private: true, on_disconnect: cancel")
+    targets = "targets: [google/gemini-that-is-gone], fallback: [dashscope/wan2.7-image]"
+    moved = f"  moved: {{{targets}, poll: {{every: 60ms}}}}"
+    file = FILE.replace(providers("dashscope"), cancels).replace("  by-talk:", f"{moved}\n  by-talk:")
+    prompt = "Left and come again sim:polls:20"
+    with open_gateway(tmp_path, file) as own, watching(own) as seen, ThreadPoolExecutor(1) as pool:
+        asked = asks(PATHS[0], "moved", prompt)
+        with RawRequest(
+            own, asked["json"], path=f"/v1/{PATHS[0]}", headers={"idempotency-key": "left"}
+        ) as gone:
+            gone.send()
+            (order,) = waited(lambda: seen.tasks(prompt))
+        waited(lambda: order.closed)
+        assert order.cancelled
+        again = pool.submit(send, own, PATHS[0], asked, idempotency_key="left")
+        assert picture_of(again.result(20))
+        assert len(seen.tasks(prompt)) == 2
+
+
+def test_who_waits_no_longer_hears_where_it_goes_on(gateway: Gateway) -> None:
+    asked = asks(PATHS[0], "plain", "Too late sim:slow:2.5")
+    with watching(gateway) as seen:
+        late = send(gateway, PATHS[0], asked, idempotency_key="late", x_stainless_read_timeout="2")
+        error = late.json()["error"]
+        assert (late.status_code, error["code"]) == (504, "upstream_timeout")
+        assert f"It goes on as {late.headers['x-proxy-task']}. Nothing was ordered twice" in error["message"]
+        assert late.headers["x-should-retry"] == "false"
+        assert picture_of(send(gateway, PATHS[0], asked, idempotency_key="late"))
+        assert len(seen.submits()) == 1
+
+
+def test_pictures_that_are_not_kept_any_more_are_not_drawn_again(tmp_path: Path) -> None:
+    asked = asks(PATHS[0], "by-talk", "Not for long")
+    with open_gateway(tmp_path, FILE) as own, watching(own) as seen:
+        assert picture_of(send(own, PATHS[0], asked, idempotency_key="gone"))
+        for file in (tmp_path / "state" / "files").rglob("*"):
+            if file.is_file():
+                file.unlink()
+        again = send(own, PATHS[0], asked, idempotency_key="gone")
+        assert (again.status_code, again.json()["error"]["code"]) == (410, "result_expired")
+        assert len(seen.submits()) == 1
 
 
 def test_a_request_that_was_left_before_it_was_ordered_may_come_again(gateway: Gateway) -> None:
