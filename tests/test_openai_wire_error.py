@@ -274,6 +274,7 @@ def test_what_the_client_sees(status: int, body: Any, shown: tuple[int, str | No
             None,
             "thoughts_back",
         ),
+        ("property 'reasoning_content' is unsupported", None, None),
         (  # DeepSeek
             "Failed to deserialize the JSON body into the target type: messages[2]: invalid type: sequence, "
             "expected a string at line 1 column 9837",

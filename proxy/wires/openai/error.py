@@ -11,14 +11,8 @@ from proxy.types import ChatRequest, Json, Target
 from proxy.wires import refusals
 from proxy.wires.refusals import classes
 
-# What a model may do without, for no answer is wrong without it, and our attribute of it.
-OPTIONAL: Final = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "reasoning_effort": "thinking",
-}
-WITHOUT: Final = "without:"  # the repair of such a field that is refused; its name stands behind it
+WITHOUT: Final = "without:"  # the repair of a field that is refused; its name stands behind it
+_SAMPLING = ("temperature", "top_p", "top_k")  # no answer is wrong without them
 _STRANGE = (
     r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|not (?:support|permitted|allowed|recogni[sz]ed))"
 )
@@ -28,17 +22,20 @@ _REPAIRS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"max_tokens.{0,80}max_completion_tokens", re.I | re.S), "max_completion_tokens"),
     (re.compile(r"max_completion_tokens", re.I), "max_tokens"),
     (re.compile(r"stream_options", re.I), "no_stream_options"),
-    # Whose value is wrong, the client has to mend: but for efforts, our word for what it wishes.
+    # A value that is wrong the client has to mend; an effort is our word for what it wishes.
     *(
         (
             re.compile(rf"{_STRANGE}.{{0,80}}\b{name}\b|\b{name}\b.{{0,40}}{_STRANGE}", re.I | re.S),
             WITHOUT + name,
         )
-        for name in OPTIONAL
+        for name in _SAMPLING
     ),
     (re.compile(r"reasoning_effort", re.I), WITHOUT + "reasoning_effort"),
     # "The `reasoning_content` in the thinking mode must be passed back to the API."
-    (re.compile(r"reasoning_content"), "thoughts_back"),
+    (
+        re.compile(r"reasoning_content.{0,60}passed back|missing.{0,20}reasoning_content", re.I | re.S),
+        "thoughts_back",
+    ),
     # DeepSeek, and what is written in Go: a message's content has to be a string.
     (
         re.compile(r"sequence, expected a string|array into Go struct field \S+content of type string"),

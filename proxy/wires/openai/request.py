@@ -23,7 +23,7 @@ from proxy.types import (
     ToolChoice,
 )
 from proxy.wires.openai import messages, names
-from proxy.wires.openai.error import AT_MOST, OPTIONAL, WITHOUT
+from proxy.wires.openai.error import AT_MOST, WITHOUT
 from proxy.wires.openai.models import reads_cache_control
 
 PATH = "/chat/completions"
@@ -171,8 +171,9 @@ def _add_counts(
 
 def _leave_out(body: Json, repairs: frozenset[str], dropped: list[str]) -> None:
     for name in sorted(repairs):
-        if name.startswith(WITHOUT) and body.pop(name.removeprefix(WITHOUT), None) is not None:
-            dropped.append(OPTIONAL[name.removeprefix(WITHOUT)])
+        field = name.removeprefix(WITHOUT)
+        if field != name and body.pop(field, None) is not None:
+            dropped.append("thinking" if field == "reasoning_effort" else field)
 
 
 def _limits(repairs: frozenset[str]) -> list[int]:
