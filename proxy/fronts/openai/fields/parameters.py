@@ -81,7 +81,7 @@ def answer_format(body: Json, out: Reading) -> None:
     out.request["answer_format"] = found
 
 
-_SCHEMA_MEMBERS = frozenset({"name", "description", "schema", "strict"})
+SCHEMA_MEMBERS = frozenset({"name", "description", "schema", "strict"})
 
 
 def _json_schema(options: Json, out: Reading) -> AnswerFormat:
@@ -89,7 +89,7 @@ def _json_schema(options: Json, out: Reading) -> AnswerFormat:
     if options.get("json_schema") is None:
         raise checks.missing(where)
     holder = checks.mapping(options["json_schema"], where)
-    out.notes.unread(holder, _SCHEMA_MEMBERS, where)
+    out.notes.unread(holder, SCHEMA_MEMBERS, where)
     return _schema_of(holder, where)
 
 
@@ -104,7 +104,7 @@ def _schema_of(holder: Json, path: str) -> AnswerFormat:
     )
 
 
-_FLAT = _SCHEMA_MEMBERS | {"type"}
+_FLAT = SCHEMA_MEMBERS | {"type"}
 
 
 def flat_answer_format(value: Any, path: str, out: Reading) -> None:
