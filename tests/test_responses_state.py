@@ -460,7 +460,8 @@ def test_what_a_background_request_loses_is_named_while_it_is_made_and_when_it_i
 
 def test_a_background_reply_that_is_too_large_to_be_kept_has_failed_and_is_bought_once(kept: Gateway) -> None:
     reply = ask(kept, "Go on and on sim:big:17", background=True, metadata={"trace": "t-8"})
-    done = finished(kept, reply.id)
+    waited(lambda: kept.client().responses.retrieve(reply.id).status not in ("queued", "in_progress"))
+    done = kept.client().responses.retrieve(reply.id)
     assert (done.id, done.status, done.output, done.metadata) == (reply.id, "failed", [], {"trace": "t-8"})
     assert (done.error.code, done.completed_at) == ("invalid_prompt", None)
     assert done.error.message == (
