@@ -46,3 +46,20 @@ async def test_what_all_have_read_of_a_long_stream_is_let_go() -> None:
     assert frames.all() is None
     frames.end()
     assert len([frame async for frame in slow]) == 1
+
+
+async def test_of_a_long_stream_that_nobody_follows_nothing_is_held() -> None:
+    frames = Frames()
+    last = frames.follow()
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            frames.add(b"%d" % number * (MIB // 2) + b"\n\n")
+        await anext(last)
+        before, _ = tracemalloc.get_traced_memory()
+        await last.aclose()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert before > 16 * MIB
+    assert held < 4 * MIB

@@ -372,6 +372,7 @@ def test_replies_wait_for_a_store_that_is_away(tmp_path: Path, capfd: pytest.Cap
         second = ask(own, "Two")
         assert own.client().responses.retrieve(second.id).output_text == "You said: Two"
         for call in (
+            lambda: own.client(api_key=NARROW).responses.retrieve(second.id),
             lambda: own.client().responses.retrieve(first.id),
             lambda: ask(own, "Three", previous_response_id=first.id),
             lambda: own.client().responses.delete(first.id),
@@ -649,6 +650,17 @@ def test_a_stream_that_is_too_long_to_be_taken_up_again_still_comes_whole(kept: 
     found = refused(lambda: list(kept.client().responses.retrieve(identity, stream=True)))
     assert found == (400, "stream", "not_resumable")
     assert kept.client().responses.retrieve(identity).status == "completed"
+
+
+def test_a_background_stream_brings_its_picture(kept: Gateway) -> None:
+    image: Any = [{"type": "image_generation"}]
+    events = list(ask(kept, "A cat sim:big:1", "nano-banana-pro", background=True, stream=True, tools=image))
+    drawn = events[-1].response.output[-1]
+    again = list(kept.client().responses.retrieve(events[-1].response.id, stream=True))
+    assert (events[-1].type, drawn.type, len(drawn.result) > 1 << 20) == (
+        "response.completed", "image_generation_call", True
+    )  # fmt: skip
+    assert again == events
 
 
 def test_a_foreground_stream_cannot_be_taken_up_again(kept: Gateway) -> None:
