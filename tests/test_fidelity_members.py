@@ -383,7 +383,7 @@ IMAGES: dict[str, Member] = {
 CHAT_KNOWN = {
     *(parameters.SIMPLE.keys() | parameters.DOCUMENTED.keys() | parameters.GROUPS.keys()),
     *(f"audio.{name}" for name in parameters._AUDIO_MEMBERS),
-    *(f"response_format.json_schema.{name}" for name in parameters._SCHEMA_MEMBERS),
+    *(f"response_format.json_schema.{name}" for name in parameters.SCHEMA_MEMBERS),
     *(f"stream_options.{name}" for name in parameters._STREAM_MEMBERS),
     *(f"usage.{name}" for name in parameters._USAGE_MEMBERS),
     *(f"reasoning.{name}" for name in parameters._EFFORT_MEMBERS),
