@@ -26,6 +26,7 @@ from proxy import app
 from proxy import config as configuration
 from proxy.errors import ProxyError
 from proxy.logs import Log
+from proxy.serve import full
 from proxy.serve.house import HOME
 from proxy.serve.load import Load
 from proxy.serve.protocol import Protocol
@@ -889,6 +890,43 @@ def test_a_request_that_comes_when_the_server_leaves_is_its_last(tmp_path: Path,
             assert wire.closed
 
     asyncio.run(run())
+
+
+def headed(*lines: bytes, first: bytes = b"POST /v1/chat/completions HTTP/1.1") -> bytes:
+    return b"\r\n".join((first, b"host: x", *lines, b"", b""))
+
+
+BEARER, FIVE = b"authorization: Bearer a", b"content-length: 5"
+READY = {b"/v1/chat/completions": b"full", b"/v1beta/models/*:generateContent": b"busy"}
+
+
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        (headed(BEARER, FIVE), (b"full", (b"authorization", b"Bearer a"), 5, 96)),
+        (headed(b"X-Api-Key:  a ", FIVE), (b"full", (b"x-api-key", b"a"), 5, 87)),
+        (
+            headed(BEARER, FIVE, first=b"POST /v1beta/models/a:b:generateContent HTTP/1.1"),
+            (b"busy", (b"authorization", b"Bearer a"), 5, 110),
+        ),
+        (
+            headed(BEARER, b"content-length: 1048576"),
+            (b"full", (b"authorization", b"Bearer a"), 1 << 20, 1048673),
+        ),
+        (headed(BEARER, b"content-length: 1048577"), None),
+        (headed(BEARER, b"content-length: " + b"1" * 5000), None),
+        (headed(BEARER, b"content-length: -5"), None),
+        (headed(BEARER), None),
+        (headed(FIVE), None),
+        (headed(BEARER, b"x-api-key: b", FIVE), None),
+        (headed(BEARER, FIVE, b"Expect: 100-continue"), None),
+        (headed(BEARER, FIVE, b"Upgrade: h2c"), None),
+        (headed(BEARER, FIVE)[:-1], None),
+        (headed(BEARER, FIVE, first=b"HEAD /v1/chat/completions HTTP/1.1"), None),
+    ],
+)
+def test_what_a_plain_request_is(data: bytes, plain: tuple[Any, ...] | None) -> None:
+    assert full.plain(data, READY) == plain
 
 
 def last(request: bytes) -> bytes:
