@@ -1117,9 +1117,8 @@ def test_room_that_those_take_who_are_read_already_is_none(tmp_path: Path) -> No
             load.coming = 1
             await turns()
             assert len(load.line.waiting) == 1
-            load.coming = 0
-            load.line.ask()
-            await turns(2)
+            load.coming = 0  # they were none
+            await turns(3)
             assert not load.line.waiting
 
     asyncio.run(run())

@@ -84,7 +84,10 @@ class Load:
             self.line.ask()
 
     def _room(self) -> int:
-        """For so many small requests."""
+        """For so many small requests. What comes may turn out to be no work: then there is more, at the loop's
+        next turn."""
+        if self.coming:
+            self.line.ask()
         return 0 if self.lacks(SMALL) else self.bounds.requests - self.requests - self.coming
 
     def tell(self, log: Log) -> None:
