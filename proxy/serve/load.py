@@ -84,8 +84,8 @@ class Load:
             self.line.ask()
 
     def _room(self) -> int:
-        """For so many small requests. What comes may turn out to be no work: then there is more, at the loop's
-        next turn."""
+        """For so many small requests. What comes may turn out to be no work: then there is more at the next
+        turn of the loop."""
         if self.coming:
             self.line.ask()
         return 0 if self.lacks(SMALL) else self.bounds.requests - self.requests - self.coming
