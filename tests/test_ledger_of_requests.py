@@ -167,6 +167,15 @@ def test_a_picture_is_held_before_it_is_ordered_and_settled_after(house: Gateway
     assert reply.headers["x-proxy-cost"] == "0.2 CNY"
 
 
+def test_a_streamed_picture_is_held_before_it_is_ordered_too(house: Gateway) -> None:
+    reply = draw(house, "banana", "a cat", stream=True)
+    found = rows_of(house, reply.headers["x-request-id"], 2)
+    assert shown(found, *MONEY) == [
+        ("hold", "ordered", "0.2", None, "CNY"),
+        ("settle", "ok", "0.2", "0.2", "CNY"),
+    ]
+
+
 def test_settled_by_what_came_and_not_by_what_was_asked(house: Gateway) -> None:
     reply = draw(house, "dash", "sim:partial cats", n=2)
     found = rows_of(house, reply.headers["x-request-id"], 2)

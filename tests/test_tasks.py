@@ -362,6 +362,17 @@ def test_tasks_that_wait_for_a_busy_vendor_hold_up_no_other(tmp_path: Path) -> N
         assert {get(own, f"tasks/{task}").json()["status"] for task in busy} == {"pending"}
 
 
+def test_a_task_that_has_waited_for_a_busy_vendor_has_a_place_again(tmp_path: Path) -> None:
+    with open_gateway(tmp_path, FILE.replace("lease: 1s", "lease: 1s, at_once: 1")) as own:
+        with watching(own) as seen:
+            first = started(own, "by-talk", "Busy once sim:fail-times:1:429:soon sim:slow:2")["id"]
+            waited(lambda: len(seen.submits()) == 2)
+            second = started(own, "wan", "Behind it")["id"]
+            assert {ended(own, task)["status"] for task in (first, second)} == {"completed"}
+            busy, behind = seen.submits()[1:]
+        assert behind.received >= busy.received + 2
+
+
 def test_a_callback_that_leads_nowhere_is_refused_by_its_field(gateway: Gateway) -> None:
     """documents/001: HTTPS, no private address, 2048 characters"""
     for address in (

@@ -126,6 +126,16 @@ def test_a_later_target_that_sells_ends_before_the_client_gives_up(tmp_path: Pat
     assert len(orders) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_words_are_worth_more_than_the_patience_of_an_sdk(tmp_path: Path, stream: bool) -> None:
+    """It asks again for those that are late, and pays nothing twice."""
+    with opened(tmp_path) as own:
+        body = chat("Hi sim:slow:1.5 sim:text:here I am", "alone", stream=stream)
+        reply = post(own, body, x_stainless_read_timeout="1")
+        assert (reply.status_code, len(own.sent())) == (200, 1)
+    assert '"error"' not in reply.text
+
+
 @pytest.mark.parametrize(
     ("model", "n", "at_once"),
     [("google/gemini-3-pro-image", 12, 4), ("google/gemini-3-flash-preview", 40, 16)],
