@@ -1,7 +1,9 @@
-"""How the server ends: it says so and still listens, then lets requests finish, then tells those that cannot.
+"""How the server takes connections, and how it ends: it says so and still listens, then lets requests finish,
+then tells those that cannot.
 
-A second signal of the same kind skips what is left of that. uvicorn has no lead time, closes kept connections
-at once, and answers what it cuts with a bare 500.
+uvloop takes one connection at each turn of the loop, and with much to do a turn lasts: who came would wait
+for seconds. A second signal of the same kind skips what is left of the end. uvicorn has no lead time, closes
+kept connections at once, and answers what it cuts with a bare 500.
 """
 
 from __future__ import annotations
@@ -9,14 +11,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 
 from proxy.serve.house import HOME, House
 
+_TAKEN = 64  # connections more at a turn
 _LOOK_S = 0.05
 _KEPT_S = 0.1  # a request may be on its way on a connection that is about to be closed
 _LAST_WORDS_S = 1.0  # to write what a request that is cut off is told
@@ -26,6 +30,35 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._signals: list[int] = []
+        self._listeners: list[socket.socket] = []
+        self._looks = False
+        self._taking: set[asyncio.Task[Any]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._listeners = [one.dup() for one in sockets or []]
+        for listener in self._listeners:
+            listener.setblocking(False)
+        protocol = self.config.http_protocol_class
+
+        def taken(**known: Any) -> asyncio.Protocol:
+            if not self._looks:
+                self._looks = True
+                asyncio.get_running_loop().call_soon(self._take_more)
+            made: asyncio.Protocol = protocol(**known)
+            return made
+
+        self.config.http_protocol_class = cast(type[asyncio.Protocol], taken)
+        await super().startup(sockets)
+
+    def _take_more(self) -> None:
+        """Where one has come others may have come with it."""
+        self._looks = False
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            for connection in islice(_accepted(listener), _TAKEN):
+                task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+                self._taking.add(task)
+                task.add_done_callback(self._taking.discard)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig in self._signals:
@@ -65,14 +98,13 @@ class Server(uvicorn.Server):
 
     async def _stop_listening(self, sockets: list[socket.socket]) -> None:
         """Close the port, and answer who was in its queue: closing a listener resets them."""
-        waiting = [one.dup() for one in sockets]
         for server in self.servers:
             server.close()
         for one in sockets:
             one.close()
         await asyncio.sleep(0)  # the loop takes its eyes off them
-        for listener in waiting:
-            listener.setblocking(False)
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
             accepted = list(_accepted(listener))
             listener.close()
             for connection in accepted:
@@ -92,12 +124,11 @@ class Server(uvicorn.Server):
         return asyncio.get_running_loop().time()
 
 
-def _accepted(listener: socket.socket) -> list[socket.socket]:
-    found: list[socket.socket] = []
+def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
     while True:
         try:
             connection, _ = listener.accept()
         except OSError:  # nobody waits any more
-            return found
+            return
         connection.setblocking(False)
-        found.append(connection)
+        yield connection
