@@ -282,16 +282,19 @@ def test_the_sdk_on_a_line_that_breaks_buys_each_picture_once(
         line.close()
 
 
+def left(gateway: Gateway, seen: Any, asked: dict[str, Any], **headers: str) -> Any:
+    """The order of a client that has left, when its vendor was asked for it once."""
+    prompt = asked["json"]["prompt"]
+    with RawRequest(gateway, asked["json"], path=f"/v1/{PATHS[0]}", headers=headers) as gone:
+        gone.send()
+        (order,) = waited(lambda: [one for one in seen.tasks(prompt) if one.polls_ms])
+    return order
+
+
 def test_a_client_that_left_finds_its_picture(gateway: Gateway) -> None:
     """One that says nothing by which it could ask again finds it among its tasks."""
-    prompt = "Left behind sim:slow:0.8"
     with watching(gateway) as seen:
-        body = {"model": "wan", "prompt": prompt}
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(
-                f"{gateway.base_url}/v1/images/generations",
-                json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=0.5,
-            )  # fmt: skip
+        order = left(gateway, seen, asks(PATHS[0], "wan", "Left behind sim:polls:20"))
         headers = {"authorization": f"Bearer {KEY}"}
 
         def look() -> Any:
@@ -301,29 +304,20 @@ def test_a_client_that_left_finds_its_picture(gateway: Gateway) -> None:
         found = waited(look)
         assert httpx.get(found["results"][0]).content.startswith(b"\x89PNG")
         assert len(seen.submits()) == 1
-        (order,) = seen.tasks(prompt)
         assert not order.cancelled
 
 
 @pytest.mark.parametrize(
-    ("policy", "ordered", "finished"),
-    [("cancel", True, False), ("finish_if_paid", True, True), ("finish", True, True)],
+    ("policy", "finished"), [("cancel", False), ("finish_if_paid", True), ("finish", True)]
 )
 def test_the_provider_says_what_becomes_of_what_a_client_left(
-    tmp_path: Path, policy: str, ordered: bool, finished: bool
+    tmp_path: Path, policy: str, finished: bool
 ) -> None:
     file = FILE.replace(
         providers("dashscope"), providers("dashscope", extra=f"private: true, on_disconnect: {policy}")
     )
-    prompt = "Left by rule sim:polls:12"
     with open_gateway(tmp_path, file) as own, watching(own) as seen:
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(
-                f"{own.base_url}/v1/images/generations",
-                json={"model": "wan", "prompt": prompt},
-                headers={"authorization": f"Bearer {KEY}"}, timeout=0.4,
-            )  # fmt: skip
-        (order,) = seen.tasks(prompt)
+        order = left(own, seen, asks(PATHS[0], "wan", "Left by rule sim:polls:30"))
         waited(lambda: order.closed)
         assert order.cancelled is not finished
 
@@ -334,19 +328,34 @@ def test_what_was_called_off_for_who_left_may_come_again(tmp_path: Path) -> None
     targets = "targets: [google/gemini-that-is-gone], fallback: [dashscope/wan2.7-image]"
     moved = f"  moved: {{{targets}, poll: {{every: 60ms}}}}"
     file = FILE.replace(providers("dashscope"), cancels).replace("  by-talk:", f"{moved}\n  by-talk:")
-    prompt = "Left and come again sim:polls:20"
-    with open_gateway(tmp_path, file) as own, watching(own) as seen, ThreadPoolExecutor(1) as pool:
-        asked = asks(PATHS[0], "moved", prompt)
+    asked = asks(PATHS[0], "moved", "Left and come again sim:polls:20")
+    with open_gateway(tmp_path, file) as own, watching(own) as seen:
+        order = left(own, seen, asked, **{"idempotency-key": "left"})
+        assert picture_of(send(own, PATHS[0], asked, idempotency_key="left"))
+        assert order.cancelled
+        assert len(seen.tasks(asked["json"]["prompt"])) == 2
+
+
+def test_one_of_two_who_leaves_calls_nothing_off(tmp_path: Path) -> None:
+    cancels = providers("dashscope", extra="private: true, on_disconnect: cancel")
+    asked = asks(PATHS[0], "wan", "One of two left sim:slow:1.5")
+    with (
+        open_gateway(tmp_path, FILE.replace(providers("dashscope"), cancels)) as own,
+        watching(own) as seen,
+        ThreadPoolExecutor(1) as pool,
+    ):
         with RawRequest(
-            own, asked["json"], path=f"/v1/{PATHS[0]}", headers={"idempotency-key": "left"}
+            own, asked["json"], path=f"/v1/{PATHS[0]}", headers={"idempotency-key": "two"}
         ) as gone:
             gone.send()
-            (order,) = waited(lambda: seen.tasks(prompt))
-        waited(lambda: order.closed)
-        assert order.cancelled
-        again = pool.submit(send, own, PATHS[0], asked, idempotency_key="left")
-        assert picture_of(again.result(20))
-        assert len(seen.tasks(prompt)) == 2
+            waited(lambda: seen.submits())
+            stays = pool.submit(send, own, PATHS[0], asked, idempotency_key="two")
+            keeper = own.application.house.services.keeper  # type: ignore[union-attr]
+            waited(lambda: [running.watchers for running in keeper.running.values()] == [2])
+        reply = stays.result(20)
+        assert picture_of(reply)
+        assert reply.headers["x-proxy-joined"] == "running"
+        assert len(seen.submits()) == 1
 
 
 def test_who_waits_no_longer_hears_where_it_goes_on(gateway: Gateway) -> None:
@@ -357,8 +366,11 @@ def test_who_waits_no_longer_hears_where_it_goes_on(gateway: Gateway) -> None:
         assert (late.status_code, error["code"]) == (504, "upstream_timeout")
         assert f"It goes on as {late.headers['x-proxy-task']}. Nothing was ordered twice" in error["message"]
         assert late.headers["x-should-retry"] == "false"
+        other = asks(PATHS[0], "plain", "Too late for good sim:slow:2.5")
+        lost = send(gateway, PATHS[0], other, x_stainless_read_timeout="2").json()["error"]["message"]
+        assert "may wait. Nothing was ordered twice" in lost
         assert picture_of(send(gateway, PATHS[0], asked, idempotency_key="late"))
-        assert len(seen.submits()) == 1
+        assert len(seen.submits()) == 2
 
 
 def test_pictures_that_are_not_kept_any_more_are_not_drawn_again(tmp_path: Path) -> None:

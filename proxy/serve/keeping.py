@@ -61,12 +61,14 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
     house, keeper = work.house, work.house.services.keeper
     wish = _wish(exchange, work)
     row = _row(exchange, work, endpoint)
+    patience_s = None if work.parsed.request.stream else work.asked.patience_s
     opened = None
     if wish.to_be_found:
         row |= _kept(work, endpoint, body, wish, row["asked"])
         opened = await _opened(work, row, wish)
     if opened is None:  # its body is written when somebody leaves it
-        return _Here(keeper, keeper.begin(house, row | {"body": body}, work, is_kept=False))
+        unkept = keeper.begin(house, row | {"body": body}, work, is_kept=False)
+        return _Here(keeper, unkept, None, patience_s)
     found, is_ours = opened
     if is_ours:
         found = {name: value for name, value in found.items() if name != "body"}
@@ -82,7 +84,7 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
     joined = None if is_ours else ("running" if running is not None or found["ended_at"] is None else "done")
     if running is None:
         return _Elsewhere(keeper, found, joined)
-    return _Here(keeper, running, joined, work.asked.patience_s if not work.parsed.request.stream else None)
+    return _Here(keeper, running, joined, patience_s)
 
 
 @dataclass(frozen=True, slots=True)
