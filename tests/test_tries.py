@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import GOOD
 from tests.raw_http import chat
+from tests.vendor_socket import read_request, vendor
 
 FILE = """
 version: 1
@@ -26,11 +28,19 @@ providers:
     keys: [env:FIRST_KEY, env:SECOND_KEY]
     private: true
   lan: {wire: openai, base_url: "http://SIMULATORS/openai/v1", keys: [env:LAN_KEY], private: true}
+  gone: {wire: openai, base_url: "http://SIMULATORS/slow", keys: [env:LAN_KEY], private: true}
+  hasty:
+    wire: openai
+    base_url: "http://SIMULATORS/openai/v1"
+    keys: [env:LAN_KEY]
+    private: true
+    timeouts: {total: 1s}
   slow: {profile: grsai, base_url: "http://SIMULATORS/grsai", keys: [env:LAN_KEY]}
   jlike: {profile: jlike, base_url: "http://SIMULATORS/jlike/api/v1/openapi", keys: [env:LAN_KEY]}
 models:
   alone: {targets: [google/gemini-2.5-flash]}
   poor-last: {targets: [google/gemini-2.5-flash], fallback: [google/gemini-2.5-flash-preview-tts]}
+  hasty-last: {targets: [gone/llama], fallback: [hasty/llama]}
   late-job: {targets: [google/gemini-that-is-gone], fallback: [slow/nano-banana-pro], poll: {every: 50ms}}
   picky: {targets: [jlike.image/nano-banana-2], fallback: [google/gemini-3-pro-image]}
 """
@@ -124,6 +134,22 @@ def test_a_later_target_that_sells_ends_before_the_client_gives_up(tmp_path: Pat
         orders = [sent for sent in own.sent() if sent.path.endswith("/generate")]
     assert (caught.value.status_code, caught.value.response.headers["x-should-retry"]) == (504, "false")
     assert len(orders) == 1
+
+
+def test_a_later_target_whose_time_is_over_is_not_asked(tmp_path: Path) -> None:
+    """It counts from when the client asked."""
+
+    def slowly_refuses(connection: socket.socket) -> None:
+        read_request(connection)
+        time.sleep(1.2)
+        connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+    with vendor(slowly_refuses) as slow:
+        file = FILE.replace("http://SIMULATORS/slow", slow)
+        with open_gateway(tmp_path, file, {"FIRST_KEY": "1", "SECOND_KEY": "2", "LAN_KEY": "lan"}) as own:
+            reply = post(own, chat("Hi", "hasty-last"))
+            assert own.sent() == []
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
