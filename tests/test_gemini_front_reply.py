@@ -228,6 +228,31 @@ def test_counts() -> None:
     }
 
 
+def test_citations_count_bytes() -> None:
+    """Of the text of all parts; characters are what everybody else counts."""
+    [candidate] = whole(
+        Text("Zürich "),
+        Image("image/png", Slice(b"aWNvbg==")),
+        Text("liegt am 🏞-See."),
+        Citation("https://two.example", "2", 7, 16),
+        Citation("https://one.example", "1", 0, 6),
+        Citation("https://past.example", "3", 16, 99),
+        STOP,
+    )["candidates"]
+    sources = candidate["citationMetadata"]["citationSources"]
+    assert [(one["title"], one["startIndex"], one["endIndex"]) for one in sources] == [
+        ("2", 8, 17),
+        ("1", 0, 7),
+        ("3", 17, 26),
+    ]
+
+
+def test_citations_of_a_stream_count_all_that_was_said_before() -> None:
+    *_, last = chunks([Text("Ö")], [Text("sterreich")], [Citation("https://x.example", "X", 1, 10), STOP])
+    sources = last["candidates"][0]["citationMetadata"]["citationSources"]
+    assert [(one["startIndex"], one["endIndex"]) for one in sources] == [(2, 11)]
+
+
 def test_facts_beside_the_text() -> None:
     [candidate] = whole(
         Text("Oslo."),

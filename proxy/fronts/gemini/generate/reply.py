@@ -64,6 +64,8 @@ class _Candidate:
     texts: list[str] = field(default_factory=list)
     thinks: bool = False
     calls: dict[int, _Call] = field(default_factory=dict)
+    shown: list[str] = field(default_factory=list)  # all its texts
+    cited: list[Citation] = field(default_factory=list)
     facts: Json = field(default_factory=dict)
     finish: Finish | None = None
 
@@ -91,6 +93,21 @@ class _Candidate:
         self.close_text()
         parts, self.parts = self.parts or [{"text": ""}], []
         return {"content": {"role": "model", "parts": parts}, "index": self.index}
+
+    def citations(self) -> Json:
+        """Google counts bytes of UTF-8, and everybody else characters."""
+        if not self.cited:
+            return {}
+        text, size, last = "".join(self.shown), 0, 0
+        sizes: dict[int, int] = {}
+        for place in sorted({place for one in self.cited for place in (one.start, one.end)}):
+            size += len(text[last:place].encode("utf-8", "surrogatepass"))
+            last, sizes[place] = place, size
+        sources = [
+            {"startIndex": sizes[one.start], "endIndex": sizes[one.end], "uri": one.url, "title": one.title}
+            for one in self.cited
+        ]
+        return {"citationMetadata": {"citationSources": sources}}
 
     def call(self, event: ToolCall) -> None:
         call = self.calls.get(event.index)
@@ -208,7 +225,7 @@ class GeminiRenderer:
                 ended["finishMessage"] = finish.message
             if finish.reason == "content_filter":
                 ended["safetyRatings"] = []
-            told.append({**ended, **candidate.facts})
+            told.append({**ended, **candidate.facts, **candidate.citations()})
         counts = {} if self._usage is None else {"usageMetadata": _counts(self._usage)}
         return self._payload(sorted(told, key=lambda one: one["index"]), counts)
 
@@ -287,6 +304,7 @@ def _counts(usage: Usage) -> Json:
 
 
 def _text(candidate: _Candidate, event: Text) -> None:
+    candidate.shown.append(event.text)
     if event.signature:
         candidate.add({"text": event.text}, event.signature)
     else:
@@ -314,8 +332,7 @@ def _audio(candidate: _Candidate, event: Audio) -> None:
 
 
 def _citation(candidate: _Candidate, event: Citation) -> None:
-    source = {"startIndex": event.start, "endIndex": event.end, "uri": event.url, "title": event.title}
-    candidate.facts.setdefault("citationMetadata", {"citationSources": []})["citationSources"].append(source)
+    candidate.cited.append(event)
 
 
 def _logprobs(candidate: _Candidate, event: Logprobs) -> None:
