@@ -498,7 +498,7 @@ def test_a_background_reply_waits_for_a_vendor_that_is_busy(kept: Gateway) -> No
 
 
 def test_what_is_waited_for_a_busy_vendor_is_no_part_of_the_time_that_it_has(tmp_path: Path) -> None:
-    hasty = FILE.replace("  heartbeat: 300ms", "  heartbeat: 300ms\n  timeouts: {total: 4s}")
+    hasty = FILE.replace("  heartbeat: 300ms", "  heartbeat: 300ms\n  timeouts: {total: 1500ms}")
     with open_gateway(tmp_path, hasty) as own:
         reply = ask(own, "Hello sim:fail-times:1:429 sim:retry-after:3", "lan-chat", background=True)
         assert finished(own, reply.id).output_text == "You said: Hello"

@@ -123,7 +123,7 @@ async def answer(
             from proxy.serve import keeping  # most servers of chats never need it
 
             watch = await keeping.begun(exchange, work, endpoint, body)
-            if watch is None and exchange.started:
+            if exchange.started:
                 budget = None  # the task has it
                 return
         del body, written, requests

@@ -185,12 +185,10 @@ class Tries:
             self._failed = error  # a target that could not be asked never masks why an earlier one failed
         if following is None and self._asked.unhurried is not None and not handed_on:
             following = await self._waited(self._asked.unhurried)
-        if following is None:
-            return False
-        if following == self.on.attempt:
+        elif following == self.on.attempt:
             pause_s = getattr(error, "retry_after_s", None) or _SAME_TARGET_PAUSE_S
             await asyncio.sleep(min(pause_s, SHORT_PAUSE_S))
-        return self._opened(following)
+        return following is not None and self._opened(following)
 
     async def _waited(self, unhurried: Unhurried) -> Attempt | None:
         """Where nobody waits for the reply, vendors that are busy are asked again when they say, all targets
