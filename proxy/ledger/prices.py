@@ -60,8 +60,6 @@ class Tokens:
 
     def prompt(self, usage: Usage) -> Decimal:
         """What was cached of which nobody tells the kind is taken from the text first."""
-        if not (usage.cached or usage.prompt_image or usage.prompt_audio):
-            return self.input * usage.prompt  # most are this
         cached = min(usage.cached, usage.prompt)
         images = min(usage.prompt_image or 0, usage.prompt)
         sounds = min(usage.prompt_audio or 0, usage.prompt - images)
@@ -88,7 +86,8 @@ class Tariff:
     or waits longer, None where it says none. `above` holds where a prompt has more tokens than
     `above_tokens`. `pictures` are amounts by size, None where pictures are sold by their tokens alone;
     `image_tokens`: those of pictures have a price of their own. `second` is one of sound, film or
-    work, None where none is paid. `card` is the price as clients read it."""
+    work, None where none is paid. `card` is the price as clients read it. `by_words`: there
+    is nothing but tokens of any length to pay for."""
 
     since: float
     currency: str
@@ -101,6 +100,7 @@ class Tariff:
     second: Decimal | None
     card: Mapping[str, Any]
     tier: str | None = None
+    by_words: bool = False
 
     @classmethod
     def of(cls, price: Price, currency: str) -> Tariff:
@@ -117,6 +117,7 @@ class Tariff:
             second=price.second,
             card=_card(price, price.currency or currency),
             tier=price.tier,
+            by_words=not (price.image or price.second or long),
         )
 
     def cost(self, usage: Usage | None, images: int = 0, sizes: Sequence[str | None] = ()) -> Decimal | None:
@@ -124,6 +125,15 @@ class Tariff:
         as far as they matter (`by_size`) and are known; any other costs what the smallest does. None where
         seconds are paid that nobody counted."""
         usage = usage or _NOTHING
+        if self.by_words and not (
+            images
+            or usage.cached
+            or usage.prompt_image
+            or usage.prompt_audio
+            or usage.completion_image
+            or usage.completion_audio
+        ):  # most are this
+            return exact(self.below.input * usage.prompt + self.below.output * usage.completion)
         if self.second is not None and usage.seconds is None:
             return None
         is_long = self.above_tokens is not None and usage.prompt > self.above_tokens
@@ -221,8 +231,6 @@ def _completion(usage: Usage, images: int) -> tuple[int, int, int]:
     """Tokens of text and thoughts, of pictures and of sounds, which come to all of them. Where pictures came
     and nobody tells which tokens are theirs, all are that are no thoughts."""
     whole = usage.completion
-    if not (images or usage.completion_image or usage.completion_audio):
-        return whole, 0, 0
     if usage.completion_image is None and images and usage.completion_text is None:
         drawn = whole - min(usage.reasoning, whole)
     elif usage.completion_image is None and images:

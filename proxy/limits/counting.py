@@ -84,6 +84,8 @@ def take(
 
 def correct(counts: list[float], taken: Taken, tokens: int, images: int) -> None:
     """Count what came instead of what was wanted, in windows that are still open."""
-    for place, came in ((1, tokens), (2, images)):
-        if taken.limits.windows[place] is not None and counts[2 * place] == taken.counts[2 * place]:
-            counts[2 * place + 1] = max(0.0, counts[2 * place + 1] + came - taken.wanted[place])
+    limits, wanted, then = taken.limits, taken.wanted, taken.counts
+    if limits.tokens is not None and counts[2] == then[2]:
+        counts[3] = max(0.0, counts[3] + tokens - wanted.tokens)
+    if limits.images is not None and counts[4] == then[4]:
+        counts[5] = max(0.0, counts[5] + images - wanted.images)
