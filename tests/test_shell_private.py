@@ -181,13 +181,14 @@ def test_whatever_one_asks_a_transport_is_answered(joined: Any, name: str) -> No
 @pytest.mark.parametrize(
     ("ends", "calls"),
     [
-        pytest.param([("write", b"body")], [("writelines", b"HEADbody")], id="write"),
+        pytest.param([("write", b"body")], [("write", b"HEADbody")], id="write"),
+        pytest.param([("write", 20_000 * b"x")], [("writelines", b"HEAD" + 20_000 * b"x")], id="much"),
         pytest.param([("writelines", [b"a", b"b"])], [("writelines", b"HEADab")], id="writelines"),
         pytest.param([("close",)], [("writelines", b"HEAD"), ("close",)], id="close"),
         pytest.param([("write_eof",)], [("writelines", b"HEAD"), ("write_eof",)], id="write_eof"),
         pytest.param(
             [("write", b"a"), ("write", b"b"), ("close",)],
-            [("writelines", b"HEADa"), ("write", b"b"), ("close",)],
+            [("write", b"HEADa"), ("write", b"b"), ("close",)],
             id="more",
         ),
         pytest.param([("abort",)], [("abort",)], id="abort"),
