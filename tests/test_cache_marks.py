@@ -35,7 +35,7 @@ def text(words: str, **members: Any) -> Any:
 
 
 def function(**members: Any) -> Any:
-    return {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}, **members}
+    return {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}, **members}
 
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
@@ -244,7 +244,7 @@ def test_claude_codes_marks_go_on_to_who_serves_claude() -> None:
     """Its system text, its tools, and the newest block, here a result."""
     body = {
         "system": [text("Bill."), text("Long.", cache_control=MARK)],
-        "tools": [{"name": "f", "input_schema": {"type": "object"}, "cache_control": MARK}],
+        "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {}}, "cache_control": MARK}],
         "messages": [
             {"role": "user", "content": [text("Look."), text("There.", cache_control=MARK)]},
             {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
