@@ -727,6 +727,31 @@ def test_what_a_stopped_server_was_making_is_made_by_the_next(tmp_path: Path) ->
         assert prompts(second, "sim:slow:20") == 1
 
 
+def test_what_is_made_again_is_made_for_the_same_client(tmp_path: Path) -> None:
+    """One that shows no refusals, whoever fetches it then."""
+    asks: Any = {"input": "Hello sim:slow:1 sim:block:SAFETY", "background": True}
+    with on_disk(tmp_path) as first:
+        known = post(first, {"user-agent": "ai/6.0.326 ai-sdk/provider-utils/4.0.66"}, **asks).json()["id"]
+        unknown = post(first, **asks).json()["id"]
+    with on_disk(tmp_path) as second:
+        assert finished(second, known).output_text == (
+            "The prompt was blocked by the upstream content filter (SAFETY)."
+        )
+        assert finished(second, unknown).output == []
+
+
+def test_a_picture_that_is_made_again_ends_the_turn_of_the_same_agent(tmp_path: Path) -> None:
+    """Its name is read to its 300th byte."""
+    asks: Any = {"input": "Hello sim:slow:1 sim:image:1 sim:text:", "background": True}
+    agents = ("Agents/Python 0.24.0", "x" * 285 + " Agents/Python", "x" * 300 + " Agents/Python")
+    with on_disk(tmp_path) as first:
+        replies = [post(first, {"user-agent": agent}, **asks).json()["id"] for agent in agents]
+    with on_disk(tmp_path) as second:
+        found = [[item.type for item in finished(second, one).output] for one in replies]
+    picture = "image_generation_call"
+    assert found == [[picture, "message"], [picture, "message"], [picture]]
+
+
 def test_what_may_not_be_made_again_has_failed(tmp_path: Path) -> None:
     """S-005: a stream, whose client has read another beginning, and what is bought by the piece."""
     image: Any = [{"type": "image_generation"}]

@@ -14,10 +14,14 @@ from proxy.serve.answer import Work
 from proxy.serve.house import House
 from proxy.types import Json
 
+_AGENT = b"user-agent"
+_AGENT_BYTES = 300  # fronts know a client by no more
+
 
 def how(asked: Asked) -> Json:
-    """How a request shall go, besides what its body says: JSON."""
-    return {"strict": asked.strict, "fallback": asked.fallback, "path": dict(asked.path)}
+    """How a request shall go, and for which client, besides what its body says: JSON."""
+    agent = asked.headers.get(_AGENT, b"")[:_AGENT_BYTES].decode("latin-1")
+    return {"strict": asked.strict, "fallback": asked.fallback, "path": dict(asked.path), "agent": agent}
 
 
 async def work(
@@ -30,6 +34,7 @@ async def work(
     asked = Asked(
         request_id,
         caller,
+        {_AGENT: told.get("agent", "").encode("latin-1")},
         path=told.get("path", {}),
         strict=told["strict"],
         fallback=told["fallback"],
