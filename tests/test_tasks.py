@@ -38,6 +38,7 @@ models:
   plain: {targets: [grsai/nano-banana], poll: {every: 60ms}}
   evolink: {targets: [evolink/gemini-3-pro-image-preview], poll: {every: 60ms}}
   by-talk: {targets: [google/gemini-3-pro-image]}
+  either: {targets: [google/gemini-3-pro-image], fallback: [grsai/nano-banana], poll: {every: 60ms}}
 tasks: {lease: 1s}
 """
 )
@@ -107,6 +108,64 @@ def test_a_request_that_is_not_waited_for_gives_a_task(gateway: Gateway, more: A
         "usage": {"billing_rule": "per_call"},
     }
     assert ended(gateway, task["id"])["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("more", "headers"),
+    [
+        ({"background": True}, {}),
+        ({}, {"prefer": "respond-async"}),
+        ({"callback_url": "https://app.example/done"}, {}),
+    ],
+    ids=["background", "prefer", "callback_url"],
+)
+@pytest.mark.parametrize("model", ["wan", "by-talk"])
+def test_what_a_task_loses_is_named_at_once_and_where_its_pictures_are_fetched(
+    gateway: Gateway, model: str, more: Any, headers: Any
+) -> None:
+    body = {"model": model, "prompt": f"Lossy {model} {more} {headers}", "style": "vivid", **more}
+    begun = post(gateway, "images/generations", body, headers=headers)
+    assert (begun.status_code, begun.headers["x-proxy-dropped"]) == (202, "style")
+    found = get(gateway, f"tasks/{ended(gateway, begun.json()['id'])['id']}")
+    assert (found.json()["status"], found.headers["x-proxy-dropped"]) == ("completed", "style")
+
+
+def test_what_a_strict_task_would_lose_is_refused_before_it_is_bought(gateway: Gateway) -> None:
+    fields: Any = {"prompt": "Lossless", "background": True}
+    strict = {"x-proxy-strict": "true"}
+    with watching(gateway) as seen:
+        for model in ("wan", "by-talk", "either"):
+            body = {"model": model, "style": "vivid", **fields}
+            refused = post(gateway, "images/generations", body, headers=strict)
+            error = refused.json()["error"]
+            assert (refused.status_code, error["param"]) == (400, "style")
+            assert error["code"] == "unsupported_parameter"
+        assert seen.submits() == []
+    begun = post(gateway, "images/generations", {"model": "by-talk", **fields}, headers=strict)
+    assert (begun.status_code, "x-proxy-dropped" in begun.headers) == (202, False)
+    assert ended(gateway, begun.json()["id"])["status"] == "completed"
+
+
+@pytest.mark.parametrize(("order", "status"), [("", "completed"), ("sim:moderate", "failed")])
+def test_what_only_one_target_of_a_task_carries_is_named_when_another_was_asked(
+    gateway: Gateway, order: str, status: str
+) -> None:
+    """`seed` goes to the first of them, which is down."""
+    body = {"model": "either", "prompt": f"Sown sim:error:503 {order}", "seed": 7, "style": "vivid"}
+    begun = post(gateway, "images/generations", {**body, "background": True})
+    assert (begun.status_code, begun.headers["x-proxy-dropped"]) == (202, "style")
+    found = get(gateway, f"tasks/{ended(gateway, begun.json()['id'])['id']}")
+    assert (found.json()["status"], found.headers["x-proxy-dropped"]) == (status, "seed, style")
+
+
+def test_a_task_that_is_called_off_names_what_it_lost(gateway: Gateway) -> None:
+    task = started(gateway, "by-talk", "a hare sim:error:429 sim:retry-after:60", style="vivid")["id"]
+    waited(lambda: any("a hare" in str(exchange.body) for exchange in gateway.sent()))
+    waited(lambda: get(gateway, f"tasks/{task}").json()["task_info"]["can_cancel"])
+    cancelled = post(gateway, f"tasks/{task}/cancel")
+    assert (cancelled.status_code, cancelled.headers["x-proxy-dropped"]) == (200, "style")
+    for path in ("", "/events"):
+        assert get(gateway, f"tasks/{task}{path}").headers["x-proxy-dropped"] == "style"
 
 
 @pytest.mark.parametrize("prefer", ["wait=20", "respond-async, wait=20"])

@@ -122,7 +122,7 @@ async def answer(
         if route.draws or isinstance(parsed.request, ImageRequest):
             from proxy.serve import keeping  # most servers of chats never need it
 
-            watch = await keeping.begun(exchange, work, endpoint, body)
+            watch = await keeping.begun(exchange, work, front, endpoint, body)
             if exchange.started:
                 budget = None  # the task has it
                 return

@@ -23,7 +23,7 @@ from proxy.errors import ErrorClass, ProxyError, RequestError, StoppingError, Up
 from proxy.fronts.base import Asked, Front, Unhurried
 from proxy.keys import ClientKey
 from proxy.ledger.entries import Entry, insert
-from proxy.serve import anew
+from proxy.serve import anew, lost
 from proxy.serve import body as bodies
 from proxy.serve.answer import Work
 from proxy.serve.house import House
@@ -64,9 +64,10 @@ _MOST_WRITES = 200
 class Running:
     """A request at work here. Its events stay until the last watcher is gone."""
 
-    def __init__(self, record: Record, work: Work, keep: Callable[[Running], None]) -> None:
+    def __init__(self, record: Record, work: Work, front: Front, keep: Callable[[Running], None]) -> None:
         self.record = record
         self.work = work
+        self._front = front
         self.watchers = 0
         self.over = False
         self._error: ProxyError | None = None
@@ -112,6 +113,15 @@ class Running:
             async with asyncio.timeout_at(None if math.isinf(until) else until):
                 await self._more.wait()
 
+    def lost(self) -> Sequence[str]:
+        """What its request has lost so far, in its client's words; before a target is asked what was told of
+        it when it came."""
+        tried = [name for told in self.work.tolds for name in told.dropped]
+        foretold: Sequence[str] = orjson.loads(self.record.row["asked"]).get("dropped", ())
+        if foretold and not tried:
+            return foretold
+        return lost.named(self._front, self.work.parsed, tried)
+
     def _tell(self) -> None:
         """Wake all who wait; who comes later waits for what comes later."""
         more, self._more = self._more, asyncio.Event()
@@ -120,7 +130,8 @@ class Running:
     async def _run(self) -> None:
         try:
             state, values = await self._outcome()
-            await self.record.end(state, **values)
+            asked = orjson.loads(self.record.row["asked"]) | {"dropped": self.lost()}
+            await self.record.end(state, asked=text_of(asked), **values)
         except LostLeaseError:
             self._error = StoppingError()  # whoever watches finds it where it is now, by asking again
         except asyncio.CancelledError:
@@ -323,7 +334,9 @@ class Keeper:
         made = ((one.record.row["model"], one.work.asked.unhurried) for one in self.running.values())
         return Room(rules.at_once, made)
 
-    def begin(self, house: House, row: Row, work: Work, *, is_kept: bool, tried_before: int = 0) -> Running:
+    def begin(
+        self, house: House, row: Row, work: Work, front: Front, *, is_kept: bool, tried_before: int = 0
+    ) -> Running:
         """Start the work."""
         self._rules = house.plan.config.tasks
         record = Record(self, row, is_kept=is_kept, tried_before=tried_before)
@@ -334,9 +347,8 @@ class Keeper:
         }
         unhurried = None if row["waits"] else Unhurried()
         asked = replace(work.asked, request_id=row["request_id"], headers=patient, unhurried=unhurried)
-        running = Running(
-            record, Work(house, asked, work.route, work.parsed, work.candidates, record), self._ended
-        )
+        work = Work(house, asked, work.route, work.parsed, work.candidates, record)
+        running = Running(record, work, front, self._ended)
         self.running[record.identity] = running
         self.until_over(record.identity, asked)
         running.start()
@@ -530,7 +542,7 @@ class Keeper:
             values = {"error": text_of(plain_error(error)), "repeatable": True}
             await (record.end("parked") if record.is_ordered else record.end("failed", **values))
             return
-        self.begin(house, row, work, is_kept=True, tried_before=_MOST_TRIES * row["epoch"])
+        self.begin(house, row, work, front, is_kept=True, tried_before=_MOST_TRIES * row["epoch"])
 
     async def close(self) -> None:
         """End what runs here; what is kept goes on elsewhere, or with the next start."""

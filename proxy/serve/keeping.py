@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from proxy.errors import ErrorClass, RequestError, UpstreamError
-from proxy.fronts.base import Form, Header
-from proxy.serve import anew, bill, callbacks, tasks
+from proxy.errors import ErrorClass, NotCarriedError, RequestError, UpstreamError
+from proxy.fronts.base import Form, Front, Header
+from proxy.serve import anew, bill, callbacks, lost, tasks
 from proxy.serve import body as bodies
 from proxy.serve.exchange import Exchange
 from proxy.serve.links import public_base
-from proxy.serve.record import Record, UncertainError, files_of, read_error, read_told
+from proxy.serve.record import Record, UncertainError, files_of, read_error, read_told, text_of
+from proxy.serve.speakers import speaker_of
 from proxy.serve.told import Told
 from proxy.types import Event, Image, ImageRequest, Json, Usage
 
 if TYPE_CHECKING:
+    from proxy.routing.attempts import Candidate
     from proxy.serve.answer import Work
     from proxy.serve.keeper import Keeper, Row, Running
 
@@ -50,7 +52,9 @@ class Watch(Protocol):
     def headers(self) -> list[Header]: ...
 
 
-async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form) -> Watch | None:
+async def begun(
+    exchange: Exchange, work: Work, front: Front, endpoint: str, body: Json | Form
+) -> Watch | None:
     """Start the request, or join the one that it repeats; None where it is not sold by the piece, and where
     the client was given a task instead of a reply.
 
@@ -64,15 +68,15 @@ async def begun(exchange: Exchange, work: Work, endpoint: str, body: Json | Form
     patience_s = None if work.parsed.request.stream else work.asked.patience_s
     opened = None
     if wish.to_be_found:
-        row |= _kept(work, endpoint, body, wish, row["asked"])
+        row |= _kept(work, front, endpoint, body, wish, row["asked"])
         opened = await _opened(work, row, wish)
     if opened is None:  # its body is written when somebody leaves it
-        unkept = keeper.begin(house, row | {"body": body}, work, is_kept=False)
+        unkept = keeper.begin(house, row | {"body": body}, work, front, is_kept=False)
         return _Here(keeper, unkept, None, patience_s)
     found, is_ours = opened
     if is_ours:
         found = {name: value for name, value in found.items() if name != "body"}
-        running = _started(work, found)
+        running = _started(work, front, found)
     else:
         running = keeper.running.get(found["id"])
         keeper.joined(work.asked)
@@ -131,7 +135,9 @@ def _wish(exchange: Exchange, work: Work) -> _Wish:
     )
 
 
-def _kept(work: Work, endpoint: str, body: Json | Form, wish: _Wish, asked: str) -> dict[str, Any]:
+def _kept(
+    work: Work, front: Front, endpoint: str, body: Json | Form, wish: _Wish, asked: str
+) -> dict[str, Any]:
     """What the row of a request holds besides that is to be found again."""
     written = bodies.written(body)
     row: dict[str, Any] = {
@@ -141,7 +147,7 @@ def _kept(work: Work, endpoint: str, body: Json | Form, wish: _Wish, asked: str)
         "callback_url": wish.callback_url,
     }
     if wish.as_task:
-        row |= {"waits": False, "asked": _with_reserve(asked, work)}
+        row |= {"waits": False, "asked": _foretold(asked, work, front)}
         room = work.house.services.keeper.room(work.house.plan.config.tasks)
         if not room.takes(work.parsed.request.model):
             row |= {"state": "pending", "owner": None, "tries": 0}
@@ -170,11 +176,11 @@ async def _opened(work: Work, row: dict[str, Any], wish: _Wish) -> tuple[Row, bo
         await running.ended()
 
 
-def _started(work: Work, row: Row) -> Running | None:
+def _started(work: Work, front: Front, row: Row) -> Running | None:
     """What is at work from now on; None where it waits in its row until there is room."""
     keeper = work.house.services.keeper
     if row["owner"]:
-        return keeper.begin(work.house, row, work, is_kept=True)
+        return keeper.begin(work.house, row, work, front, is_kept=True)
     keeper.until_over(row["id"], work.asked)
     return None
 
@@ -241,14 +247,15 @@ def _preferences(exchange: Exchange) -> tuple[bool, float]:
     return prefers_async, wait_s
 
 
-def _with_reserve(asked: str, work: Work) -> str:
-    """What is known of a request, with what it is expected to cost where it is asked first."""
+def _foretold(asked: str, work: Work, front: Front) -> str:
+    """What is known of a request, with what it will lose, and what it is expected to cost where it is asked
+    first."""
+    told: Json = {"dropped": lost.foretold(work, front)}
     first = work.candidates[0]
     tariff = None if first.prices is None else first.prices.at()
-    if tariff is None:
-        return asked
-    reserve = [str(bill.expected(tariff, work.parsed.request)), tariff.currency]
-    return orjson.dumps(orjson.loads(asked) | {"reserved": reserve}).decode()
+    if tariff is not None:
+        told["reserved"] = [str(bill.expected(tariff, work.parsed.request)), tariff.currency]
+    return text_of(orjson.loads(asked) | told)
 
 
 def _idempotency_key(exchange: Exchange) -> str | None:
@@ -265,11 +272,18 @@ def _idempotency_key(exchange: Exchange) -> str | None:
 
 def _check_ability(work: Work) -> None:
     """A client that does not wait shall still hear at once that no target can be asked for this."""
-    from proxy.serve.speakers import speaker_of
-
-    refusals = [speaker_of(one, work.parsed.request).unable() for one in work.candidates]
+    refusals = [_refusal(work, one) for one in work.candidates]
     if all(refusals) and refusals[0] is not None:
         raise refusals[0]
+
+
+def _refusal(work: Work, candidate: Candidate) -> RequestError | None:
+    request = work.calls()[0]
+    speaker = speaker_of(candidate, request)
+    refusal = speaker.unable()
+    if refusal is None and work.asked.strict and (names := lost.by(speaker, request)):
+        return NotCarriedError(names)
+    return refusal
 
 
 class _Here:

@@ -21,7 +21,7 @@ from proxy.codec import jsonio
 from proxy.errors import ProxyError, RequestError, StoppingError
 from proxy.fronts.base import Facts, Form, KeepingFront, Kept, KeptRenderer, Piece, Unhurried
 from proxy.keys import ClientKey
-from proxy.serve import anew, head
+from proxy.serve import anew, head, lost
 from proxy.serve import body as bodies
 from proxy.serve.answer import Work, cost_of
 from proxy.serve.exchange import Exchange, Header
@@ -29,7 +29,7 @@ from proxy.serve.house import House
 from proxy.serve.room import Room
 from proxy.serve.shelf import DROPPED, MOST_BYTES, Row, Shelf, dropped, headers
 from proxy.serve.stream import EventStream
-from proxy.serve.told import MOST_NAMED, Told
+from proxy.serve.told import Told
 from proxy.types import Json
 
 LEASE_S = 15.0
@@ -139,9 +139,8 @@ class Making:
 
     def kept(self) -> Kept:
         """As it stands. What its request has lost so far is told beside what the front tells."""
-        kept, parsed = self.renderer.kept(), self._work.parsed
-        lost = dict.fromkeys(name for told in self._work.tolds for name in told.dropped)
-        names = dict.fromkeys((*parsed.dropped[:MOST_NAMED], *self._front.spelled(lost, parsed)))
+        kept, tolds = self.renderer.kept(), self._work.tolds
+        names = lost.named(self._front, self._work.parsed, (name for told in tolds for name in told.dropped))
         return replace(kept, told={**kept.told, DROPPED: head.listed(names).decode()}) if names else kept
 
     def begin(self) -> None:

@@ -13,7 +13,7 @@ from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.fronts.openai import task_reply
 from proxy.fronts.openai.task_reply import TaskView
-from proxy.serve import bill
+from proxy.serve import bill, lost
 from proxy.serve.exchange import Exchange, Header
 from proxy.serve.house import House
 from proxy.serve.links import public_base
@@ -41,7 +41,7 @@ async def accepted(exchange: Exchange, house: House, row: Mapping[str, Any], run
     """The reply to a request that is not waited for: 202 until its task is over."""
     view = seen(row, house, public_base(exchange, house), running)
     headers: list[Header] = [
-        _JSON,
+        *_head(view),
         (b"location", f"/v1/tasks/{view.id}".encode()),
         (b"preference-applied", b"respond-async"),
         (b"x-proxy-task", view.id.encode()),
@@ -54,7 +54,7 @@ async def accepted(exchange: Exchange, house: House, row: Mapping[str, Any], run
 
 async def one(exchange: Exchange, house: House) -> None:
     view = await _view(exchange, house)
-    await exchange.respond(200, jsonio.dumps(task_reply.shown(view)))
+    await exchange.respond(200, jsonio.dumps(task_reply.shown(view)), _head(view))
 
 
 async def listed(exchange: Exchange, house: House) -> None:
@@ -100,14 +100,15 @@ async def cancel(exchange: Exchange, house: House) -> None:
         else:
             await keeper.changing(tasks.ask_cancel, view.id, _caller(exchange))
         view = await _view(exchange, house)
-    await exchange.respond(200, jsonio.dumps(task_reply.shown(view)))
+    await exchange.respond(200, jsonio.dumps(task_reply.shown(view)), _head(view))
 
 
 async def events(exchange: Exchange, house: House) -> None:
     """Server-sent events: the task's object each time that it has changed, until it is over."""
     view = await _view(exchange, house)
     exchange.begin()
-    stream = EventStream(exchange, house.plan.config.defaults.heartbeat)
+    named = lost.headers(view.dropped)
+    stream = EventStream(exchange, house.plan.config.defaults.heartbeat, lambda: named)
     try:
         told = None
         with house.services.wakes.of(view.id) as woken:
@@ -122,6 +123,10 @@ async def events(exchange: Exchange, house: House) -> None:
     finally:
         stream.stop()
     await stream.end()
+
+
+def _head(view: TaskView) -> list[Header]:
+    return [_JSON, *lost.headers(view.dropped)]
 
 
 def _event(view: TaskView) -> bytes:
@@ -184,7 +189,8 @@ def seen(row: Mapping[str, Any], house: House, base: str | None, running: Runnin
         addresses = map(house.services.files.address, files_of(result["events"]))
         pictures = [f"{base or ''}{address}" for address in addresses]
     costs = [] if result is None else bill.total([read_told(told) for told in result["tolds"]])
-    reserved = orjson.loads(row["asked"]).get("reserved")
+    asked = orjson.loads(row["asked"])
+    reserved = asked.get("reserved")
     held = row["state"] in ("uncertain", "parked")
     waiting = row["state"] in ("pending", "running") and not orders
     return TaskView(
@@ -202,4 +208,5 @@ def seen(row: Mapping[str, Any], house: House, base: str | None, running: Runnin
         reserved=None if reserved is None else (Decimal(reserved[0]), reserved[1]),
         cost=costs[0] if len(costs) == 1 else None,
         error=read_error(orjson.loads(row["error"])) if row["error"] else None,
+        dropped=asked.get("dropped", ()) if running is None else running.lost(),
     )

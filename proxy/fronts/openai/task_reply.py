@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import field
 from decimal import Decimal
 from typing import Literal
 
@@ -22,7 +23,8 @@ class TaskView:
     """A task as it stands. `kind` is what was asked for, image or chat; `progress` a share from 0 to 1,
     `estimated_s` how long it takes by the vendor's word. `uncertain`: nobody knows whether a vendor took the
     order, and an operator has to find out. `pictures` are their addresses. `reserved` is what the order is
-    expected to cost, `cost` what it came to, an amount and its currency; None where no price is known."""
+    expected to cost, `cost` what it came to, an amount and its currency; None where no price is known.
+    `dropped` are fields of the request that were not carried: the head of a reply names them."""
 
     id: str
     kind: str
@@ -38,6 +40,7 @@ class TaskView:
     reserved: tuple[Decimal, str] | None = None
     cost: tuple[Decimal, str] | None = None
     error: ProxyError | None = None
+    dropped: Sequence[str] = field(default=(), compare=False)
 
     @property
     def is_over(self) -> bool:
