@@ -35,7 +35,11 @@ def text(words: str, **members: Any) -> Any:
 
 
 def function(**members: Any) -> Any:
-    return {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}, **members}
+    return {
+        "type": "function",
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+        **members,
+    }
 
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant"])
