@@ -122,6 +122,33 @@ def test_what_one_process_makes_is_called_off_by_another(
         assert called(first, "GET", f"/{made['id']}")["status"] == "cancelled"
 
 
+def test_a_request_that_comes_again_at_another_process_joins(
+    tmp_path: Path, store_address: str, vendors: Running
+) -> None:
+    """And hears there what became of it."""
+    file, body = written(vendors, store_address), {"model": "flash", "input": SLOW, "background": True}
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+
+    def asked_at(server: Served, key: str, **more: Any) -> httpx.Response:
+        headers = {**HEADERS, "idempotency-key": key}
+        url = f"{server.base_url}/v1/responses"
+        return httpx.post(url, json={**body, **more}, headers=headers, timeout=20)
+
+    with (
+        serving(tmp_path / "first", file, environment=ENVIRONMENT) as first,
+        serving(tmp_path / "second", file, environment=ENVIRONMENT) as second,
+    ):
+        made = asked_at(first, "k").json()
+        joined = asked_at(second, "k")
+        assert (joined.json()["id"], joined.headers["x-proxy-joined"]) == (made["id"], "running")
+        assert asked_at(second, "k", input="Other words").status_code == 409
+        assert called(second, "POST", f"/{made['id']}/cancel")["status"] == "cancelled"
+        again = asked_at(first, "k")
+        assert (again.json()["status"], again.headers["x-proxy-joined"]) == ("cancelled", "done")
+    assert len(orders(vendors, SLOW)) == 1
+
+
 def test_a_process_says_again_and_again_that_it_makes_a_reply(
     tmp_path: Path, store_address: str, vendors: Running
 ) -> None:

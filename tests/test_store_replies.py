@@ -109,6 +109,35 @@ async def test_one_takes_over_what_nobody_makes_any_more(store_address: str) -> 
 
 
 @pytest.mark.anyio
+async def test_a_request_that_comes_again_finds_its_reply_while_that_is_kept(store_address: str) -> None:
+    database = Database(store_address)
+
+    async def opened(identity: str, within_s: float | None = None, **more: Any) -> str | None:
+        """Whose place it takes; None for its own."""
+        new = row(identity, running=True, alive_until=1.0, **{"idempotency": None, **more})
+        found = await database.run(lambda connection: replies.open_or_join(connection, new, within_s))
+        return None if found is None else found["id"]
+
+    keyed: Any = {"idempotency": "k", "digest": b"d"}
+    assert await opened("r1", **keyed) is None
+    assert await opened("r2", **keyed) == "r1"
+    assert await opened("r3", **{**keyed, "digest": b"e"}) == "r1"
+    assert await opened("r4", **{**keyed, "key": "other"}) is None
+    assert await opened("r5", digest=b"d") is None
+    assert await opened("r6", 60.0, digest=b"d") == "r5"
+    ended = {"running": False, "created_at": time.time() - 30}
+    await database.run(lambda connection: connection.execute(sa.update(tables.replies).values(**ended)))
+    assert await opened("r7", 60.0, digest=b"e") is None
+    assert await opened("r8", 20.0, digest=b"d") is None
+    old = {"expires_at": time.time() - 1}
+    await database.run(lambda connection: connection.execute(sa.update(tables.replies).values(**old)))
+    assert await opened("r9", 60.0, digest=b"d") is None
+    assert await opened("r10", **keyed) is None
+    assert await names(database, "app", *(f"r{number}" for number in range(1, 11))) == ["r10", "r9"]
+    await database.close()
+
+
+@pytest.mark.anyio
 async def test_what_many_change_at_once_loses_nothing(store_address: str) -> None:
     one, other = Database(store_address), Database(store_address)
     until = time.time() + 60

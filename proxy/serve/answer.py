@@ -117,7 +117,7 @@ async def answer(
         if parsed.later:
             from proxy.serve import later
 
-            await later.accepted(exchange, work, cast(KeepingFront, front), body)
+            await later.accepted(exchange, work, cast(KeepingFront, front), endpoint, body)
             return
         if route.draws or isinstance(parsed.request, ImageRequest):
             from proxy.serve import keeping  # most servers of chats never need it

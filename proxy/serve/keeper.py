@@ -23,7 +23,7 @@ from proxy.errors import ErrorClass, ProxyError, RequestError, StoppingError, Up
 from proxy.fronts.base import Asked, Front, Unhurried
 from proxy.keys import ClientKey
 from proxy.ledger.entries import Entry, insert
-from proxy.serve import anew, lost
+from proxy.serve import anew, joining, lost
 from proxy.serve import body as bodies
 from proxy.serve.answer import Work
 from proxy.serve.house import House
@@ -50,7 +50,6 @@ T = TypeVar("T")
 
 Row = Mapping[str, Any]
 
-RETRIED_WITHIN_S = 600.0  # how long after its end an SDK's retry still finds a request
 _RENEWALS = 3  # in the time of a lease
 _SWEEP_EVERY_S = 600.0
 _CALLBACKS_AT_ONCE = 20
@@ -163,9 +162,8 @@ class Running:
             if not isinstance(error, ProxyError):
                 record.services.log.crash(record.identity, error)
             self._error = _ours(error)
-            bought = isinstance(error, UpstreamError) and error.bought
             plain = text_of(plain_error(self._error))
-            return "failed", {"error": plain, "repeatable": not bought and isinstance(error, ProxyError)}
+            return "failed", {"error": plain, "repeatable": joining.starts_anew(error)}
 
     async def _result(self) -> str:
         async with aclosing(self.work.batches()) as batches:
@@ -303,14 +301,14 @@ class Keeper:
     # --- a request
 
     async def opened(
-        self, house: House, row: dict[str, Any], *, retried: bool, insist: bool
+        self, house: House, row: dict[str, Any], *, within_s: float | None, insist: bool
     ) -> tuple[Row, bool] | None:
-        """Insert the row, or find what it repeats; and whether it is ours to work at. None where the store is
-        away and the client did not ask for it. Raises `StoreAwayError` where it did."""
+        """Insert the row, or find what it repeats, `within_s` after its end; and whether it is ours to work
+        at. None where the store is away and the client did not ask for it. Raises `StoreAwayError` where it
+        did."""
         from proxy.store import tasks
 
         self._rules = house.plan.config.tasks
-        within_s = RETRIED_WITHIN_S if retried else None
         opening = asyncio.create_task(self.do(tasks.open_or_join, row, self._rules.lease, within_s))
         try:
             return await asyncio.shield(opening)

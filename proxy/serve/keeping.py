@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from secrets import token_hex
@@ -15,9 +14,10 @@ import orjson
 
 from proxy.errors import ErrorClass, NotCarriedError, RequestError, UpstreamError
 from proxy.fronts.base import Form, Front, Header
-from proxy.serve import anew, bill, callbacks, lost, tasks
+from proxy.serve import anew, bill, callbacks, joining, lost, tasks
 from proxy.serve import body as bodies
 from proxy.serve.exchange import Exchange
+from proxy.serve.joining import Joined, Repeats
 from proxy.serve.links import public_base
 from proxy.serve.record import Record, UncertainError, files_of, read_error, read_told, text_of
 from proxy.serve.speakers import speaker_of
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.5  # between looks at a row that another process works at
 _HEARING_LOOK_S = 5.0  # at last, where its end is told as well
-_IDEMPOTENCY_CHARS = 255
 _MOST_WAIT_S = 600.0
 
 
@@ -41,7 +40,7 @@ class Watch(Protocol):
 
     tolds: list[Told]
     can_join: bool
-    joined: str | None
+    joined: Joined | None
 
     def batches(self) -> AsyncGenerator[list[Event], None]: ...
 
@@ -85,7 +84,9 @@ async def begun(
         _note_task(exchange, work, found["id"], is_ours=is_ours)
         await tasks.accepted(exchange, house, found, running)
         return None
-    joined = None if is_ours else ("running" if running is not None or found["ended_at"] is None else "done")
+    joined: Joined | None = None
+    if not is_ours:
+        joined = "running" if running is not None or found["ended_at"] is None else "done"
     if running is None:
         return _Elsewhere(keeper, found, joined)
     return _Here(keeper, running, joined, patience_s)
@@ -93,24 +94,22 @@ async def begun(
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """How a client would have its request: as a task, unless it is over within `wait_s`; to be found again by
-    a key of its own, or by its SDK, which may ask several times."""
+    """How a client would have its request: as a task, unless it is over within `wait_s`; and how it finds it
+    again."""
 
     as_task: bool
     wait_s: float
     callback_url: str | None
-    key: str | None
-    sdk_repeats: bool
-    retried: bool
+    repeats: Repeats
 
     @property
     def insists(self) -> bool:
         """Better none than one that is not kept."""
-        return self.as_task or self.key is not None
+        return self.as_task or self.repeats.key is not None
 
     @property
     def to_be_found(self) -> bool:
-        return self.insists or self.sdk_repeats
+        return self.as_task or self.repeats.to_be_found
 
 
 def _wish(exchange: Exchange, work: Work) -> _Wish:
@@ -118,21 +117,13 @@ def _wish(exchange: Exchange, work: Work) -> _Wish:
     parsed = work.parsed
     prefers_async, wait_s = _preferences(exchange)
     as_task = isinstance(parsed.request, ImageRequest) and (parsed.as_task or prefers_async)
-    key = _idempotency_key(exchange)
+    repeats = joining.repeats(exchange)
     if as_task:
         _check_ability(work)
     callback_url = parsed.callback_url if as_task else None
     if callback_url is not None:
         callbacks.check(callback_url, work.house)
-    retries = exchange.fields.get(b"x-stainless-retry-count")
-    return _Wish(
-        as_task,
-        wait_s if as_task and not parsed.as_task else 0.0,
-        callback_url,
-        key,
-        sdk_repeats=retries is not None,
-        retried=retries not in (None, b"0"),
-    )
+    return _Wish(as_task, wait_s if as_task and not parsed.as_task else 0.0, callback_url, repeats)
 
 
 def _kept(
@@ -142,8 +133,8 @@ def _kept(
     written = bodies.written(body)
     row: dict[str, Any] = {
         "body": written,
-        "digest": _digest(endpoint, work.asked.path, written),
-        "idempotency": wish.key,
+        "digest": joining.digest(endpoint, work.asked.path, written),
+        "idempotency": wish.repeats.key,
         "callback_url": wish.callback_url,
     }
     if wish.as_task:
@@ -159,17 +150,12 @@ async def _opened(work: Work, row: dict[str, Any], wish: _Wish) -> tuple[Row, bo
     where none can be kept, and need not."""
     keeper = work.house.services.keeper
     while True:
-        opened = await keeper.opened(work.house, row, retried=wish.retried, insist=wish.insists)
+        within_s = wish.repeats.within_s
+        opened = await keeper.opened(work.house, row, within_s=within_s, insist=wish.insists)
         if opened is None:
             return None
         found, is_ours = opened
-        if found["digest"] != row["digest"]:
-            raise RequestError(
-                "This Idempotency-Key came with another request before; use a new one for each.",
-                status=409,
-                code="idempotency_key_reused",
-                headers={"x-should-retry": "false"},
-            )
+        joining.check(found, row["digest"])
         running = keeper.running.get(found["id"])
         if is_ours or running is None or not running.record.cancelling:
             return opened
@@ -192,12 +178,6 @@ def _note_task(exchange: Exchange, work: Work, identity: str, *, is_ours: bool) 
         exchange.allowed.told = Told(
             usage=None if is_ours else Usage(), images=work.parsed.request.n if is_ours else 0
         )
-
-
-def _digest(endpoint: str, path: Mapping[str, str], written: bytes) -> bytes:
-    """Of what is asked for: the same body at another model's address is another request."""
-    place = "\0".join((endpoint, *path.values())).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(place + b"\0" + written).digest()
 
 
 def _row(exchange: Exchange, work: Work, endpoint: str) -> dict[str, Any]:
@@ -258,18 +238,6 @@ def _foretold(asked: str, work: Work, front: Front) -> str:
     return text_of(orjson.loads(asked) | told)
 
 
-def _idempotency_key(exchange: Exchange) -> str | None:
-    key = exchange.header(b"idempotency-key")
-    if not key:
-        return None
-    if len(key) > _IDEMPOTENCY_CHARS or not (key.isascii() and key.isprintable()):
-        raise RequestError(
-            f"An Idempotency-Key is at most {_IDEMPOTENCY_CHARS} printable ASCII characters.",
-            code="invalid_idempotency_key",
-        )
-    return key
-
-
 def _check_ability(work: Work) -> None:
     """A client that does not wait shall still hear at once that no target can be asked for this."""
     refusals = [_refusal(work, one) for one in work.candidates]
@@ -290,7 +258,7 @@ class _Here:
     """What runs in this process. `patience_s` is how long the client waits, None for as long as it takes."""
 
     def __init__(
-        self, keeper: Keeper, running: Running, joined: str | None = None, patience_s: float | None = None
+        self, keeper: Keeper, running: Running, joined: Joined | None = None, patience_s: float | None = None
     ) -> None:
         self._keeper = keeper
         self._running = running
@@ -326,7 +294,7 @@ class _Elsewhere:
 
     can_join = True
 
-    def __init__(self, keeper: Keeper, row: Row, joined: str | None) -> None:
+    def __init__(self, keeper: Keeper, row: Row, joined: Joined | None) -> None:
         self._keeper = keeper
         self._row = row
         self.joined = joined
@@ -360,11 +328,8 @@ class _Elsewhere:
         return _headers(self._row["id"], self.joined)
 
 
-def _headers(identity: str, joined: str | None) -> list[Header]:
-    headers = [(b"x-proxy-task", identity.encode())]
-    if joined is not None:
-        headers.append((b"x-proxy-joined", joined.encode()))
-    return headers
+def _headers(identity: str, joined: Joined | None) -> list[Header]:
+    return [(b"x-proxy-task", identity.encode()), *joining.headers(joined)]
 
 
 def _too_late(running: Running) -> UpstreamError:

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import orjson
 
@@ -21,16 +21,18 @@ from proxy.codec import jsonio
 from proxy.errors import ProxyError, RequestError, StoppingError
 from proxy.fronts.base import Facts, Form, KeepingFront, Kept, KeptRenderer, Piece, Unhurried
 from proxy.keys import ClientKey
-from proxy.serve import anew, head, lost
+from proxy.serve import anew, head, joining, lost
 from proxy.serve import body as bodies
 from proxy.serve.answer import Work, cost_of
 from proxy.serve.exchange import Exchange, Header
 from proxy.serve.house import House
+from proxy.serve.joining import Joined, Repeats
+from proxy.serve.replies import frames, known
 from proxy.serve.room import Room
-from proxy.serve.shelf import DROPPED, MOST_BYTES, Row, Shelf, dropped, headers
+from proxy.serve.shelf import BY_NOBODY, DROPPED, MOST_BYTES, Row, Shelf, dropped, headers
 from proxy.serve.stream import EventStream
 from proxy.serve.told import Told
-from proxy.types import Json
+from proxy.types import Json, Usage
 
 LEASE_S = 15.0
 
@@ -105,16 +107,23 @@ class Frames:
 
 class Making:
     """One reply in the making. `frames` are those of its stream, None where none was asked for. `tries` is
-    the number of processes that made it before."""
+    the number of processes that made it before; `found_by` has what a repeated request finds it by."""
 
     def __init__(
-        self, shelf: Shelf, work: Work, front: KeepingFront, renderer: KeptRenderer, tries: int = 0
+        self,
+        shelf: Shelf,
+        work: Work,
+        front: KeepingFront,
+        renderer: KeptRenderer,
+        tries: int = 0,
+        found_by: Row = BY_NOBODY,
     ) -> None:
         self._shelf = shelf
         self._work = work
         self._front = front
         work.asked = replace(work.asked, unhurried=Unhurried())
         self._tries = tries
+        self._found_by = found_by
         self._can_move = True  # as one has that is taken over; of a new one `start` knows
         self._called_off = False
         self._is_ours = True
@@ -124,18 +133,26 @@ class Making:
         self._task: asyncio.Task[None] | None = None
         self._release: Callable[[], None] | None = None  # gives a budget's money back
 
-    async def start(self, request: tuple[bytes, str] | None) -> None:
-        """Its row is there when this returns, with the `request` from which it can be made again. Raises a
-        400 for what cannot be kept."""
-        kept, until = self.kept(), time.time() + LEASE_S
-        if not await self._keep(kept, alive_until=until, request=request):
+    async def start(self, request: tuple[bytes, str] | None, repeats: Repeats) -> Row | None:
+        """Its row is there when this returns, with the `request` from which it can be made again; or else
+        that of the reply which its client has asked for before, and this one is not made. Raises a 400 for
+        what cannot be kept."""
+        work, until = self._work, time.time() + LEASE_S
+        caller, found_by = work.asked.caller.name, self._found_by
+        row = await self._shelf.row(
+            work.house, caller, self.kept(), alive_until=until, request=request, found_by=found_by
+        )
+        if row is None:
             raise RequestError(
                 "This is too large, or too deeply nested, to be made in the background: wait for the reply.",
                 attribute="background",
                 code="not_keepable",
             )
+        if (found := await self._shelf.open_or_join(row, repeats)) is not None:
+            return found
         self._can_move = request is not None
         self.begin()
+        return None
 
     def kept(self) -> Kept:
         """As it stands. What its request has lost so far is told beside what the front tells."""
@@ -175,6 +192,8 @@ class Making:
         except Exception as error:
             if not isinstance(error, ProxyError):
                 self._work.house.services.log.crash(self._work.asked.request_id, error)
+            if joining.starts_anew(error) and not any(told.images for told in self._work.tolds):
+                self._found_by = BY_NOBODY
             self._tell(self.renderer.error(error, self._work.asked.request_id))
         finally:
             looking.cancel()
@@ -192,8 +211,9 @@ class Making:
         if not await self._keep(kept, events=None if frames is None else frames.all()):
             await self._keep(replace(kept, told=self._front.too_large(kept.told), adds=None))
 
-    async def _keep(self, kept: Kept, **row: Any) -> bool:
-        return await self._shelf.keep(self._work.house, self._work.asked.caller.name, kept, **row)
+    async def _keep(self, kept: Kept, events: bytes | None = None) -> bool:
+        house, caller = self._work.house, self._work.asked.caller.name
+        return await self._shelf.keep(house, caller, kept, events=events, found_by=self._found_by)
 
     async def _let_go(self) -> None:
         """Another process makes it as soon as somebody asks; where the store is away, when the row is old."""
@@ -235,9 +255,13 @@ class Making:
             self.frames.add(pieces if isinstance(pieces, bytes) else b"".join(pieces))
 
 
-async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Json | Form) -> None:
-    """Begin the reply, and answer with its id or, where a stream was asked for, with its events."""
-    shelf = work.house.services.shelf
+async def accepted(
+    exchange: Exchange, work: Work, front: KeepingFront, endpoint: str, body: Json | Form
+) -> None:
+    """Begin the reply, or join the one that was begun by the same request before; and answer with its id or,
+    where a stream was asked for, with its events. Raises a 409 when the idempotency key came with another
+    body."""
+    repeats, shelf = joining.repeats(exchange), work.house.services.shelf
     if not _room(shelf).takes(work.parsed.request.model):
         raise ProxyError(
             "Too many replies are being made in the background; come back in a moment.",
@@ -247,9 +271,14 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Js
         )
     now = int(time.time())
     renderer = _renderer(work, front, now)
-    told = renderer.queued()
-    making = Making(shelf, work, front, renderer)
-    await making.start(_request(work, body, now))
+    told, written = renderer.queued(), _written(body)
+    found_by = _found_by(repeats, work, endpoint, written)
+    making = Making(shelf, work, front, renderer, found_by=found_by)
+    found = await making.start(_request(work, written, now), repeats)
+    if found is not None:
+        joining.check(found, found_by["digest"])
+        await _joined(exchange, work, front, renderer.ping, found["id"])
+        return
     exchange.facts["reply"] = making.identity
     counted: list[Header] = []
     if exchange.allowed is not None:  # what it comes to is known later; it counts as it was wanted
@@ -262,6 +291,33 @@ async def accepted(exchange: Exchange, work: Work, front: KeepingFront, body: Js
         await followed(exchange, heartbeat_s, renderer.ping, making.frames.follow(), named)
         return
     await exchange.respond(200, told, [*headers(as_taken), *counted])
+
+
+async def _joined(exchange: Exchange, work: Work, front: KeepingFront, ping: bytes, identity: str) -> None:
+    """The answer to who asks again: the reply as it is now, or its stream from the first event."""
+    house, stream = work.house, work.parsed.request.stream
+    exchange.facts["reply"] = identity
+    counted: list[Header] = []
+    if exchange.allowed is not None:  # all of it was counted before
+        exchange.allowed.told = Told(usage=Usage())
+        counted = exchange.allowed.headers
+    told = await known(exchange, house, front, identity)
+    joined: Joined = "done" if front.is_over(told) else "running"
+    exchange.facts["joined"] = joined
+    named = [*joining.headers(joined), *counted]
+    if not stream:
+        await exchange.respond(200, front.shown(told, {}), [*headers(told), *named])
+        return
+    told, events = await frames(exchange, house, front, identity)
+    heartbeat_s = house.plan.config.defaults.heartbeat
+    await followed(exchange, heartbeat_s, ping, events, [*dropped(told), *named])
+
+
+def _found_by(repeats: Repeats, work: Work, endpoint: str, written: bytes | None) -> Row:
+    if written is None or not repeats.to_be_found:
+        return BY_NOBODY
+    digest = joining.digest(endpoint, work.asked.path, written)
+    return {"digest": digest, "idempotency": repeats.key}
 
 
 def _room(shelf: Shelf) -> Room:
@@ -277,15 +333,19 @@ def _renderer(work: Work, front: KeepingFront, created: int, identity: str | Non
 # --- replies whose process is gone -------------------------------------------------------------------
 
 
-def _request(work: Work, body: Json | Form, created: int) -> tuple[bytes, str] | None:
+def _written(body: Json | Form) -> bytes | None:
+    """None for what is too deeply nested to be kept at all."""
+    try:
+        return bodies.written(body)
+    except jsonio.JSONEncodeError:
+        return None
+
+
+def _request(work: Work, written: bytes | None, created: int) -> tuple[bytes, str] | None:
     """From what it can be made again; None for what may be bought by the piece, and for a stream: its client
     has read a beginning to which another reply would not belong."""
-    if work.parsed.request.stream or not _is_of_words(work):
+    if written is None or work.parsed.request.stream or not _is_of_words(work):
         return None
-    try:
-        written = bodies.written(body)
-    except jsonio.JSONEncodeError:
-        return None  # too deeply nested to be kept at all
     how = {**anew.how(work.asked), "created": created}
     return (written, orjson.dumps(how).decode()) if len(written) <= MOST_BYTES // 2 else None
 
@@ -322,7 +382,7 @@ async def taken_over(
             if _is_of_words(work):
                 renderer = _renderer(work, front, how["created"], row["id"])
                 renderer.queued()
-                making = Making(shelf, work, front, renderer, found["tries"])
+                making = Making(shelf, work, front, renderer, found["tries"], found_by=found)
                 making.begin()
                 return making.kept().told
     told = (end or front.lost)(told)

@@ -38,14 +38,13 @@ async def show(exchange: Exchange, house: House, front: KeepingFront) -> None:
     if query.get("stream", "").lower() in ("true", "1"):
         await _resume(exchange, house, front, query.get("starting_after"))
         return
-    told = await _told(exchange, house, front)
+    told = await known(exchange, house, front, _asked_for(exchange, front))
     await exchange.respond(200, front.shown(told, query), shelves.headers(told))
 
 
 async def inputs(exchange: Exchange, house: House, front: KeepingFront) -> None:
-    identity, key = _asked_for(exchange, front)
-    shelf = house.services.shelf
-    row = (await shelf.find(key, {identity: True})).get(identity)
+    identity, shelf = _asked_for(exchange, front), house.services.shelf
+    row = (await shelf.find(_key(exchange), {identity: True})).get(identity)
     if row is None:
         raise shelves.unknown(identity)
     context = await shelf.read(row, "context", public_base(exchange, house))
@@ -54,52 +53,55 @@ async def inputs(exchange: Exchange, house: House, front: KeepingFront) -> None:
 
 async def forget(exchange: Exchange, house: House, front: KeepingFront) -> None:
     """What is still being made is called off first."""
-    identity, key = _asked_for(exchange, front)
-    told = await _told(exchange, house, front, end=front.cancelled)
+    identity = _asked_for(exchange, front)
+    told = await known(exchange, house, front, identity, end=front.cancelled)
     if not front.is_over(told):
-        await _call_off(exchange, house, front)
-    if not await house.services.shelf.forget(key, identity):
+        await _call_off(exchange, house, front, identity)
+    if not await house.services.shelf.forget(_key(exchange), identity):
         raise shelves.unknown(identity)
     await exchange.respond(200, [front.forgotten(identity)])
 
 
 async def cancel(exchange: Exchange, house: House, front: KeepingFront) -> None:
     """The second time changes nothing. Raises a 400 for what its client waits for."""
-    told = await _told(exchange, house, front, end=front.cancelled)
+    identity = _asked_for(exchange, front)
+    told = await known(exchange, house, front, identity, end=front.cancelled)
     if not front.may_cancel(told):
         raise RequestError(
             "Only a reply that is made in the background can be cancelled.", code="not_cancellable"
         )
     if not front.is_over(told):
-        told = await _call_off(exchange, house, front)
+        told = await _call_off(exchange, house, front, identity)
     await exchange.respond(200, front.shown(told, {}))
 
 
-async def _call_off(exchange: Exchange, house: House, front: KeepingFront) -> Json:
-    identity, key = _asked_for(exchange, front)
+async def _call_off(exchange: Exchange, house: House, front: KeepingFront, identity: str) -> Json:
     making = house.services.shelf.making.get(identity)
     if making is not None:
         await making.stop(called_off=True)
-        return await _told(exchange, house, front)
+        return await known(exchange, house, front, identity)
     from proxy.store import replies
 
-    await house.services.shelf.changing(replies.ask_cancel, key, identity)
+    await house.services.shelf.changing(replies.ask_cancel, _key(exchange), identity)
     while True:
-        told = await _told(exchange, house, front, end=front.cancelled)
+        told = await known(exchange, house, front, identity, end=front.cancelled)
         if front.is_over(told):
             return told
         await asyncio.sleep(_LOOK_S)
 
 
-async def _told(
-    exchange: Exchange, house: House, front: KeepingFront, end: Callable[[Json], Json] | None = None
+async def known(
+    exchange: Exchange,
+    house: House,
+    front: KeepingFront,
+    identity: str,
+    end: Callable[[Json], Json] | None = None,
 ) -> Json:
-    """What is known of the reply now. One whose process is gone goes on here, or with `end` comes to that.
+    """What is told of the reply now. One whose process is gone goes on here, or with `end` comes to that.
     Raises a 404 when this key has none of that name."""
-    identity, key = _asked_for(exchange, front)
     shelf = house.services.shelf
     making = shelf.making.get(identity)
-    row = (await shelf.find(key, {identity: False})).get(identity)
+    row = (await shelf.find(_key(exchange), {identity: False})).get(identity)
     if row is None:
         raise shelves.unknown(identity)
     if making is not None:
@@ -121,11 +123,11 @@ async def _resume(exchange: Exchange, house: House, front: KeepingFront, after: 
             "'starting_after' must be a number.", attribute="starting_after", code="invalid_value"
         )
     start = -1 if after is None else int(after[:12])
-    told, frames = await _frames(exchange, house, front)
+    told, events = await frames(exchange, house, front, _asked_for(exchange, front))
     exchange.begin()
 
     async def wanted() -> AsyncGenerator[bytes, None]:
-        async for frame in frames:
+        async for frame in events:
             if front.number_of(frame) > start:
                 yield frame
 
@@ -133,25 +135,24 @@ async def _resume(exchange: Exchange, house: House, front: KeepingFront, after: 
     await later.followed(exchange, heartbeat_s, b": keep-alive\n\n", wanted(), shelves.dropped(told))
 
 
-async def _frames(
-    exchange: Exchange, house: House, front: KeepingFront
+async def frames(
+    exchange: Exchange, house: House, front: KeepingFront, identity: str
 ) -> tuple[Json, AsyncGenerator[bytes, None]]:
     """What is told of the reply, and the events of its stream from the first. Raises a 400 where they are not
     kept."""
-    identity, key = _asked_for(exchange, front)
     shelf = house.services.shelf
-    told = await _told(exchange, house, front)
+    told = await known(exchange, house, front, identity)
     making = shelf.making.get(identity)
     if making is not None:
         if making.frames is None or not making.frames.whole:
-            raise _no_stream()
+            raise _no_stream(identity)
         return told, making.frames.follow()
     while not front.is_over(told):  # another process makes it
         await asyncio.sleep(_LOOK_S)
-        told = await _told(exchange, house, front)
-    row = (await shelf.find(key, {identity: False})).get(identity)
+        told = await known(exchange, house, front, identity)
+    row = (await shelf.find(_key(exchange), {identity: False})).get(identity)
     if row is None or row["events"] is None:
-        raise _no_stream()
+        raise _no_stream(identity)
     return told, _cut(row["events"])
 
 
@@ -161,18 +162,22 @@ async def _cut(events: bytes) -> AsyncGenerator[bytes, None]:
             yield frame + b"\n\n"
 
 
-def _no_stream() -> RequestError:
+def _no_stream(identity: str) -> RequestError:
     return RequestError(
-        "Only the stream of a background reply can be taken up again; fetch this one without 'stream'.",
+        f"Only the stream of a background reply can be taken up again; fetch {identity} without 'stream'.",
         attribute="stream",
         code="not_resumable",
     )
 
 
-def _asked_for(exchange: Exchange, front: KeepingFront) -> tuple[str, str]:
+def _asked_for(exchange: Exchange, front: KeepingFront) -> str:
     """Raises a 404 for what is no reply."""
-    assert exchange.caller is not None
-    identity = exchange.scope["path_params"]["id"]
+    identity: str = exchange.scope["path_params"]["id"]
     if not identity.startswith(front.prefix):
         raise shelves.unknown(identity)
-    return identity, exchange.caller.name
+    return identity
+
+
+def _key(exchange: Exchange) -> str:
+    assert exchange.caller is not None
+    return exchange.caller.name

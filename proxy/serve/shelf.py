@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from proxy.config.models import Replies
     from proxy.serve.head import Header
     from proxy.serve.house import House, Services
+    from proxy.serve.joining import Repeats
     from proxy.serve.later import Making
 
 Row = Mapping[str, Any]
@@ -40,6 +41,7 @@ _OURS = "http://store.invalid"  # whoever reads our addresses looks at no host
 _FILE, _HEAD = "$file", "$head"
 
 
+BY_NOBODY: Row = {"digest": None, "idempotency": None}  # a repeated request does not find it
 DROPPED = "dropped"  # beside what the front tells of a reply made while nobody waits: what its request lost
 
 
@@ -80,29 +82,46 @@ class Shelf:
         kept: Kept,
         *,
         events: bytes | None = None,
-        alive_until: float | None = None,
-        request: tuple[bytes, str] | None = None,
+        found_by: Row = BY_NOBODY,
     ) -> bool:
-        """Keep a reply from now on; `alive_until` says that it is still being made, and another process may
-        do so from `request`, the body and how it shall go. False for what is too large, or has no form in
-        JSON; the log says so."""
-        self._rules = rules = house.plan.config.server.replies
+        """Keep a reply from now on. False where it has no row."""
         if kept.adds is not None:
             await self._add(house, key, *kept.adds)
+        row = await self.row(house, key, kept, events=events, found_by=found_by)
+        if row is None:
+            return False
+        await self._put(row)
+        return True
+
+    async def row(
+        self,
+        house: House,
+        key: str,
+        kept: Kept,
+        *,
+        events: bytes | None = None,
+        alive_until: float | None = None,
+        request: tuple[bytes, str] | None = None,
+        found_by: Row = BY_NOBODY,
+    ) -> Row | None:
+        """A reply as it is kept; `alive_until` says that it is still being made, and another process may do
+        so from `request`, the body and how it shall go. None for what is too large, or has no form in JSON;
+        the log says so."""
+        self._rules = rules = house.plan.config.server.replies
         try:
             told, context = await self._packed(kept.told), await self._packed(kept.context)
         except TypeError as error:
             self._services.log.write("reply_not_kept", id=kept.id, reason=str(error))
-            return False
+            return None
         size = len(told) + len(context)
         if size > MOST_BYTES:
             self._services.log.write("reply_not_kept", id=kept.id, bytes=size)
-            return False
+            return None
         if size + len(events or b"") > MOST_BYTES:
             events = None  # it is kept, though its stream cannot be taken up again
         size += len(events or b"") + (0 if request is None else len(request[0]))
         now = time.time()
-        row = {
+        return {
             "id": kept.id,
             "key": key,
             "created_at": now,
@@ -117,14 +136,47 @@ class Shelf:
             "body": None if request is None else request[0],
             "asked": None if request is None else request[1],
             "tries": 0,
+            "digest": found_by["digest"],
+            "idempotency": found_by["idempotency"],
         }
-        self._bytes += size
-        self._waiting[kept.id] = row
-        if alive_until is not None or self._bytes > _WAITING_BYTES:
+
+    async def open_or_join(self, row: Row, repeats: Repeats) -> Row | None:
+        """Keep what is made here from now on; or else, where its request comes again, `id` and `digest` of
+        what it joins. Raises a 503 where the store is away and the client would find it by a key."""
+        if repeats.to_be_found:
+            try:
+                return await self._opened(row, repeats.within_s)
+            except ProxyError:
+                if repeats.key is not None:
+                    raise
+        await self._put(row)
+        return None
+
+    async def _opened(self, row: Row, within_s: float | None) -> Row | None:
+        from proxy.store import replies
+
+        await self.flush()  # what has ended by now may be found no more
+        work = self.changing(replies.open_or_join, row, within_s)
+        opening = asyncio.get_running_loop().create_task(work)
+        try:
+            found: Row | None = await asyncio.shield(opening)
+        except asyncio.CancelledError:  # the client left while it was written: nothing is made for it
+            await asyncio.wait([opening])
+            with contextlib.suppress(ProxyError):
+                if opening.result() is None:
+                    await self.changing(replies.delete, row["key"], row["id"])
+            raise
+        if found is None:
+            self._being_made.add(row["id"])
+        return found
+
+    async def _put(self, row: Row) -> None:
+        self._bytes += row["size"]
+        self._waiting[row["id"]] = row
+        if row["running"] or self._bytes > _WAITING_BYTES:
             await self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WRITE_S, self._write_soon)
-        return True
 
     async def find(self, key: str, wanted: Mapping[str, bool]) -> dict[str, Row]:
         """The rows of those that are kept for this key, with their context where that is wanted. Raises a 503

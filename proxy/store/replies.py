@@ -12,6 +12,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from proxy.store import joining
 from proxy.store.tables import replies
 
 Row = dict[str, Any]
@@ -24,6 +25,29 @@ def write(connection: Connection, rows: Sequence[Row], written_before: Sequence[
     if written_before:
         connection.execute(sa.delete(replies).where(replies.c.id.in_(written_before)))
     connection.execute(sa.insert(replies), list(rows))
+
+
+def open_or_join(connection: Connection, row: Row, retried_within_s: float | None) -> Row | None:
+    """Insert what is being made from now on; or else, where its request came before, `id` and `digest` of
+    what that is answered by."""
+    now = time.time()
+    if row["idempotency"] is not None:
+        own = (replies.c.key == row["key"]) & (replies.c.idempotency == row["idempotency"])
+        connection.execute(sa.delete(replies).where(own, replies.c.expires_at <= now))
+    found = _same(connection, row, retried_within_s, now)
+    if found is None and not joining.is_inserted(connection, replies, row):
+        found = _same(connection, row, None, now)
+        assert found is not None
+    return found
+
+
+def _same(connection: Connection, row: Row, retried_within_s: float | None, now: float) -> Row | None:
+    recent = None
+    if retried_within_s is not None:  # what is over was written when it ended
+        recent = replies.c.running | (replies.c.created_at > now - retried_within_s)
+        recent &= replies.c.expires_at > now
+    newest = (replies.c.running.desc(), replies.c.created_at.desc())
+    return joining.same(connection, replies, (replies.c.id, replies.c.digest), row, recent, newest)
 
 
 def get(connection: Connection, key: str, wanted: Mapping[str, bool], most_bytes: int) -> list[Row]:

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, Large
 
 from proxy.store import money
 
-HEAD = "0005"  # the newest revision
+HEAD = "0006"  # the newest revision
 
 
 class Amount(sa.TypeDecorator[Decimal]):
@@ -163,7 +163,8 @@ tasks = Table(
 # and `context` what is needed besides to go on from it; `events` are the frames of a stream that may be taken
 # up again. One that is still being made is `running` until its process tells its end, or has not been heard
 # of since `alive_until`: another makes it again, from the client's `body`, where there is one. `tries` is how
-# often that was done.
+# often that was done. A repeated request joins it by `idempotency`, or by `digest`, which is of what was
+# asked for; None where none may.
 replies = Table(
     "replies",
     metadata,
@@ -181,6 +182,10 @@ replies = Table(
     Column("body", LargeBinary),
     Column("asked", Text),  # JSON: how the request shall go
     Column("tries", Integer, nullable=False, server_default="0"),
+    Column("digest", LargeBinary),
+    Column("idempotency", Text),
+    Index("replies_once", "key", "idempotency", unique=True),
+    Index("replies_by_digest", "key", "digest"),
     Index("replies_by_key", "key", "created_at"),
     Index("replies_by_end", "expires_at"),
 )

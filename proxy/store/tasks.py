@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from proxy.store import wakes
+from proxy.store import joining, wakes
 from proxy.store.tables import deliveries, tasks
 
 Row = dict[str, Any]
@@ -56,17 +56,11 @@ def open_or_join(
     found = _same(connection, row, retried_within_s)
     if found is None:
         row = {**row, **_lease(connection, row["owner"], lease_s)}
-        savepoint = connection.begin_nested()
-        try:
-            connection.execute(sa.insert(tasks).values(**row))
-        except sa.exc.IntegrityError:  # another was quicker with the same idempotency key
-            savepoint.rollback()
-            found = _same(connection, row, None)
-            assert found is not None
-        else:
-            savepoint.commit()
+        if joining.is_inserted(connection, tasks, row):
             _tell_if_free(connection, row)
             return row, True
+        found = _same(connection, row, None)
+        assert found is not None
     if not found["repeatable"] or found["digest"] != row["digest"]:
         return found, False
     again = {name: row[name] for name in ("request_id", "state", "body", "asked", "orders", "owner", "tries")}
@@ -87,15 +81,10 @@ def open_or_join(
 
 
 def _same(connection: Connection, row: Row, retried_within_s: float | None) -> Row | None:
-    wanted = sa.select(*_ALL_BUT_BODY).where(tasks.c.key == row["key"])
-    if row["idempotency"] is not None:
-        wanted = wanted.where(tasks.c.idempotency == row["idempotency"])
-    elif retried_within_s is not None:
+    recent = None
+    if retried_within_s is not None:
         recent = (tasks.c.ended_at.is_(None)) | (tasks.c.ended_at > now(connection) - retried_within_s)
-        wanted = wanted.where(tasks.c.digest == row["digest"], recent).order_by(tasks.c.id.desc()).limit(1)
-    else:
-        return None
-    return _first(connection.execute(wanted))
+    return joining.same(connection, tasks, _ALL_BUT_BODY, row, recent, (tasks.c.id.desc(),))
 
 
 def _tell_if_free(connection: Connection, row: Row) -> None:

@@ -1,0 +1,82 @@
+"""Requests that come again: how one is known, and what it is told that joins another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from proxy.errors import ProxyError, RequestError, UpstreamError
+from proxy.fronts.base import Header
+from proxy.serve.exchange import Exchange
+
+Joined = Literal["running", "done"]
+
+_RETRIED_WITHIN_S = 600.0  # how long after its end an SDK's retry still finds a request
+_KEY_CHARS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """By what a request is to be found when it comes again: a `key` of the client's own; `by_sdk`: its SDK
+    may send it several times, and says so when it does (`is_retry`)."""
+
+    key: str | None
+    by_sdk: bool
+    is_retry: bool
+
+    @property
+    def to_be_found(self) -> bool:
+        return self.key is not None or self.by_sdk
+
+    @property
+    def within_s(self) -> float | None:
+        """For how long after its end it finds the request that it repeats without a key; None: never."""
+        return _RETRIED_WITHIN_S if self.is_retry else None
+
+
+def repeats(exchange: Exchange) -> Repeats:
+    """Raises a 400 for a key that cannot be kept."""
+    retries = exchange.fields.get(b"x-stainless-retry-count")
+    return Repeats(_key(exchange), by_sdk=retries is not None, is_retry=retries not in (None, b"0"))
+
+
+def _key(exchange: Exchange) -> str | None:
+    key = exchange.header(b"idempotency-key")
+    if not key:
+        return None
+    if len(key) > _KEY_CHARS or not (key.isascii() and key.isprintable()):
+        raise RequestError(
+            f"An Idempotency-Key is at most {_KEY_CHARS} printable ASCII characters.",
+            code="invalid_idempotency_key",
+        )
+    return key
+
+
+def digest(endpoint: str, path: Mapping[str, str], written: bytes) -> bytes:
+    """Of what is asked for: the same body at another model's address is another request."""
+    place = "\0".join((endpoint, *path.values())).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(place + b"\0" + written).digest()
+
+
+def check(found: Mapping[str, Any], own: bytes) -> None:
+    """Raises a 409 where the row that was found is another request's than that with this digest."""
+    if found["digest"] != own:
+        raise RequestError(
+            "This Idempotency-Key came with another request before; use a new one for each.",
+            status=409,
+            code="idempotency_key_reused",
+            headers={"x-should-retry": "false"},
+        )
+
+
+def starts_anew(error: Exception) -> bool:
+    """Whether what ended so cost nothing, so that it is tried again for who asks again."""
+    bought = isinstance(error, UpstreamError) and error.bought
+    return isinstance(error, ProxyError) and not bought
+
+
+def headers(joined: Joined | None) -> list[Header]:
+    """None of the first."""
+    return [] if joined is None else [(b"x-proxy-joined", joined.encode())]

@@ -1,0 +1,181 @@
+"""A response in the background that is asked for again is the one that is being made, or was made."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import responses_law
+from tests.gateway import KEY, Gateway, open_gateway
+from tests.served import waited
+from tests.test_joining import FILE, send
+from tests.test_responses_state import _renamed
+
+OTHER = "sk-test-narrow"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with open_gateway(tmp_path_factory.mktemp("joining"), FILE) as opened:
+        yield opened
+
+
+def on_disk(folder: Path) -> Any:
+    return open_gateway(folder, f'{FILE}server: {{state: "sqlite:{folder}/state/dragoman.db"}}\n')
+
+
+def ask(gateway: Gateway, prompt: str, caller: str = KEY, **headers: str) -> httpx.Response:
+    return asked(gateway, {"input": prompt}, caller, **headers)
+
+
+def asked(gateway: Gateway, body: Any, caller: str = KEY, **headers: str) -> httpx.Response:
+    return send(
+        gateway, "responses", {"json": {"model": "flash", "background": True, **body}}, caller, **headers
+    )
+
+
+def call(gateway: Gateway, method: str, path: str) -> Any:
+    headers = {"authorization": f"Bearer {KEY}"}
+    return gateway.http.request(method, f"{gateway.base_url}/v1/responses/{path}", headers=headers).json()
+
+
+def over(gateway: Gateway, identity: str) -> Any:
+    """The reply as soon as it is."""
+
+    def look() -> Any:
+        found = call(gateway, "GET", identity)
+        return found if found["status"] not in ("queued", "in_progress") else None
+
+    return waited(look)
+
+
+def orders(gateway: Gateway, prompt: str) -> int:
+    return sum(prompt in str(exchange.body) for exchange in gateway.sent())
+
+
+@pytest.mark.parametrize("model", ["flash", "by-talk"])
+def test_the_same_key_with_the_same_body_gives_the_same_response(gateway: Gateway, model: str) -> None:
+    """While it is made and when it is done; words and pictures."""
+    prompt = f"Keyed {model}"
+    body = {"model": model, "input": f"{prompt} sim:slow:1", "text": {"verbosity": "low"}}
+    first = asked(gateway, body, idempotency_key=prompt)
+    running = asked(gateway, body, idempotency_key=prompt)
+    assert (first.status_code, running.status_code) == (200, 200)
+    assert "x-proxy-joined" not in first.headers
+    assert running.headers["x-proxy-joined"] == "running"
+    assert running.json()["status"] in ("queued", "in_progress")
+    found = over(gateway, first.json()["id"])
+    done = asked(gateway, body, idempotency_key=prompt)
+    assert (done.headers["x-proxy-joined"], done.headers["x-proxy-dropped"]) == ("done", "text.verbosity")
+    assert done.json() == found
+    assert {first.json()["id"], running.json()["id"]} == {found["id"]}
+    assert (found["status"], orders(gateway, prompt)) == ("completed", 1)
+
+
+def test_the_same_key_with_another_body_is_refused(gateway: Gateway) -> None:
+    ask(gateway, "First words", idempotency_key="reused")
+    for body in ({"input": "Other words"}, {"input": "First words", "stream": True}):
+        refused = asked(gateway, body, idempotency_key="reused")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_key_reused")
+        assert refused.headers["x-should-retry"] == "false"
+    assert orders(gateway, "Other words") == 0
+
+
+def test_a_key_is_a_callers_own(gateway: Gateway) -> None:
+    replies = [ask(gateway, "Shared words", caller, idempotency_key="shared") for caller in (KEY, OTHER)]
+    assert len({reply.json()["id"] for reply in replies}) == 2
+    waited(lambda: orders(gateway, "Shared words") == 2)
+
+
+def test_a_key_that_cannot_be_kept_is_refused(gateway: Gateway) -> None:
+    reply = ask(gateway, "Never sent", idempotency_key="x" * 256)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_idempotency_key")
+    assert orders(gateway, "Never sent") == 0
+
+
+def test_many_that_come_at_once_are_one(gateway: Gateway) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(
+            pool.map(lambda _: ask(gateway, "At once sim:slow:2", idempotency_key="at once"), range(8))
+        )
+    assert len({reply.json()["id"] for reply in replies}) == 1
+    assert sorted(reply.headers.get("x-proxy-joined", "") for reply in replies) == ["", *["running"] * 7]
+    assert orders(gateway, "At once") == 1
+
+
+def test_an_sdks_retry_of_the_same_body_joins_and_a_first_request_never_does(gateway: Gateway) -> None:
+    """Who asks twice for the same wants two; what is repeated is the newer."""
+    prompt = "Retried sim:slow:1"
+    firsts = [ask(gateway, prompt, x_stainless_retry_count="0").json()["id"] for _ in range(2)]
+    again = ask(gateway, prompt, x_stainless_retry_count="1")
+    other = ask(gateway, prompt, OTHER, x_stainless_retry_count="1")
+    assert len({*firsts, other.json()["id"]}) == 3
+    assert again.json()["id"] == firsts[1]
+    assert "x-proxy-joined" in again.headers
+    assert "x-proxy-joined" not in other.headers
+    waited(lambda: orders(gateway, "Retried") == 3)
+
+
+def test_a_stream_is_joined_from_its_first_event(gateway: Gateway) -> None:
+    body = {"input": "Told twice sim:slow:1", "stream": True}
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: asked(gateway, body, idempotency_key="told"), range(2)))
+    both.append(asked(gateway, body, idempotency_key="told"))
+    told = [responses_law.parsed(reply.content) for reply in both]
+    assert told[0] == told[1] == told[2]
+    assert told[0][-1]["type"] == "response.completed"
+    joined = [reply.headers.get("x-proxy-joined", "") for reply in both]
+    assert (sorted(joined[:2]), joined[2]) == (["", "running"], "done")
+    assert orders(gateway, "Told twice") == 1
+
+
+def test_what_failed_and_cost_nothing_starts_anew(gateway: Gateway) -> None:
+    prompt = "Busy sim:fail-once:400"
+    failed = over(gateway, ask(gateway, prompt, idempotency_key="busy").json()["id"])
+    assert failed["status"] == "failed"
+    again = ask(gateway, prompt, idempotency_key="busy")
+    assert "x-proxy-joined" not in again.headers
+    assert over(gateway, again.json()["id"])["status"] == "completed"
+
+
+def test_what_was_called_off_stays_so_until_it_is_deleted(gateway: Gateway) -> None:
+    prompt = "Called off sim:slow:20"
+    first = ask(gateway, prompt, idempotency_key="called off").json()["id"]
+    call(gateway, "POST", f"{first}/cancel")
+    told = ask(gateway, prompt, idempotency_key="called off")
+    assert (told.json()["id"], told.json()["status"]) == (first, "cancelled")
+    call(gateway, "DELETE", first)
+    anew = ask(gateway, prompt, idempotency_key="called off").json()["id"]
+    assert anew != first
+    call(gateway, "DELETE", anew)
+
+
+def test_a_stopped_servers_response_is_joined_at_the_next(tmp_path: Path) -> None:
+    """It is made again there, by the same id, as for who fetches it."""
+    prompt = "Left behind sim:slow:1"
+    with on_disk(tmp_path) as first:
+        begun = ask(first, prompt, idempotency_key="left").json()["id"]
+    with on_disk(tmp_path) as second:
+        assert ask(second, "Other words", idempotency_key="left").status_code == 409
+        joined = ask(second, prompt, idempotency_key="left")
+        assert (joined.json()["id"], joined.headers["x-proxy-joined"]) == (begun, "running")
+        assert over(second, begun)["status"] == "completed"
+        assert ask(second, prompt, x_stainless_retry_count="2").json()["id"] == begun
+        assert orders(second, "Left behind") == 1
+
+
+def test_what_could_not_be_found_again_is_not_begun(tmp_path: Path) -> None:
+    """A key is a promise; an SDK that may ask again is answered all the same."""
+    with on_disk(tmp_path) as gateway:
+        over(gateway, ask(gateway, "The table is there").json()["id"])
+        _renamed(tmp_path, "replies", "away")
+        refused = ask(gateway, "Promised", idempotency_key="promised")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+        assert ask(gateway, "Not promised", x_stainless_retry_count="0").status_code == 200
+        _renamed(tmp_path, "away", "replies")
+        waited(lambda: orders(gateway, "Not promised") == 1)
+        assert orders(gateway, "Promised") == 0
