@@ -35,6 +35,7 @@ models:
   wan: {targets: [dashscope/wan2.7-image], poll: {every: 100ms}}
   whole: {targets: [grsai/nano-banana], options: {reply_type: json}, poll: {every: 100ms}}
   by-talk: {targets: [google/gemini-3-pro-image]}
+  either: {targets: [google/gemini-3-pro-image], fallback: [grsai/nano-banana], poll: {every: 100ms}}
 """
 )
 ENVIRONMENT = {"TEST_KEY": KEY, "VENDOR_KEY": "vendor-key", "PAIR_KEY": "vendor-key:simulated-secret"}
@@ -153,6 +154,21 @@ def test_a_task_that_a_vendor_took_goes_on_with_the_next_process(
         assert over["status"] == "completed"
         assert httpx.get(over["results"][0]).content.startswith(b"\x89PNG")
     assert place.orders(prompt) == 1
+
+
+def test_what_a_vendor_was_not_told_is_known_to_the_next_process(
+    tmp_path: Path, store_address: str, vendors: Running
+) -> None:
+    """The first target is down, and would have been told the `seed`."""
+    place, prompt = Place(tmp_path, store_address, vendors), "Sown sim:error:503 sim:polls:20"
+    with place.served() as server:
+        task = begun(server, "either", prompt, seed=7, style="vivid")
+        waited(_polled(place, prompt))
+        kill(server)
+    with place.served() as server:
+        assert ended(server, task)["status"] == "completed"
+        found = httpx.get(f"{server.base_url}/v1/tasks/{task}", headers=HEADERS)
+    assert found.headers["x-proxy-dropped"] == "seed, style"
 
 
 @pytest.mark.parametrize(("model", "order"), [("whole", "sim:slow:4"), ("by-talk", "sim:slow:4")])

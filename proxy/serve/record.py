@@ -162,7 +162,7 @@ class Record:
             if not self.is_kept:
                 return
             self.is_behind = False
-            orders = orjson.dumps(self.orders).decode()
+            orders = text_of(self.orders)
             entries, self._booked = self._booked, []
             write = partial(self._keeper.write, self.row, {"orders": orders, **values}, entries)
             try:
@@ -298,6 +298,13 @@ class Kept:
             "attempt": one.number,
         }
         self._on = one
+        if self.order is not None:  # an earlier process knew what the vendor was not told
+            one.told.dropped = tuple(self.order.get("dropped", ()))
+            self._note_dropped(one.told)
+
+    def _note_dropped(self, told: Told) -> None:
+        if told.dropped:
+            self._trying["dropped"] = list(told.dropped)
 
     def over(self) -> None:
         """The try has ended. It knows us, so it would not be free while we know it."""
@@ -333,6 +340,8 @@ class Kept:
 
     async def intended(self, order: Order[Any] | None = None) -> None:
         """Raises `StoreAwayError`: what cannot be written down is not ordered."""
+        if order is not None and self._on is not None:
+            self._note_dropped(self._on.told)
         intent = {"state": "intended", **self._trying}
         if order is not None and order.call is not None and "task" in order.call.context:
             task = order.call.context["task"]
