@@ -54,6 +54,9 @@ def headers(told: Json) -> list[Header]:
     return [(b"content-type", b"application/json"), *dropped(told)]
 
 
+_dumps = partial(orjson.dumps, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+
+
 class _Stored(str):
     """The address of a picture that is in the store: it goes from reply to reply, and is read by whoever
     needs it. `marker` is what stands for it in a row."""
@@ -109,7 +112,7 @@ class Shelf:
         the log says so."""
         self._rules = rules = house.plan.config.server.replies
         try:
-            told, context = await self._packed(kept.told), await self._packed(kept.context)
+            told, context = await self._packed(kept.told, kept.context)
         except TypeError as error:
             self._services.log.write("reply_not_kept", id=kept.id, reason=str(error))
             return None
@@ -225,7 +228,7 @@ class Shelf:
         """Of what was taken over and will not be made."""
         from proxy.store import replies
 
-        await self.changing(replies.end, row["id"], row["tries"], await self._packed(told))
+        await self.changing(replies.end, row["id"], row["tries"], *await self._packed(told))
         self._being_made.discard(row["id"])
 
     async def change(
@@ -247,7 +250,8 @@ class Shelf:
 
     async def written(self, items: list[Json]) -> list[Json]:
         """Items as they stand in a context: their pictures are files."""
-        found: list[Json] = orjson.loads(await self._packed(items))
+        [packed] = await self._packed(items)
+        found: list[Json] = orjson.loads(packed)
         return found
 
     async def _add(self, house: House, key: str, identity: str, items: list[Json]) -> None:
@@ -345,12 +349,13 @@ class Shelf:
 
     # --- pictures ------------------------------------------------------------------------------------
 
-    async def _packed(self, told: Json | list[Json]) -> bytes:
+    async def _packed(self, *values: Json | list[Json]) -> list[bytes]:
+        """Each as it is written. Raises `TypeError` for what has no form in JSON."""
         try:
-            return orjson.dumps(told, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+            return [*map(_dumps, values)]
         except TypeError:
-            option = orjson.OPT_PASSTHROUGH_SUBCLASS
-            return await asyncio.to_thread(partial(orjson.dumps, told, default=self._leaf, option=option))
+            leaving = partial(_dumps, default=self._leaf)
+            return await asyncio.to_thread(lambda: [*map(leaving, values)])
 
     def _leaf(self, value: Any) -> Any:
         """A long string of base64 becomes a file, with what stands before it in a data URL."""
