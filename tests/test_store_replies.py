@@ -138,6 +138,23 @@ async def test_a_request_that_comes_again_finds_its_reply_while_that_is_kept(sto
 
 
 @pytest.mark.anyio
+async def test_a_reply_whose_key_is_anothers_by_now_is_kept_all_the_same(store_address: str) -> None:
+    """Of a process that was thought to be dead; the other rows of its turn are kept too."""
+    database = Database(store_address)
+    keyed: Any = {"idempotency": "k", "digest": b"d"}
+    plain: Any = {"idempotency": None, "digest": None}
+    await database.run(lambda connection: replies.write(connection, [row("r2", **keyed)]))
+    late = [row("r1", **keyed), row("r3", **plain)]
+    await database.run(lambda connection: replies.write(connection, late, ["r1"]))
+    assert await names(database, "app", "r1", "r2", "r3") == ["r1", "r2", "r3"]
+    again = row("r4", **keyed)
+    found = await database.run(lambda connection: replies.open_or_join(connection, again, None))
+    assert found is not None
+    assert found["id"] == "r2"
+    await database.close()
+
+
+@pytest.mark.anyio
 async def test_what_many_change_at_once_loses_nothing(store_address: str) -> None:
     one, other = Database(store_address), Database(store_address)
     until = time.time() + 60

@@ -21,10 +21,19 @@ _SWEPT_AT_ONCE = 1000
 
 
 def write(connection: Connection, rows: Sequence[Row], written_before: Sequence[str] = ()) -> None:
-    """Insert; those that were `written_before`, when they were being made, are replaced."""
+    """Insert; those that were `written_before`, when they were being made, are replaced. One whose
+    idempotency key is another's by now is kept without it."""
     if written_before:
         connection.execute(sa.delete(replies).where(replies.c.id.in_(written_before)))
-    connection.execute(sa.insert(replies), list(rows))
+    connection.execute(sa.insert(replies), [_without_anothers(connection, row) for row in rows])
+
+
+def _without_anothers(connection: Connection, row: Row) -> Row:
+    key = row.get("idempotency")
+    if key is None:
+        return row
+    taken = sa.select(replies.c.id).where(replies.c.key == row["key"], replies.c.idempotency == key)
+    return row if connection.execute(taken).first() is None else {**row, "idempotency": None}
 
 
 def open_or_join(connection: Connection, row: Row, retried_within_s: float | None) -> Row | None:
