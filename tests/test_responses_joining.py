@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ import pytest
 
 from tests import responses_law
 from tests.gateway import KEY, Gateway, open_gateway
+from tests.raw_http import RawRequest
 from tests.served import waited
 from tests.test_joining import FILE, send
+from tests.test_metrics import scraped
 from tests.test_responses_state import _renamed
 
 OTHER = "sk-test-narrow"
@@ -179,3 +184,53 @@ def test_what_could_not_be_found_again_is_not_begun(tmp_path: Path) -> None:
         _renamed(tmp_path, "away", "replies")
         waited(lambda: orders(gateway, "Not promised") == 1)
         assert orders(gateway, "Promised") == 0
+
+
+@pytest.mark.parametrize(
+    ("stream", "first", "again"),
+    [
+        (False, {"idempotency_key": "slow"}, {"idempotency_key": "slow"}),
+        (True, {"idempotency_key": "slow"}, {"idempotency_key": "slow"}),
+        (False, {"x_stainless_retry_count": "0"}, {"x_stainless_retry_count": "1"}),
+    ],
+    ids=["key", "stream", "sdk"],
+)
+def test_who_leaves_a_slow_store_and_asks_again_finds_what_was_begun(
+    tmp_path: Path, stream: bool, first: dict[str, str], again: dict[str, str]
+) -> None:
+    body = {"model": "flash", "background": True, "input": "Slowly kept", "stream": stream}
+    with on_disk(tmp_path) as gateway, ThreadPoolExecutor(1) as pool:
+        begun = ask(gateway, "The table is there").json()["id"]
+        waited(lambda: _is_written(tmp_path, begun))
+        with _writing(tmp_path):
+            named = {name.replace("_", "-"): value for name, value in first.items()}
+            left = RawRequest(gateway, body, path="/v1/responses", headers=named)
+            left.socket.sendall(left.head + left.payload)
+            waited(lambda: _in_flight(gateway) == 1)
+            left.socket.close()
+            coming = pool.submit(send, gateway, "responses", {"json": body}, **again)
+            waited(lambda: _in_flight(gateway) == 2)
+        reply = coming.result()
+        assert (reply.status_code, "x-proxy-joined" in reply.headers) == (200, True)
+        if not stream:
+            assert over(gateway, reply.json()["id"])["status"] == "completed"
+        assert orders(gateway, "Slowly kept") == 1
+
+
+def _is_written(folder: Path, identity: str) -> bool:
+    """Whether the end of a reply is in the store."""
+    with closing(sqlite3.connect(folder / "state" / "dragoman.db")) as store:
+        running = store.execute("SELECT running FROM replies WHERE id = ?", [identity]).fetchone()
+    return bool(running == (0,))
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Nobody else writes to the store."""
+    with closing(sqlite3.connect(folder / "state" / "dragoman.db", isolation_level=None)) as store:
+        store.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def _in_flight(gateway: Gateway) -> float:
+    return scraped(gateway.base_url)["dragoman_requests_in_flight"]

@@ -148,11 +148,19 @@ class Making:
                 attribute="background",
                 code="not_keepable",
             )
-        if (found := await self._shelf.open_or_join(row, repeats)) is not None:
-            return found
         self._can_move = request is not None
-        self.begin()
-        return None
+        opening = asyncio.get_running_loop().create_task(self._open(row, repeats))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:  # made all the same: who asks again may have found its row by now
+            await asyncio.wait([opening])
+            raise
+
+    async def _open(self, row: Row, repeats: Repeats) -> Row | None:
+        found = await self._shelf.open_or_join(row, repeats)
+        if found is None:
+            self.begin()
+        return found
 
     def kept(self) -> Kept:
         """As it stands. What its request has lost so far is told beside what the front tells."""

@@ -159,16 +159,7 @@ class Shelf:
         from proxy.store import replies
 
         await self.flush()  # what has ended by now may be found no more
-        work = self.changing(replies.open_or_join, row, within_s)
-        opening = asyncio.get_running_loop().create_task(work)
-        try:
-            found: Row | None = await asyncio.shield(opening)
-        except asyncio.CancelledError:  # the client left while it was written: nothing is made for it
-            await asyncio.wait([opening])
-            with contextlib.suppress(ProxyError):
-                if opening.result() is None:
-                    await self.changing(replies.delete, row["key"], row["id"])
-            raise
+        found: Row | None = await self.changing(replies.open_or_join, row, within_s)
         if found is None:
             self._being_made.add(row["id"])
         return found
