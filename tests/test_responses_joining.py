@@ -203,11 +203,7 @@ def test_who_leaves_a_slow_store_and_asks_again_finds_what_was_begun(
         begun = ask(gateway, "The table is there").json()["id"]
         waited(lambda: _is_written(tmp_path, begun))
         with _writing(tmp_path):
-            named = {name.replace("_", "-"): value for name, value in first.items()}
-            left = RawRequest(gateway, body, path="/v1/responses", headers=named)
-            left.socket.sendall(left.head + left.payload)
-            waited(lambda: _in_flight(gateway) == 1)
-            left.socket.close()
+            _leave(gateway, "responses", body, first)
             coming = pool.submit(send, gateway, "responses", {"json": body}, **again)
             waited(lambda: _in_flight(gateway) == 2)
         reply = coming.result()
@@ -215,6 +211,37 @@ def test_who_leaves_a_slow_store_and_asks_again_finds_what_was_begun(
         if not stream:
             assert over(gateway, reply.json()["id"])["status"] == "completed"
         assert orders(gateway, "Slowly kept") == 1
+
+
+@pytest.mark.parametrize("prefers", [{}, {"prefer": "respond-async"}], ids=["waited", "task"])
+@pytest.mark.parametrize(
+    "found_by", [{"idempotency_key": "slow"}, {"x_stainless_retry_count": "1"}], ids=["key", "sdk"]
+)
+def test_a_picture_is_bought_for_who_leaves_a_slow_store_and_asks_again(
+    tmp_path: Path, prefers: dict[str, str], found_by: dict[str, str]
+) -> None:
+    path, body, headers = "images/generations", {"model": "wan", "prompt": "Slowly"}, prefers | found_by
+    with on_disk(tmp_path) as gateway, ThreadPoolExecutor(1) as pool:
+        begun = ask(gateway, "The tables are there").json()["id"]
+        waited(lambda: _is_written(tmp_path, begun))
+        with _writing(tmp_path):
+            _leave(gateway, path, body, headers)
+            waited(lambda: _in_flight(gateway) == 0)
+            coming = pool.submit(send, gateway, path, {"json": body}, **headers)
+            waited(lambda: _in_flight(gateway) == 1)
+        task = f"{gateway.base_url}/v1/tasks/{coming.result().headers['x-proxy-task']}"
+        own = {"authorization": f"Bearer {KEY}"}
+        waited(lambda: gateway.http.get(task, headers=own).json()["status"] == "completed")
+        assert orders(gateway, "Slowly") == 1
+
+
+def _leave(gateway: Gateway, path: str, body: Any, headers: dict[str, str]) -> None:
+    """Ask, and hang up while it is at work."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    left = RawRequest(gateway, body, path=f"/v1/{path}", headers=named)
+    left.socket.sendall(left.head + left.payload)
+    waited(lambda: _in_flight(gateway) == 1)
+    left.socket.close()
 
 
 def _is_written(folder: Path, identity: str) -> bool:

@@ -211,6 +211,7 @@ class Keeper:
         self.running: dict[str, Running] = {}
         self._rules: Tasks | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        self._left: dict[asyncio.Task[None], tuple[str, bytes]] = {}  # while it is let go: whose, and what
         self._reserved: dict[str, Callable[[], None]] = {}  # by task: gives a budget's money back
         self._renewed = 0.0
         self._swept = 0.0
@@ -309,17 +310,26 @@ class Keeper:
         from proxy.store import tasks
 
         self._rules = house.plan.config.tasks
+        await self._wait_for_left(row)
         opening = asyncio.create_task(self.do(tasks.open_or_join, row, self._rules.lease, within_s))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            self._spawn(self._let_go(opening))
+            letting_go = self._spawn(self._let_go(opening))
+            self._left[letting_go] = row["key"], row["digest"]
+            letting_go.add_done_callback(self._left.pop)
             raise
         except Exception as error:
             self.note_away(error)
             if insist:
                 raise StoreAwayError from None
             return None
+
+    async def _wait_for_left(self, row: Row) -> None:
+        """Such requests whose clients left while they were written are let go first: none shall join them."""
+        same = [task for task, what in self._left.items() if what == (row["key"], row["digest"])]
+        if same:
+            await asyncio.wait(same)
 
     async def _let_go(self, opening: asyncio.Task[tuple[Row, bool]]) -> None:
         """The client left while its row was written: nothing is ordered for it."""
@@ -435,10 +445,11 @@ class Keeper:
 
         await record.keep(partial(self.insisting, insert, insist=True))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._settled)
+        return task
 
     def _settled(self, task: asyncio.Task[Any]) -> None:
         self._background.discard(task)
