@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import FrameType
 from typing import Any, cast
@@ -53,12 +53,21 @@ class Server(uvicorn.Server):
     def _take_more(self) -> None:
         """Where one has come others may have come with it."""
         self._looks = False
-        loop = asyncio.get_running_loop()
         for listener in self._listeners:
-            for connection in islice(_accepted(listener), _TAKEN):
-                task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
-                self._taking.add(task)
-                task.add_done_callback(self._taking.discard)
+            self._take(islice(_accepted(listener), _TAKEN))
+
+    def _take(self, connections: Iterable[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in connections:
+            task = loop.create_task(self._connect(connection))
+            self._taking.add(task)
+            task.add_done_callback(self._taking.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        except OSError:  # as when its client is gone
+            connection.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig in self._signals:
@@ -105,10 +114,10 @@ class Server(uvicorn.Server):
         await asyncio.sleep(0)  # the loop takes its eyes off them
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
-            accepted = list(_accepted(listener))
+            self._take(_accepted(listener))
             listener.close()
-            for connection in accepted:
-                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        if self._taking:  # also those of the last turns: who is not here yet would not be waited for
+            await asyncio.wait(self._taking)
 
     def _protocol(self) -> asyncio.Protocol:
         made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
