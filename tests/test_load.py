@@ -1124,6 +1124,24 @@ def test_room_that_those_take_who_are_read_already_is_none(tmp_path: Path) -> No
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("prompt", ["Hi", LARGE])
+def test_who_waits_for_those_that_were_no_work_is_heard_at_once(tmp_path: Path, prompt: str) -> None:
+    """Nothing leaves that would tell of room. A large request is refused, and its client heard again."""
+
+    async def run() -> None:
+        async with connected(tmp_path) as (protocol, wire, load):
+            protocol.data_received(asked())
+            load.requests, load.coming = 0, load.bounds.requests
+            protocol.data_received(asked(prompt))
+            await turns()
+            assert len(load.line.waiting) == 1
+            load.coming = 0  # they were none
+            await turns(3)
+            assert (len(load.line.waiting), wire.paused) == (0, False)
+
+    asyncio.run(run())
+
+
 def test_room_is_for_those_first_that_come_to_be_read_in_the_next_turn(tmp_path: Path) -> None:
     async def run() -> None:
         async with connected(tmp_path) as (protocol, _, load):

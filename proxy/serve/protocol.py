@@ -333,7 +333,7 @@ class Protocol(HttpToolsProtocol):
             return data
         if is_early:
             self.flow.pause_reading()
-            load.line.join(self)
+            self._join_the_line()
         elif self._services.leaving and not self._skips:
             self.transport.close()
         return b""
@@ -350,8 +350,14 @@ class Protocol(HttpToolsProtocol):
         ):
             return False
         self._held += data
-        load.line.join(self)
+        self._join_the_line()
         return True
+
+    def _join_the_line(self) -> None:
+        load = self._services.load
+        load.line.join(self)
+        if load.coming:  # whoever is no work leaves without a word
+            load.line.ask()
 
     def _is_stranger(self, key: Header) -> bool:
         """Strangers are told that they are."""
