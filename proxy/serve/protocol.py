@@ -244,7 +244,7 @@ class Protocol(HttpToolsProtocol):
         cycle = self.cycle
         if self._services.leaving:
             cycle.keep_alive = False
-        if self.scope["method"] != "HEAD" and not isinstance(cycle.transport, _Joined):
+        if self.scope["method"] != "HEAD":
             # After a HEAD nothing follows the head.
             cast(Any, cycle).transport = joined = _Joined(cycle, self._end)
             cast(dict[str, Any], self.scope)[WIRE] = joined
