@@ -45,6 +45,18 @@ models:
   lan-chat: {targets: [lan/llama]}
 """
 
+# A vendor of OpenAI's dialect that refuses what OpenAI does.
+STRICT_OPENAI = """
+version: 1
+keys:
+  - {name: app, key: env:TEST_KEY}
+providers:
+  openai:
+    {wire: openai, base_url: "http://SIMULATORS/openai-strict/v1", keys: [env:VENDOR_KEY], private: true}
+models:
+  gpt: {targets: [openai/gpt-4o]}
+"""
+
 _ENVIRONMENT = {
     "TEST_KEY": KEY,
     "TEST_NARROW_KEY": "sk-test-narrow",

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway import KEY, Gateway, open_gateway
+from tests.gateway import KEY, STRICT_OPENAI, Gateway, open_gateway
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 NATIVE, LEGACY = "/v1beta/models/{}:generateContent", "/v1/completions"
@@ -44,21 +44,11 @@ SEARCH: Any = {
 }
 THOUGHTS: Any = {"thinkingConfig": {"includeThoughts": True}}
 FUNCTION: Any = {"type": "function", "name": "f", "parameters": {"type": "object"}}
-STRICT = """
-version: 1
-keys:
-  - {name: app, key: env:TEST_KEY}
-providers:
-  openai:
-    {wire: openai, base_url: "http://SIMULATORS/openai-strict/v1", keys: [env:VENDOR_KEY], private: true}
-models:
-  gpt: {targets: [openai/gpt-4o]}
-"""
 
 
 @pytest.fixture(scope="module")
 def openai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with open_gateway(tmp_path_factory.mktemp("strict"), STRICT) as one:
+    with open_gateway(tmp_path_factory.mktemp("strict"), STRICT_OPENAI) as one:
         yield one
 
 

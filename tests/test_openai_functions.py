@@ -20,28 +20,18 @@ from proxy.types import (
     ToolChoice,
 )
 from proxy.wires.openai import OpenAIChatWire
-from tests.gateway import KEY, Gateway, open_gateway
+from tests.gateway import KEY, STRICT_OPENAI, Gateway, open_gateway
 
 WIRE, TARGET = OpenAIChatWire(), Target("lan", "m")
 LONG = "mcp__ymir-privileged__get_failed_pipeline_jobs_from_merge_request"
 SHORT = "mcp__ymir-privileged__get_failed_pipeline_jobs_from_mer_f3b4bd7c"
 DOTTED, PLAIN = "files.read:all", "files_read_all_b461f433"
-FILE = """
-version: 1
-keys:
-  - {name: app, key: env:TEST_KEY}
-providers:
-  openai:
-    {wire: openai, base_url: "http://SIMULATORS/openai-strict/v1", keys: [env:VENDOR_KEY], private: true}
-models:
-  gpt: {targets: [openai/gpt-4o]}
-"""
 SCHEMA: Any = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
 @pytest.fixture(scope="module")
 def openai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with open_gateway(tmp_path_factory.mktemp("names"), FILE) as one:
+    with open_gateway(tmp_path_factory.mktemp("names"), STRICT_OPENAI) as one:
         yield one
 
 
