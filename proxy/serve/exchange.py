@@ -246,11 +246,12 @@ class Exchange:
             named.append((b"connection", b"close"))  # (RFC 9110, 10.1.1)
         if not 200 <= status <= 599:  # a vendor's word that HTTP does not know as the end of a request
             status = 502
-        lines = head.written((*named, *own))
         if (wire := self.scope.get(WIRE)) is not None:  # uvicorn looks at each line with two patterns
-            wire.lines = b"\r\n".join(map(b": ".join, lines[len(named) :])) + b"\r\n"
-            del lines[len(named) :]
-        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+            wire.lines = head.joined(own)
+        else:
+            named += own
+        message = {"type": "http.response.start", "status": status, "headers": head.written(named)}
+        await self._send(message)
         self.status = status
 
     async def write(self, pieces: Iterable[bytes | memoryview]) -> None:

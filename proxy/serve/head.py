@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 
 Header = tuple[bytes, bytes]
@@ -11,6 +11,7 @@ Header = tuple[bytes, bytes]
 _VALUE_BYTES = 4000  # common clients and proxies take 8 kB for all headers together, some 4 kB for one
 _ITEM_BYTES = 200
 _CUT = b"..."
+_PLAIN = bytes(range(0x20, 0x7F))
 _NOT_PLAIN = re.compile(rb"[^\x20-\x7e]")
 
 
@@ -18,13 +19,22 @@ def written(headers: Iterable[Header]) -> list[Header]:
     """The headers with values of printable ASCII, each at most 4,000 bytes. Names are our own words."""
     lines = list(headers)
     text = b"".join(chain.from_iterable(lines))  # all of them are looked at at once
-    if len(text) <= _VALUE_BYTES and _NOT_PLAIN.search(text) is None:
+    if len(text) <= _VALUE_BYTES and is_plain(text):
         return lines
     return [(name, _bounded(_NOT_PLAIN.sub(b"?", value))) for name, value in lines]
 
 
+def joined(headers: Collection[Header]) -> bytes:
+    """The same as the lines of a head, each with its end."""
+    text = b"\r\n".join(map(b": ".join, headers)) + b"\r\n"
+    ends = 2 * len(headers)  # any other such byte stands in a value
+    if len(text) <= _VALUE_BYTES and len(text.translate(None, _PLAIN)) == ends:
+        return text
+    return b"\r\n".join(map(b": ".join, written(headers))) + b"\r\n"
+
+
 def is_plain(value: bytes) -> bool:
-    return _NOT_PLAIN.search(value) is None
+    return not value.translate(None, _PLAIN)
 
 
 def listed(names: Iterable[str]) -> bytes:
