@@ -35,7 +35,7 @@ _PATIENCE_S = 2.0  # with the store; then what is known holds
 _FIRST_PATIENCE_S = 10.0  # where nothing is known: it may have to connect, and to make its tables
 _SHARE = 50  # of the time at most one part is spent on reading one key's sum
 _MARGIN_S = 1.0  # how far the machine's clock may be set back meanwhile
-_MOST_PENDING = 5000  # rows of a key; more wait only for a store that is away, and the oldest are summed up
+_MOST_PENDING = 2000  # rows of a key; more wait only for a store that is away, and the oldest are summed up
 
 RowId = tuple[str, int, int, str]
 
@@ -61,8 +61,8 @@ def span(period: Period, now: float) -> Span:
 
 class _Mark(NamedTuple):
     """Rows with an id up to `through` come to these `totals`, by currency. `seen` is the last id that was
-    there: the next reading moves the mark there, and not this one, for of transactions side by side one with
-    an earlier id may end later. `whole_at` is when all was read."""
+    there. On PostgreSQL the next reading moves the mark there, and not this one: of transactions side by side
+    one with an earlier id may end later. `whole_at` is when all was read."""
 
     through: int
     totals: Mapping[str, Decimal]
@@ -269,10 +269,14 @@ def _summed(
 
     began = time.perf_counter()
     found = views.spent(connection, key, mark.currencies, days, horizon, mark.through, mark.seen)
-    settled = _plus(mark.totals, found.early)
-    worth = (rates.convert(amount, name, into) for name, amount in _plus(settled, found.late).items())
+    early = _plus(mark.totals, found.early)
+    whole = _plus(early, found.late)
+    worth = (rates.convert(amount, name, into) for name, amount in whole.items())
     total = sum((amount for amount in worth if amount is not None), ZERO)
-    new = mark._replace(through=mark.seen, totals=settled, seen=found.last)
+    if connection.dialect.name == "sqlite":  # which has one writer
+        new = mark._replace(through=found.last, totals=whole, seen=found.last)
+    else:
+        new = mark._replace(through=mark.seen, totals=early, seen=found.last)
     return _Sum(total, found.there, time.perf_counter() - began, new)
 
 
