@@ -37,14 +37,14 @@ async def admit(
     where nobody knows.
     """
     balances = house.services.balances
-    now, rates = balances.clock(), balances.rates
     if route.currency != budget.currency:
-        route = _payable(route, budget.currency, rates, now)
+        route = _payable(route, budget.currency, balances.rates, balances.clock())
     wanted = ZERO
     if route.draws or not isinstance(requests[0], ChatRequest):
+        now, rates = balances.clock(), balances.rates
         wanted = sum((_dearest(route, one, budget.currency, rates, now) for one in requests), ZERO)
     left = budget.amount - await balances.spent(caller, budget)
-    if left <= 0 or wanted > left:
+    if left <= ZERO or wanted > left:
         raise _refusal(budget, left, wanted, balances.clock())
     if wanted:
         balances.reserve(caller, budget, request_id, wanted)
