@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import random
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+import sqlalchemy as sa
 
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import GOOD, HEAD, decoded, post, providers, watching
@@ -334,6 +337,55 @@ def test_what_was_called_off_for_who_left_may_come_again(tmp_path: Path) -> None
         assert picture_of(send(own, PATHS[0], asked, idempotency_key="left"))
         assert order.cancelled
         assert len(seen.tasks(asked["json"]["prompt"])) == 2
+
+
+@contextlib.contextmanager
+def look_held(words: str) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """A statement with these words among its values waits in the store's thread: when it is there, and when
+    it may go on."""
+    there, go = threading.Event(), threading.Event()
+
+    def executing(_: Any, __: Any, ___: str, values: Any, *____: Any) -> None:
+        if words in str(values) and not there.is_set():
+            there.set()
+            go.wait(10)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", executing)
+    try:
+        yield there, go
+    finally:
+        go.set()
+        sa.event.remove(sa.Engine, "before_cursor_execute", executing)
+
+
+@pytest.mark.parametrize(("fields", "status"), [({}, 200), ({"background": True}, 202)])
+def test_what_ends_while_its_row_is_read_for_who_comes_again_starts_anew(
+    tmp_path: Path, fields: dict[str, Any], status: int
+) -> None:
+    asked = asks(PATHS[0], "wan", "Ends meanwhile sim:polls:12", **fields)
+    with open_gateway(tmp_path, FILE) as own, watching(own) as seen, ThreadPoolExecutor(1) as pool:
+        order = left(own, seen, asked, **{"idempotency-key": "meanwhile"})
+        keeper = own.application.house.services.keeper  # type: ignore[union-attr]
+        (running,) = keeper.running.values()
+        loop = running._task.get_loop()
+
+        async def both_come_at_once() -> None:
+            done = threading.Event()
+            behind = asyncio.ensure_future(keeper.do(lambda _: done.set()))
+            await asyncio.sleep(0)
+            go.set()
+            done.wait(10)
+            await behind
+
+        with look_held("meanwhile") as (there, go):
+            again = pool.submit(send, own, PATHS[0], asked, idempotency_key="meanwhile")
+            assert there.wait(10)
+            asyncio.run_coroutine_threadsafe(keeper.called_off(running, repeatable=True), loop)
+            waited(lambda: running.record._turn.locked())  # its end is the next that is written
+            asyncio.run_coroutine_threadsafe(both_come_at_once(), loop).result(10)
+        assert again.result(20).status_code == status
+        waited(lambda: len(seen.tasks(asked["json"]["prompt"])) == 2)
+        assert order.cancelled
 
 
 def test_one_of_two_who_leaves_calls_nothing_off(tmp_path: Path) -> None:

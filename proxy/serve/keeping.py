@@ -149,17 +149,22 @@ async def _opened(work: Work, row: dict[str, Any], wish: _Wish) -> tuple[Row, bo
     """The row that is kept of this request, and whether it is its own or that of the one it repeats; None
     where none can be kept, and need not."""
     keeper = work.house.services.keeper
+    within_s, is_read_again = wish.repeats.within_s, False
     while True:
-        within_s = wish.repeats.within_s
         opened = await keeper.opened(work.house, row, within_s=within_s, insist=wish.insists)
         if opened is None:
             return None
         found, is_ours = opened
         joining.check(found, row["digest"])
-        running = keeper.running.get(found["id"])
-        if is_ours or running is None or not running.record.cancelling:
+        if is_ours:
             return opened
-        await running.ended()
+        running = keeper.running.get(found["id"])
+        if running is not None and running.record.cancelling:
+            await running.ended()
+        elif running is None and found["owner"] == keeper.owner and not is_read_again:
+            is_read_again = True  # it may have ended here while its row was on its way
+        else:
+            return opened
 
 
 def _started(work: Work, front: Front, row: Row) -> Running | None:
