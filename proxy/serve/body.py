@@ -88,6 +88,14 @@ def written(body: Json | Form) -> bytes:
     return b"".join((b"f", *jsonio.dumps({"fields": body.fields, "files": files})))
 
 
+def written_or_none(body: Json | Form) -> bytes | None:
+    """None for what is too deeply nested to be kept at all."""
+    try:
+        return written(body)
+    except jsonio.JSONEncodeError:
+        return None
+
+
 def read_again(raw: bytes) -> Json | Form:
     """What `written` wrote."""
     kind, value = raw[:1], jsonio.loads(raw[1:])

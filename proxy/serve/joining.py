@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from proxy.errors import ProxyError, RequestError, UpstreamError
-from proxy.fronts.base import Header
+from proxy.fronts.base import Form, Header
+from proxy.serve import body as bodies
 from proxy.serve.exchange import Exchange
+from proxy.types import Json
 
+if TYPE_CHECKING:
+    from proxy.serve.house import House
+
+Row = Mapping[str, Any]
 Joined = Literal["running", "done"]
 
 _RETRIED_WITHIN_S = 600.0  # how long after its end an SDK's retry still finds a request
@@ -58,6 +64,32 @@ def digest(endpoint: str, path: Mapping[str, str], written: bytes) -> bytes:
     """Of what is asked for: the same body at another model's address is another request."""
     place = "\0".join((endpoint, *path.values())).encode("utf-8", "surrogatepass")
     return hashlib.sha256(place + b"\0" + written).digest()
+
+
+async def begun_before(
+    exchange: Exchange, house: House, endpoint: str, body: Json | Form, *, later: bool
+) -> Row | None:
+    """What a request joins, looked for before it is counted; None where it begins, as far as is known: what
+    another begins meanwhile is found when its row is opened. `later`: it is a reply in the background.
+
+    Raises a 409 when the idempotency key came with another body, a 503 when nobody knows."""
+    wanted, caller = repeats(exchange), exchange.caller
+    assert caller is not None
+    written = None if wanted.key is None and not wanted.is_retry else bodies.written_or_none(body)
+    if written is None:
+        return None
+    own = digest(endpoint, exchange.scope.get("path_params") or {}, written)
+    same = {"key": caller.name, "idempotency": wanted.key, "digest": own}
+    kept = house.services.shelf if later else house.services.keeper
+    try:
+        found = await kept.begun_before(same, within_s=wanted.within_s)
+    except ProxyError:
+        if wanted.key is not None:
+            raise
+        return None
+    if found is not None:
+        check(found, own)
+    return found
 
 
 def check(found: Mapping[str, Any], own: bytes) -> None:

@@ -325,6 +325,19 @@ class Keeper:
                 raise StoreAwayError from None
             return None
 
+    async def begun_before(self, same: Row, *, within_s: float | None) -> Row | None:
+        """What a request with these `key`, `idempotency` and `digest` would join; None where it would begin.
+        Raises a 503 while the store is away."""
+        from proxy.store import tasks
+
+        while True:
+            await self._wait_for_left(same)
+            found = await self.asking(tasks.begun_before, same, within_s)
+            running = None if found is None else self.running.get(found["id"])
+            if running is None or not running.record.cancelling:
+                return found
+            await running.ended()
+
     async def _wait_for_left(self, row: Row) -> None:
         """Such requests whose clients left while they were written are let go first: none shall join them."""
         same = [task for task, what in self._left.items() if what == (row["key"], row["digest"])]

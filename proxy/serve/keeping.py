@@ -52,21 +52,21 @@ class Watch(Protocol):
 
 
 async def begun(
-    exchange: Exchange, work: Work, front: Front, endpoint: str, body: Json | Form
+    exchange: Exchange, work: Work, front: Front, endpoint: str, body: Json | Form, joins: Row | None = None
 ) -> Watch | None:
-    """Start the request, or join the one that it repeats; None where it is not sold by the piece, and where
-    the client was given a task instead of a reply.
+    """Start the request, or join the one that it repeats, which `joins` is where that was looked for; None
+    where it is not sold by the piece, and where the client was given a task instead of a reply.
 
     Raises a 409 when the idempotency key came with another body, a 503 when it cannot be kept as asked.
     """
-    if not work.by_piece():
+    if joins is None and not work.by_piece():
         return None
     house, keeper = work.house, work.house.services.keeper
     wish = _wish(exchange, work)
     row = _row(exchange, work, endpoint)
     patience_s = None if work.parsed.request.stream else work.asked.patience_s
-    opened = None
-    if wish.to_be_found:
+    opened = None if joins is None else (joins, False)
+    if opened is None and wish.to_be_found:
         row |= _kept(work, front, endpoint, body, wish, row["asked"])
         opened = await _opened(work, row, wish)
     if opened is None:  # its body is written when somebody leaves it

@@ -17,7 +17,6 @@ from typing import cast
 
 import orjson
 
-from proxy.codec import jsonio
 from proxy.errors import ProxyError, RequestError, StoppingError
 from proxy.fronts.base import Facts, Form, KeepingFront, Kept, KeptRenderer, Piece, Unhurried
 from proxy.keys import ClientKey
@@ -264,12 +263,22 @@ class Making:
 
 
 async def accepted(
-    exchange: Exchange, work: Work, front: KeepingFront, endpoint: str, body: Json | Form
+    exchange: Exchange,
+    work: Work,
+    front: KeepingFront,
+    endpoint: str,
+    body: Json | Form,
+    joins: Row | None = None,
 ) -> None:
-    """Begin the reply, or join the one that was begun by the same request before; and answer with its id or,
-    where a stream was asked for, with its events. Raises a 409 when the idempotency key came with another
-    body."""
+    """Begin the reply, or join the one that was begun by the same request before, which `joins` is where that
+    was looked for; and answer with its id or, where a stream was asked for, with its events. Raises a 409
+    when the idempotency key came with another body."""
     repeats, shelf = joining.repeats(exchange), work.house.services.shelf
+    now = int(time.time())
+    renderer = _renderer(work, front, now)
+    if joins is not None:
+        await _joined(exchange, work, front, renderer.ping, joins["id"])
+        return
     if not _room(shelf).takes(work.parsed.request.model):
         raise ProxyError(
             "Too many replies are being made in the background; come back in a moment.",
@@ -277,9 +286,7 @@ async def accepted(
             code="overloaded",
             headers={"retry-after": "2"},
         )
-    now = int(time.time())
-    renderer = _renderer(work, front, now)
-    told, written = renderer.queued(), _written(body)
+    told, written = renderer.queued(), bodies.written_or_none(body)
     found_by = _found_by(repeats, work, endpoint, written)
     making = Making(shelf, work, front, renderer, found_by=found_by)
     found = await making.start(_request(work, written, now), repeats)
@@ -339,14 +346,6 @@ def _renderer(work: Work, front: KeepingFront, created: int, identity: str | Non
 
 
 # --- replies whose process is gone -------------------------------------------------------------------
-
-
-def _written(body: Json | Form) -> bytes | None:
-    """None for what is too deeply nested to be kept at all."""
-    try:
-        return bodies.written(body)
-    except jsonio.JSONEncodeError:
-        return None
 
 
 def _request(work: Work, written: bytes | None, created: int) -> tuple[bytes, str] | None:

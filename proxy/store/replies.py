@@ -50,13 +50,21 @@ def open_or_join(connection: Connection, row: Row, retried_within_s: float | Non
     return found
 
 
+def begun_before(connection: Connection, same: Row, retried_within_s: float | None) -> Row | None:
+    """What `open_or_join` would join; None where it would insert."""
+    now = time.time()
+    found = _same(connection, same, retried_within_s, now)
+    return None if found is None or found["expires_at"] <= now else found
+
+
 def _same(connection: Connection, row: Row, retried_within_s: float | None, now: float) -> Row | None:
     recent = None
     if retried_within_s is not None:  # what is over was written when it ended
         recent = replies.c.running | (replies.c.created_at > now - retried_within_s)
         recent &= replies.c.expires_at > now
     newest = (replies.c.running.desc(), replies.c.created_at.desc())
-    return joining.same(connection, replies, (replies.c.id, replies.c.digest), row, recent, newest)
+    columns = (replies.c.id, replies.c.digest, replies.c.expires_at)
+    return joining.same(connection, replies, columns, row, recent, newest)
 
 
 def get(connection: Connection, key: str, wanted: Mapping[str, bool], most_bytes: int) -> list[Row]:

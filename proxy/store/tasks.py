@@ -61,7 +61,7 @@ def open_or_join(
             return row, True
         found = _same(connection, row, None)
         assert found is not None
-    if not found["repeatable"] or found["digest"] != row["digest"]:
+    if not _starts_anew(found, row):
         return found, False
     again = {name: row[name] for name in ("request_id", "state", "body", "asked", "orders", "owner", "tries")}
     fresh = {
@@ -78,6 +78,16 @@ def open_or_join(
     done = connection.execute(sa.update(tasks).where(condition).values(**values))
     _tell_if_free(connection, row)
     return {**found, **again, **fresh}, done.rowcount == 1
+
+
+def begun_before(connection: Connection, same: Row, retried_within_s: float | None) -> Row | None:
+    """What `open_or_join` would join; None where it would be the caller's to work at."""
+    found = _same(connection, same, retried_within_s)
+    return None if found is None or _starts_anew(found, same) else found
+
+
+def _starts_anew(found: Row, row: Row) -> bool:
+    return bool(found["repeatable"]) and found["digest"] == row["digest"]
 
 
 def _same(connection: Connection, row: Row, retried_within_s: float | None) -> Row | None:
