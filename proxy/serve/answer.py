@@ -106,9 +106,16 @@ async def answer(
         raise _not_carried(parsed.dropped)
     route = taken.route
     requests = (parsed.request, *parsed.beside)
-    if caller.limits is not None:
-        exchange.allowed = await allowed.admit(house, caller, caller.limits, route, requests)
-    budget = caller.budget
+    limits, budget, joins = caller.limits, caller.budget, None
+    keeps = route.draws or isinstance(parsed.request, ImageRequest)
+    if (limits is not None or budget is not None) and (keeps or parsed.later):
+        from proxy.serve import joining
+
+        joins = await joining.begun_before(exchange, house, endpoint, body, later=parsed.later)
+        if joins is not None:  # all of it was counted when it began
+            limits = budget = None
+    if limits is not None:
+        exchange.allowed = await allowed.admit(house, caller, limits, route, requests)
     if budget is not None:
         route = await budgets.admit(house, caller, budget, route, requests, asked.request_id)
     work = Work(house, asked, route, parsed, route.order(), painter=taken.painter)
@@ -117,12 +124,12 @@ async def answer(
         if parsed.later:
             from proxy.serve import later
 
-            await later.accepted(exchange, work, cast(KeepingFront, front), endpoint, body)
+            await later.accepted(exchange, work, cast(KeepingFront, front), endpoint, body, joins)
             return
-        if route.draws or isinstance(parsed.request, ImageRequest):
+        if keeps:
             from proxy.serve import keeping  # most servers of chats never need it
 
-            watch = await keeping.begun(exchange, work, front, endpoint, body)
+            watch = await keeping.begun(exchange, work, front, endpoint, body, joins)
             if exchange.started:
                 budget = None  # the task has it
                 return
