@@ -5,13 +5,15 @@ A table of such rows has `key`, whose they are, and `idempotency` and `digest`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
 Row = dict[str, Any]
+
+_MOST_LOOKS = 10
 
 
 def same(
@@ -36,13 +38,22 @@ def same(
     return None if found is None else dict(found)
 
 
-def is_inserted(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
-    """False where another was quicker with the same idempotency key."""
-    savepoint = connection.begin_nested()
-    try:
-        connection.execute(sa.insert(table).values(**row))
-    except sa.exc.IntegrityError:
-        savepoint.rollback()
-        return False
-    savepoint.commit()
-    return True
+def insert_or_find(
+    connection: Connection, table: Table, row: Mapping[str, Any], find: Callable[[], Row | None]
+) -> Row | None:
+    """What `find` finds; or else None, and the row is inserted. Where another was quicker with the same
+    idempotency key, that is found, or is gone again by then."""
+    for looks_left in reversed(range(_MOST_LOOKS)):
+        if (found := find()) is not None:
+            return found
+        savepoint = connection.begin_nested()
+        try:
+            connection.execute(sa.insert(table).values(**row))
+        except sa.exc.IntegrityError:
+            savepoint.rollback()
+            if not looks_left:
+                raise
+        else:
+            savepoint.commit()
+            break
+    return None

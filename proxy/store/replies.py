@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -43,11 +44,8 @@ def open_or_join(connection: Connection, row: Row, retried_within_s: float | Non
     if row["idempotency"] is not None:
         own = (replies.c.key == row["key"]) & (replies.c.idempotency == row["idempotency"])
         connection.execute(sa.delete(replies).where(own, replies.c.expires_at <= now))
-    found = _same(connection, row, retried_within_s, now)
-    if found is None and not joining.is_inserted(connection, replies, row):
-        found = _same(connection, row, None, now)
-        assert found is not None
-    return found
+    find = partial(_same, connection, row, retried_within_s, now)
+    return joining.insert_or_find(connection, replies, row, find)
 
 
 def begun_before(connection: Connection, same: Row, retried_within_s: float | None) -> Row | None:

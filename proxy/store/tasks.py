@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,14 +54,12 @@ def open_or_join(
 
     What has ended without a purchase starts anew.
     """
-    found = _same(connection, row, retried_within_s)
+    row = {**row, **_lease(connection, row["owner"], lease_s)}
+    find = partial(_same, connection, row, retried_within_s)
+    found = joining.insert_or_find(connection, tasks, row, find)
     if found is None:
-        row = {**row, **_lease(connection, row["owner"], lease_s)}
-        if joining.is_inserted(connection, tasks, row):
-            _tell_if_free(connection, row)
-            return row, True
-        found = _same(connection, row, None)
-        assert found is not None
+        _tell_if_free(connection, row)
+        return row, True
     if not _starts_anew(found, row):
         return found, False
     again = {name: row[name] for name in ("request_id", "state", "body", "asked", "orders", "owner", "tries")}
@@ -73,7 +72,7 @@ def open_or_join(
         "callback_tries": 0,
         "epoch": found["epoch"] + 1,
     }
-    values = {**again, **fresh, **_lease(connection, row["owner"], lease_s)}
+    values = {**again, **fresh, "lease_until": row["lease_until"]}
     condition = (tasks.c.id == found["id"]) & (tasks.c.epoch == found["epoch"])
     done = connection.execute(sa.update(tasks).where(condition).values(**values))
     _tell_if_free(connection, row)
