@@ -419,6 +419,7 @@ class Keeper:
             return
         policy = _on_disconnect(running.work)
         if policy == "cancel" or (policy == "finish_if_paid" and not record.is_ordered):
+            record.cancelling = True  # from now on nobody joins it
             self._spawn(self.called_off(running, repeatable=True))
         elif not record.is_kept:
             self._spawn(self._kept_from_now(running))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from proxy.errors import ErrorClass, NotCarriedError, RequestError, UpstreamError
+from proxy.errors import ErrorClass, NotCarriedError, RequestError, StoppingError, UpstreamError
 from proxy.fronts.base import Form, Front, Header
-from proxy.serve import anew, bill, callbacks, joining, lost, tasks
+from proxy.serve import allowed, anew, bill, budgets, callbacks, joining, lost, tasks
 from proxy.serve import body as bodies
 from proxy.serve.exchange import Exchange
 from proxy.serve.joining import Joined, Repeats
@@ -88,8 +89,28 @@ async def begun(
     if not is_ours:
         joined = "running" if running is not None or found["ended_at"] is None else "done"
     if running is None:
-        return _Elsewhere(keeper, found, joined)
+        return _Elsewhere(keeper, found, joined, partial(_anew, exchange, work, front, endpoint, body))
     return _Here(keeper, running, joined, patience_s)
+
+
+async def _anew(exchange: Exchange, work: Work, front: Front, endpoint: str, body: Json | Form) -> Watch:
+    """What it joined was left by its client before anything was bought: it is begun for who has joined, and
+    counts from now on as its own."""
+    house, asked = work.house, work.asked
+    limits, budget = asked.caller.limits, asked.caller.budget
+    requests = (work.parsed.request, *work.parsed.beside)
+    if limits is not None and exchange.allowed is None:
+        exchange.allowed = await allowed.admit(house, asked.caller, limits, work.route, requests)
+    if budget is not None:
+        work.route = await budgets.admit(house, asked.caller, budget, work.route, requests, asked.request_id)
+        work.candidates = work.route.order()
+    try:
+        watch = await begun(exchange, work, front, endpoint, body)
+    finally:
+        house.services.balances.release(asked.request_id)  # unless what is begun has it
+    if watch is None:
+        raise StoppingError
+    return watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,26 +316,34 @@ class _Here:
 
 
 class _Elsewhere:
-    """What another process works at, or has ended: its row is looked at again and again."""
+    """What another process works at, or has ended: its row is looked at again and again. `anew` begins it
+    here, where its client has left it there."""
 
     can_join = True
 
-    def __init__(self, keeper: Keeper, row: Row, joined: Joined | None) -> None:
+    def __init__(
+        self, keeper: Keeper, row: Row, joined: Joined | None, anew: Callable[[], Awaitable[Watch]]
+    ) -> None:
         self._keeper = keeper
         self._row = row
+        self._anew = anew
+        self._instead: Watch | None = None
         self.joined = joined
         self._record = Record(keeper, row, is_kept=True)
         self.tolds: list[Told] = []
 
     async def batches(self) -> AsyncGenerator[list[Event], None]:
-        wakes, row, pause_s = self._keeper.services.wakes, self._row, _LOOK_S
-        with wakes.of(row["id"]) as woken:
-            while row["ended_at"] is None:
-                if row["state"] in ("uncertain", "parked"):
-                    raise UncertainError
-                await woken(pause_s)
-                row = await self._keeper.row(row["id"])
-                pause_s = min(2 * pause_s, _HEARING_LOOK_S) if wakes.hears else _LOOK_S
+        row = await self._ended()
+        if row["state"] == "cancelled" and row["repeatable"]:
+            self._instead = instead = await self._anew()
+            self.joined = instead.joined
+            try:
+                async with aclosing(instead.batches()) as batches:
+                    async for batch in batches:
+                        yield batch
+            finally:
+                self.tolds += instead.tolds
+            return
         if row["error"] is not None:
             raise read_error(orjson.loads(row["error"]))
         result = orjson.loads(row["result"])
@@ -326,8 +355,19 @@ class _Elsewhere:
         self.tolds += map(read_told, result["tolds"])
         yield seen
 
+    async def _ended(self) -> Row:
+        wakes, row, pause_s = self._keeper.services.wakes, self._row, _LOOK_S
+        with wakes.of(row["id"]) as woken:
+            while row["ended_at"] is None:
+                if row["state"] in ("uncertain", "parked"):
+                    raise UncertainError
+                await woken(pause_s)
+                row = await self._keeper.row(row["id"])
+                pause_s = min(2 * pause_s, _HEARING_LOOK_S) if wakes.hears else _LOOK_S
+        return row
+
     def stored(self, image: Image) -> str | None:
-        return self._record.stored(image)
+        return self._record.stored(image) if self._instead is None else self._instead.stored(image)
 
     def headers(self) -> list[Header]:
         return _headers(self._row["id"], self.joined)

@@ -1,0 +1,83 @@
+"""Who joins at one process what another works at, on one store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.gateway import Gateway, open_gateway
+from tests.picture_vendors import HEAD, providers, watching
+from tests.raw_http import RawRequest
+from tests.served import waited
+
+FILE = (
+    HEAD.replace("heartbeat: 60s", "heartbeat: 200ms").replace(
+        "keys: [{name: app, key: env:TEST_KEY}]",
+        "keys: [{name: app, key: env:TEST_KEY}, {name: two, key: env:KEY_TWO, limits: {requests: 2/hour}}, "
+        '{name: money, key: env:KEY_MONEY, budget: {amount: "0.4", currency: CNY, period: total}}]',
+    )
+    + providers("dashscope", extra="private: true, currency: CNY, on_disconnect: cancel")
+    + """
+models:
+  wan: {targets: [dashscope/wan2.7-image], price: {image: 0.2}, poll: {every: 60ms}}
+"""
+)
+ENVIRONMENT = {"KEY_TWO": "sk-two", "KEY_MONEY": "sk-money"}
+PATH = "/v1/images/generations"
+SLOW = {"model": "wan", "prompt": "Slowly sim:polls:20", "stream": True}
+
+
+@pytest.fixture
+def both(tmp_path: Path, store_address: str) -> Iterator[tuple[Gateway, Gateway]]:
+    """Two processes, as far as the store knows, with vendors of their own."""
+    files = f'server: {{state: "env:STORE", files: {{folder: "{tmp_path}/files"}}}}\n'
+    environment = {**ENVIRONMENT, "STORE": store_address}
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    with (
+        open_gateway(tmp_path / "a", FILE + files, environment) as first,
+        open_gateway(tmp_path / "b", FILE + files, environment) as second,
+    ):
+        yield first, second
+
+
+@contextmanager
+def joined(gateway: Gateway, headers: dict[str, str]) -> Iterator[httpx.Response]:
+    """A stream that has joined another."""
+    with httpx.stream("POST", gateway.base_url + PATH, json=SLOW, headers=headers, timeout=30) as reply:
+        assert (reply.status_code, reply.headers["x-proxy-joined"]) == (200, "running")
+        yield reply
+
+
+@pytest.mark.parametrize(
+    "found_by", [{"idempotency-key": "k"}, {"x-stainless-retry-count": "1"}], ids=["key", "sdk"]
+)
+@pytest.mark.parametrize("caller", ["sk-test-app", "sk-two", "sk-money"], ids=["app", "limits", "budget"])
+def test_what_its_first_client_left_is_begun_for_who_has_joined_elsewhere(
+    both: tuple[Gateway, Gateway], caller: str, found_by: dict[str, str]
+) -> None:
+    """And counts there as its own: what was called off is held until the vendor's last word, so all of the
+    money is used."""
+    first, second = both
+    own = {"authorization": f"Bearer {caller}", **found_by}
+    with watching(first) as seen, watching(second) as seen_too:
+        with RawRequest(first, SLOW, path=PATH, headers=own) as leaving:
+            leaving.send()
+            (order,) = waited(lambda: [one for one in seen.tasks(SLOW["prompt"]) if one.polls_ms])
+            with joined(second, own) as reply:
+                leaving.socket.close()
+                waited(lambda: order.cancelled)
+                told = reply.read().decode()
+        assert "image_generation.completed" in told, told
+        assert len(seen_too.tasks(SLOW["prompt"])) == 1
+    body, own = {"model": "wan", "prompt": "Another"}, {"authorization": f"Bearer {caller}"}
+    another = second.http.post(second.base_url + PATH, json=body, headers=own)
+    if caller == "sk-money":
+        assert another.status_code == 429
+    else:
+        assert another.status_code == 200
+        assert another.headers.get("x-ratelimit-remaining-requests") == ("0" if caller == "sk-two" else None)
