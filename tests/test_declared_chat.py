@@ -7,8 +7,9 @@ import pytest
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Call, ChatRequest, Finish, FunctionTool, Message, Text, TextPart, ToolChoice, Usage
-from proxy.wires.declared import ChatDelegate
+from proxy.wires.declared import ChatDelegate, load_profile
 from proxy.wires.gemini import GeminiWire
+from tests.declared import read as read_yaml
 from tests.declared import shipped, target
 from tests.words import code_of
 
@@ -90,6 +91,25 @@ def test_what_jlike_does_not_pass_through_is_named():
     assert "toolConfig" not in call.body
     assert "safetySettings" not in call.body
     assert {"tool_choice", "safety_settings"} <= set(call.dropped)
+
+
+def test_jlike_is_sent_only_what_its_page_names():
+    """000: contents, generationConfig, tools, systemInstruction; OpenAI's `service_tier` is none of them."""
+    call = jlike().build(replace(ASKED, service_tier="flex", temperature=0.5), JLIKE)
+    assert set(call.body) == {"model", "contents", "generationConfig"}
+    assert call.dropped == ("service_tier",)
+
+
+def test_any_dialect_may_be_told_what_its_vendor_takes():
+    """A server that refuses what it does not know: OpenAI's own words, of which it has three."""
+    text = """
+    surfaces:
+      chat: {speaks: openai, takes: [model, messages, max_tokens], drops: {stream: stream}}
+    """
+    wire = ChatDelegate(Echo(), load_profile("small", read_yaml(text)).surface("chat"))
+    call = wire.build(replace(ASKED, stream=True), replace(JLIKE, model="m"))
+    assert call.body == {"model": "m"}
+    assert call.dropped == ("stream",)
 
 
 @pytest.mark.parametrize("wrap", [None, "data", "result", "response"])

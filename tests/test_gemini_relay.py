@@ -306,15 +306,24 @@ def test_a_call_for_less_than_the_body_asks_for_is_translated() -> None:
     assert found.dropped == ("foreign.labels",)
 
 
-def test_a_reseller_gets_the_body_at_its_own_path() -> None:
-    """A chat surface of a profile that speaks Gemini."""
+def test_a_reseller_gets_of_the_body_what_its_page_names() -> None:
+    """000: contents, generationConfig, tools and systemInstruction pass through, in this spelling."""
     wire = surface_wire(shipped("jlike"), "text", "http://x").chat
     assert wire is not None
     found = wire.build(parsed(RAW), Target("jlike", "gemini-3-flash-preview", "declared", "text"))
     assert found.path == "/gemini3/generate"
-    sent = orjson.loads(found.written) if found.written else found.body
-    assert sent["contents"] == [{"parts": [{"text": "Café / 1.0"}]}]
-    assert sent["generation_config"]["thinkingConfig"] == {"include_thoughts": True}
+    assert not found.written
+    assert found.body == {
+        "model": "gemini-3-flash-preview",
+        "contents": [{"parts": [{"text": "Café / 1.0"}]}],
+        "generationConfig": {
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "thinkingConfig": {"include_thoughts": True},
+        },
+        "tools": [{"functionDeclarations": [{"name": "look", "parameters_json_schema": {"type": "object"}}]}],
+    }
+    assert found.dropped == ("safety_settings", "foreign.newField")
 
 
 # --- the reply -----------------------------------------------------------------------------------------

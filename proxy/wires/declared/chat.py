@@ -23,7 +23,7 @@ from proxy.wires import refusals
 from proxy.wires.declared import failures
 from proxy.wires.declared.profile import ChatSurface
 from proxy.wires.declared.replies import kept_charge
-from proxy.wires.declared.variants import ChatVariant
+from proxy.wires.declared.variants import ChatVariant, plain
 
 # What a reply of the spoken dialect has at its top.
 _LANDMARKS = {"gemini": ("candidates", "promptFeedback"), "openai": ("choices",)}
@@ -45,15 +45,14 @@ class ChatDelegate:
         if not surface.streams and request.stream:
             request = replace(request, stream=False)  # the client's stream is made from the one reply
         call = self._inner.build(request, target, repairs)
-        body = {name: value for name, value in call.body.items() if name not in variant.drops}
+        body, lost = _taken(call.body, variant)
         if surface.model_in_body:
             body = {"model": target.model, **body}
-        dropped = (field for name, field in variant.drops.items() if name in call.body)
         return replace(
             call,
             path=surface.path or call.path,
             body={**body, **{name: value for name, value in variant.extra.items() if name not in body}},
-            dropped=(*call.dropped, *dropped),
+            dropped=(*call.dropped, *lost),
             written=call.written if body == call.body and not variant.extra else b"",
         )
 
@@ -108,6 +107,22 @@ class ChatDelegate:
 
     def reads(self, mime: str, target: Target) -> bool:
         return self._inner.reads(mime, target)
+
+
+def _taken(body: Json, variant: ChatVariant) -> tuple[Json, list[str]]:
+    """The body with what the vendor takes, spelled as it wants it, and the client's fields that are lost."""
+    drops, takes = variant.drops, variant.takes
+    if not drops and not takes:
+        return body, []
+    taken: Json = {}
+    lost = []
+    for name, value in body.items():
+        key = plain(name)
+        if key in drops or (takes and key not in takes):
+            lost.append(drops.get(key, f"foreign.{name}"))
+        else:
+            taken[takes.get(key, name)] = value
+    return taken, lost
 
 
 class _Unwrapping:

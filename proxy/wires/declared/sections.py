@@ -39,8 +39,8 @@ KEYS: dict[str, tuple[str, ...]] = {
         "errors", "billing", "usage", "size", "limits", "models", "with_references",
     ),
     "chat surface": (
-        "speaks", "path", "model_in_body", "streams", "unwrap", "extra", "drops", "fail", "errors", "billing",
-        "models",
+        "speaks", "path", "model_in_body", "streams", "unwrap", "extra", "drops", "takes", "fail", "errors",
+        "billing", "models",
     ),
     "submit": (*REQUEST_KEYS, "optional"),
     "upload": (*REQUEST_KEYS, "raw", "result"),

@@ -40,10 +40,15 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class ChatVariant:
-    """A chat surface as one model has it. `extra` joins the body, `drops` is {body key: client's field}."""
+    """A chat surface as one model has it. `extra` joins the body.
+
+    `drops` is {body key: client's field}, `takes` all body keys that the vendor knows, where they are known;
+    both by plain names.
+    """
 
     extra: Mapping[str, Any]
     drops: Mapping[str, str]
+    takes: Mapping[str, str]
     fail: Path | None
     errors: sections.Errors
     billing: sections.BillingPaths
@@ -169,11 +174,17 @@ def compile_chat(data: Data, where: Where, problems: Problems, *, partial: bool 
         problems.add("E106", where, f'{shown(where)} has no "speaks"')
     return ChatVariant(
         extra=section.take("extra", read_mapping, {}),
-        drops=section.take("drops", read_mapping, {}),
+        drops={plain(name): field for name, field in section.take("drops", read_mapping, {}).items()},
+        takes={plain(name): name for name in section.take("takes", read.texts, ())},
         fail=read_section(data, where, "fail", problems, sections.read_fail),
         errors=read_section(data, where, "errors", problems, sections.read_errors),
         billing=read_section(data, where, "billing", problems, sections.read_billing),
     )
+
+
+def plain(name: str) -> str:
+    """A field's name however it is spelled: Google takes `tool_config` for `toolConfig`."""
+    return name.replace("_", "").lower()
 
 
 def _read_url_path(value: Any, where: Where, problems: Problems) -> str:
