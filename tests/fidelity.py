@@ -74,18 +74,19 @@ def candidates(folder: Path) -> dict[str, Candidate]:
 class Wish:
     """Fields of a request with the wish, and what stands there without it.
 
-    Of `shows` one word stands more often in what goes out with it. `named` are the paths that may stand for
-    it in `dropped`; without any its own.
+    Of `shows` one word stands more often in what goes out with it, or one of `hides` less often. `named` are
+    the paths that may stand for it in `dropped`; without any its own.
     """
 
     fields: Mapping[str, Any]
     shows: tuple[str, ...]
     without: Mapping[str, Any] = field(default_factory=dict)
     named: tuple[str, ...] = ()
+    hides: tuple[str, ...] = ()
 
 
 def lost(
-    candidate: Candidate, asked: Request, unasked: Request, shows: Iterable[str], paths: Iterable[str]
+    candidate: Candidate, asked: Request, unasked: Request, wish: Wish, paths: Iterable[str]
 ) -> str | None:
     """Why nobody would notice that the wish is gone, None if it is carried, named or refused."""
     speaker = speaker_of(candidate, asked)
@@ -100,7 +101,9 @@ def lost(
     if _is_named(paths, dropped):
         return None
     before, after = sent(candidate, unasked), sent(candidate, asked)
-    if any(after.count(word) > before.count(word) for word in shows):
+    if any(after.count(word) > before.count(word) for word in wish.shows):
+        return None
+    if any(after.count(word) < before.count(word) for word in wish.hides):
         return None
     return f"dropped {dropped}, sent {after[:600]}"
 

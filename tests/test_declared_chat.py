@@ -6,7 +6,18 @@ from dataclasses import replace
 import pytest
 
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.types import Call, ChatRequest, Finish, FunctionTool, Message, Text, TextPart, ToolChoice, Usage
+from proxy.types import (
+    BuiltinTool,
+    Call,
+    ChatRequest,
+    Finish,
+    FunctionTool,
+    Message,
+    Text,
+    TextPart,
+    ToolChoice,
+    Usage,
+)
 from proxy.wires.declared import ChatDelegate, load_profile
 from proxy.wires.gemini import GeminiWire
 from tests.declared import read as read_yaml
@@ -80,10 +91,13 @@ def test_jlike_is_asked_for_a_whole_reply_also_when_the_client_streams():
     assert (call.path, call.stream) == ("/gemini3/generate", False)
 
 
+LOOK, FIND = (FunctionTool(name, "", {"type": "object", "properties": {}}) for name in ("look", "find"))
+
+
 def test_what_jlike_does_not_pass_through_is_named():
     request = replace(
         ASKED,
-        tools=(FunctionTool("f", "does f", {"type": "object", "properties": {}}),),
+        tools=(LOOK,),
         tool_choice=ToolChoice("required"),
         safety_settings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
     )
@@ -91,6 +105,49 @@ def test_what_jlike_does_not_pass_through_is_named():
     assert "toolConfig" not in call.body
     assert "safetySettings" not in call.body
     assert {"tool_choice", "safety_settings"} <= set(call.dropped)
+
+
+@pytest.mark.parametrize(
+    ("choice", "declared", "dropped"),
+    [
+        pytest.param(ToolChoice("none"), [], (), id="none"),
+        pytest.param(ToolChoice("auto", ("find",)), ["find"], (), id="one of them"),
+        pytest.param(ToolChoice("required", ("find",)), ["find"], ("tool_choice",), id="this one"),
+        pytest.param(ToolChoice("required"), ["look", "find"], ("tool_choice",), id="any"),
+        pytest.param(None, ["look", "find"], (), id="nothing said"),
+    ],
+)
+def test_which_functions_may_be_called_is_said_by_what_is_declared(choice, declared, dropped):
+    """000 has no toolConfig: a function that the client forbids must not be called for that."""
+    call = jlike().build(replace(ASKED, tools=(LOOK, FIND), tool_choice=choice), JLIKE)
+    listed = [{"name": name, "description": ""} for name in declared]
+    assert call.body.get("tools") == ([{"functionDeclarations": listed}] if listed else None)
+    assert call.dropped == dropped
+
+
+def test_functions_and_a_search_need_the_tool_config_to_stand_in_one_request():
+    """Another reseller, whose page says that it leaves the tool config out."""
+    text = """
+    surfaces:
+      text: {speaks: gemini, drops: {tool_config: tool_choice}}
+    """
+    wire = ChatDelegate(GeminiWire(), load_profile("other", read_yaml(text)).surface("text"))
+    request = replace(ASKED, tools=(LOOK, BuiltinTool("web_search")))
+    call = wire.build(request, replace(JLIKE, provider="other"))
+    assert call.body["tools"] == [{"functionDeclarations": [{"name": "look", "description": ""}]}]
+    assert call.dropped == ("tools.web_search",)
+
+
+def test_what_a_tool_says_in_the_tool_config_is_named_as_the_tool_s():
+    """Strictness is a calling mode of Gemini's, and a place for maps stands there as well."""
+    maps = BuiltinTool("maps", {"latitude": 1.0, "longitude": 2.0})
+    call = jlike().build(replace(ASKED, tools=(replace(LOOK, strict=True),)), JLIKE)
+    assert call.dropped == ("tools[].strict",)
+    call = jlike().build(replace(ASKED, tools=(maps,)), JLIKE)
+    assert (call.body["tools"], call.dropped) == (
+        [{"googleMaps": {}}],
+        ("tools.maps.latitude", "tools.maps.longitude"),
+    )
 
 
 def test_jlike_is_sent_only_what_its_page_names():

@@ -44,6 +44,8 @@ class ChatDelegate:
         surface, variant = self._surface, self._surface.variant(target.model)
         if not surface.streams and request.stream:
             request = replace(request, stream=False)  # the client's stream is made from the one reply
+        if variant.lacks:
+            target = replace(target, options={**target.options, "capabilities": variant.lacks})
         call = self._inner.build(request, target, repairs)
         body, lost = _taken(call.body, variant)
         if surface.model_in_body:

@@ -43,12 +43,13 @@ class ChatVariant:
     """A chat surface as one model has it. `extra` joins the body.
 
     `drops` is {body key: client's field}, `takes` all body keys that the vendor knows, where they are known;
-    both by plain names.
+    both by plain names. `lacks` tells the spoken wire which capabilities no model has there.
     """
 
     extra: Mapping[str, Any]
     drops: Mapping[str, str]
     takes: Mapping[str, str]
+    lacks: Mapping[str, bool]
     fail: Path | None
     errors: sections.Errors
     billing: sections.BillingPaths
@@ -172,14 +173,25 @@ def compile_chat(data: Data, where: Where, problems: Problems, *, partial: bool 
     section.take("unwrap", read.texts, ())
     if not partial and "speaks" not in section:
         problems.add("E106", where, f'{shown(where)} has no "speaks"')
+    drops = {plain(name): field for name, field in section.take("drops", read_mapping, {}).items()}
+    takes = {plain(name): name for name in section.take("takes", read.texts, ())}
     return ChatVariant(
         extra=section.take("extra", read_mapping, {}),
-        drops={plain(name): field for name, field in section.take("drops", read_mapping, {}).items()},
-        takes={plain(name): name for name in section.take("takes", read.texts, ())},
+        drops=drops,
+        takes=takes,
+        lacks={
+            capability: False
+            for name, capability in _CAPABILITIES.items()
+            if name in drops or (takes and name not in takes)
+        },
         fail=read_section(data, where, "fail", problems, sections.read_fail),
         errors=read_section(data, where, "errors", problems, sections.read_errors),
         billing=read_section(data, where, "billing", problems, sections.read_billing),
     )
+
+
+# Fields that say what a wire can say otherwise, if it knows that they are not taken (gemini-models.yaml).
+_CAPABILITIES = {"toolconfig": "tool_config"}
 
 
 def plain(name: str) -> str:

@@ -57,6 +57,7 @@ class ModelTraits:
     sign_images: bool = False
     tool_media: bool = False
     integer_enums: bool = False
+    tool_config: bool = True
     mixed_tools: bool = False
     json_with_tools: bool = False
     schema: Literal["jsonschema", "openapi"] = "jsonschema"

@@ -51,8 +51,10 @@ def build(
     declarations += _laid_beside(declarations, native, schemas)
     verbatim = [tool for tool in native if "functionDeclarations" not in tool]
     theirs = {name for tool in verbatim for name in tool}
-    builtins = [tool for tool in _builtins(request, vertex, built) if theirs.isdisjoint(tool)] + verbatim
-    if declarations and builtins and not model.mixed_tools:
+    builtins = [
+        tool for tool in _builtins(request, model, vertex, built) if theirs.isdisjoint(tool)
+    ] + verbatim
+    if declarations and builtins and not (model.mixed_tools and model.tool_config):
         built.dropped += (f"tools.{_OURS.get(name, name)}" for tool in builtins for name in tool)
         builtins = []
     if declarations:
@@ -77,6 +79,8 @@ def _functions(request: ChatRequest, model: ModelTraits, dropped: list[str]) -> 
     if functions and not model.functions:
         dropped.append("tools")
         return []
+    if request.tool_choice and request.tool_choice.mode == "none" and not model.tool_config:
+        return []  # to declare none means the same
     return functions
 
 
@@ -205,6 +209,10 @@ def _calling(
     if not functions:
         return {}
     mode = choice.mode if choice else "auto"
+    strict = any(function.strict for function in functions)
+    if not model.tool_config:
+        dropped += ["tool_choice"] * (mode == "required") + ["tools[].strict"] * strict
+        return {}
     if mode == "none":
         return {"mode": "NONE"}
     allowed = (
@@ -214,7 +222,6 @@ def _calling(
     )
     if mode == "required":
         return {"mode": "ANY", **allowed}
-    strict = any(function.strict for function in functions)
     if model.validated and (strict or allowed):
         # AUTO with names is refused; VALIDATED is AUTO that keeps to the schemas
         return {"mode": "VALIDATED", **allowed}
@@ -226,7 +233,7 @@ def _calling(
 # --- built-in tools ------------------------------------------------------------------------------
 
 
-def _builtins(request: ChatRequest, vertex: bool, built: Tools) -> list[Json]:
+def _builtins(request: ChatRequest, model: ModelTraits, vertex: bool, built: Tools) -> list[Json]:
     found: dict[str, Json] = {}
     for tool in request.tools:
         if not isinstance(tool, BuiltinTool):
@@ -236,7 +243,7 @@ def _builtins(request: ChatRequest, vertex: bool, built: Tools) -> list[Json]:
             built.dropped.append(f"tools.{tool.kind}")
             continue
         options = {key: value for key, value in tool.options.items() if value is not None}
-        if tool.kind == "maps":
+        if tool.kind == "maps" and model.tool_config:
             _place(options, built)
         config = camelise(options) if tool.native else read(options)
         if options and not tool.native:
