@@ -284,7 +284,7 @@ def test_the_evolink_task_of_its_page():
             "model": "gemini-3-pro-image-preview",
             "references": False,
             "id": "task-unified-1757165031-uyujaw3d",
-            "charged": {"cost": None, "kept": {"credits_reserved": 1.6}},
+            "charged": {"cost": "1.6", "kept": {"credits_reserved": 1.6}},
         },
         state="pending",
         progress=0.0,
@@ -299,7 +299,7 @@ def test_evolink_results_come_in_order():
     reply = {**EVOLINK_TASK, "status": "completed", "progress": 100, "results": urls}
     outcome = judge("evolink", "m", reply, phase="poll")
     assert outcome.images == tuple(map(link, urls))
-    assert outcome.billing.reserved == Decimal("1.6")
+    assert outcome.billing == Billing(Decimal("1.6"), Decimal("1.6"), "credits", True)
     assert outcome.usage.vendor == {"credits_reserved": 1.6}
 
 

@@ -257,6 +257,16 @@ def test_what_the_vendor_charged_is_told_in_its_own_place(gateway: Gateway) -> N
     }
 
 
+def test_what_is_reserved_for_a_call_is_its_charge_where_the_page_tells_no_other(gateway: Gateway) -> None:
+    """001: `billing_rule: per_call` and `credits_reserved` are all that it tells."""
+    body = {"model": "evolink", "prompt": "A cat", "quality": "4K", "n": 2}
+    assert post(gateway, "images/generations", body).json()["usage"]["vendor"] == {
+        "credits_reserved": 6.4,
+        "cost": "6.4",
+        "unit": "credits",
+    }
+
+
 @pytest.mark.parametrize("shape", "abcdefgh")
 @pytest.mark.parametrize("form", ["", "url", "data", "object", "urlobject"])
 def test_every_shape_that_jlike_may_answer_in_gives_the_picture(
