@@ -139,10 +139,17 @@ MISTAKES = {
         'GET /jobs/{task.id}", every: 4',
         "7 E143 [4}] surfaces.image.poll.every 4 has no unit; write 4s",
     ),
+    "base_url in brackets": (
+        "base_url: https://api.example.com",
+        "base_url: https://[::1/v1",
+        "2 E103 [https://[::1] base_url must be an address like https://host/path; "
+        "the brackets of an IPv6 address stand around it: https://[2001:db8::1]:8443/v1",
+    ),
     "base_url": (
         "https://api.example.com",
         "api.example.com",
-        "2 E103 [api.example.] base_url must be an address like https://host/path; ",
+        "2 E103 [api.example.] base_url must be an address like https://host/path; "
+        "begin it with https://, or with http:// in a network of your own",
     ),
     "auth twice": (
         "surfaces:",

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from proxy.checking import units
+from proxy.checking import addresses, units
 from proxy.checking.names import is_header_name
 from proxy.checking.units import Rate
 from proxy.config.secrets import Secret
@@ -114,16 +114,9 @@ Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "
 
 
 def _address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") and "//" not in value:
-        cure = {"cure": "begin it with https://, or with http:// in a network of your own"}
-        raise PydanticCustomError("E103", "must be an address like https://host/path", cure)
-    if parts.query or parts.fragment:
-        cure = {"cure": "leave out what follows the path; what a vendor wants of a key in it is auth.query"}
-        raise PydanticCustomError("E103", "must be an address like https://host/path", cure)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise PydanticCustomError("E103", "must be an address like https://host/path")
-    if parts.username is not None:
+    if cure := addresses.cure_of(value):
+        raise PydanticCustomError("E103", addresses.WANTED, {"cure": cure})
+    if urlsplit(value).username is not None:
         raise PydanticCustomError("E103", "must not hold a user or password; put them into keys or headers")
     return value.rstrip("/")
 

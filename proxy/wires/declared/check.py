@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
+from proxy.checking import addresses
 from proxy.checking.mistakes import Mistake
 from proxy.wires.declared import problems as read
 from proxy.wires.declared import sections
@@ -105,10 +105,10 @@ def _own_layers(own: Data, where: Where, problems: Problems) -> Iterator[tuple[D
 
 
 def _read_base_url(value: Any, where: Where, problems: Problems) -> str:
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        problems.add("E103", where, f"{shown(where)} must be an address like https://host/path")
-    return str(value)
+    address = value if isinstance(value, str) else ""
+    if cure := addresses.cure_of(address):
+        problems.add("E103", where, f"{shown(where)} {addresses.WANTED}", cure)
+    return address
 
 
 def _or_empty(value: Any) -> Any:
