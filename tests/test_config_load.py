@@ -150,6 +150,61 @@ def test_an_empty_file_is_no_secret(tmp_path: Path) -> None:
     assert [problem.message for problem in found.problems] == ["file:key is empty (used by auth.admin)"]
 
 
+def test_a_variable_is_read_without_white_space_around_it(tmp_path: Path) -> None:
+    text = (
+        "keys: [{name: app, key: env:APP}]\n"
+        "providers: {a: {wire: openai, base_url: https://x.example/v1, keys: [env:KEY, env:BLANK?]}}"
+    )
+    config = loaded(text, tmp_path, {"APP": " sk-app\r\n", "KEY": "from-secret\n", "BLANK": "\n"}).config
+    assert config is not None
+    assert config.keys[0].key == Secret("sk-app")
+    assert config.providers["a"].keys == [Secret("from-secret")]
+
+
+ACCOUNT = '{"client_email": "e",\n "private_key": "-----BEGIN X", "token_uri": "https://t.example"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "cure"),
+    [
+        ("keys: [{name: app, key: env:KEY}]", (1, 25), "write it in one line"),
+        ("auth: {admin: env:KEY}", (1, 15), "write it in one line"),
+        (
+            "providers: {a: {wire: openai, base_url: https://x.example/v1, headers: {x-team: env:KEY}}}",
+            (1, 81),
+            "write it in one line",
+        ),
+        (
+            "providers: {a: {wire: gemini, base_url: https://x.example/v1beta, keys: [env:KEY]}}",
+            (1, 74),
+            "write it in one line; the JSON file of a service account wants auth: {grant: service_account}",
+        ),
+    ],
+)
+def test_what_no_header_carries_is_found_before_a_request_needs_it(
+    text: str, place: tuple[int, int], cure: str, tmp_path: Path
+) -> None:
+    (problem,) = loaded(text, tmp_path, {"KEY": "one\ntwo"}).problems
+    assert (problem.code, (problem.line, problem.column), problem.hint) == ("E103", place, cure)
+    assert "one" not in problem.message
+
+
+def test_the_file_of_a_service_account_has_many_lines(tmp_path: Path) -> None:
+    provider = "{wire: gemini, base_url: https://x/v1, keys: [env:KEY], auth: {grant: service_account}}"
+    found = loaded(f"providers: {{a: {provider}}}", tmp_path, {"KEY": ACCOUNT})
+    assert codes(found) in ([], ["N107"])  # off where the package that signs is not installed
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [("x team", ""), ("Host", "the host is that of base_url"), ("content-length", "delete it")],
+)
+def test_a_header_that_cannot_be_set_is_told(name: str, cure: str, tmp_path: Path) -> None:
+    text = f"providers: {{a: {{wire: openai, base_url: https://x.example/v1, headers: {{'{name}': x}}}}}}"
+    (problem,) = loaded(text, tmp_path).problems
+    assert (problem.code, problem.column, problem.hint) == ("E103", 73, cure)
+
+
 def test_an_optional_variable_may_be_missing(tmp_path: Path) -> None:
     text = (
         "server: {shared: env:REDIS_URL?, public_url: env:PUBLIC_URL?}\n"

@@ -10,14 +10,16 @@ from urllib.parse import urlsplit
 
 from proxy.checking import service_accounts
 from proxy.checking.mistakes import Path, did_you_mean, shown
+from proxy.checking.names import is_header_name
 from proxy.config import addresses, check_prices, options
 from proxy.config.models import ProviderEntry
-from proxy.config.secrets import PLACEHOLDER, Fault, literals
+from proxy.config.secrets import PLACEHOLDER, Fault, literals, unsendable
 from proxy.config.tree import Checked, at, items
 
 _PRIVATE_ENDINGS = ("localhost", "local", "internal", "lan", "home")
 _REDIS = ("redis", "rediss", "unix")
 _STORES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+_OUR_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
 _NAME_BREAKERS = set("./@ \t")
 
 
@@ -52,6 +54,7 @@ def check(file: Checked) -> dict[str, str]:
                 message = f"{shown(path)} only holds the place of a secret"
             hint = "write env:NAME or file:PATH, so that this file can be shared"
             file.report.add("W142", path, message, hint)
+    _sendable(file)
     _server(file)
     for name, provider in file.config.providers.items():
         _provider(name, provider, file)
@@ -96,6 +99,19 @@ def _missing(fault: Fault, file: Checked) -> None:
     hint = f"set it, or write env:{fault.variable}? if it may be missing"
     hint += f"; did you mean {fault.near}?" if fault.near else ""
     file.report.add("E104", place, message, hint)
+
+
+def _sendable(file: Checked) -> None:
+    """What travels in a header; the JSON of a service account does not."""
+    for path in unsendable(file.tree):
+        hint = "write it in one line"
+        if path[0] == "providers" and path[2] == "keys":
+            provider = file.config.providers.get(str(path[1]))
+            if provider is None or (provider.auth is not None and provider.auth.grant is not None):
+                continue
+            hint += "; the JSON file of a service account wants auth: {grant: service_account}"
+        message = f"{shown(path)} holds a line break or another control character, which no header carries"
+        file.report.add("E103", path, message, hint)
 
 
 def _server(file: Checked) -> None:
@@ -144,6 +160,7 @@ def _provider(name: str, provider: ProviderEntry, file: Checked) -> None:
     _auth(provider, path, file)
     _parts(provider, path, file)
     check_options(provider.options, file.known_options(name), (*path, "options"), file)
+    _headers(provider, path, file)
     _address(provider, path, file)
     address = urlsplit(provider.base_url or "")
     private = at(file.tree, (*path, "private"))  # a value of the wrong type has its own error
@@ -196,6 +213,17 @@ def _auth(provider: ProviderEntry, path: Path, file: Checked) -> None:
             file.report.add("E101", (*here, name), f"{name} is for {shown((*here, way))} only", at_key=True)
     if provider.auth.grant is not None:
         _service_accounts(path, file)
+
+
+def _headers(provider: ProviderEntry, path: Path, file: Checked) -> None:
+    for name in provider.headers:
+        here = (*path, "headers", name)
+        if not is_header_name(name):
+            file.report.add("E103", here, f'"{name}" cannot be the name of a header', at_key=True)
+        elif name.lower() in _OUR_HEADERS:
+            message = f"{name} is written with each request, and cannot be set"
+            hint = "the host is that of base_url" if name.lower() == "host" else "delete it"
+            file.report.add("E103", here, message, hint, at_key=True)
 
 
 def _parts(provider: ProviderEntry, path: Path, file: Checked) -> None:

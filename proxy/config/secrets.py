@@ -39,6 +39,7 @@ PLACEHOLDER = re.compile(
     r"<.*>|\.{3,}|(?:sk-)?(?:x{3,}|\*{3,})|(?:your|enter|insert|put)[ _-].*|change[ _-]?me|todo", re.I
 )
 _FREE_TEXT = "description"
+_NOT_IN_A_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 # Words that say nothing of whose key it is, where two names are compared.
 _COMMON = {"API", "KEY", "KEYS", "TOKEN", "SECRET"}
@@ -148,7 +149,7 @@ def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Rep
             return None
         found = _ENVIRONMENT.match(text)
         if found:
-            value = environ.get(found[1])
+            value = environ.get(found[1], "").strip()
             if not value and found[2]:
                 optional.add(path)
             elif not value:
@@ -271,6 +272,17 @@ def literals(tree: Any) -> list[tuple[Path, str, bool]]:
             if not text.startswith(("env:", "file:")):
                 found.append((path, text, sure or has_password(text) or _names_a_secret(path)))
     return found
+
+
+def unsendable(tree: Any) -> list[Path]:
+    """Where the resolved text of a secret can stand in no header: there is a line break inside of it."""
+    return [
+        path
+        for pattern, _ in _SECRET_PLACES
+        if pattern[0] != "server"
+        for path, value in _matches(tree, pattern, ())
+        if isinstance(value, str) and _NOT_IN_A_HEADER.search(value)
+    ]
 
 
 def _matches(value: Any, pattern: Path, path: Path) -> list[tuple[Path, Any]]:
