@@ -126,11 +126,29 @@ def _server(file: Checked) -> None:
 
 
 def _state(file: Checked) -> None:
-    scheme = file.config.server.state.reveal().partition(":")[0]
+    path: Path = ("server", "state")
+    scheme, _, rest = file.config.server.state.reveal().partition(":")
     if scheme not in _STORES:
         hint = "write sqlite:./state/dragoman.db, or postgresql://host/name"
         message = f"server.state must be an address of {' or '.join(_STORES.values())}"
-        file.report.add("E103", ("server", "state"), message, hint)
+        file.report.add("E103", path, message, hint)
+    elif scheme == "sqlite" and (not rest.strip("/") or rest.startswith("///.")):
+        message = "server.state names no file: behind sqlite: stands its path alone"
+        file.report.add("E103", path, message, "write sqlite:./state/dragoman.db, or sqlite:/whole/path.db")
+    elif scheme == "postgresql" and not _leads_to_a_host(rest):
+        hint = "write postgresql://host:5432/name, with user:password@ before the host; in these @ is %40"
+        file.report.add("E103", path, "server.state is no address of PostgreSQL", hint)
+
+
+def _leads_to_a_host(rest: str) -> bool:
+    """What stands behind the last @, for a password may hold what would end a host."""
+    if not rest.startswith("//"):
+        return False
+    try:
+        _ = urlsplit(f"//{rest[2:].rpartition('@')[2]}").port
+    except ValueError:
+        return False
+    return True
 
 
 def _public_url(file: Checked) -> None:
@@ -145,7 +163,8 @@ def _shared(file: Checked) -> None:
     if file.config.server.shared is None:
         return
     if urlsplit(file.config.server.shared.reveal()).scheme not in _REDIS:
-        file.report.add("E103", path, "server.shared must be an address like redis://host:6379/0")
+        message = "server.shared must be an address like redis://host:6379/0"
+        file.report.add("E103", path, message, "begin it with redis://, rediss:// or unix://")
     elif find_spec("redis") is None:
         message = "server.shared is not used: the driver of Redis is not installed"
         file.report.add("W160", path, message, "pip install 'dragoman[redis]'")
