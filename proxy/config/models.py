@@ -36,6 +36,7 @@ from proxy.config.values import (
     PerPicture,
     Printable,
     RateOf,
+    SigningSecret,
     Size,
     StoreAddress,
     default,
@@ -224,7 +225,7 @@ class Callbacks(_Section):
     """How clients are told that a task is over. `private`: also at addresses that are not public, and by
     http."""
 
-    secret: Secret | None = None
+    secret: SigningSecret | None = None
     private: bool = False
 
 

@@ -50,6 +50,7 @@ _SECRET_PLACES: tuple[tuple[Path, bool], ...] = (
     (("auth", "admin"), True),
     (("providers", "*", "keys", "*"), True),
     (("providers", "*", "headers", "*"), False),
+    (("tasks", "callbacks", "secret"), True),
     (("server", "state"), False),
     (("server", "shared"), False),
 )
@@ -279,7 +280,7 @@ def unsendable(tree: Any) -> list[Path]:
     return [
         path
         for pattern, _ in _SECRET_PLACES
-        if pattern[0] != "server"
+        if pattern[0] in ("keys", "auth", "providers")
         for path, value in _matches(tree, pattern, ())
         if isinstance(value, str) and _NOT_IN_A_HEADER.search(value)
     ]

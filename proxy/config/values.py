@@ -7,6 +7,7 @@ Durations are seconds, sizes bytes, percentages fractions. What is wrong with on
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -180,6 +181,25 @@ def _store(address: Secret) -> Secret:
 
 
 StoreAddress = Annotated[Secret, AfterValidator(_store)]
+
+
+def _signing(secret: Secret) -> Secret:
+    """Receivers read what follows `whsec_` as base64; any other text signs as it is."""
+    prefix, found, key = secret.reveal().partition("whsec_")
+    if found and not prefix and not _is_base64(key):
+        cure = {"cure": "make one: echo whsec_$(openssl rand -base64 24)"}
+        raise PydanticCustomError("E103", "must have base64 after whsec_", cure)
+    return secret
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(b64decode(text, validate=True))
+    except ValueError:
+        return False
+
+
+SigningSecret = Annotated[Secret, AfterValidator(_signing)]
 
 
 def _budget_amount(value: object) -> object:
