@@ -306,16 +306,28 @@ models:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "[]", "5", "hello"])
-def test_a_file_that_is_no_mapping_is_one_error(text: str, tmp_path: Path) -> None:
-    assert codes(loaded(text, tmp_path)) == ["E103"]
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the file is empty"),
+        ("# nothing\n", "the file is empty"),
+        ("[]", "the file must be a mapping"),
+        ("5", "the file must be a mapping"),
+        ("hello", "the file must be a mapping"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_one_error(text: str, said: str, tmp_path: Path) -> None:
+    (problem,) = loaded(text, tmp_path).problems
+    assert (problem.code, problem.message) == ("E103", said)
+    assert problem.hint == "it has version: 1, and below it providers and models; see docs/configuration.md"
 
 
 def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     (problem,) = load(tmp_path / "nowhere.yaml", {}).problems
     assert (
         problem.render()
-        == f"{tmp_path}/nowhere.yaml:1:1: error E100 cannot be read: no such file or directory"
+        == f"{tmp_path}/nowhere.yaml:1:1: error E100 cannot be read: no such file or directory\n"
+        f"  hint: a copy of {ROOT}/providers.yaml is one to begin with"
     )
     (problem,) = load(tmp_path, {}).problems
     assert problem.render() == f"{tmp_path}:1:1: error E100 cannot be read: is a directory"

@@ -210,7 +210,9 @@ def _dialect(provider: ProviderEntry, path: Path, file: Checked) -> None:
         return
     profile = file.profiles.get(provider.profile) if provider.profile else None
     if provider.profile and profile is None:
-        hint = did_you_mean(provider.profile, file.profiles)
+        is_wire = provider.profile in options.BY_WIRE
+        hint = f"it is a wire: write wire: {provider.profile}" if is_wire else ""
+        hint = hint or did_you_mean(provider.profile, file.profiles)
         file.report.add("E115", (*path, "profile"), f'there is no profile "{provider.profile}"', hint)
     elif "base_url" not in written and not (profile and profile.base_url):
         file.report.add("E106", path, f'{name} has no "base_url"', at_key=True)

@@ -118,7 +118,8 @@ def _summary(file: Path, loaded: Loaded, counts: Counter[Any]) -> str:
     if config is None:
         return f"{file}: {found}"
     on = len(config.providers) - len(loaded.off)
-    size = f"{len(config.models)} models, {on} of {len(config.providers)} providers on"
+    models = f"{len(config.models)} model{'s' if len(config.models) != 1 else ''}"
+    size = f"{models}, {on} of {len(config.providers)} providers on"
     return f"{file}: {found or 'no problems'}; {size}"
 
 

@@ -54,6 +54,7 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "external_url": ("public_url",),
     "allow_origins": ("origins",),
 }
+_GOOGLES = ("google", "vertex")  # how names of its services begin
 # What a mapping looks like, for who wrote a list or a word in its place.
 _EXAMPLES = {
     "keys": "{name: app, key: env:DRAGOMAN_KEY}",
@@ -116,6 +117,15 @@ def of_reference(value: Any) -> str:
     return {"env": "write env:NAME, without a space", "file": "write file:PATH, without a space"}.get(
         kind, ""
     )
+
+
+def of_wire(name: str, profiles: Collection[str]) -> str:
+    """A word that names no wire: a profile, or a vendor."""
+    if name in profiles:
+        return f"it is a profile: write profile: {name}"
+    if name.lower().startswith(_GOOGLES):
+        return "Google's own dialect is wire: gemini"
+    return "whatever speaks OpenAI's dialect is wire: openai, with its base_url; other vendors are a profile"
 
 
 def of_word(kind: str, value: Any) -> str:

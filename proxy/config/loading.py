@@ -42,8 +42,10 @@ def find(path: Path | str | None = None, environ: Mapping[str, str] = os.environ
     if named:
         return Path(named)
     here = Path("providers.yaml")
-    if here.is_file():
-        return here
+    return here if here.is_file() else _shipped()
+
+
+def _shipped() -> Path:
     packaged = _PACKAGE / "providers.yaml"  # in a wheel; in a checkout it lies beside the package
     return packaged if packaged.is_file() else _PACKAGE.parent / "providers.yaml"
 
@@ -56,7 +58,8 @@ def load(path: Path | str, environ: Mapping[str, str] = os.environ, *, instead: 
     try:
         raw = (instead or path).read_bytes()
     except OSError as exc:
-        report.add("E100", Mark(1, 1), f"cannot be read: {(exc.strerror or str(exc)).lower()}")
+        hint = f"a copy of {_shipped()} is one to begin with" if isinstance(exc, FileNotFoundError) else ""
+        report.add("E100", Mark(1, 1), f"cannot be read: {(exc.strerror or str(exc)).lower()}", hint)
         return Loaded(None, report.problems)
     digest = hashlib.sha256(raw).hexdigest()[:12]
     config, off, callers = _check(raw, environ, path.parent, report)

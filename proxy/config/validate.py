@@ -19,6 +19,7 @@ from proxy.config import hints
 from proxy.config.check_models import ANSWERING
 from proxy.config.models import Config, Price
 from proxy.config.problems import Report
+from proxy.config.profiles import Profiles
 from proxy.config.tree import at
 
 _GONE = object()
@@ -51,7 +52,9 @@ def validate(
     `optional` and not there.
     """
     if not isinstance(tree, dict):
-        report.add("E103", (), "the file must be a mapping with version, providers and models")
+        said = "the file is empty" if tree is None else "the file must be a mapping"
+        hint = "it has version: 1, and below it providers and models; see docs/configuration.md"
+        report.add("E103", (), said, hint)
         return Config()
     for attempt in range(_MOST_ROUNDS):
         try:
@@ -82,7 +85,7 @@ def _report(error: ErrorDetails, tree: Any, report: Report) -> None:
         report.add("E106", parent, f'{shown(parent)} has no "{name}"', at_key=True)
     elif kind == "E143":
         number = (error.get("ctx") or {}).get("number")
-        hint = f"write {number}{_likely_unit(path)}" if number is not None else ""
+        hint = _with_unit(number, path) if number is not None else ""
         if hint.endswith("0000s"):
             hint += f", or {number}ms"
         report.add("E143", path, f"{shown(path)} {error['msg']}", hint)
@@ -93,6 +96,13 @@ def _report(error: ErrorDetails, tree: Any, report: Report) -> None:
             f"{shown(path)} {complaint(error)}",
             (error.get("ctx") or {}).get("cure") or _hint(error) or hints.of_price(path, error["input"]),
         )
+
+
+def _with_unit(number: float, path: Path) -> str:
+    unit = _likely_unit(path)
+    if unit == "%" and 0 < number <= 1:
+        return f"write {round(100 * number, 6):g}%"  # it was meant as a fraction
+    return f"write {number}{unit}"
 
 
 def _likely_unit(path: Path) -> str:
@@ -135,7 +145,9 @@ def _hint(error: ErrorDetails) -> str:
         hint = did_you_mean(value, words)
         if value in words:
             return f"write {value}, without quotes"
-        return hint if hint.startswith("did") else ""
+        if hint.startswith("did"):
+            return hint
+        return hints.of_wire(value, Profiles({})) if error["loc"][-1] == "wire" else ""
     if kind in _WHOLE:
         return hints.of_whole(error["loc"], value, _keys_at(error["loc"]), is_list=kind == "list_type")
     return hints.of_word(kind, value)

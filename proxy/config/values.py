@@ -156,7 +156,8 @@ else:  # while it is read, a key whose variable is not set holds its place
 def _origin(value: str) -> str:
     origin = value.removesuffix("/").lower()
     if origin != "*" and not _ORIGIN.match(origin):
-        raise PydanticCustomError("E103", "must be an origin like https://app.example:8443, or *")
+        cure = {"cure": "write scheme and host alone, as browsers do: no path, no pattern"}
+        raise PydanticCustomError("E103", "must be an origin like https://app.example:8443, or *", cure)
     return origin
 
 
