@@ -21,7 +21,7 @@ _DIALECTS = (
     "speech",
     "moderations",
 )  # of `proxy.command.dialects`, which takes long to load
-_LATE = {"explain": "prompt", "check": "file", "simulate": "vendor", "help": "topic"}
+_LATE = {"explain": "prompt", "check": "file", "simulate": "vendor"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest:
         commands[options.command].error(f"unrecognized arguments: {' '.join(rest)}")
     if options.command == "help":
-        return _help(parser, commands, options.topic)
+        return _help(parser, commands, options.topics)
     try:
         return _COMMANDS[options.command](options)
     except KeyboardInterrupt:
@@ -68,7 +68,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         "--host", help="the address to listen on, instead of $DRAGOMAN_HOST and the file's server.host"
     )
     serve.add_argument("--port", type=int, help="the port, instead of server.port; 0 lets the system choose")
-    serve.add_argument("--workers", type=int, metavar="N", help="how many processes share the port")
+    serve.add_argument("--workers", type=_count, metavar="N", help="how many processes share the port")
     serve.add_argument(
         "--simulate", action="store_true", help="all vendors simulated on loopback; no keys needed"
     )
@@ -146,8 +146,16 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     _tasks_parser(command("tasks", "tell what picture tasks there are, and resolve uncertain ones"))
     command("schema", "print the JSON Schema of providers.yaml")
     command("version", "print the version")
-    command("help", "tell what a command does").add_argument("topic", nargs="?", help="the command")
+    command("help", "tell what a command does").add_argument(
+        "topics", nargs="*", metavar="COMMAND", help="the command, and its action where it has some"
+    )
     return parser, commands.choices
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def _add_dialect(command: argparse.ArgumentParser, what: str) -> None:
@@ -222,11 +230,11 @@ def _common() -> argparse.ArgumentParser:
 
 
 def _help(
-    parser: argparse.ArgumentParser, commands: Mapping[str, argparse.ArgumentParser], topic: str | None
+    parser: argparse.ArgumentParser, commands: Mapping[str, argparse.ArgumentParser], topics: Sequence[str]
 ) -> int:
-    if topic is not None and topic not in commands:
-        parser.error(f"there is no command {topic!r}; there are {', '.join(commands)}")
-    (parser if topic is None else commands[topic]).print_help()
+    if topics and topics[0] not in commands:
+        parser.error(f"there is no command {topics[0]!r}; there are {', '.join(commands)}")
+    parser.parse_args([*topics, "--help"])
     return 0
 
 

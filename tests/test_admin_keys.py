@@ -287,8 +287,10 @@ def test_the_command_lists_and_rotates(tmp_path: Path, vendors: Running) -> None
     [
         (("create", "app"), "is in the file"),
         (("create", "x", "--limit", "requests"), "requests=600/min"),
-        (("create", "x", "--limit", "requests=60"), "limits.requests"),
+        (("create", "x", "--limit", "requests=60"), "limits.requests 60 has no unit; write 60/min."),
         (("create", "x", "--expires", "soon"), "expires_in"),
+        (("revoke", "app"), "The key 'app' stands in the file"),
+        (("rotate", "app"), "The key 'app' stands in the file"),
         (("revoke", "nobody"), "There is no key 'nobody'"),
         (("rotate", "nobody"), "There is no key 'nobody'"),
     ],

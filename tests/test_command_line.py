@@ -85,7 +85,9 @@ def test_the_version(capsys: pytest.CaptureFixture[str], arguments: tuple[str, .
         (("help", "explain"), 0, "--request FILE"),
         (("explain", "--help"), 0, "--request FILE"),
         (("--help",), 0, "dragoman help COMMAND"),
+        (("help", "keys", "create"), 0, "--limit NAME=VALUE"),
         (("help", "dance"), 2, "there is no command 'dance'"),
+        (("help", "keys", "dance"), 2, "invalid choice: 'dance'"),
     ],
 )
 def test_help(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, shown: str) -> None:
@@ -243,6 +245,40 @@ def test_explain_tells_what_a_small_endpoint_would_send(
 def test_explain_says_who_cannot_do_it(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = out_of(capsys, "explain", "off", "Hi", "--as", "embeddings")
     assert (code, err) == (1, "model: The model 'gemini-2.5-flash' makes no embeddings.\n")
+
+
+@pytest.mark.parametrize("model", ["off", "google/gemini-2.5-pro"])
+def test_try_says_what_a_provider_is_off_for(
+    file: Path, capsys: pytest.CaptureFixture[str], model: str
+) -> None:
+    code, out, err = out_of(capsys, "try", model, "Hi")
+    assert (code, out) == (1, "")
+    assert err == (
+        f"model: All providers of '{model}' are off: google: environment variable NOT_SET is not set. "
+        "With --simulate none is needed.\n"
+    )
+
+
+def test_try_of_a_name_that_nobody_has(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = out_of(capsys, "try", "slwo", "Hi")
+    assert code == 1
+    assert err.startswith("model: The model 'slwo' does not exist")
+    assert "Did you mean slow" in err
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "two"])
+def test_workers_are_counted_from_one(file: Path, capsys: pytest.CaptureFixture[str], workers: str) -> None:
+    code, _, err = out_of(capsys, "serve", "--workers", workers)
+    assert code == 2
+    assert f"argument --workers: '{workers}' is no number from 1 on" in err
+
+
+def test_a_store_that_is_none_is_said_in_the_words_of_its_driver(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(f"{file.read_text()}server: {{state: sqlite:./providers.yaml}}\n")
+    code, _, err = out_of(capsys, "usage")
+    assert (code, err) == (1, "the store that server.state names cannot be used: file is not a database\n")
 
 
 def test_try_says_what_came_and_keeps_a_sound(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,12 @@ from proxy import app
 from proxy.command import dialects, opening
 from proxy.command.saving import Destination, Saved
 from proxy.errors import ProxyError, RequestError
-from proxy.fronts.base import Asked, Facts, Front, Parsed
+from proxy.fronts.base import Asked, Facts, Front, Kind, Parsed
 from proxy.fronts.openai.spelling import place_of
 from proxy.keys import ClientKey
 from proxy.ledger.prices import plain
 from proxy.logs import Log
+from proxy.routing.routes import Route, Routes
 from proxy.serve import bill, tries
 from proxy.serve.house import House
 from proxy.serve.told import Told
@@ -42,6 +43,8 @@ from proxy.types import (
     Verdict,
 )
 from proxy.upstream import Upstream
+
+_CALLER = ClientKey("try")
 
 Wish = Callable[[], tuple[Front, Parsed[Any, Any]]]  # reads the request; raises `RequestError`
 
@@ -80,7 +83,7 @@ def attempt(
     config, off = opened
 
     def run(application: app.App) -> int:
-        return asyncio.run(_run(application, model, wish, place, heard, as_json=as_json))
+        return asyncio.run(_run(application, model, wish, place, heard, off, as_json=as_json))
 
     if not simulate:
         return run(app.create(config, off))
@@ -112,6 +115,7 @@ async def _run(
     wish: Wish,
     place: Destination,
     heard: Upstream | None,
+    off: Mapping[str, str],
     *,
     as_json: bool,
 ) -> int:
@@ -123,7 +127,7 @@ async def _run(
         house.services.log = Log()
         house.services.on_progress = _show_progress
     try:
-        return await _ask(house, model, wish, place, as_json=as_json)
+        return await _ask(house, model, wish, place, off, as_json=as_json)
     except RequestError as error:
         house.services.log.close()
         print(f"{place_of(error)}: {error.message}", file=sys.stderr)
@@ -138,12 +142,28 @@ async def _run(
         await application.close()
 
 
-async def _ask(house: House, model: str, wish: Wish, place: Destination, *, as_json: bool) -> int:
-    caller = ClientKey("try")
+def _route(house: House, model: str, kind: Kind, off: Mapping[str, str]) -> Route:
+    """Of a model whose providers are off the error says why, which clients are not told."""
+    try:
+        return house.plan.routes.resolve(model, _CALLER, kind)
+    except RequestError as error:
+        try:
+            route = Routes.of(house.plan.config, {}).resolve(model, _CALLER, kind)
+        except RequestError:
+            raise error from None
+        names = dict.fromkeys(one.target.provider for one in (*route.targets, *route.fallback))
+        why = "; ".join(f"{name}: {off[name]}" for name in names)
+        said = f"All providers of {model!r} are off: {why}. With --simulate none is needed."
+        raise RequestError(said, attribute=error.attribute) from None
+
+
+async def _ask(
+    house: House, model: str, wish: Wish, place: Destination, off: Mapping[str, str], *, as_json: bool
+) -> int:
     front, parsed = wish()
-    route = house.plan.routes.resolve(model, caller, front.kind)
+    route = _route(house, model, front.kind, off)
     parsed = route.defaults.under(parsed)
-    asked = Asked("try", caller)
+    asked = Asked("try", _CALLER)
     told = Told()
     on = tries.Tries(house, parsed.request, asked, route, route.order(), told)
     seen: list[Event] = []

@@ -60,7 +60,7 @@ class Keys:
 
     def revoke(self, named: str) -> int:
         def work(connection: Connection) -> Any:
-            identity = client_keys.identity_of(connection, named)
+            identity = self._identity(connection, named)
             return client_keys.revoke(connection, identity, time.time())
 
         shown = client_keys.shown(self._do(work), time.time())
@@ -73,12 +73,20 @@ class Keys:
         keep_s = read(Rotation, {} if keep is None else {"keep": keep}).keep
 
         def work(connection: Connection) -> Any:
-            identity = client_keys.identity_of(connection, named)
+            identity = self._identity(connection, named)
             return client_keys.rotate(connection, identity, keep_s, time.time())
 
         still = f"; the old one works for {keep} yet" if keep_s else "; the old one has ended"
         row, secret = self._do(work)
         return self._tell_secret(row, secret, f"has a new secret{still}")
+
+    def _identity(self, connection: Connection, named: str) -> str:
+        try:
+            return client_keys.identity_of(connection, named)
+        except RequestError:
+            if named not in {key.name for key in self.config.keys}:
+                raise
+            raise RequestError(f"The key {named!r} stands in the file, under `keys`: end it there.") from None
 
     def _tell_secret(self, row: Any, secret: str, done: str) -> int:
         """The secret alone goes to stdout, so that a script may take it from there."""

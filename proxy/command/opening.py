@@ -34,8 +34,8 @@ def in_store(config: Config, instead: str, work: Callable[[Database], int]) -> i
         return 1
     try:
         return work(database)
-    except SQLAlchemyError as error:  # its words may hold what was to be written
-        say(f"the store that server.state names cannot be used: {type(error).__name__}")
+    except SQLAlchemyError as error:
+        say(f"the store that server.state names cannot be used: {_reason(error)}")
     except NewerTablesError as error:
         say(str(error))
     except ModuleNotFoundError as error:
@@ -43,6 +43,14 @@ def in_store(config: Config, instead: str, work: Callable[[Database], int]) -> i
     finally:
         database.release()
     return 1
+
+
+def _reason(error: Exception) -> str:
+    """The driver's first line where it could not connect; the words of a statement may hold what it wrote."""
+    cause = getattr(error, "orig", None)
+    if cause is None or getattr(error, "statement", None) is not None:
+        return type(error).__name__
+    return next(iter(str(cause).splitlines()), type(error).__name__)
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from proxy.checking.mistakes import did_you_mean, shown
-from proxy.config.validate import complaint
+from proxy.config.validate import complaint, unit_for
 from proxy.errors import RequestError
 
 M = TypeVar("M", bound=BaseModel)
@@ -25,6 +25,7 @@ def read(model: type[M], body: Mapping[str, Any]) -> M:
         message = f"{place} is not known here; {_neighbours(model, first['loc'])}"
     else:
         message = f"{place} {'is needed' if first['type'] == 'missing' else complaint(first)}"
+        message += f"; {cure}" if (cure := unit_for(first)) else ""
     raise RequestError(message if message.endswith("?") else f"{message}.", param=place, code="invalid_value")
 
 

@@ -84,11 +84,7 @@ def _report(error: ErrorDetails, tree: Any, report: Report) -> None:
         parent, name = path[:-1], str(path[-1])
         report.add("E106", parent, f'{shown(parent)} has no "{name}"', at_key=True)
     elif kind == "E143":
-        number = (error.get("ctx") or {}).get("number")
-        hint = _with_unit(number, path) if number is not None else ""
-        if hint.endswith("0000s"):
-            hint += f", or {number}ms"
-        report.add("E143", path, f"{shown(path)} {error['msg']}", hint)
+        report.add("E143", path, f"{shown(path)} {error['msg']}", unit_for(error))
     else:
         report.add(
             "E103",
@@ -98,11 +94,16 @@ def _report(error: ErrorDetails, tree: Any, report: Report) -> None:
         )
 
 
-def _with_unit(number: float, path: Path) -> str:
-    unit = _likely_unit(path)
+def unit_for(error: ErrorDetails) -> str:
+    """The cure for a number without a unit; "" for what else is wrong with a quantity."""
+    number = (error.get("ctx") or {}).get("number")
+    if number is None:
+        return ""
+    unit = _likely_unit(error["loc"])
     if unit == "%" and 0 < number <= 1:
         return f"write {round(100 * number, 6):g}%"  # it was meant as a fraction
-    return f"write {number}{unit}"
+    hint = f"write {number}{unit}"
+    return f"{hint}, or {number}ms" if hint.endswith("0000s") else hint
 
 
 def _likely_unit(path: Path) -> str:
