@@ -54,6 +54,17 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "external_url": ("public_url",),
     "allow_origins": ("origins",),
 }
+# The sections of LiteLLM's file, and what stands in its entries of models.
+_LITELLMS = frozenset(
+    {
+        "model_list",
+        "litellm_params",
+        "litellm_settings",
+        "general_settings",
+        "router_settings",
+        "environment_variables",
+    }
+)
 _GOOGLES = ("google", "vertex")  # how names of its services begin
 # What a mapping looks like, for who wrote a list or a word in its place.
 _EXAMPLES = {
@@ -75,6 +86,8 @@ _EXAMPLES = {
 
 def of_synonym(name: str, known: Collection[str]) -> str:
     """What another product's key is called here."""
+    if name in _LITELLMS:
+        return "it is LiteLLM's; docs/from-other-gateways.md has what is called how here"
     words = _SYNONYMS.get(name.lower().replace("-", "_"), ())
     meant = next((word for word in words if word in known), "")
     unit = ", per million tokens" if name.endswith("_per_token") else ""
