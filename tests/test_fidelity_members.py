@@ -480,7 +480,8 @@ def _lost_at(
 
 
 def _shape(parsed: Parsed[Any, Any]) -> Any:
-    return replace(parsed.shape, wrote=()), parsed.as_task, parsed.callback_url
+    shape = replace(parsed.shape, wrote=()) if hasattr(parsed.shape, "wrote") else parsed.shape
+    return shape, parsed.as_task, parsed.callback_url
 
 
 def _is_named(paths: tuple[str, ...], names: Any) -> bool:

@@ -166,9 +166,19 @@ def test_what_the_model_said_keeps_its_order_and_its_signatures() -> None:
             ),
         ),
         (
-            {"fileData": {"fileUri": "https://x.example/a.pdf", "mimeType": "application/pdf"}},
+            {
+                "fileData": {
+                    "fileUri": "https://x.example/a.pdf",
+                    "mimeType": "application/pdf",
+                    "displayName": "a.pdf",
+                }
+            },
             MediaPart(
-                "file", url="https://x.example/a.pdf", mime="application/pdf", where="fileData.fileUri"
+                "file",
+                url="https://x.example/a.pdf",
+                mime="application/pdf",
+                filename="a.pdf",
+                where="fileData.fileUri",
             ),
         ),
         (
@@ -191,6 +201,19 @@ def test_media(part: dict[str, Any], medium: MediaPart) -> None:
         },
         where=f"contents[0].parts[0].{medium.where}",
     )
+
+
+def test_a_draft_that_the_model_drew_while_it_thought_is_no_picture_of_the_talk() -> None:
+    """As its words are: clients send back whole turns."""
+    drafts: list[Any] = [
+        {"inlineData": {"mimeType": "image/png", "data": PNG}, "thought": True},
+        {"fileData": {"fileUri": "https://x.example/a.png"}, "thought": True},
+    ]
+    request = front.parse(
+        {"contents": [user({"text": "Hi"}), model(*drafts, {"text": "So"})]}, "m", stream=False
+    )
+    assert request.messages[1].parts == (TextPart("So"),)
+    assert strange(request) == []
 
 
 def test_a_tool_of_googles_is_told_in_words_and_what_has_none_is_named() -> None:
@@ -475,7 +498,7 @@ def test_how_functions_may_be_called(config: Any, choice: ToolChoice) -> None:
         ({"type": "OBJECT", "propertyOrdering": ["a"], "properties": {"a": {"type": "INTEGER"}}},
          {"type": "object", "properties": {"a": {"type": "integer"}}}),
         ({"type": "ARRAY", "min_items": "1", "maxItems": "3", "items": {"type": "NUMBER", "example": 1}},
-         {"type": "array", "minItems": 1, "maxItems": 3, "items": {"type": "number"}}),
+         {"type": "array", "minItems": 1, "maxItems": 3, "items": {"type": "number", "examples": [1]}}),
         ({"any_of": [{"type": "STRING"}, {"type": "NULL"}], "nullable": True},
          {"anyOf": [{"type": "string"}, {"type": "null"}, {"type": "null"}]}),
         ({"type": "STRING", "format": "enum", "enum": ["A", "B"], "nullable": True},
@@ -501,6 +524,17 @@ def test_a_schema_in_json_schemas_words(google: Any, plain: Any) -> None:
     before = json.dumps(google)
     assert json_schema(google, "schema") == plain
     assert json.dumps(google) == before
+
+
+def test_properties_stand_in_the_order_that_is_asked_for() -> None:
+    """What a model writes first it knows when it writes the rest."""
+    properties = {name: {"type": "STRING"} for name in ("answer", "mood", "reason")}
+    google = {
+        "type": "OBJECT",
+        "properties": properties,
+        "propertyOrdering": ["reason", "gone", "answer", {}],
+    }
+    assert list(json_schema(google, "schema")["properties"]) == ["reason", "answer", "mood"]
 
 
 # --- mistakes ----------------------------------------------------------------------------------------

@@ -28,8 +28,12 @@ _Turn = tuple[Role, list[Part], int]  # and its place among the contents
 _KINDS: dict[str, MediaKind] = {"image": "image", "audio": "audio", "video": "video"}
 _NO_PLACE = -1  # the system text stands in no list
 _WORDS_OF_RESULT = ("result", "output")  # Google's words for what a function returned
-# What a part may say beside its content; of a film where it begins, how often it is looked at.
-_BESIDE = frozenset({"thought", "thoughtSignature", "videoMetadata"})
+_FILM = "videoMetadata"  # of a film: where it begins, how often it is looked at
+# What a part may say beside its content.
+_BESIDE = frozenset({"thought", "thoughtSignature", _FILM})
+_OF_CONTENT = frozenset({"role", "parts"})
+_OF_BLOB = frozenset({"mimeType", "data", "displayName"})
+_OF_FILE = frozenset({"mimeType", "fileUri", "displayName"})
 _OF_CALL = frozenset({"id", "name", "args"})
 _OF_RESULT = frozenset({"id", "name", "response", "parts"})
 
@@ -67,6 +71,7 @@ def _system(system: Any, reading: Reading) -> list[Part]:
 
 def parts_of(content: Json, path: str, reading: Reading) -> list[Part]:
     found: list[Part] = []
+    reading.others(content, path, _OF_CONTENT)
     parts = member(content, "parts")
     for number, part in enumerate([] if parts is None else listed(parts, f"{path}.parts")):
         if len(part) == 1 and type(text := part.get("text")) is str:
@@ -80,11 +85,12 @@ def parts_of(content: Json, path: str, reading: Reading) -> list[Part]:
 class _Content:
     """One part of a native content."""
 
-    __slots__ = ("_fields", "_path", "_reading", "_signature", "_wrote")
+    __slots__ = ("_fields", "_is_film", "_path", "_reading", "_signature", "_wrote")
 
     def __init__(self, part: Json, path: str, reading: Reading) -> None:
         self._path = path
         self._reading = reading
+        self._is_film = False
         self._fields: Json = {}
         self._wrote: dict[str, str] = {}
         for name, written, value in members(part):
@@ -100,7 +106,9 @@ class _Content:
                 if (part := reads(self, value)) is not None:
                     found.append(part)
             elif name not in _BESIDE:
-                self._reading.strange(f"{self._path}.{self._wrote[name]}", value)
+                self._reading.strange(self._where(name), value)
+        if _FILM in self._fields and not self._is_film:
+            self._reading.strange(self._where(_FILM), self._fields[_FILM])
         if self._signature and not self._fields.keys() & _READERS.keys():
             found.append(TextPart("", self._signature))
 
@@ -114,8 +122,9 @@ class _Content:
             return ThoughtPart(text, self._signature, self._where("text"), spare=True)
         return TextPart(text, self._signature) if text or self._signature else None
 
-    def _inline_data(self, value: Any) -> MediaPart:
+    def _inline_data(self, value: Any) -> MediaPart | None:
         blob = checks.mapping(value, self._where("inlineData"))
+        self._beside("inlineData", blob, _OF_BLOB)
         data = member(blob, "data")
         where = self._where("inlineData", ".data")
         if data is None:
@@ -125,25 +134,31 @@ class _Content:
         mime, name = (self._word("inlineData", blob, one) for one in ("mimeType", "displayName"))
         return self._medium(mime, where, data=data_url.base64(data, where), filename=name)
 
-    def _file_data(self, value: Any) -> MediaPart:
+    def _file_data(self, value: Any) -> MediaPart | None:
         file = checks.mapping(value, self._where("fileData"))
+        self._beside("fileData", file, _OF_FILE)
         where = self._where("fileData", ".fileUri")
         uri = checks.required_string(member(file, "fileUri"), where)
-        mime = self._word("fileData", file, "mimeType")
+        mime, name = (self._word("fileData", file, one) for one in ("mimeType", "displayName"))
         address = "url" if uri.startswith(("http://", "https://")) else "file_id"
-        return self._medium(mime or _guess(uri), where, **{address: uri})
+        return self._medium(mime or _guess(uri), where, filename=name, **{address: uri})
 
     def _word(self, name: str, holder: Json, inner: str) -> str | None:
         """A string that may be absent, of what stands under `name`."""
         value = member(holder, inner)
         return None if value is None else checks.string(value, self._where(name, f".{inner}"))
 
-    def _medium(self, mime: str | None, where: str, **holds: Any) -> MediaPart:
-        video = self._fields.get("videoMetadata")
+    def _medium(self, mime: str | None, where: str, **holds: Any) -> MediaPart | None:
+        """None for a draft that the model drew while it thought."""
+        kind = _KINDS.get((mime or "").partition("/")[0].lower(), "file")
+        self._is_film = kind == "video" or not mime
+        if self._fields.get("thought"):
+            return None
+        video = self._fields.get(_FILM) if self._is_film else None
         return MediaPart(
-            _KINDS.get((mime or "").partition("/")[0].lower(), "file"),
+            kind,
             mime=mime,
-            video=video if isinstance(video, dict) else {},
+            video={} if video is None else checks.mapping(video, self._where(_FILM)),
             signature=self._signature,
             where=where,
             **holds,
@@ -151,9 +166,7 @@ class _Content:
 
     def _beside(self, name: str, holder: Json, known: frozenset[str]) -> None:
         """Note what else stands under `name`."""
-        for inner, written, value in members(holder):
-            if inner not in known:
-                self._reading.strange(self._where(name, f".{written}"), value)
+        self._reading.others(holder, self._where(name), known)
 
     def _call(self, value: Any) -> CallPart:
         call = checks.mapping(value, self._where("functionCall"))

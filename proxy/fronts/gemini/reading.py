@@ -34,6 +34,14 @@ class Reading:
         if value not in _SILENT and len(self.foreign) < _NAMES_MAX:
             self.foreign.setdefault(path[:_NAME_CHARS_MAX], value)
 
+    def others(self, holder: Json, path: str, known: frozenset[str]) -> None:
+        """Keep what is not `known` of the object at `path`."""
+        if holder.keys() <= known:
+            return
+        for name, written, value in members(holder):
+            if name not in known:
+                self.strange(f"{path}.{written}", value)
+
 
 @lru_cache(maxsize=4096)
 def camel(name: str) -> str:

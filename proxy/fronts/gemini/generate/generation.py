@@ -51,6 +51,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "responseModalities": ("modalities", _modalities),
 }
 _OF_ANSWER = frozenset({"responseMimeType", "responseSchema", "responseJsonSchema"})
+_OF_THINKING = frozenset({"thinkingLevel", "thinkingBudget", "includeThoughts"})
 
 
 def read(value: Any, reading: Reading) -> None:
@@ -64,13 +65,15 @@ def read(value: Any, reading: Reading) -> None:
         elif name in _OF_ANSWER or name == "_responseJsonSchema":
             answer[name.removeprefix("_")] = inner
         elif name == "thinkingConfig":
-            reading.request["thinking"] = _thinking(checks.mapping(inner, path), path)
+            reading.request["thinking"] = _thinking(checks.mapping(inner, path), path, reading)
         elif name == "imageConfig":
             reading.request["image"] = _image(checks.mapping(inner, path), path, reading)
         else:
             reading.strange(path, inner)
     if answer:
         _answer(answer, reading)
+    if not reading.request.get("logprobs") and "top_logprobs" in reading.request:
+        reading.strange(f"{PLACE}.logprobs", reading.request.pop("top_logprobs"))
 
 
 def _answer(given: Json, reading: Reading) -> None:
@@ -88,7 +91,8 @@ def _answer(given: Json, reading: Reading) -> None:
     reading.request["answer_format"] = AnswerFormat("json_schema", found, _SCHEMA_NAME)
 
 
-def _thinking(config: Json, path: str) -> Thinking:
+def _thinking(config: Json, path: str, reading: Reading) -> Thinking:
+    reading.others(config, path, _OF_THINKING)
     level, budget, shows = (
         member(config, name) for name in ("thinkingLevel", "thinkingBudget", "includeThoughts")
     )

@@ -36,8 +36,6 @@ def parse(body: Any, model: str, *, stream: bool, written: bytes = b"") -> ChatR
             request[attribute] = check(value, spelled)
         elif name not in _READ_APART:
             reading.strange(spelled, value)
-    if not request.get("logprobs"):
-        request.pop("top_logprobs", None)
     foreign = Foreign(DIALECT, reading.foreign, whole=Whole(body, written, request))
     return ChatRequest(model, stream=stream, foreign=foreign, **request)
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from proxy.fronts import checks
-from proxy.fronts.gemini.reading import camel
+from proxy.fronts.gemini.reading import camel, member
 from proxy.types import Json
 
 _REMEMBERED_BYTES = 16_384
@@ -25,7 +25,7 @@ _SEVERAL = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 
 _COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
 _LIMITS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
-_NOT_THERE = frozenset({"propertyOrdering", "example", "nullable"})
+_NOT_THERE = frozenset({"propertyOrdering", "nullable"})  # said in other ways
 _NUMBERS = ("integer", "number")
 _EXACT = 2**53  # whole numbers above are none that a double holds
 _NO_TYPE = "type_unspecified"
@@ -59,6 +59,8 @@ def _schema(schema: Json) -> Json:
                 continue
         elif name in _NOT_THERE:
             continue
+        elif name == "example":
+            name, value = "examples", [value]
         elif name in _NAMED and isinstance(value, dict):
             value = {key: _inner(inner) for key, inner in value.items()}
         elif name in _ONE:
@@ -74,7 +76,16 @@ def _schema(schema: Json) -> Json:
         found["enum"] = list(map(_number, found["enum"]))
     if schema.get("nullable") is True:
         _allow_null(found)
+    order = member(schema, "propertyOrdering")
+    if isinstance(order, list) and isinstance(found.get("properties"), dict):
+        found["properties"] = _ordered(found["properties"], order)
     return found
+
+
+def _ordered(properties: Json, order: list[Any]) -> Json:
+    """Models write the properties of an object as they stand in its schema."""
+    first = (name for name in order if isinstance(name, str) and name in properties)
+    return {**{name: properties[name] for name in first}, **properties}
 
 
 def _inner(value: Any) -> Any:

@@ -24,9 +24,11 @@ _MODES: dict[str, Literal["auto", "none", "required"]] = {
     "NONE": "none",
     "VALIDATED": "auto",
 }
-_OF_FUNCTION = frozenset({"name", "description", "parameters", "parametersJsonSchema"})
-# What a function returns says nothing to a model of another vendor, and loses nothing.
-_TOLD = frozenset({"response", "responseJsonSchema", "behavior"})
+# Google's SDK says what a function returns of every one that it makes; that loses nothing.
+_TOLD = frozenset({"response", "responseJsonSchema"})
+_OF_FUNCTION = _TOLD | {"name", "description", "parameters", "parametersJsonSchema"}
+_OF_CONFIG = frozenset({"functionCallingConfig"})
+_OF_CALLING = frozenset({"mode", "allowedFunctionNames"})
 
 
 def parse(value: Any, reading: Reading) -> tuple[FunctionTool | BuiltinTool, ...]:
@@ -47,16 +49,13 @@ def parse(value: Any, reading: Reading) -> tuple[FunctionTool | BuiltinTool, ...
 
 
 def _function(declaration: Json, path: str, reading: Reading) -> FunctionTool:
-    given: Json = {}
-    for name, written, value in members(declaration):
-        if name in _OF_FUNCTION:
-            given[name] = value
-        elif name not in _TOLD:
-            reading.strange(f"{path}.{written}", value)
-    name = checks.required_string(given.get("name"), f"{path}.name")
-    description = given.get("description")
+    reading.others(declaration, path, _OF_FUNCTION)
+    name = checks.required_string(member(declaration, "name"), f"{path}.name")
+    description = member(declaration, "description")
     said = None if description is None else checks.string(description, f"{path}.description")
-    schema = given.get("parametersJsonSchema", given.get("parameters"))
+    schema = member(declaration, "parametersJsonSchema")
+    if schema is None:
+        schema = member(declaration, "parameters")
     if schema is None:
         return FunctionTool(name, said)
     return FunctionTool(name, said, schemas.json_schema(schema, f"{path}.parameters"))
@@ -64,19 +63,15 @@ def _function(declaration: Json, path: str, reading: Reading) -> FunctionTool:
 
 def parse_choice(value: Any, reading: Reading) -> ToolChoice | None:
     config = checks.mapping(value, "toolConfig")
-    for name, written, inner in members(config):
-        if name != "functionCallingConfig":
-            reading.strange(f"toolConfig.{written}", inner)
+    reading.others(config, "toolConfig", _OF_CONFIG)
     calling = member(config, "functionCallingConfig")
     if calling is None:
         return None
     path = "toolConfig.functionCallingConfig"
     calling = checks.mapping(calling, path)
+    reading.others(calling, path, _OF_CALLING)
     mode = _MODES.get(word(member(calling, "mode")) or "AUTO")
     if mode is None:
         raise checks.invalid_value(f"{path}.mode", member(calling, "mode"), tuple(_MODES))
     names = member(calling, "allowedFunctionNames") or []
-    for name, written, inner in members(calling):
-        if name not in ("mode", "allowedFunctionNames"):
-            reading.strange(f"{path}.{written}", inner)
     return ToolChoice(mode, tuple(checks.strings(names, f"{path}.allowedFunctionNames")))
