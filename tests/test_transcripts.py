@@ -321,6 +321,19 @@ def test_texts_and_subtitles(gateway: Gateway, kind: str, expected: str) -> None
     assert sdk == expected
 
 
+@pytest.mark.parametrize("kind", ["json", "text", "srt"])
+@pytest.mark.parametrize("model", ["whisper", "timed"])
+def test_times_that_a_form_of_answer_has_no_place_for_are_named(
+    gateway: Gateway, model: str, kind: str
+) -> None:
+    """X-008: OpenAI tells times of words in `verbose_json` alone."""
+    times = {"response_format": kind, "timestamp_granularities__": ["word", "segment"]}
+    reply = listen(gateway, model=model, **times)
+    assert reply.headers["x-proxy-dropped"].split(", ")[0] == "timestamp_granularities[]"
+    refused = listen(gateway, model=model, strict=True, **times)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "timestamp_granularities[]")
+
+
 def test_verbose_json_keeps_what_the_server_knows(gateway: Gateway) -> None:
     """E-022"""
     reply = listen(

@@ -19,6 +19,7 @@ _DETAILS: Final = {
     "verbose_json": "facts",
     "diarized_json": "speakers",
 }
+_TIMED = "verbose_json"
 _STREAMED = ("json", "text", "diarized_json")
 _PLAIN = b"text/plain; charset=utf-8"
 _NUMBER = re.compile(r"\d{0,4}\.?\d{1,9}", re.ASCII)
@@ -41,12 +42,14 @@ def parse(body: Any, *, translated: bool) -> Parsed[TranscriptRequest, Transcrip
         reading.notes.add("stream")
         streams = False
     words = _words(fields)
+    if words is not None and format != _TIMED:  # the others have no place for times
+        reading.notes.add(_GRANULARITIES[0])
     request: Json = {
         "model": checks.model(fields.pop("model", None), "model"),
         "recording": _recording(form.files),
         "translated": translated,
         "detail": _DETAILS[format],
-        "words": words and format == "verbose_json",
+        "words": bool(words) and format == _TIMED,
         "stream": streams,
     }
     for name in _TEXTS:
@@ -97,13 +100,15 @@ def _recording(files: list[FormFile]) -> MediaPart:
     return MediaPart("audio", file.data, mime=file.mime or None, filename=file.filename or None, where="file")
 
 
-def _words(fields: dict[str, Any]) -> bool:
+def _words(fields: dict[str, Any]) -> bool | None:
+    """Whether the times of words are asked for, not only of segments; None where no times are."""
     found: list[str] = []
     for name in _GRANULARITIES:
         value = fields.pop(name, [])
         found += value if isinstance(value, list) else [value]
     allowed = checks.one_of("word", "segment")
-    return "word" in [allowed(word, _GRANULARITIES[0]) for word in found]
+    asked = [allowed(word, _GRANULARITIES[0]) for word in found]
+    return "word" in asked if asked else None
 
 
 def _boolean(text: Any, path: str) -> bool:
