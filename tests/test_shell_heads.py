@@ -65,8 +65,12 @@ class Told:
 def test_a_value_is_printable_and_bounded(value: bytes, written: bytes) -> None:
     beside: Header = (b"x-beside", b"as it is")
     assert head.written([(b"x-value", value), beside]) == [(b"x-value", written), beside]
-    lines = b"x-value: %b\r\nx-beside: as it is\r\n" % written
-    assert head.joined([(b"x-value", value), beside]) == lines
+    line = b"x-value: %b\r\n" % written
+    assert head.parted([beside], [(b"x-value", value)]) == ([beside], line)
+    assert head.parted([(b"x-value", value)], [beside]) == (
+        [(b"x-value", written)],
+        b"x-beside: as it is\r\n",
+    )
 
 
 @pytest.mark.parametrize("size", [1, 7, 50, 199, 200, 201, 900])

@@ -247,11 +247,10 @@ class Exchange:
         if not 200 <= status <= 599:  # a vendor's word that HTTP does not know as the end of a request
             status = 502
         if (wire := self.scope.get(WIRE)) is not None:  # uvicorn looks at each line with two patterns
-            wire.lines = head.joined(own)
+            named, wire.lines = head.parted(named, own)
         else:
-            named += own
-        message = {"type": "http.response.start", "status": status, "headers": head.written(named)}
-        await self._send(message)
+            named = head.written(named + own)
+        await self._send({"type": "http.response.start", "status": status, "headers": named})
         self.status = status
 
     async def write(self, pieces: Iterable[bytes | memoryview]) -> None:

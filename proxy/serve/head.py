@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from itertools import chain
 
 Header = tuple[bytes, bytes]
@@ -24,13 +24,14 @@ def written(headers: Iterable[Header]) -> list[Header]:
     return [(name, _bounded(_NOT_PLAIN.sub(b"?", value))) for name, value in lines]
 
 
-def joined(headers: Collection[Header]) -> bytes:
-    """The same as the lines of a head, each with its end."""
-    text = b"\r\n".join(map(b": ".join, headers)) + b"\r\n"
-    ends = 2 * len(headers)  # any other such byte stands in a value
+def parted(headers: list[Header], own: list[Header]) -> tuple[list[Header], bytes]:
+    """The same of two lists, the second as the lines of a head, each with its end."""
+    lines = b"\r\n".join(map(b": ".join, own)) + b"\r\n"
+    text = b"".join((lines, *chain.from_iterable(headers)))
+    ends = 2 * len(own)  # any other such byte stands in a value
     if len(text) <= _VALUE_BYTES and len(text.translate(None, _PLAIN)) == ends:
-        return text
-    return b"\r\n".join(map(b": ".join, written(headers))) + b"\r\n"
+        return headers, lines
+    return written(headers), b"\r\n".join(map(b": ".join, written(own))) + b"\r\n"
 
 
 def is_plain(value: bytes) -> bool:
