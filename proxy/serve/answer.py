@@ -29,7 +29,7 @@ from proxy.fronts.base import (
 )
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
-from proxy.serve import allowed, bill, budgets, fan_out, intake, output, tries
+from proxy.serve import admission, bill, fan_out, intake, output, tries
 from proxy.serve.body import LARGE, read
 from proxy.serve.chores import Handed
 from proxy.serve.endpoint import Row
@@ -106,18 +106,15 @@ async def answer(
         raise _not_carried(parsed.dropped)
     route = taken.route
     requests = (parsed.request, *parsed.beside)
-    limits, budget, joins = caller.limits, caller.budget, None
+    budget, joins = caller.budget, None
     keeps = route.draws or isinstance(parsed.request, ImageRequest)
-    if (limits is not None or budget is not None) and (keeps or parsed.later):
-        from proxy.serve import joining
+    if caller.limits is not None or budget is not None:
+        if keeps or parsed.later:
+            from proxy.serve import joining
 
-        joins = await joining.begun_before(exchange, house, endpoint, body, later=parsed.later)
-        if joins is not None:  # all of it was counted when it began
-            limits = budget = None
-    if limits is not None:
-        exchange.allowed = await allowed.admit(house, caller, limits, route, requests)
-    if budget is not None:
-        route = await budgets.admit(house, caller, budget, route, requests, asked.request_id)
+            joins = await joining.begun_before(exchange, house, endpoint, body, later=parsed.later)
+        if joins is None:  # else all of it was counted when it began
+            route = await admission.admit(exchange, house, route, requests)
     work = Work(house, asked, route, parsed, route.order(), painter=taken.painter)
     watch: Watch | None = None
     try:

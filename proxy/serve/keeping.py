@@ -15,7 +15,7 @@ import orjson
 
 from proxy.errors import ErrorClass, NotCarriedError, RequestError, StoppingError, UpstreamError
 from proxy.fronts.base import Form, Front, Header
-from proxy.serve import allowed, anew, bill, budgets, callbacks, joining, lost, tasks
+from proxy.serve import admission, anew, bill, callbacks, joining, lost, tasks
 from proxy.serve import body as bodies
 from proxy.serve.exchange import Exchange
 from proxy.serve.joining import Joined, Repeats
@@ -96,18 +96,13 @@ async def begun(
 async def _anew(exchange: Exchange, work: Work, front: Front, endpoint: str, body: Json | Form) -> Watch:
     """What it joined was left by its client before anything was bought: it is begun for who has joined, and
     counts from now on as its own."""
-    house, asked = work.house, work.asked
-    limits, budget = asked.caller.limits, asked.caller.budget
     requests = (work.parsed.request, *work.parsed.beside)
-    if limits is not None and exchange.allowed is None:
-        exchange.allowed = await allowed.admit(house, asked.caller, limits, work.route, requests)
-    if budget is not None:
-        work.route = await budgets.admit(house, asked.caller, budget, work.route, requests, asked.request_id)
-        work.candidates = work.route.order()
+    work.route = await admission.admit(exchange, work.house, work.route, requests)
+    work.candidates = work.route.order()
     try:
         watch = await begun(exchange, work, front, endpoint, body)
     finally:
-        house.services.balances.release(asked.request_id)  # unless what is begun has it
+        work.house.services.balances.release(exchange.request_id)  # unless what is begun has it
     if watch is None:
         raise StoppingError
     return watch
