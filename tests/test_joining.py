@@ -388,6 +388,29 @@ def test_what_ends_while_its_row_is_read_for_who_comes_again_starts_anew(
         assert order.cancelled
 
 
+def test_nobody_joins_what_the_last_has_just_left(tmp_path: Path) -> None:
+    """Not even in the moment before it is called off."""
+    cancels = providers("dashscope", extra="private: true, on_disconnect: cancel")
+    asked = asks(PATHS[0], "wan", "Just left sim:polls:12")
+    with open_gateway(tmp_path, FILE.replace(providers("dashscope"), cancels)) as own, watching(own) as seen:
+        keeper = own.application.house.services.keeper  # type: ignore[union-attr]
+
+        async def leave() -> bool:
+            (running,) = keeper.running.values()
+            keeper.left(running)
+            return bool(running.record.cancelling)
+
+        with RawRequest(
+            own, asked["json"], path=f"/v1/{PATHS[0]}", headers={"idempotency-key": "just"}
+        ) as gone:
+            gone.send()
+            (order,) = waited(lambda: [one for one in seen.tasks(asked["json"]["prompt"]) if one.polls_ms])
+            (running,) = keeper.running.values()
+            assert asyncio.run_coroutine_threadsafe(leave(), running._task.get_loop()).result(10)
+        assert picture_of(send(own, PATHS[0], asked, idempotency_key="just"))
+        assert order.cancelled
+
+
 def test_one_of_two_who_leaves_calls_nothing_off(tmp_path: Path) -> None:
     cancels = providers("dashscope", extra="private: true, on_disconnect: cancel")
     asked = asks(PATHS[0], "wan", "One of two left sim:slow:1.5")
