@@ -235,6 +235,47 @@ def test_a_picture_is_bought_for_who_leaves_a_slow_store_and_asks_again(
         assert orders(gateway, "Slowly") == 1
 
 
+@pytest.mark.parametrize("found_by", [{}, {"idempotency_key": "slow"}], ids=["nothing", "key"])
+def test_a_task_whose_client_leaves_a_slow_store_goes_on(tmp_path: Path, found_by: dict[str, str]) -> None:
+    """Nobody waits for it in any case, and who asks again elsewhere may have its id by now."""
+    path, body = "images/generations", {"model": "wan", "prompt": "Slowly", "background": True}
+    with on_disk(tmp_path) as gateway:
+        begun = ask(gateway, "The tables are there").json()["id"]
+        waited(lambda: _is_written(tmp_path, begun))
+        with _writing(tmp_path):
+            _leave(gateway, path, body, found_by)
+            waited(lambda: _in_flight(gateway) == 0)
+
+        def ended() -> Any:
+            own = {"authorization": f"Bearer {KEY}"}
+            listed = gateway.http.get(f"{gateway.base_url}/v1/tasks", headers=own).json()["data"]
+            return [task["status"] for task in listed if task["status"] in ("completed", "cancelled")]
+
+        assert waited(ended) == ["completed"]
+        assert orders(gateway, "Slowly") == 1
+
+
+def test_a_task_whose_client_leaves_a_slow_store_keeps_its_money(tmp_path: Path) -> None:
+    """Until it is ordered; of two only one is paid."""
+    budget = '{name: app, key: env:TEST_KEY, budget: {amount: "0.3", currency: CNY, period: total}}'
+    file = FILE.replace("{name: app, key: env:TEST_KEY}", budget)
+    file = file.replace("wan2.7-image], poll", "wan2.7-image], price: {image: 0.2, currency: CNY}, poll")
+    file += f'server: {{state: "sqlite:{tmp_path}/state/dragoman.db"}}\n'
+    path, body = "images/generations", {"model": "wan", "prompt": "Slowly", "background": True}
+    with open_gateway(tmp_path, file) as gateway:
+        begun = ask(gateway, "The tables are there", OTHER).json()["id"]
+        waited(lambda: _is_written(tmp_path, begun))
+        own = {"authorization": f"Bearer {KEY}"}  # what it has spent is known from here on
+        gateway.http.get(f"{gateway.base_url}/v1/dashboard/billing/subscription", headers=own)
+        with _writing(tmp_path):
+            _leave(gateway, path, body, {})
+            waited(lambda: _in_flight(gateway) == 0)
+            refused = send(gateway, path, {"json": {"model": "wan", "prompt": "Another"}})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "insufficient_quota")
+        waited(lambda: orders(gateway, "Slowly") == 1)
+        assert orders(gateway, "Another") == 0
+
+
 def _leave(gateway: Gateway, path: str, body: Any, headers: dict[str, str]) -> None:
     """Ask, and hang up while it is at work."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}

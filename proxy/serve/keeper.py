@@ -302,11 +302,17 @@ class Keeper:
     # --- a request
 
     async def opened(
-        self, house: House, row: dict[str, Any], *, within_s: float | None, insist: bool
+        self,
+        house: House,
+        row: dict[str, Any],
+        go_on: Callable[[Row], object] | None,
+        *,
+        within_s: float | None,
+        insist: bool,
     ) -> tuple[Row, bool] | None:
         """Insert the row, or find what it repeats, `within_s` after its end; and whether it is ours to work
         at. None where the store is away and the client did not ask for it. Raises `StoreAwayError` where it
-        did."""
+        did. Should its client leave meanwhile, it goes on by `go_on`, or is called off where that is None."""
         from proxy.store import tasks
 
         self._rules = house.plan.config.tasks
@@ -315,7 +321,7 @@ class Keeper:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            letting_go = self._spawn(self._let_go(opening))
+            letting_go = self._spawn(self._let_go(opening, go_on))
             self._left[letting_go] = row["key"], row["digest"]
             letting_go.add_done_callback(self._left.pop)
             raise
@@ -344,10 +350,14 @@ class Keeper:
         if same:
             await asyncio.wait(same)
 
-    async def _let_go(self, opening: asyncio.Task[tuple[Row, bool]]) -> None:
-        """The client left while its row was written: nothing is ordered for it."""
+    async def _let_go(
+        self, opening: asyncio.Task[tuple[Row, bool]], go_on: Callable[[Row], object] | None
+    ) -> None:
+        """The client left while its row was written: for who waits no more nothing is ordered."""
         row, is_ours = await opening
-        if is_ours and row["owner"] is not None:
+        if is_ours and go_on is not None:
+            go_on(row)
+        elif is_ours:
             error = text_of(plain_error(cancelled()))
             await self.write(row, {"state": "cancelled", "error": error, "repeatable": True})
 

@@ -69,13 +69,12 @@ async def begun(
     opened = None if joins is None else (joins, False)
     if opened is None and wish.to_be_found:
         row |= _kept(work, front, endpoint, body, wish, row["asked"])
-        opened = await _opened(work, row, wish)
+        opened = await _opened(work, front, row, wish)
     if opened is None:  # its body is written when somebody leaves it
         unkept = keeper.begin(house, row | {"body": body}, work, front, is_kept=False)
         return _Here(keeper, unkept, None, patience_s)
     found, is_ours = opened
     if is_ours:
-        found = {name: value for name, value in found.items() if name != "body"}
         running = _started(work, front, found)
     else:
         running = keeper.running.get(found["id"])
@@ -161,13 +160,19 @@ def _kept(
     return row
 
 
-async def _opened(work: Work, row: dict[str, Any], wish: _Wish) -> tuple[Row, bool] | None:
+async def _opened(work: Work, front: Front, row: dict[str, Any], wish: _Wish) -> tuple[Row, bool] | None:
     """The row that is kept of this request, and whether it is its own or that of the one it repeats; None
     where none can be kept, and need not."""
     keeper = work.house.services.keeper
     within_s, is_read_again = wish.repeats.within_s, False
+    go_on = partial(_started, work, front) if wish.as_task else None
     while True:
-        opened = await keeper.opened(work.house, row, within_s=within_s, insist=wish.insists)
+        try:
+            opened = await keeper.opened(work.house, row, go_on, within_s=within_s, insist=wish.insists)
+        except asyncio.CancelledError:
+            if go_on is not None:
+                keeper.until_over(row["id"], work.asked)
+            raise
         if opened is None:
             return None
         found, is_ours = opened
@@ -187,6 +192,7 @@ def _started(work: Work, front: Front, row: Row) -> Running | None:
     """What is at work from now on; None where it waits in its row until there is room."""
     keeper = work.house.services.keeper
     if row["owner"]:
+        row = {name: value for name, value in row.items() if name != "body"}
         return keeper.begin(work.house, row, work, front, is_kept=True)
     keeper.until_over(row["id"], work.asked)
     return None
