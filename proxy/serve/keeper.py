@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mappi
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,8 +57,7 @@ _CALLBACKS_AT_ONCE = 20
 _WATCHES_AT_ONCE = 20
 _MOST_TRIES = 100_000  # of a call in one process
 _UNDER_WAY_S = 5.0  # what is being ordered when the process ends may still hear the vendor's number
-_PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # between tries to write; the last again and again
-_MOST_WRITES = 200
+_PAUSES_S = (0.1, 0.5, 1.0, 2.0, *repeat(5.0, 195))  # between tries to write, for a quarter of an hour
 
 
 class Running:
@@ -247,18 +247,18 @@ class Keeper:
     async def insisting(self, write: Callable[[], Coroutine[Any, Any, bool]], *, insist: bool) -> bool:
         """The store may be away for a while: what has happened at a vendor is written when it is back.
         Without `insist` raises `StoreAwayError`."""
-        for number in range(_MOST_WRITES):
+        pauses_s = iter(_PAUSES_S if insist else ())
+        while True:
             try:
                 done = await write()
             except Exception as error:
                 self.note_away(error)
-                if not insist or number == _MOST_WRITES - 1:
+                if (pause_s := next(pauses_s, None)) is None:
                     raise StoreAwayError from None
             else:
                 self._told_away = False
                 return done
-            await asyncio.sleep(_PAUSES_S[min(number, len(_PAUSES_S) - 1)])
-        raise AssertionError("unreachable")
+            await asyncio.sleep(pause_s)
 
     def note_away(self, error: Exception) -> None:
         """Told once for each time that it is away; its words may quote a client's, so they are not told."""
