@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.gateway import Gateway, open_gateway
+from tests import responses_law
+from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import HEAD, providers, watching
 from tests.raw_http import RawRequest
 from tests.served import waited
@@ -24,6 +26,7 @@ FILE = (
     + """
 models:
   wan: {targets: [dashscope/wan2.7-image], price: {image: 0.2}, poll: {every: 60ms}}
+  flash: {targets: [google/gemini-3-flash-preview]}
 """
 )
 ENVIRONMENT = {"KEY_TWO": "sk-two", "KEY_MONEY": "sk-money"}
@@ -81,3 +84,44 @@ def test_what_its_first_client_left_is_begun_for_who_has_joined_elsewhere(
     else:
         assert another.status_code == 200
         assert another.headers.get("x-ratelimit-remaining-requests") == ("0" if caller == "sk-two" else None)
+
+
+# --- responses in the background
+
+
+def respond(gateway: Gateway, prompt: str, key: str = "k", **more: Any) -> httpx.Response:
+    headers = {"authorization": f"Bearer {KEY}", "idempotency-key": key}
+    body = {"model": "flash", "input": prompt, "background": True, **more}
+    return gateway.http.post(f"{gateway.base_url}/v1/responses", json=body, headers=headers)
+
+
+def fetched(gateway: Gateway, identity: str) -> Any:
+    headers = {"authorization": f"Bearer {KEY}"}
+    return gateway.http.get(f"{gateway.base_url}/v1/responses/{identity}", headers=headers).json()
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_what_has_failed_unbought_starts_anew_elsewhere_as_soon_as_that_is_told(
+    both: tuple[Gateway, Gateway], number: int
+) -> None:
+    first, second = both
+    failing = f"Fails {number} sim:fail-once:400"
+    begun = respond(first, failing).json()["id"]
+    waited(lambda: fetched(first, begun)["status"] == "failed")
+    again = respond(second, failing)
+    assert (again.status_code, "x-proxy-joined" in again.headers) == (200, False)
+    assert again.json()["id"] != begun
+    assert fetched(second, begun)["status"] == "failed"
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_stream_that_has_failed_unbought_starts_anew_elsewhere_as_soon_as_that_is_told(
+    both: tuple[Gateway, Gateway], number: int
+) -> None:
+    first, second = both
+    failing = f"Fails {number} sim:fail-once:400"
+    told = responses_law.parsed(respond(first, failing, stream=True).content)
+    assert told[-1]["type"] == "response.failed"
+    again = respond(second, failing, stream=True)
+    assert "x-proxy-joined" not in again.headers
+    assert responses_law.parsed(again.content)[0]["response"]["id"] != told[0]["response"]["id"]

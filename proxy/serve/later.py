@@ -126,6 +126,8 @@ class Making:
         self._can_move = True  # as one has that is taken over; of a new one `start` knows
         self._called_off = False
         self._is_ours = True
+        self._is_made = False
+        self._is_given_up = False  # a repeated request does not find it any more
         self.renderer = renderer
         self.identity = renderer.kept().id
         self.frames = Frames() if work.parsed.request.stream else None
@@ -182,41 +184,63 @@ class Making:
         """End it, and wait until that is written."""
         assert self._task is not None
         self._called_off = self._called_off or called_off
-        self._task.cancel()
+        if not self._is_made:
+            self._task.cancel()
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Whoever hears of its end may ask again at another process, which looks into the store."""
+        assert self._task is not None
         await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         looking = asyncio.get_running_loop().create_task(self._look())
+        last = b""
         try:
-            await self._make()
-        except asyncio.CancelledError:
-            if self._called_off:
-                self._tell(self.renderer.called_off())
-            elif self._can_move:
-                await self._let_go()
-            else:
-                self._tell(self.renderer.error(StoppingError(), self._work.asked.request_id))
-        except Exception as error:
-            if not isinstance(error, ProxyError):
-                self._work.house.services.log.crash(self._work.asked.request_id, error)
-            if joining.starts_anew(error) and not any(told.images for told in self._work.tolds):
-                self._found_by = BY_NOBODY
-            self._tell(self.renderer.error(error, self._work.asked.request_id))
+            try:
+                await self._make()
+            except asyncio.CancelledError:
+                last = await self._stopped()
+            except Exception as error:
+                last = self._failed(error)
+            finally:
+                self._is_made = True
+                looking.cancel()
+            if self._is_ours:
+                await self._keep_end(last)
         finally:
-            looking.cancel()
             self._shelf.making.pop(self.identity, None)
             if self._release is not None:
                 self._release()
-        if self._is_ours:
-            await self._keep_end()
-        if self.frames is not None:
-            self.frames.end()  # whoever asks again when its stream ends finds the row
+            self._tell(last)
+            if self.frames is not None:
+                self.frames.end()
 
-    async def _keep_end(self) -> None:
-        """What cannot be kept has failed: a row that stays as it is would have it made, and paid, again."""
-        kept, frames = self.kept(), self.frames
-        if not await self._keep(kept, events=None if frames is None else frames.all()):
+    async def _stopped(self) -> bytes:
+        """The last event of its stream, and of one that failed the same."""
+        if self._called_off:
+            return self.renderer.called_off()
+        if not self._can_move:
+            return self.renderer.error(StoppingError(), self._work.asked.request_id)
+        await self._let_go()
+        return b""
+
+    def _failed(self, error: Exception) -> bytes:
+        if not isinstance(error, ProxyError):
+            self._work.house.services.log.crash(self._work.asked.request_id, error)
+        if joining.starts_anew(error) and not any(told.images for told in self._work.tolds):
+            self._is_given_up = self._found_by is not BY_NOBODY
+            self._found_by = BY_NOBODY
+        return self.renderer.error(error, self._work.asked.request_id)
+
+    async def _keep_end(self, last: bytes) -> None:
+        """With the `last` event of its stream, which nobody is told before that. What cannot be kept has
+        failed: a row that stays as it is would have it made, and paid, again."""
+        kept, events = self.kept(), None if self.frames is None else self.frames.all()
+        if not await self._keep(kept, events=None if events is None else events + last):
             await self._keep(replace(kept, told=self._front.too_large(kept.told), adds=None))
+        if self._is_given_up:
+            await self._shelf.flush()
 
     async def _keep(self, kept: Kept, events: bytes | None = None) -> bool:
         house, caller = self._work.house, self._work.asked.caller.name

@@ -105,7 +105,10 @@ async def known(
     if row is None:
         raise shelves.unknown(identity)
     if making is not None:
-        return making.kept().told
+        told = making.kept().told
+        if front.is_over(told):
+            await making.ended()
+        return told
     told = await shelf.read(row, "told", None)
     if row["running"] and row["alive_until"] < time.time():
         from proxy.serve import later
