@@ -387,6 +387,22 @@ def test_seedream_is_almost_the_images_api():
             "unsupported_image_input",
             id="none",
         ),
+        pytest.param(
+            "evolink",
+            None,
+            asked(references=(by_url("https://example.com/a/cat.GIF?v=1.png"),)),
+            "image[0]",
+            "unsupported_image_type",
+            id="001: .jpeg .jpg .png .webp",
+        ),
+        pytest.param(
+            "minimax",
+            None,
+            asked(references=(by_url("https://example.com/cat.webp#a.png"),)),
+            "image[0]",
+            "unsupported_image_type",
+            id="its page: JPG, JPEG, PNG",
+        ),
         pytest.param("jlike", "image", asked(n=2), "n", "invalid_value", id="n"),
         pytest.param("jlike", "image", asked(mask=by_data()), "mask", "mask_not_supported", id="mask"),
         pytest.param("jlike", "image", asked(size="big"), "image.size", "invalid_value", id="size"),
@@ -403,6 +419,12 @@ def test_the_limits_themselves_are_allowed():
     """V-012"""
     request = asked("x" * 2000, references=(by_url(),) * 10)
     assert len(submit("evolink", "m", request).body["image_urls"]) == 10
+
+
+@pytest.mark.parametrize("name", ["cat.JPEG", "cat.webp?as=.gif", "cat", "cat.php", "gif", "cat.gif/shown"])
+def test_an_address_that_names_no_other_type_is_for_the_vendor_to_judge(name):
+    address = f"https://example.com/{name}"
+    assert submit("evolink", "m", asked(references=(by_url(address),))).body["image_urls"] == [address]
 
 
 @pytest.mark.parametrize("model", ["../admin", "a//b", "a/./b", ""])

@@ -81,6 +81,15 @@ EXTENSIONS: dict[str, str] = {
 }
 
 
+_OF_EXTENSION = {extension: mime for mime, extension in EXTENSIONS.items()} | {"jpeg": "image/jpeg"}
+
+
+def of_address(url: str) -> str | None:
+    """The media type that the last piece of an address's path ends in, None if it tells none."""
+    name = url.partition("#")[0].partition("?")[0].rpartition("/")[2]
+    return _OF_EXTENSION.get(name.rpartition(".")[2].lower()) if "." in name else None
+
+
 def sniff(head: bytes) -> str | None:
     """Name the media type of a file that begins with `head` (64 bytes are enough), None if unknown.
 

@@ -167,10 +167,10 @@ def broken_limit(request: ImageRequest, variant: Variant) -> RequestError | None
 
 
 def _broken_by(part: MediaPart, limits: RequestLimits, at: int) -> RequestError | None:
-    if part.data is None:
-        return None
     where = part.where or None
     at_attribute = f"references[{at}]"
+    if part.data is None:
+        return _other_type(media_types.of_address(part.url or ""), limits, where, at_attribute)
     size_bytes = len(part.data) // 4 * 3
     if limits.max_reference_bytes is not None and size_bytes > limits.max_reference_bytes + 2:
         return RequestError(
@@ -187,14 +187,21 @@ def _broken_by(part: MediaPart, limits: RequestLimits, at: int) -> RequestError 
             attribute=at_attribute,
             code="invalid_image",
         )
-    if limits.reference_types and mime not in limits.reference_types:
-        return RequestError(
-            f"The picture is {mime}; this model takes {', '.join(limits.reference_types)}.",
-            param=where,
-            attribute=at_attribute,
-            code="unsupported_image_type",
-        )
-    return None
+    return _other_type(mime, limits, where, at_attribute)
+
+
+def _other_type(
+    mime: str | None, limits: RequestLimits, where: str | None, attribute: str
+) -> RequestError | None:
+    """`mime` is None where an address does not tell: then the vendor looks."""
+    if mime is None or not limits.reference_types or mime in limits.reference_types:
+        return None
+    return RequestError(
+        f"The picture is {mime}; this model takes {', '.join(limits.reference_types)}.",
+        param=where,
+        attribute=attribute,
+        code="unsupported_image_type",
+    )
 
 
 def _mime(part: MediaPart) -> str:
