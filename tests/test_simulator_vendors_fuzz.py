@@ -14,20 +14,18 @@ from tests.long import LONG
 from tests.simulated_vendors import DATA_URI, PICTURE_URL, jwt, signed
 
 _PROMPT = "a cat"
-_CHAT = {
-    "model": "gemini-2.5-flash-image",
-    "stream": True,
-    "modalities": ["text", "image"],
-    "messages": [
-        {
-            "role": "user",
-            "content": [
-                {"type": "text", "text": _PROMPT},
-                {"type": "image_url", "image_url": {"url": PICTURE_URL}},
-            ],
-        }
-    ],
-}
+
+
+def _chat(picture: str) -> dict[str, Any]:
+    content = [{"type": "text", "text": _PROMPT}, {"type": "image_url", "image_url": {"url": picture}}]
+    return {
+        "model": "gemini-2.5-flash-image",
+        "stream": True,
+        "modalities": ["text", "image"],
+        "messages": [{"role": "user", "content": content}],
+    }
+
+
 _WAN = {
     "model": "wan2.7-image",
     "input": {"messages": [{"role": "user", "content": [{"text": _PROMPT}, {"image": PICTURE_URL}]}]},
@@ -62,13 +60,13 @@ GOOD: list[tuple[str, str, Any]] = [
             "image_urls": [PICTURE_URL],
         },
     ),
-    ("aigcbest", "/v1/chat/completions", _CHAT),
+    ("aigcbest", "/v1/chat/completions", _chat(DATA_URI)),
     (
         "aigcbest",
         "/v1beta/models/gemini-2.5-flash-image:generateContent",
         {"contents": [{"role": "user", "parts": [{"text": _PROMPT}]}]},
     ),
-    ("xiaotian", "/v1/chat/completions", _CHAT),
+    ("xiaotian", "/v1/chat/completions", _chat(PICTURE_URL)),
     (
         "grsai",
         "/v1/api/generate",

@@ -283,6 +283,7 @@ EVOLINK_REFUSED = [
     (evolve("x" * 2001), "prompt: must have 1 to 2000 characters"),
     (evolve(image_urls=[PICTURE_URL] * 11), "image_urls: must have 0 to 10 items"),
     (evolve(image_urls=["data:image/png;base64,AAAA"]), "image_urls: must be an http or https URL"),
+    (evolve(image_urls=["https://example.com/a.gif"]), "image_urls: must be one of jpeg, jpg, png, webp"),
     (evolve(callback_url="http://example.com/done"), "callback_url must use https"),
     (evolve(callback_url="https://192.168.1.4/done"), "callback_url must not point to a private address"),
     (evolve(callback_url="https://example.com/" + "x" * 2048), "callback_url: must be a URL of at most 2048"),

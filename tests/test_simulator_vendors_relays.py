@@ -73,6 +73,28 @@ def test_aigcbest_answers_with_markdown(aigcbest: httpx.Client, running: Running
     assert booked(only_task(running)) == [("reserve", "0.04"), ("settle", "0.04")]
 
 
+def test_aigcbest_takes_pictures_as_base64_alone(aigcbest: httpx.Client, xiaotian: httpx.Client) -> None:
+    """002 says so; 004's example names a picture by its address."""
+    content = [{"type": "text", "text": "a cat"}, {"type": "image_url", "image_url": {"url": PICTURE_URL}}]
+    refused = aigcbest.post("/chat/completions", json=chat(content))
+    assert refused.status_code == 400
+    assert "must be given as data, not as url" in refused.json()["error"]["message"]
+    assert xiaotian.post("/chat/completions", json=chat(content)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("modalities", "drawn"),
+    [({}, False), ({"modalities": ["text"]}, False), ({"modalities": ["text", "image"]}, True)],
+)
+def test_the_oldest_model_draws_where_it_is_told_to(
+    aigcbest: httpx.Client, modalities: dict[str, Any], drawn: bool
+) -> None:
+    """002: a new parameter, `"modalities": ["text", "image"]`"""
+    asked = {**chat("a cat", **modalities), "model": "gemini-2.0-flash-preview-image-generation"}
+    content = json_of(aigcbest.post("/chat/completions", json=asked))["choices"][0]["message"]["content"]
+    assert ("data:image/png" in content) is drawn
+
+
 def test_a_relay_knows_the_other_shapes(aigcbest: httpx.Client) -> None:
     """V017: b is markdown with a URL, c `images`, d a list, e a bare data URI or bare base64."""
     linked = message_of(aigcbest, "a cat sim:shape:b")["content"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from proxy.simulators.directives import Directives
 from proxy.simulators.exchange import Exchange, Log, Reply
@@ -35,9 +35,10 @@ _PICTURE_TOKENS = 1290
 
 
 class Relay(House):
-    """`shape` is what it uses without a directive."""
+    """`shape` is what it uses without a directive, `forms` how it takes pictures."""
 
     shape = "a"
+    forms: ClassVar[tuple[str, ...]] = ("url", "data")
     spent_status = 403  # new-api: an empty balance is not 402
 
     def routes(self) -> list[Route]:
@@ -63,7 +64,9 @@ class Relay(House):
         if "nochannel" in orders:
             message = f"No available channel for model {body['model']} in group default"
             raise Refused(503, message, "model_not_found")
-        job = self._draw(exchange, prompt, orders, body["model"], given)
+        # Of this model the page says that only the parameter `modalities` brings pictures.
+        draws = "gemini-2.0" not in body["model"] or "image" in body.get("modalities", ())
+        job = self._draw(exchange, prompt, orders, body["model"], given, draws=draws)
         if job.outcome == "failed":
             raise Refused(500, "The upstream failed.", job.code)
         if body.get("stream") and "json" not in orders:
@@ -90,8 +93,17 @@ class Relay(House):
         candidate = {"content": content, "finishReason": "STOP", "index": 0}
         return spoken({"candidates": [candidate], "usageMetadata": counts}, orders)
 
-    def _draw(self, exchange: Exchange, prompt: str, orders: Directives, model: str, given: list[str]) -> Job:
-        wanted = orders.count("image", 1) if "image" in model or "image" in orders else 0
+    def _draw(
+        self,
+        exchange: Exchange,
+        prompt: str,
+        orders: Directives,
+        model: str,
+        given: list[str],
+        *,
+        draws: bool = True,
+    ) -> Job:
+        wanted = orders.count("image", 1) if (draws and "image" in model) or "image" in orders else 0
         size = google_pixels("1:1", "1K")
         drawings = draw(orders.said, orders, size, wanted, orders.word("kind", "png"))
         job = self.submit(exchange, prompt, orders, drawings, model=model, references_given=given)
@@ -102,7 +114,7 @@ class Relay(House):
     def _check_references(self, given: list[str]) -> None:
         for each in given:
             try:
-                references.describe(each, ("url", "data"))
+                references.describe(each, self.forms)
             except ValueError as error:
                 raise Refused(400, str(error), param="messages") from error
 
@@ -110,6 +122,7 @@ class Relay(House):
 class Aigcbest(Relay):
     name = "aigcbest"
     price = Decimal("0.04")
+    forms = ("data",)  # "pictures go in and come out as base64"
 
 
 class Xiaotian(Relay):

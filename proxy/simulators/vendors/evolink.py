@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,12 +20,23 @@ from proxy.simulators.vendors.house import CREATED, House, Job, Json, Refused, R
 
 _MODEL = "gemini-3-pro-image-preview"
 _RATIOS = ("auto", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
+_ENDINGS = ("jpeg", "jpg", "png", "webp")
+
+
+def _picture_url(value: Any) -> str:
+    """An address that ends in a format the page does not name is refused; one that tells none is fetched."""
+    if complaint := fields.url(value):
+        return complaint
+    found = re.search(r"\.(\w{3,4})$", urlsplit(value).path.lower())
+    return "" if found is None or found[1] in _ENDINGS else f"must be one of {', '.join(_ENDINGS)}"
+
+
 _FIELDS = {
     "model": fields.one_of(_MODEL),
     "prompt": fields.text(2000),
     "size": fields.one_of(*_RATIOS),
     "quality": fields.one_of("1K", "2K", "4K"),
-    "image_urls": fields.list_of(fields.url, 10),
+    "image_urls": fields.list_of(_picture_url, 10),
     "callback_url": fields.url,
 }
 _CREDITS = {"1K": Decimal("1.6"), "2K": Decimal("1.6"), "4K": Decimal("3.2")}
