@@ -28,6 +28,15 @@ def test_jlike_image_as_on_its_page():
     assert call.stream is False
 
 
+@pytest.mark.parametrize("model", ["nano-banana", "nano-banana-2", "nano-banana-pro"])
+@pytest.mark.parametrize("size", ["512", "1K", "2K", "4K"])
+def test_jlike_takes_every_size_of_its_page_for_every_model(model, size):
+    """000: one list for the endpoint and its three aliases, as 003 has one for all its models."""
+    call = submit("jlike", model, asked(size=size), "image")
+    assert call.body == {"model": model, "prompt": "a cat", "size": size, "n": 1}
+    assert call.dropped == ()
+
+
 def test_jlike_wan_as_on_its_page():
     """000: the example of /wan27/generate."""
     call = submit("jlike", "wan2.7-t2i-plus", asked("mars", size="2K", aspect_ratio="16:9", seed=0), "wan")
