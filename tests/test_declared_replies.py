@@ -377,6 +377,43 @@ def test_grsai_failures(payload, error_class):
     assert refused("grsai", "nano-banana", payload, phase="poll").error_class is error_class
 
 
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("phase", ["submit", "poll"])
+def test_a_prompt_that_grsai_calls_a_violation_was_refused_whatever_the_status(status, phase):
+    """003: the pages of the order and of the query have one list of states for 200 and for 400."""
+    payload = {"id": "t-1", "status": "violation", "error": "not that"}
+    error = refused("grsai", "nano-banana", payload, status=status, phase=phase)
+    assert (error.error_class, error.message, picture_code_of(error)) == (
+        ErrorClass.BLOCKED,
+        "not that",
+        "moderation_blocked",
+    )
+
+
+def test_a_job_that_failed_with_status_400_has_failed():
+    """003: no fault of the question, which would be asked again and again."""
+    payload = {"id": "t-1", "status": "failed", "error": "boom"}
+    error = refused("grsai", "nano-banana", payload, status=400, phase="poll")
+    assert (error.error_class, error.message, error.final) == (ErrorClass.INTERNAL, "boom", True)
+
+
+def test_another_vendor_s_job_may_fail_so_too():
+    """Nested as DashScope has it, and with the rules of its codes."""
+    payload = dashscope_task("FAILED", code="DataInspectionFailed", message="x")
+    error = refused("dashscope", "wan2.7-image", payload, status=500, phase="poll", task={"id": "8811"})
+    assert error.error_class is ErrorClass.BLOCKED
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"status": "failed", "error": "x"}, {"id": "", "status": "failed"}, {"id": "t-2", "status": "failed"}],
+)
+def test_a_refusal_that_names_another_job_or_none_is_of_the_question(payload):
+    assert judge("grsai", "nano-banana", payload, status=400, phase="poll").fault is not None
+    order = refused("grsai", "nano-banana", payload, status=400)
+    assert order.error_class is ErrorClass.BAD_REQUEST
+
+
 def test_the_older_grsai_shape_is_read():
     payload = {
         "code": 0,

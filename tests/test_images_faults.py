@@ -190,6 +190,27 @@ def test_a_result_that_expired_says_so_and_is_not_ordered_again(gateway: Gateway
     assert 1 <= len(seen.downloads()) <= 3
 
 
+@pytest.mark.parametrize("name", ["grsai-async", "grsai-json", "grsai-stream"])
+@pytest.mark.parametrize(
+    ("order", "status", "code", "sentence"),
+    [
+        ("sim:moderate", 400, "moderation_blocked", "The content is not allowed."),
+        ("sim:fail:boom", 502, "upstream_error", "boom"),
+    ],
+)
+def test_a_job_that_ends_badly_with_status_400_ends_at_once(
+    gateway: Gateway, name: str, order: str, status: int, code: str, sentence: str
+) -> None:
+    """003: one list of states for 200 and 400, in all three types of reply"""
+    with watching(gateway) as seen:
+        error = raises(gateway, name, f"Refused {name} {order} sim:as400")
+    if name != "grsai-async" and order == "sim:fail:boom":
+        status, code = 400, "invalid_value"  # of an order 400 is what it says
+    assert (error.status_code, error.code) == (status, code)
+    assert sentence in error.message
+    assert len(seen.polls()) == (2 if name == "grsai-async" else 0)
+
+
 @pytest.mark.parametrize("order", ["sim:file:html", "sim:file:lie", "sim:file:404", "sim:redirect:self"])
 def test_a_result_that_is_no_picture_is_not_handed_on(gateway: Gateway, order: str) -> None:
     error = raises(gateway, "grsai-json", f"Odd {order}")

@@ -101,7 +101,8 @@ class Grsai(House):
         if reply_type == "async":
             return self.accepted(job, _shown(self, job))
         self.finish(job)
-        return spoken(_shown(self, job), orders) if reply_type == "json" else self._stream(job)
+        whole = reply_type == "json" or _status(job) != 200
+        return spoken(_shown(self, job), orders, _status(job)) if whole else self._stream(job)
 
     def _pixels(self, body: Json) -> tuple[int, int]:
         model, ratio = body["model"], body.get("aspectRatio", "auto")
@@ -149,7 +150,7 @@ class Grsai(House):
         job = self.poll(exchange, exchange.query.get("id", ""))
         if job is None:
             raise Refused(400, "The task does not exist.")
-        return json_reply(_shown(self, job))
+        return json_reply(_shown(self, job), _status(job))
 
     def _draw(self, exchange: Exchange, _: re.Match[str]) -> Reply:
         body = self.body(exchange, _LEGACY_FIELDS, ("model", "prompt"))
@@ -196,6 +197,12 @@ def vip_complaint(width: int, height: int) -> str:
 def _one_k_complaint(width: int, height: int) -> str:
     good = min(width, height) > 0 and width * height <= _ONE_K_PIXELS
     return "" if good else "gpt-image-2 takes 1K sizes only"
+
+
+def _status(job: Job) -> int:
+    """The page lists the states once, for its 200 and for its 400."""
+    is_told_so = job.done and job.outcome in ("moderated", "failed") and "as400" in job.orders
+    return 400 if is_told_so else 200
 
 
 def _shown(house: House, job: Job) -> Json:

@@ -178,7 +178,11 @@ class VendorReply:
     # --- refusals ----------------------------------------------------------------------------------
 
     def _refused(self) -> Pending | UpstreamError:
-        complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload)
+        word = first_text(self.variant.state.path, self.seen) if isinstance(self.seen, Mapping) else None
+        bucket = self.variant.state.buckets.get(word or "")
+        if bucket in _FINAL and self._is_meant(bucket):
+            return self._failed(word, bucket)
+        complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload, word)
         error = self._error(failures.class_of(self.variant.errors, complaint), complaint)
         passing = self.status >= 500 or self.status in _PASSING
         own = failures.of_the_job(self.variant.errors, complaint)
@@ -187,6 +191,14 @@ class VendorReply:
         if self._may_try_again() and (passing or not ends):
             return self._odd(error)
         return self._error(own or ErrorClass.LOST, complaint) if self.phase == "poll" else error
+
+    def _is_meant(self, bucket: str) -> bool:
+        """Whether a final state in a refusal is the job's: of an order that it is not allowed, of a job any,
+        if the refusal names it. Others may be what this vendor writes into all refusals."""
+        if self.phase != "poll":
+            return self.phase != "result" and bucket == "moderated"
+        told = self._task_fields().get("id")
+        return told is not None and told == self.task.get("id")
 
     def _may_try_again(self) -> bool:
         name = self.variant.errors.retryable_header
@@ -197,8 +209,10 @@ class VendorReply:
     def _failed(self, word: str | None, bucket: str) -> UpstreamError:
         complaint = failures.of_reply(self.variant.errors, self.status, self.headers, self.payload, word)
         error_class = _FINAL[bucket]
-        if bucket == "failed":
+        if bucket == "failed" and self.status < 400:
             error_class = failures.class_of_failure(self.variant.errors, complaint)
+        elif bucket == "failed":
+            error_class = failures.of_the_job(self.variant.errors, complaint) or ErrorClass.INTERNAL
         said = "moderated" if error_class is ErrorClass.BLOCKED else bucket
         return self._error(error_class, complaint, _DEFAULT_SENTENCES[said]).changed(
             final=error_class is not ErrorClass.LOST  # who does not know the job does not say how it ended
