@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from proxy.serve.traces import Traces
 
 _RELOAD_LOOK_S = 1.0
+_TAKEN_AT_START = ("host", "port", "workers", "state", "shared", "files", "reuse_port")
 _LOOP_LOOK_S = 1.0
 _TASKS_LOOK_S = 0.5
 _IDLE_LOOK_S = 5.0  # where there is no store: another process may make one
@@ -254,6 +255,8 @@ class App:
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
         seen = _fingerprint(file)
+        assert self.house is not None
+        begun = self.house.plan.config
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), _RELOAD_LOOK_S)
@@ -263,12 +266,12 @@ class App:
             seen = now
             asked.clear()
             try:
-                await self._reload(file)
+                await self._reload(file, begun)
             except Exception as error:  # a file nobody foresaw must not end the watch
-                assert self.house is not None
                 self.house.services.log.crash("reload", error)
 
-    async def _reload(self, file: Path) -> None:
+    async def _reload(self, file: Path, begun: Config) -> None:
+        """`begun` is what the process began with, and goes on with where a setting is taken then alone."""
         assert self.house is not None
         plan, services = self.house.plan, self.house.services
         loaded, new = await asyncio.to_thread(_compiled, file, plan.routes.simulated, services.rests)
@@ -282,7 +285,18 @@ class App:
         services.load.bounds = new.config.server.in_flight
         services.callers.everyone = new.config.limits.everyone
         self._move_into(House(new, services))
-        self.house.services.log.write("reloaded", digest=loaded.digest)
+        waiting = [] if plan.routes.simulated else _changed_since(begun, new.config)
+        told = {"at_next_start": waiting} if waiting else {}
+        services.log.write("reloaded", digest=loaded.digest, **told)
+
+
+def _changed_since(begun: Config, now: Config) -> list[str]:
+    """The settings that differ and that a running process cannot take over."""
+    return [
+        f"server.{name}"
+        for name in _TAKEN_AT_START
+        if getattr(begun.server, name) != getattr(now.server, name)
+    ]
 
 
 def _compiled(file: Path, simulated: str | None, rests: Rests) -> tuple[Loaded, Plan | None]:

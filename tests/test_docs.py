@@ -79,6 +79,14 @@ def test_every_header_of_ours_is_described() -> None:
     assert set(re.findall(r"x-proxy-[a-z]+(?:-[a-z]+)*", PROSE)) == used
 
 
+def test_every_line_of_the_log_is_described() -> None:
+    sources = (file.read_text(encoding="utf-8") for file in (ROOT / "proxy").rglob("*.py"))
+    written = re.compile(r"""log\.write\(\s*"([a-z_]+)"|Log\.to_stderr\(\)\.write\("([a-z_]+)\"""")
+    events = {first or second for source in sources for first, second in written.findall(source)}
+    assert {"request", "reloaded", "last_good_configuration", "order_ended_late"} <= events
+    assert sorted(event for event in events if f"`{event}`" not in PROSE) == []
+
+
 def test_every_command_is_shown() -> None:
     _, commands = _parser()
     assert [name for name in commands if f"dragoman {name}" not in PROSE] == ["version", "help"]

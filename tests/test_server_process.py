@@ -219,6 +219,19 @@ def test_a_good_file_is_taken_over_and_a_bad_one_changes_nothing(tmp_path: Path,
         assert failed == []
 
 
+def test_what_waits_for_the_next_start_is_told(tmp_path: Path, file: str) -> None:
+    """Each time, as long as it waits."""
+    with serving(tmp_path, file, environment=ENVIRONMENT) as served:
+        changed = file.replace("version: 1\n", "version: 1\nserver: {port: 9, files: {ttl: 1h}, drain: 5s}\n")
+        assert changed != file
+        served.file.write_text(changed)
+        line = json.loads(served.until_logged('"reloaded"'))
+        assert line["at_next_start"] == ["server.port", "server.files"]
+        served.file.write_text(changed.replace(", files: {ttl: 1h}", ""))
+        waited(lambda: served.err.read_text().count('"reloaded"') == 2)
+        assert served.err.read_text().count('"at_next_start":["server.port"]') == 1
+
+
 def test_sighup_loads_the_file_again(tmp_path: Path, file: str) -> None:
     """Also when the file is the same: a secret beside it may be new."""
     secret = tmp_path / "key"
