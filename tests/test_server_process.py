@@ -219,6 +219,29 @@ def test_a_good_file_is_taken_over_and_a_bad_one_changes_nothing(tmp_path: Path,
         assert failed == []
 
 
+def test_a_store_that_has_no_place_is_told_at_the_start_and_is_no_fault_of_ours(
+    tmp_path: Path, file: str
+) -> None:
+    state = "server: {state: sqlite:./providers.yaml/state/dragoman.db}\n"
+    with serving(tmp_path, file + state, environment=ENVIRONMENT) as served:
+        said = f"warning: server.state, {tmp_path}/providers.yaml/state/dragoman.db, cannot be written"
+        assert said in served.err.read_text()
+        assert post(served, chat("Hi")).status_code == 200
+        headers = HEADERS | {"prefer": "respond-async"}
+        picture = {"model": "google/gemini-3-pro-image", "prompt": "A fox"}
+        address = f"{served.base_url}/v1/images/generations"
+        reply = httpx.post(address, json=picture, headers=headers, timeout=20)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, "store_unavailable")
+        line = json.loads(served.until_logged('"store_away"'))
+        assert line["error"] == "NotADirectoryError"
+    assert '"crash"' not in served.err.read_text()
+
+
+def test_a_store_that_is_there_or_can_be_made_needs_no_word(tmp_path: Path, file: str) -> None:
+    with serving(tmp_path, file, environment=ENVIRONMENT) as served:
+        assert "cannot be written" not in served.err.read_text()
+
+
 def test_what_waits_for_the_next_start_is_told(tmp_path: Path, file: str) -> None:
     """Each time, as long as it waits."""
     with serving(tmp_path, file, environment=ENVIRONMENT) as served:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from proxy import config as configuration
 from proxy.config import Config, Loaded
+from proxy.store.database import path_of
 
 # What the system takes for a client that does not read it: else four megabytes, which are thousands of
 # events that were translated for nobody.
@@ -265,6 +266,17 @@ def _warn(config: Config, loaded: Loaded) -> None:
     for problem in loaded.problems:
         if problem.code not in told:
             _say(str(problem))
+    place = path_of(config.server.state.reveal())
+    if place is not None and not _can_hold(place):
+        _say(f"warning: server.state, {place.absolute()}, cannot be written: there are no tasks, no")
+        _say("  keys but those of the file, and no ledger. Name another place, or give this user the folder")
+
+
+def _can_hold(database: Path) -> bool:
+    """As far as it can be told without making anything."""
+    folder = next(parent for parent in database.absolute().parents if parent.exists())
+    writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    return writable and (not database.exists() or os.access(database, os.W_OK))
 
 
 def _refuse(loaded: Loaded) -> int:

@@ -265,7 +265,7 @@ class Keeper:
         if self._told_away:
             return
         self._told_away = True
-        if type(error).__module__.startswith("sqlalchemy"):
+        if isinstance(error, OSError) or type(error).__module__.startswith("sqlalchemy"):
             self.services.log.write("store_away", error=type(error).__name__)
         else:
             self.services.log.crash("tasks", error)
