@@ -97,6 +97,15 @@ ROWS = [
     (SERVER, "cors: {origins: [^app.example]}", "E103", "an origin like https:", "scheme and host alone"),
     ("version: 1", "defaults: {retry: {budget: ^0.2}}", "E143", "0.2 has no unit", "write 20%"),
     ("version: 1", "defaults: {retry: {budget: ^5}}", "E143", "5 has no unit", "write 5%"),
+    ("version: 1", "limits: {^requests: 60/min}", "E101", "in limits", "write everyone: {requests: ...}"),
+    (
+        "\nmodels:\n  flash:", "\n  ^models:\n    flash:", "E106", "providers.models has neither",
+        "models is a section of the file: begin it in the first column",
+    ),
+    (
+        "  flash:", "  ^defaults: {model: flash}\n  flash:", "E106", 'models.defaults has no "targets"',
+        "defaults is a section of the file: begin it in the first column",
+    ),
     ("version: 1", "^model_list: []", "E101", 'key "model_list"', "docs/from-other-gateways.md"),
     ("version: 1", "^router_settings: {num_retries: 3}", "E101", "router_settings", "it is LiteLLM's; docs/"),
     (MODEL, MODEL + ", ^litellm_params: {}", "E101", 'key "litellm_params" in mo', "it is LiteLLM's; docs/"),

@@ -139,6 +139,22 @@ MISTAKES = {
         'GET /jobs/{task.id}", every: 4',
         "7 E143 [4}] surfaces.image.poll.every 4 has no unit; write 4s",
     ),
+    "poll that is over before it begins": (
+        'GET /jobs/{task.id}"',
+        'GET /jobs/{task.id}", every: 5m, give_up: 300s',
+        "7 E124 [5m, give_up:] surfaces.image.poll.every 300s is not shorter than give_up 300s; "
+        "write the pause between two questions, such as 3s",
+    ),
+    "key of another's": (
+        'GET /jobs/{task.id}"',
+        'GET /jobs/{task.id}", interval: 5s',
+        '7 E101 [interval: 5s] unknown key "interval" in surfaces.image.poll; it is called every here',
+    ),
+    "status of a rule": (
+        "surfaces:",
+        "errors: {rules: [{class: quota, http: [402], status: [429]}]}\nsurfaces:",
+        '3 E101 [status: [429] unknown key "status" in errors.rules[0]; it is called http here',
+    ),
     "base_url in brackets": (
         "base_url: https://api.example.com",
         "base_url: https://[::1/v1",

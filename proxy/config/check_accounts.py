@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from proxy.checking import service_accounts
 from proxy.checking.mistakes import Path, did_you_mean, shown
 from proxy.checking.names import is_header_name
-from proxy.config import addresses, check_prices, options
-from proxy.config.models import ProviderEntry
+from proxy.config import addresses, check_prices, hints, options
+from proxy.config.models import Config, ProviderEntry
 from proxy.config.secrets import PLACEHOLDER, Fault, literals, unsendable
 from proxy.config.tree import Checked, at, items
 
@@ -205,7 +205,8 @@ def _dialect(provider: ProviderEntry, path: Path, file: Checked) -> None:
     name, written = shown(path), at(file.written, path)
     if ("wire" in written) == ("profile" in written):
         both = "both wire and profile; keep one" if "wire" in written else 'neither "wire" nor "profile"'
-        hint = f"wire: {' or '.join(options.BY_WIRE)}; profile: {', '.join(file.profiles)}"
+        hint = hints.of_missing(path, Config.model_fields)
+        hint = hint or f"wire: {' or '.join(options.BY_WIRE)}; profile: {', '.join(file.profiles)}"
         file.report.add("E106", path, f"{name} has {both}", hint, at_key=True)
         return
     profile = file.profiles.get(provider.profile) if provider.profile else None

@@ -101,8 +101,17 @@ def of_stranger(name: str, known: Collection[str], neighbours: Any) -> str:
         whole = neighbours[names[names.index(name) - 1]]
         if isinstance(whole, int) and not isinstance(whole, bool):
             return f"a number has a point, no comma: write {whole}.{name}"
+    if list(known) == ["everyone"]:
+        return f"write everyone: {{{name}: ...}}: these limits hold for each key"
     head, colon, _ = name.partition(":")
     return f'write a space after "{head}:"' if colon and head in known else ""
+
+
+def of_missing(parent: Path, sections: Collection[str]) -> str:
+    """A section of the file that stands too deep is taken for an entry of the one above it."""
+    if len(parent) == 2 and parent[0] in ("models", "providers") and parent[1] in sections:
+        return f"{parent[1]} is a section of the file: begin it in the first column"
+    return ""
 
 
 def of_whole(path: Path, value: Any, inside: Collection[str], *, is_list: bool) -> str:

@@ -82,7 +82,8 @@ def _report(error: ErrorDetails, tree: Any, report: Report) -> None:
         report.add("E101", path, f'unknown key "{name}"{where}', hint, at_key=True)
     elif kind == "missing":
         parent, name = path[:-1], str(path[-1])
-        report.add("E106", parent, f'{shown(parent)} has no "{name}"', at_key=True)
+        hint = hints.of_missing(parent, Config.model_fields)
+        report.add("E106", parent, f'{shown(parent)} has no "{name}"', hint, at_key=True)
     elif kind == "E143":
         report.add("E143", path, f"{shown(path)} {error['msg']}", unit_for(error))
     else:

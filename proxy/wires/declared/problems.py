@@ -14,6 +14,21 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
+# Keys as one would call them, and ours: the first that is known at the place.
+_SYNONYMS = {
+    "status": ("http",),
+    "status_code": ("http",),
+    "url": ("request", "base_url"),
+    "path": ("request",),
+    "interval": ("every",),
+    "timeout": ("give_up",),
+    "done": ("success",),
+    "completed": ("success",),
+    "max_n": ("n",),
+    "ratios": ("aspects",),
+}
+
+
 class Problems(Mistakes):
     """The mistakes of a profile."""
 
@@ -23,9 +38,11 @@ class Problems(Mistakes):
 
     def unknown_key(self, path: Where, known: Iterable[str]) -> None:
         """Complain about the key that `path` ends with."""
-        key = str(path[-1])
+        key, known = str(path[-1]), list(known)
         message = f'unknown key "{key}" in {shown(path[:-1])}'
-        self.add("E101", path, message, did_you_mean(key, known) or "there are none")
+        meant = next((word for word in _SYNONYMS.get(key, ()) if word in known), None)
+        hint = f"it is called {meant} here" if meant else did_you_mean(key, known)
+        self.add("E101", path, message, hint or "there are none")
 
 
 class Mapped:

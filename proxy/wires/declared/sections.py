@@ -274,6 +274,9 @@ def read_poll(data: Any, where: Where, problems: Problems) -> Poll | None:
         max_every_s=section.take("max_every", read.seconds, every),
         give_up_s=section.take("give_up", read.seconds, 600.0),
     )
+    if every >= plan.give_up_s:
+        message = f"{shown(where)}.every {every:g}s is not shorter than give_up {plan.give_up_s:g}s"
+        problems.add("E124", (*where, "every"), message, "write the pause between two questions, such as 3s")
     return Poll(sending, plan) if sending else None
 
 
