@@ -40,7 +40,7 @@ Amounts = dict[str, Any]
 
 
 def update(file: Path | None) -> int:
-    """Print a diff of the file, nothing where all agree. Exit 1 where it cannot be read."""
+    """Print a diff of the file, on stdout nothing where all agree. Exit 1 where it cannot be read."""
     place = configuration.find(file)
     opened = opening.read(file)
     if opened is None:
@@ -53,13 +53,17 @@ def update(file: Path | None) -> int:
     google = next(provider for provider in data.providers if provider.id == _GOOGLE)
     text = place.read_text(encoding="utf-8")
     lines = text.splitlines(keepends=True)
+    differs = False
     for name, model in opened[0].models.items():
         known = _upstream(opened[0], model)
         found = None if known is None else google.find_model(known)
         if found is not None and (wanted := _wanted(model, found.prices)) is not None:
             lines = _placed(lines, name, wanted)
+            differs = True
     before = text.splitlines(keepends=True)
     print("".join(difflib.unified_diff(before, lines, place.name, place.name)), end="")
+    if not differs:
+        say("nothing differs from the catalogue")
     return 0
 
 
