@@ -83,7 +83,7 @@ DIALECTS = (GEMINI, ANTHROPIC, OPENAI)
 _NO_COMPACTION = "Nothing here shortens a conversation; send fewer items."
 _NO_UPLOADS = "Upload by a form to /v1/files, or send it within the request."
 
-ROWS = (
+_ROWS = (
     answered("/models/{model:path}:generateContent", GeminiFront(stream=False), verbatim=True, **_GOOGLES),
     answered(
         "/models/{model:path}:streamGenerateContent", GeminiFront(stream=True), verbatim=True, **_GOOGLES
@@ -143,8 +143,8 @@ ROWS = (
     Row("GET", "/health", info.livez, needs="nothing"),
     Row("GET", "/readyz", info.readyz, needs="nothing"),
     Row("GET", "/metrics", scrape.metrics, needs="nothing"),  # it asks itself
-    Row("GET", "/", info.index, needs="nothing"),
 )
+ROWS = (*_ROWS, Row("GET", "/", partial(info.index, addresses=info.listed(_ROWS)), needs="nothing"))
 
 
 class App:

@@ -38,6 +38,25 @@ def test_what_is_not_there_is_a_404_that_names_it(gateway: Gateway, method: str,
     assert error["message"].startswith(f"There is no {method} {path} here. See the list at /.")
 
 
+def test_the_list_at_the_root_has_what_is_there(gateway: Gateway) -> None:
+    listed = httpx.get(f"{gateway.base_url}/").json()["addresses"]
+    assert {
+        "POST /v1/chat/completions",
+        "POST /v1/messages",
+        "POST /v1beta/models/{model}:generateContent",
+        "GET /v1/models/{name}",
+        "GET /v1/tasks/{id}/events",
+        "GET /v1/usage",
+        "POST /admin/keys",
+        "GET /livez",
+        "GET /metrics",
+    } <= set(listed)
+    assert [one for one in listed if "compact" in one or "{verb}" in one] == []
+    for method, path in (one.split() for one in listed):
+        reply = httpx.request(method, gateway.base_url + path, headers={"authorization": f"Bearer {KEY}"})
+        assert "unknown_url" not in reply.text, f"{method} {path}"
+
+
 def test_openais_sdk_raises_for_a_batch_that_nobody_would_run(gateway: Gateway) -> None:
     """E-061"""
     with pytest.raises(openai.NotFoundError, match="There is no POST /v1/batches here"):

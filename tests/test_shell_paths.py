@@ -132,7 +132,7 @@ def test_probes_find_it_alive(gateway: Gateway, path: str) -> None:
 def test_the_root_says_what_this_is(gateway: Gateway, path: str) -> None:
     told = httpx.get(gateway.base_url + path).json()
     assert (told["service"], told["api"], told["status"]) == ("dragoman", "/v1", "ok")
-    assert "POST /v1/chat/completions" in told["try"]
+    assert "POST /v1/chat/completions" in told["addresses"]
 
 
 def test_an_unknown_websocket_is_closed(gateway: Gateway) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from proxy.codec import jsonio
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.dialects import Dialect, ListedModel
 from proxy.routing.routes import Route
 from proxy.serve import callers
-from proxy.serve.endpoint import dialect_of
+from proxy.serve.endpoint import Row, dialect_of
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
 
@@ -40,8 +40,8 @@ def _card(route: Route) -> ListedModel:
     return ListedModel(route.name, first.target.provider, abilities=able, extra=extra)
 
 
-async def index(exchange: Exchange, house: House) -> None:
-    """What a person sees who opens the address: what this is, and where to go on."""
+async def index(exchange: Exchange, house: House, addresses: Sequence[str]) -> None:
+    """What a person sees who opens the address: what this is, and all that can be asked."""
     await exchange.respond(
         200,
         jsonio.dumps(
@@ -49,11 +49,20 @@ async def index(exchange: Exchange, house: House) -> None:
                 "service": "dragoman",
                 "status": "ok",
                 "api": "/v1",
-                "try": ["GET /v1/models", "POST /v1/chat/completions", "POST /v1/images/generations"],
                 "docs": "README.md and docs/ of the distribution",
+                "addresses": addresses,
             }
         ),
     )
+
+
+def listed(rows: Iterable[Row]) -> list[str]:
+    """The addresses of rows as people write them, each with its first prefix where it is one of a dialect."""
+    return [
+        f"{row.method} {row.prefixes[0] if row.needs == 'key' else ''}{row.path.replace(':path}', '}')}"
+        for row in rows
+        if getattr(row.handler, "func", row.handler) not in (absent, no_socket, no_verb)
+    ]
 
 
 async def no_verb(exchange: Exchange, house: House, verbs: Sequence[str]) -> None:
