@@ -7,6 +7,7 @@ import json
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +339,17 @@ def test_a_task_that_waits_at_its_vendor_can_be_called_off(gateway: Gateway) -> 
         assert waited(lambda: order.cancelled)
     assert post(gateway, f"tasks/{task}/cancel").json()["status"] == "cancelled"
     assert get(gateway, f"tasks/{task}").json()["status"] == "cancelled"
+
+
+def test_a_task_that_is_called_off_several_times_at_once_ends(gateway: Gateway) -> None:
+    prompt = "Very unwanted sim:polls:9999"
+    with watching(gateway) as seen, ThreadPoolExecutor(8) as clients:
+        task = started(gateway, "wan", prompt)["id"]
+        (order,) = waited(lambda: [one for one in seen.tasks(prompt) if one.polls_ms])
+        waited(lambda: get(gateway, f"tasks/{task}").json()["task_info"]["can_cancel"])
+        replies = list(clients.map(lambda _: post(gateway, f"tasks/{task}/cancel"), range(8)))
+        assert [(reply.status_code, reply.json()["status"]) for reply in replies] == [(200, "cancelled")] * 8
+        assert waited(lambda: order.cancelled)
 
 
 def test_what_is_being_ordered_is_called_off_when_its_vendor_has_answered(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ class Running:
         self._more = asyncio.Event()
         self._ended = keep
         self._task: asyncio.Task[None] | None = None
+        self._called_off = False
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -83,6 +84,14 @@ class Running:
         assert self._task is not None
         self._task.cancel()
         await asyncio.wait([self._task])
+
+    async def call_off(self) -> None:
+        """The same once: who interrupts it again interrupts the writing down of its end."""
+        if self._called_off:
+            await self.ended()
+            return
+        self._called_off = True
+        await self.stop()
 
     async def ended(self) -> None:
         while not self.over:
@@ -441,7 +450,7 @@ class Keeper:
             await self._answered([running])
         running.record.cancelling = True
         running.record.repeatable = repeatable
-        await running.stop()
+        await running.call_off()
 
     async def _answered(self, those: Iterable[Running]) -> None:
         """Wait a little for the vendors' numbers of what is being ordered: without them nobody can ask for

@@ -86,6 +86,10 @@ async def cancel(exchange: Exchange, house: House) -> None:
 
     keeper = house.services.keeper
     view = await _view(exchange, house)
+    running = keeper.running.get(view.id)
+    if running is not None and running.record.cancelling:  # somebody was quicker
+        await running.ended()
+        view = await _view(exchange, house)
     if view.status != "cancelled":
         if not view.can_cancel:
             raise RequestError(
@@ -94,7 +98,6 @@ async def cancel(exchange: Exchange, house: House) -> None:
                 status=409,
                 code="task_not_cancellable",
             )
-        running = keeper.running.get(view.id)
         if running is not None:
             await keeper.called_off(running, repeatable=False)
         else:
