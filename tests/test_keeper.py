@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import selectors
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +21,11 @@ from sqlalchemy.exc import OperationalError
 from proxy.errors import ErrorClass, ProxyError, StoppingError, UpstreamError
 from proxy.serve.keeper import Keeper, Running
 from proxy.serve.record import Record, StoreAwayError, UncertainError
+from proxy.serve.told import Told
 from proxy.store import tables, tasks
 from proxy.store.database import Database
 from proxy.store.files import FileStore
+from proxy.store.wakes import CALLBACK, CANCEL, FREE, Wakes
 from proxy.types import Image, Slice, Text
 from tests.picture_vendors import GOOD
 from tests.test_ledger import ROW as BOOKED
@@ -350,6 +354,7 @@ async def test_what_is_called_off_says_so_and_forgets_what_was_on_its_way(
         row = await keeper.row("task_1")
     assert (type(error), error.status, error.code) == (UpstreamError, 409, "task_cancelled")
     assert (error.message, error.may_repeat) == ("The task was cancelled.", False)
+    assert not error.bought
     assert (row["state"], row["repeatable"]) == ("cancelled", repeatable)
     assert row["orders"] == '{"1":{"state":"accepted"}}'
 
@@ -368,6 +373,52 @@ async def test_a_picture_is_stored_before_those_who_watch_have_it(tmp_path: Path
 
 
 @pytest.mark.anyio
+async def test_a_picture_that_nobody_can_come_back_for_is_not_stored(tmp_path: Path) -> None:
+    picture = Image("image/png", Slice(base64.b64encode(GOOD)))
+    async with stored() as (keeper, _):
+        keeper.services.files = FileStore(tmp_path)
+        running = await at_work(keeper, Work([picture]), is_kept=False)
+        assert [batch async for batch in running.follow()] == [[picture]]
+        assert running.record.stored(picture) is None
+
+
+@pytest.mark.anyio
+async def test_what_is_stopped_while_a_picture_is_stored_has_stopped_its_work() -> None:
+    storing, go = threading.Event(), threading.Event()
+
+    def save(_: Any) -> str:
+        storing.set()
+        go.wait(10)
+        return "a"
+
+    async with stored() as (keeper, _):
+        keeper.services.files = SimpleNamespace(save=save)  # type: ignore[assignment]
+        work = Work([Image("image/png", Slice(b"AAAA"))], None)
+        running = await at_work(keeper, work)
+        await asyncio.to_thread(storing.wait, 10)
+        await running.stop()
+        assert work.is_closed
+        go.set()
+
+
+@pytest.mark.parametrize(
+    ("foretold", "tried", "named"),
+    [
+        ('{"dropped":["style"]}', [], ["style"]),
+        ('{"dropped":["style"]}', ["seed"], ["user", "Seed"]),
+        ("{}", [], ["user"]),
+        ("{}", ["seed"], ["user", "Seed"]),
+    ],
+)
+def test_what_is_lost_is_foretold_until_a_target_was_asked(foretold: str, tried: Any, named: Any) -> None:
+    keeper, _ = alone()
+    work: Any = SimpleNamespace(tolds=[Told(dropped=tuple(tried))], parsed=SimpleNamespace(dropped=("user",)))
+    front: Any = SimpleNamespace(spelled=lambda names, _: [name.title() for name in names])
+    record = Record(keeper, {**ROW, "asked": foretold}, is_kept=False)
+    assert list(Running(record, work, front, lambda _: None).lost()) == named
+
+
+@pytest.mark.anyio
 async def test_who_waits_no_longer_stops_to_watch() -> None:
     async with stored() as (keeper, _):
         running = await at_work(keeper, Work([Text("Hi")], None), is_kept=False)
@@ -376,3 +427,164 @@ async def test_who_waits_no_longer_stops_to_watch() -> None:
         with pytest.raises(TimeoutError):
             await anext(watched)
         await running.stop()
+
+
+# --- what is always going on
+
+
+_LOOKS = {
+    "callbacks": "tasks.callback_due <=",
+    "late orders": "FROM watches",
+    "leases": "UPDATE tasks SET lease_until=? WHERE",
+    "free tasks": "tasks.lease_until IS NULL OR",
+    "reserved": "tasks.id IN",
+    "old tasks": "DELETE FROM tasks",
+}
+ALL = ["callbacks", "late orders", "free tasks"]
+
+
+@contextmanager
+def looks() -> Iterator[list[str]]:
+    """What the store is asked for."""
+    seen: list[str] = []
+
+    def executing(_: Any, __: Any, statement: str, *___: Any) -> None:
+        seen.extend(name for name, words in _LOOKS.items() if words in statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", executing)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", executing)
+
+
+def house_of(keeper: Keeper, *, lease: float = 60.0, at_once: int = 2) -> Any:
+    services: Any = keeper.services
+    services.wakes = Wakes(lambda: None)
+    rules = SimpleNamespace(lease=lease, at_once=at_once, keep=3600.0)
+    return SimpleNamespace(plan=SimpleNamespace(config=SimpleNamespace(tasks=rules)), services=services)
+
+
+def held_up(keeper: Keeper, count: int) -> None:
+    """As many as this are at work here."""
+    for number in range(count):
+        row = {**ROW, "id": f"own {number}"}
+        work: Any = SimpleNamespace(asked=SimpleNamespace(unhurried=None))
+        running = Running(Record(keeper, row, is_kept=False), work, None, lambda _: None)  # type: ignore[arg-type]
+        keeper.running[row["id"]] = running
+
+
+@pytest.mark.anyio
+async def test_the_first_look_is_for_everything_and_the_next_waits_a_third_of_a_lease() -> None:
+    async with stored() as (keeper, _):
+        house, found = house_of(keeper, lease=60.0), []
+        for passed_s in (0.0, 15.0, 6.0, 0.0, 500.0, 120.0):
+            keeper._renewed -= passed_s
+            keeper._swept -= passed_s
+            with looks() as seen:
+                await keeper.tick(house, {})
+            found.append(seen)
+    assert found == [[*ALL, "old tasks"], [], ALL, [], ALL, [*ALL, "old tasks"]]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("told", "at_work", "looked_for"),
+    [
+        ("", 0, []),
+        ("task_1", 0, []),
+        (CALLBACK, 0, ["callbacks"]),
+        (CALLBACK, 2, ["callbacks"]),
+        (FREE, 1, ALL),
+        (FREE, 2, []),
+        (CANCEL, 1, ALL),
+        (CANCEL, 2, ["callbacks", "late orders"]),
+    ],
+)
+async def test_what_was_told_of_is_looked_for_at_once(told: str, at_work: int, looked_for: list[str]) -> None:
+    async with stored() as (keeper, _):
+        house = house_of(keeper)
+        await keeper.tick(house, {})
+        held_up(keeper, at_work)
+        keeper.services.wakes.heard(told)
+        with looks() as seen:
+            await keeper.tick(house, {})
+        assert seen == looked_for
+        with looks() as seen:
+            await keeper.tick(house, {})
+        assert seen == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("at_once", "callback_url", "looked_for"),
+    [
+        (1, None, ALL),
+        (1, "https://app.example", ALL),
+        (2, "https://app.example", ["callbacks"]),
+        (2, None, []),
+    ],
+)
+async def test_the_end_of_a_task_is_looked_at_for_its_callback_and_its_place(
+    at_once: int, callback_url: str | None, looked_for: list[str]
+) -> None:
+    async with stored() as (keeper, _):
+        house = house_of(keeper, at_once=at_once)
+        await keeper.tick(house, {})
+        held_up(keeper, 1)
+        ((name, running),) = keeper.running.items()
+        running.record.row = {**running.record.row, "callback_url": callback_url}
+        keeper._ended(running)
+        assert name not in keeper.running
+        with looks() as seen:
+            await keeper.tick(house, {})
+        assert seen == looked_for
+
+
+@pytest.mark.anyio
+async def test_what_has_an_end_was_told_of_again_while_the_store_was_away_and_then_is_quiet() -> None:
+    """A look that went well is as good as a write."""
+    async with stored() as (keeper, log):
+        house = house_of(keeper)
+        keeper.note_away(AWAY)
+        await keeper.tick(house, {})
+        keeper.note_away(AWAY)
+        assert len(log.lines) == 2
+
+
+@pytest.mark.anyio
+async def test_money_of_what_waits_is_given_back_when_it_is_anothers() -> None:
+    async with stored() as (keeper, _):
+        house, released = house_of(keeper), []
+        keeper.services.balances = SimpleNamespace(  # type: ignore[assignment]
+            entrust=lambda request: lambda: released.append(request),
+            release=lambda request: released.append(f"{request} at once"),
+        )
+        rich: Any = SimpleNamespace(caller=SimpleNamespace(budget=1), request_id="req_1")
+        poor: Any = SimpleNamespace(caller=SimpleNamespace(budget=None), request_id="req_2")
+        keeper.joined(poor)
+        assert released == ["req_2 at once"]
+        await keeper.do(tasks.open_or_join, {**ROW, "state": "pending"}, 60.0, None)
+        for name in ("task_1", "task_2", "own 0"):
+            keeper.until_over(name, rich)
+            keeper.until_over(f"{name} poor", poor)
+        held_up(keeper, 2)  # no room for what waits
+        await keeper.tick(house, {})
+        assert released == ["req_2 at once", "req_1"]
+        keeper._ended(keeper.running["own 0"])
+        assert released == ["req_2 at once", "req_1", "req_1"]
+        keeper._released("task_2")
+        assert len(released) == 3
+
+
+@pytest.mark.anyio
+async def test_what_was_told_of_no_more_is_forgotten_by_its_age() -> None:
+    async with stored() as (keeper, _):
+        house = house_of(keeper)
+        for name, age_s in (("task_1", 3500.0), ("task_2", 3700.0)):
+            over = {**ROW, "id": name, "state": "completed", "ended_at": time.time() - age_s}
+            await keeper.do(tasks.open_or_join, over, 60.0, None)
+        await keeper.tick(house, {})
+        assert (await keeper.row("task_1"))["id"] == "task_1"
+        with pytest.raises(ProxyError):
+            await keeper.row("task_2")

@@ -108,7 +108,7 @@ class Running:
     async def follow(self, patience_s: float | None = None) -> AsyncGenerator[list[Event], None]:
         """The events from the first, as they come. Raises what the work raised, and `TimeoutError` when it
         takes longer than `patience_s` from now."""
-        until = math.inf if patience_s is None else asyncio.get_running_loop().time() + patience_s
+        until = None if patience_s is None else asyncio.get_running_loop().time() + patience_s
         at = 0
         while True:
             while at < len(self._batches):
@@ -118,7 +118,7 @@ class Running:
                 if self._error is not None:
                     raise self._error.changed()
                 return
-            async with asyncio.timeout_at(None if math.isinf(until) else until):
+            async with asyncio.timeout_at(until):
                 await self._more.wait()
 
     def lost(self) -> Sequence[str]:
@@ -140,9 +140,9 @@ class Running:
             state, values = await self._outcome()
             asked = orjson.loads(self.record.row["asked"]) | {"dropped": self.lost()}
             await self.record.end(state, asked=text_of(asked), **values)
-        except LostLeaseError:
-            self._error = StoppingError()  # whoever watches finds it where it is now, by asking again
-        except asyncio.CancelledError:
+        except (
+            asyncio.CancelledError
+        ):  # of what is kept whoever watches finds where it goes on, by asking again
             self._error = StoppingError(bought=self.record.is_ordered and not self.record.is_kept)
         finally:
             self.over = True
@@ -222,8 +222,8 @@ class Keeper:
         self._background: set[asyncio.Task[Any]] = set()
         self._left: dict[asyncio.Task[None], tuple[str, bytes]] = {}  # while it is let go: whose, and what
         self._reserved: dict[str, Callable[[], None]] = {}  # by task: gives a budget's money back
-        self._renewed = 0.0
-        self._swept = 0.0
+        self._renewed = -math.inf
+        self._swept = -math.inf
         self._told_away = False
         self._callbacks_at = math.inf  # when one is due that this process knows of
         self._late_at = math.inf  # the same for a look at an order that was given up
@@ -397,12 +397,12 @@ class Keeper:
     def _ended(self, running: Running) -> None:
         name = running.record.identity
         if running.record.row["callback_url"] is not None:
-            self._callbacks_at = 0.0
+            self._callbacks_at = -math.inf
         if self.running.get(name) is running:
             del self.running[name]
             self._released(name)
             if self._rules is not None and self.room(self._rules).left <= 1:
-                self._renewed = 0.0  # others may wait for this place
+                self._renewed = -math.inf  # others may wait for this place
 
     # --- money that is reserved
 
