@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from proxy.errors import ErrorClass, ProxyError, StoppingError, UpstreamError
+from proxy.serve import body as bodies
 from proxy.serve.keeper import Keeper, Running
 from proxy.serve.record import Record, StoreAwayError, UncertainError
 from proxy.serve.told import Told
@@ -95,6 +96,12 @@ async def stored() -> AsyncIterator[tuple[Keeper, Log]]:
     await database.open()
     yield keeper, log
     await database.close()
+
+
+async def beside(keeper: Keeper) -> None:
+    """Until all is over that nobody waits for."""
+    while keeper._background:
+        await asyncio.wait(keeper._background)
 
 
 # --- a store that is away
@@ -588,3 +595,274 @@ async def test_what_was_told_of_no_more_is_forgotten_by_its_age() -> None:
         assert (await keeper.row("task_1"))["id"] == "task_1"
         with pytest.raises(ProxyError):
             await keeper.row("task_2")
+
+
+# --- who leaves
+
+
+@contextmanager
+def busy_store(keeper: Keeper) -> Iterator[None]:
+    """All that is to be written waits until the block ends."""
+    go = threading.Event()
+    busy = asyncio.ensure_future(keeper.do(lambda _: go.wait(10)))
+    try:
+        yield
+    finally:
+        go.set()
+    assert busy is not None
+
+
+async def left_while_written(keeper: Keeper, house: Any, row: dict[str, Any]) -> None:
+    opening = asyncio.ensure_future(keeper.opened(house, row, within_s=None, insist=True))
+    await asyncio.sleep(0.01)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+
+
+@pytest.mark.anyio
+async def test_who_leaves_while_its_row_is_written_leaves_nothing_to_join() -> None:
+    async with stored() as (keeper, _):
+        house, row = house_of(keeper), {**ROW, "owner": keeper.owner, "idempotency": "a key"}
+        with busy_store(keeper):
+            await left_while_written(keeper, house, row)
+            other = {**row, "digest": b"other"}
+            await asyncio.wait_for(keeper._wait_for_left(other), 5)
+            again = asyncio.ensure_future(keeper.opened(house, row, within_s=None, insist=True))
+            await asyncio.sleep(0)
+        found = await again
+        assert found is not None
+        assert (found[0]["id"], found[0]["epoch"], found[1]) == ("task_1", 2, True)
+        assert (keeper._left, keeper._background) == ({}, set())
+
+
+@pytest.mark.anyio
+async def test_what_was_left_while_it_was_written_is_cancelled() -> None:
+    async with stored() as (keeper, _):
+        house, row = house_of(keeper), {**ROW, "owner": keeper.owner, "idempotency": "a key"}
+        with busy_store(keeper):
+            await left_while_written(keeper, house, row)
+        await beside(keeper)
+        found = await keeper.row("task_1")
+        assert (found["state"], found["repeatable"]) == ("cancelled", True)
+        assert '"code":"task_cancelled"' in found["error"]
+
+
+@pytest.mark.anyio
+async def test_who_would_have_joined_and_leaves_calls_nothing_off() -> None:
+    async with stored() as (keeper, _):
+        house, row = house_of(keeper), {**ROW, "owner": keeper.owner, "idempotency": "a key"}
+        await keeper.do(tasks.open_or_join, row, 60.0, None)
+        with busy_store(keeper):
+            await left_while_written(keeper, house, {**row, "id": "task_2"})
+        await beside(keeper)
+        assert (await keeper.row("task_1"))["state"] == "running"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("insist", [True, False])
+async def test_where_no_row_can_be_written_only_who_insists_is_refused(insist: bool) -> None:
+    async with stored() as (keeper, log):
+        house = house_of(keeper)
+        await keeper.do(lambda connection: connection.execute(sa.text("DROP TABLE tasks")))
+        row = {**ROW, "owner": keeper.owner}
+        if insist:
+            with pytest.raises(StoreAwayError):
+                await keeper.opened(house, row, within_s=None, insist=True)
+        else:
+            assert await keeper.opened(house, row, within_s=None, insist=False) is None
+        assert log.lines == [("store_away", {"error": "OperationalError"})]
+
+
+@pytest.mark.anyio
+async def test_what_its_client_left_is_kept_when_the_store_is_back() -> None:
+    async with stored() as (keeper, log):
+        await keeper.do(lambda connection: connection.execute(sa.text("ALTER TABLE tasks RENAME TO away")))
+        running = await at_work(keeper, Work(None), ACCEPTED, is_kept=False)
+        running.record.row = {**running.record.row, "body": {"prompt": "x"}}
+        running.record.orders["0"]["attempt"] = 1
+        keeping = asyncio.ensure_future(keeper._kept_from_now(running))
+        while not log.lines:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+        await keeper.do(lambda connection: connection.execute(sa.text("ALTER TABLE away RENAME TO tasks")))
+        await keeping
+        assert running.record.is_kept
+        found = await keeper.row("task_1")
+        assert found["orders"] == '{"0":{"state":"accepted","attempt":1}}'
+        body = await keeper.do(lambda connection: connection.execute(sa.select(tables.tasks.c.body)).scalar())
+        assert bodies.read_again(body) == {"prompt": "x"}
+        await running.stop()
+
+
+@pytest.mark.parametrize(
+    ("orders", "ends_at", "waited_s"),
+    [
+        (INTENDED, None, 5.0),
+        (INTENDED, 0.2, 0.2),
+        (ACCEPTED, None, 0.0),
+        ("{}", None, 0.0),
+    ],
+    ids=["no answer", "an answer", "ordered", "not ordered"],
+)
+def test_what_is_being_ordered_may_hear_the_vendors_number_before_it_is_called_off(
+    orders: str, ends_at: float | None, waited_s: float
+) -> None:
+    async def work(now: Callable[[], float]) -> float:
+        keeper, _ = alone()
+        running = await at_work(keeper, Work(None), orders, is_kept=False)
+        if ends_at is not None:
+            answered = {"state": "accepted"}
+            asyncio.get_running_loop().call_later(ends_at, running.record.orders.update, {"0": answered})
+        began = now()
+        await keeper.called_off(running, repeatable=False)
+        return now() - began
+
+    assert jumping(work) == pytest.approx(waited_s, abs=0.06)
+
+
+def test_what_is_over_is_not_waited_for() -> None:
+    async def work(now: Callable[[], float]) -> float:
+        keeper, _ = alone()
+        running = await at_work(keeper, Work(UncertainError()), INTENDED, is_kept=False)
+        await running.ended()
+        began = now()
+        await keeper._answered([running])
+        return now() - began
+
+    assert jumping(work) == 0
+
+
+@pytest.mark.anyio
+async def test_what_goes_wrong_beside_is_told_and_forgotten() -> None:
+    async def fails(error: BaseException | None) -> None:
+        if error is not None:
+            raise error
+
+    async with stored() as (keeper, log):
+        for error in (None, asyncio.CancelledError(), AWAY):
+            await asyncio.wait([keeper._spawn(fails(error))])
+        await asyncio.sleep(0)
+        assert log.lines == [("store_away", {"error": "OperationalError"})]
+        assert keeper._background == set()
+
+
+# --- leases
+
+
+@pytest.mark.anyio
+async def test_what_is_anothers_is_stopped_and_the_rest_goes_on() -> None:
+    async with stored() as (keeper, _):
+        house = house_of(keeper, at_once=9)
+        ours, stolen, theirs, unkept = [
+            Running(
+                Record(keeper, {**ROW, "id": name, "owner": keeper.owner}, is_kept=is_kept),
+                Work(None),  # type: ignore[arg-type]
+                None,  # type: ignore[arg-type]
+                keeper._ended,
+            )
+            for name, is_kept in (("task_1", True), ("task_2", True), ("task_3", True), ("own", False))
+        ]
+        for each in (ours, stolen, theirs, unkept):
+            each.work.asked = SimpleNamespace(unhurried=None)  # type: ignore[assignment]
+            keeper.running[each.record.identity] = each
+            each.start()
+        for each in (ours, stolen, theirs):
+            await keeper.do(tasks.open_or_join, each.record.row, 60.0, None)
+        table = tables.tasks
+        await keeper.do(
+            lambda connection: connection.execute(
+                sa.update(table).where(table.c.id == "task_2").values(epoch=2)
+            )
+        )
+        await keeper.do(
+            lambda connection: connection.execute(
+                sa.update(table).where(table.c.id == "task_3").values(owner="another", lease_until=2e10)
+            )
+        )
+        await keeper.tick(house, {})
+        await stolen.ended()
+        await theirs.ended()
+        assert sorted(keeper.running) == ["own", "task_1"]
+        for each in (ours, unkept):
+            assert not each.over
+            await each.stop()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("told", "cancel_asked", "state"),
+    [
+        ({"can_cancel": True}, True, "cancelled"),
+        ({"can_cancel": False}, True, "running"),
+        ({"can_cancel": True}, False, "running"),
+    ],
+)
+async def test_what_a_client_wants_called_off_is_where_its_vendor_can(
+    told: Any, cancel_asked: bool, state: str
+) -> None:
+    async with stored() as (keeper, _):
+        house = house_of(keeper, at_once=9)
+        running = await at_work(keeper, Work(None), '{"0":{"state":"accepted"}}')
+        running.work.asked = SimpleNamespace(unhurried=None)  # type: ignore[assignment]
+        running.record.orders["0"]["told"] = told
+        running.record.is_behind = True
+        keeper.running["task_1"] = running
+        values = {"cancel_asked": cancel_asked}
+        await keeper.do(
+            lambda connection: connection.execute(sa.update(tables.tasks).values(**values)).rowcount
+        )
+        await keeper.tick(house, {})
+        await beside(keeper)
+        row = await keeper.row("task_1")
+        assert (row["state"], row["repeatable"]) == (state, False)
+        if state == "running":  # what its vendor told is written beside
+            assert ('"told"' in row["orders"], running.record.is_behind) == (True, False)
+            await running.stop()
+
+
+@pytest.mark.anyio
+async def test_news_that_cannot_be_written_wait() -> None:
+    async with stored() as (keeper, _):
+        running = await at_work(keeper, Work(None), ACCEPTED)
+        await keeper.do(lambda connection: connection.execute(sa.text("ALTER TABLE tasks RENAME TO away")))
+        await keeper._caught_up(running.record)
+        await keeper.do(lambda connection: connection.execute(sa.text("ALTER TABLE away RENAME TO tasks")))
+        await keeper.do(lambda connection: connection.execute(sa.update(tables.tasks).values(epoch=2)))
+        await keeper._caught_up(running.record)
+        assert not running.over
+        await running.stop()
+
+
+# --- the end of the process
+
+
+@pytest.mark.anyio
+async def test_a_process_that_ends_leaves_what_is_kept_to_the_next_at_once() -> None:
+    async with stored() as (keeper, _):
+        house = house_of(keeper)
+        await keeper.tick(house, {})
+        running = await at_work(keeper, Work(None), ACCEPTED)
+        keeper.running["task_1"] = running
+        done = asyncio.Event()
+
+        async def soon() -> None:
+            await asyncio.sleep(0.02)
+            done.set()
+
+        keeper._spawn(soon())
+        await keeper.close()
+        assert (running.over, done.is_set()) == (True, True)
+        row = await keeper.row("task_1")
+        assert (row["owner"], row["tries"], row["state"]) == (None, 0, "running")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_the_end_of_a_process_asks_the_store_for_what_it_keeps_alone(is_kept: bool) -> None:
+    async with stored() as (keeper, log):
+        running = await at_work(keeper, Work(None), ACCEPTED, is_kept=is_kept)
+        keeper.running["task_1"] = running
+        await keeper.do(lambda connection: connection.execute(sa.text("DROP TABLE tasks")))
+        await keeper.close()
+        assert running.over
+        assert log.lines == [("store_away", {"error": "OperationalError"})] * is_kept

@@ -386,7 +386,7 @@ class Keeper:
             if not name.startswith(b"x-stainless")  # the client's patience is the watcher's
         }
         unhurried = None if row["waits"] else Unhurried()
-        asked = replace(work.asked, request_id=row["request_id"], headers=patient, unhurried=unhurried)
+        asked = replace(work.asked, headers=patient, unhurried=unhurried)
         work = Work(house, asked, work.route, work.parsed, work.candidates, record)
         running = Running(record, work, front, self._ended)
         self.running[record.identity] = running
@@ -455,8 +455,9 @@ class Keeper:
     async def _answered(self, those: Iterable[Running]) -> None:
         """Wait a little for the vendors' numbers of what is being ordered: without them nobody can ask for
         it, or call it off."""
-        until = time.monotonic() + _UNDER_WAY_S
-        while time.monotonic() < until and any(  # noqa: ASYNC110 - a vendor's answer tells nobody here
+        now = asyncio.get_running_loop().time
+        until = now() + _UNDER_WAY_S
+        while now() < until and any(  # noqa: ASYNC110 - a vendor's answer tells nobody here
             one.record.is_uncertain and not one.over for one in those
         ):
             await asyncio.sleep(0.05)
