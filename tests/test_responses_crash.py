@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from proxy.simulators.exchange import Exchange
 from proxy.simulators.server import Running, start
 from proxy.store.tables import ledger, replies
+from tests import responses_law
 from tests.served import Served, serving, waited
 from tests.test_tasks_crash import ENVIRONMENT, FILE, HEADERS, asked, kill
 
@@ -41,19 +42,34 @@ def orders(vendors: Running, prompt: str) -> list[Exchange]:
     return [each for each in vendors.log.exchanges() if prompt in json.dumps(each.body)]
 
 
-def begun(server: Served, vendors: Running, prompt: str, *, stream: bool = False) -> Any:
+def begun(
+    server: Served,
+    vendors: Running,
+    prompt: str,
+    *,
+    stream: bool = False,
+    key: str | None = None,
+    model: str = "flash",
+) -> Any:
     """A reply in the background that the vendor works at. Who asked for a stream has left it."""
-    body = {"model": "flash", "input": prompt, "background": True}
+    body = {"model": model, "input": prompt, "background": True}
     if not stream:
         made = called(server, "POST", "", **body)
     else:
         url = f"{server.base_url}/v1/responses"
-        with httpx.stream("POST", url, json={**body, "stream": True}, headers=HEADERS) as reply:
+        headers = HEADERS if key is None else {**HEADERS, "idempotency-key": key}
+        with httpx.stream("POST", url, json={**body, "stream": True}, headers=headers) as reply:
             made = next(json.loads(line[6:]) for line in reply.iter_lines() if line[:6] == "data: ")[
                 "response"
             ]
     waited(lambda: orders(vendors, prompt))
     return made
+
+
+def streamed(server: Served, prompt: str, key: str, model: str = "flash") -> httpx.Response:
+    body = {"model": model, "input": prompt, "background": True, "stream": True}
+    headers = {**HEADERS, "idempotency-key": key}
+    return httpx.post(f"{server.base_url}/v1/responses", json=body, headers=headers)
 
 
 def test_a_killed_process_leaves_its_reply_to_the_next(
@@ -179,3 +195,47 @@ def test_a_process_leaves_what_another_has_taken_over(
         waited(lambda: orders(vendors, SLOW)[0].hung_up)
         assert served.stop() == 0
     assert tuple(asked(store_address, lambda connection: connection.execute(left).one())) == (True, 1)
+
+
+@pytest.mark.parametrize("fetched", [False, True], ids=["repeated", "fetched first"])
+def test_a_stream_of_words_whose_process_was_killed_begins_anew_for_who_asks_again(
+    tmp_path: Path, store_address: str, vendors: Running, fetched: bool
+) -> None:
+    """By another id; the one that broke off has failed. Under its key another body stays refused."""
+    file, prompt = written(vendors, store_address), "Hello sim:slow:3"
+    with serving(tmp_path, file, environment=ENVIRONMENT) as first:
+        made = begun(first, vendors, prompt, stream=True, key="k")
+        kill(first)
+    with serving(tmp_path, file, environment=ENVIRONMENT) as second:
+        dead = sa.update(replies).values(alive_until=1.0)
+        asked(store_address, lambda connection: connection.execute(dead))
+        assert streamed(second, "Other words", "k").status_code == 409
+        if fetched:
+            assert called(second, "GET", f"/{made['id']}")["status"] == "failed"
+        again = streamed(second, prompt, "k")
+        assert "x-proxy-joined" not in again.headers
+        told = responses_law.parsed(again.content)
+        assert (told[-1]["type"], told[0]["response"]["id"] != made["id"]) == ("response.completed", True)
+        assert responses_law.parsed(streamed(second, prompt, "k").content) == told
+        assert called(second, "GET", f"/{made['id']}")["status"] == "failed"
+    assert len(orders(vendors, prompt)) == 2
+
+
+def test_a_stream_of_pictures_whose_process_was_killed_says_so_for_who_asks_again(
+    tmp_path: Path, store_address: str, vendors: Running
+) -> None:
+    """It may have been bought: it is not bought again, and the answer is a stream, as was asked for."""
+    file, prompt = written(vendors, store_address), "A cat sim:slow:60"
+    with serving(tmp_path, file, environment=ENVIRONMENT) as first:
+        made = begun(first, vendors, prompt, stream=True, key="k", model="by-talk")
+        kill(first)
+    with serving(tmp_path, file, environment=ENVIRONMENT) as second:
+        dead = sa.update(replies).values(alive_until=1.0)
+        asked(store_address, lambda connection: connection.execute(dead))
+        again = streamed(second, prompt, "k", model="by-talk")
+        assert again.headers["x-proxy-joined"] == "done"
+        told = responses_law.checked(again.content)
+        assert [event["type"] for event in told[-2:]] == ["error", "response.failed"]
+        assert told[-1]["response"]["id"] == made["id"]
+        assert told[-2]["message"] == "The server ended before this response was complete."
+    assert len(orders(vendors, prompt)) == 1

@@ -138,6 +138,23 @@ def test_a_stream_is_joined_from_its_first_event(gateway: Gateway) -> None:
     assert orders(gateway, "Told twice") == 1
 
 
+@pytest.mark.parametrize("mib", [4, 3], ids=["while it is made", "beside the reply"])
+def test_a_stream_that_is_too_long_to_be_kept_is_told_at_once(gateway: Gateway, mib: int) -> None:
+    body = {"input": f"Go on for {mib} sim:big:{mib} sim:chunks:8", "stream": True}
+    first, again = (asked(gateway, body, idempotency_key=f"long {mib}") for _ in range(2))
+    last, told = responses_law.parsed(first.content)[-1], responses_law.parsed(again.content)
+    assert again.headers["x-proxy-joined"] == "done"
+    assert [event["type"] for event in told] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert (told[3]["item"], told[4]["response"]) == (last["response"]["output"][0], last["response"])
+    assert orders(gateway, f"Go on for {mib}") == 1
+
+
 def test_what_failed_and_cost_nothing_starts_anew(gateway: Gateway) -> None:
     prompt = "Busy sim:fail-once:400"
     failed = over(gateway, ask(gateway, prompt, idempotency_key="busy").json()["id"])
@@ -171,6 +188,19 @@ def test_a_stopped_servers_response_is_joined_at_the_next(tmp_path: Path) -> Non
         assert over(second, begun)["status"] == "completed"
         assert ask(second, prompt, x_stainless_retry_count="2").json()["id"] == begun
         assert orders(second, "Left behind") == 1
+
+
+def test_a_stopped_servers_stream_begins_anew_at_the_next(tmp_path: Path) -> None:
+    """Words were paid, but there is nothing of them that could be told."""
+    body = {"model": "flash", "input": "Broken off sim:slow:2", "background": True, "stream": True}
+    keyed = {"idempotency-key": "broken"}
+    with on_disk(tmp_path) as first, RawRequest(first, body, path="/v1/responses", headers=keyed) as begun:
+        begun.send()
+        waited(lambda: orders(first, "Broken off"))
+    with on_disk(tmp_path) as second:
+        again = asked(second, body, idempotency_key="broken")
+        assert "x-proxy-joined" not in again.headers
+        assert responses_law.parsed(again.content)[-1]["type"] == "response.completed"
 
 
 def test_what_could_not_be_found_again_is_not_begun(tmp_path: Path) -> None:

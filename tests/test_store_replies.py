@@ -97,12 +97,14 @@ async def test_one_takes_over_what_nobody_makes_any_more(store_address: str) -> 
     assert (bytes(claims[0]["body"]), claims[0]["tries"], claims[1]) == (b"j{}", 1, None)
     assert await database.run(lambda connection: replies.alive(connection, "r1", 0, 1.0)) == "gone"
     await database.run(lambda connection: replies.let_go(connection, "r1", 0))
-    await database.run(lambda connection: replies.end(connection, "r1", 0, b"{}"))
+    await database.run(lambda connection: replies.end(connection, "r1", 0, b"{}", is_lost=False))
     assert await database.run(lambda connection: replies.alive(connection, "r1", 1, until)) == "go on"
     await database.run(lambda connection: replies.let_go(connection, "r1", 1))
     again = await database.run(lambda connection: replies.claim(connection, "app", "r1", until))
     assert again is not None
-    await database.run(lambda connection: replies.end(connection, "r1", again["tries"], b'{"over":1}'))
+    await database.run(
+        lambda connection: replies.end(connection, "r1", again["tries"], is_lost=False, told=b'{"over":1}')
+    )
     [found] = await database.read(lambda connection: replies.get(connection, "app", {"r1": False}, 99))
     assert (bytes(found["told"]), found["running"], found["asked"]) == (b'{"over":1}', False, None)
     await database.close()

@@ -299,6 +299,10 @@ class KeepingFront(Front, Protocol):
         """A page of what the reply was made from. Raises `RequestError`."""
         ...
 
+    def told_at_once(self, told: Json) -> bytes:
+        """The events of a stream that has nothing left to tell but what it came to."""
+        ...
+
     def is_over(self, told: Json) -> bool: ...
 
     def may_cancel(self, told: Json) -> bool:

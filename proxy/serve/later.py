@@ -26,7 +26,7 @@ from proxy.serve.answer import Work, cost_of
 from proxy.serve.exchange import Exchange, Header
 from proxy.serve.house import House
 from proxy.serve.joining import Joined, Repeats
-from proxy.serve.replies import frames, known
+from proxy.serve.replies import known, told_again
 from proxy.serve.room import Room
 from proxy.serve.shelf import BY_NOBODY, DROPPED, MOST_BYTES, Row, Shelf, dropped, headers
 from proxy.serve.stream import EventStream
@@ -127,14 +127,14 @@ class Making:
         self._called_off = False
         self._is_ours = True
         self._is_made = False
-        self._is_given_up = False  # a repeated request does not find it any more
+        self._is_given_up = False
         self.renderer = renderer
         self.identity = renderer.kept().id
         self.frames = Frames() if work.parsed.request.stream else None
         self._task: asyncio.Task[None] | None = None
         self._release: Callable[[], None] | None = None  # gives a budget's money back
 
-    async def start(self, request: tuple[bytes, str] | None, repeats: Repeats) -> Row | None:
+    async def start(self, request: tuple[bytes | None, str] | None, repeats: Repeats) -> Row | None:
         """Its row is there when this returns, with the `request` from which it can be made again; or else
         that of the reply which its client has asked for before, and this one is not made. Raises a 400 for
         what cannot be kept."""
@@ -149,7 +149,7 @@ class Making:
                 attribute="background",
                 code="not_keepable",
             )
-        self._can_move = request is not None
+        self._can_move = request is not None and request[0] is not None
         opening = asyncio.get_running_loop().create_task(self._open(row, repeats))
         try:
             return await asyncio.shield(opening)
@@ -221,6 +221,8 @@ class Making:
         if self._called_off:
             return self.renderer.called_off()
         if not self._can_move:
+            if _is_of_words(self._work):
+                self._give_up()
             return self.renderer.error(StoppingError(), self._work.asked.request_id)
         await self._let_go()
         return b""
@@ -229,9 +231,13 @@ class Making:
         if not isinstance(error, ProxyError):
             self._work.house.services.log.crash(self._work.asked.request_id, error)
         if joining.starts_anew(error) and not any(told.images for told in self._work.tolds):
-            self._is_given_up = self._found_by is not BY_NOBODY
-            self._found_by = BY_NOBODY
+            self._give_up()
         return self.renderer.error(error, self._work.asked.request_id)
+
+    def _give_up(self) -> None:
+        """Who asks again has it made anew."""
+        self._is_given_up = self._found_by is not BY_NOBODY
+        self._found_by = BY_NOBODY
 
     async def _keep_end(self, last: bytes) -> None:
         """With the `last` event of its stream, which nobody is told before that. What cannot be kept has
@@ -347,7 +353,7 @@ async def _joined(exchange: Exchange, work: Work, front: KeepingFront, ping: byt
     if not stream:
         await exchange.respond(200, front.shown(told, {}), [*headers(told), *named])
         return
-    told, events = await frames(exchange, house, front, identity)
+    events = told_again(exchange, house, front, identity)
     heartbeat_s = house.plan.config.defaults.heartbeat
     await followed(exchange, heartbeat_s, ping, events, [*dropped(told), *named])
 
@@ -372,13 +378,13 @@ def _renderer(work: Work, front: KeepingFront, created: int, identity: str | Non
 # --- replies whose process is gone -------------------------------------------------------------------
 
 
-def _request(work: Work, written: bytes | None, created: int) -> tuple[bytes, str] | None:
-    """From what it can be made again; None for what may be bought by the piece, and for a stream: its client
-    has read a beginning to which another reply would not belong."""
-    if written is None or work.parsed.request.stream or not _is_of_words(work):
+def _request(work: Work, written: bytes | None, created: int) -> tuple[bytes | None, str] | None:
+    """From what it can be made again; None for what may be bought by the piece. There is no body of what is
+    too large, and of a stream: its client has read a beginning to which another reply would not belong."""
+    if written is None or not _is_of_words(work):
         return None
-    how = {**anew.how(work.asked), "created": created}
-    return (written, orjson.dumps(how).decode()) if len(written) <= MOST_BYTES // 2 else None
+    how = orjson.dumps({**anew.how(work.asked), "created": created}).decode()
+    return None if work.parsed.request.stream or len(written) > MOST_BYTES // 2 else written, how
 
 
 def _is_of_words(work: Work) -> bool:
@@ -417,7 +423,8 @@ async def taken_over(
                 making.begin()
                 return making.kept().told
     told = (end or front.lost)(told)
-    await shelf.end(found, told)
+    is_lost = end is None and found["body"] is None and found["asked"] is not None
+    await shelf.end(found, told, is_lost=is_lost)
     return told
 
 

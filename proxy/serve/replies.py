@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from functools import partial
 
 from proxy.errors import RequestError
@@ -126,7 +127,10 @@ async def _resume(exchange: Exchange, house: House, front: KeepingFront, after: 
             "'starting_after' must be a number.", attribute="starting_after", code="invalid_value"
         )
     start = -1 if after is None else int(after[:12])
-    told, events = await frames(exchange, house, front, _asked_for(exchange, front))
+    identity = _asked_for(exchange, front)
+    told, events = await frames(exchange, house, front, identity)
+    if events is None:
+        raise _no_stream(identity)
     exchange.begin()
 
     async def wanted() -> AsyncGenerator[bytes, None]:
@@ -140,23 +144,37 @@ async def _resume(exchange: Exchange, house: House, front: KeepingFront, after: 
 
 async def frames(
     exchange: Exchange, house: House, front: KeepingFront, identity: str
-) -> tuple[Json, AsyncGenerator[bytes, None]]:
-    """What is told of the reply, and the events of its stream from the first. Raises a 400 where they are not
+) -> tuple[Json, AsyncGenerator[bytes, None] | None]:
+    """What is told of the reply, and the events of its stream from the first; None where they are not
     kept."""
     shelf = house.services.shelf
     told = await known(exchange, house, front, identity)
     making = shelf.making.get(identity)
     if making is not None:
-        if making.frames is None or not making.frames.whole:
-            raise _no_stream(identity)
-        return told, making.frames.follow()
+        whole = making.frames if making.frames is not None and making.frames.whole else None
+        return told, None if whole is None else whole.follow()
     while not front.is_over(told):  # another process makes it
         await asyncio.sleep(_LOOK_S)
         told = await known(exchange, house, front, identity)
     row = (await shelf.find(_key(exchange), {identity: False})).get(identity)
-    if row is None or row["events"] is None:
-        raise _no_stream(identity)
-    return told, _cut(row["events"])
+    return told, None if row is None or row["events"] is None else _cut(row["events"])
+
+
+async def told_again(
+    exchange: Exchange, house: House, front: KeepingFront, identity: str
+) -> AsyncGenerator[bytes, None]:
+    """The events of its stream for who asks for it a second time; where they are not kept, those that tell it
+    at once when it is over."""
+    told, events = await frames(exchange, house, front, identity)
+    if events is not None:
+        async with aclosing(events):
+            async for frame in events:
+                yield frame
+        return
+    while not front.is_over(told):
+        await asyncio.sleep(_LOOK_S)
+        told = await known(exchange, house, front, identity)
+    yield front.told_at_once(told)
 
 
 async def _cut(events: bytes) -> AsyncGenerator[bytes, None]:

@@ -104,12 +104,12 @@ class Shelf:
         *,
         events: bytes | None = None,
         alive_until: float | None = None,
-        request: tuple[bytes, str] | None = None,
+        request: tuple[bytes | None, str] | None = None,
         found_by: Row = BY_NOBODY,
     ) -> Row | None:
         """A reply as it is kept; `alive_until` says that it is still being made, and another process may do
-        so from `request`, the body and how it shall go. None for what is too large, or has no form in JSON;
-        the log says so."""
+        so from `request`, the body and how it shall go; without a body it is begun anew for who asks again.
+        None for what is too large, or has no form in JSON; the log says so."""
         self._rules = rules = house.plan.config.server.replies
         try:
             told, context = await self._packed(kept.told, kept.context)
@@ -122,7 +122,7 @@ class Shelf:
             return None
         if size + len(events or b"") > MOST_BYTES:
             events = None  # it is kept, though its stream cannot be taken up again
-        size += len(events or b"") + (0 if request is None else len(request[0]))
+        size += len(events or b"") + (0 if request is None else len(request[0] or b""))
         now = time.time()
         return {
             "id": kept.id,
@@ -224,11 +224,12 @@ class Shelf:
             self._being_made.add(identity)
         return row
 
-    async def end(self, row: Row, told: Json) -> None:
+    async def end(self, row: Row, told: Json, *, is_lost: bool) -> None:
         """Of what was taken over and will not be made."""
         from proxy.store import replies
 
-        await self.changing(replies.end, row["id"], row["tries"], *await self._packed(told))
+        end = partial(replies.end, is_lost=is_lost)
+        await self.changing(end, row["id"], row["tries"], *await self._packed(told))
         self._being_made.discard(row["id"])
 
     async def change(

@@ -18,6 +18,8 @@ from proxy.store.tables import replies
 
 Row = dict[str, Any]
 
+_BY_NOBODY: Row = {"digest": None, "idempotency": None}  # a repeated request does not find it
+
 _SWEPT_AT_ONCE = 1000
 
 
@@ -39,20 +41,31 @@ def _without_anothers(connection: Connection, row: Row) -> Row:
 
 def open_or_join(connection: Connection, row: Row, retried_within_s: float | None) -> Row | None:
     """Insert what is being made from now on; or else, where its request came before, `id` and `digest` of
-    what that is answered by."""
+    what that is answered by. What is lost is found no more."""
     now = time.time()
     if row["idempotency"] is not None:
         own = (replies.c.key == row["key"]) & (replies.c.idempotency == row["idempotency"])
         connection.execute(sa.delete(replies).where(own, replies.c.expires_at <= now))
-    find = partial(_same, connection, row, retried_within_s, now)
+    find = partial(_same_or_lost, connection, row, retried_within_s, now)
     return joining.insert_or_find(connection, replies, row, find)
+
+
+def _same_or_lost(connection: Connection, row: Row, retried_within_s: float | None, now: float) -> Row | None:
+    while (found := _same(connection, row, retried_within_s, now)) is not None and _is_lost(found, row):
+        connection.execute(sa.update(replies).where(replies.c.id == found["id"]).values(_BY_NOBODY))
+    return found
 
 
 def begun_before(connection: Connection, same: Row, retried_within_s: float | None) -> Row | None:
     """What `open_or_join` would join; None where it would insert."""
     now = time.time()
     found = _same(connection, same, retried_within_s, now)
-    return None if found is None or found["expires_at"] <= now else found
+    return None if found is None or _is_lost(found, same) or found["expires_at"] <= now else found
+
+
+def _is_lost(found: Row, row: Row) -> bool:
+    """Whether the same request would have it made anew."""
+    return bool(found["is_lost"]) and found["digest"] == row["digest"]
 
 
 def _same(connection: Connection, row: Row, retried_within_s: float | None, now: float) -> Row | None:
@@ -61,7 +74,10 @@ def _same(connection: Connection, row: Row, retried_within_s: float | None, now:
         recent = replies.c.running | (replies.c.created_at > now - retried_within_s)
         recent &= replies.c.expires_at > now
     newest = (replies.c.running.desc(), replies.c.created_at.desc())
-    columns = (replies.c.id, replies.c.digest, replies.c.expires_at)
+    # Words whose stream broke off with their process: another reply would not belong to their beginning.
+    is_lost = replies.c.running & (replies.c.alive_until < now)
+    is_lost &= replies.c.body.is_(None) & replies.c.asked.is_not(None)
+    columns = (replies.c.id, replies.c.digest, replies.c.expires_at, is_lost.label("is_lost"))
     return joining.same(connection, replies, columns, row, recent, newest)
 
 
@@ -135,9 +151,10 @@ def claim(connection: Connection, key: str, identity: str, until: float) -> Row 
     return dict(row)
 
 
-def end(connection: Connection, identity: str, tries: int, told: bytes) -> None:
-    """Write that no more will come of it."""
+def end(connection: Connection, identity: str, tries: int, told: bytes, *, is_lost: bool) -> None:
+    """Write that no more will come of it. What `is_lost` starts anew for who asks again."""
     over = {"told": told, "running": False, "alive_until": None, "body": None, "asked": None}
+    over |= _BY_NOBODY if is_lost else {}
     connection.execute(sa.update(replies).where(_being_made(identity, tries)).values(over))
 
 

@@ -162,9 +162,9 @@ tasks = Table(
 # Replies that clients come back to, by the id that the reply has. `told` is what its front kept of it, JSON,
 # and `context` what is needed besides to go on from it; `events` are the frames of a stream that may be taken
 # up again. One that is still being made is `running` until its process tells its end, or has not been heard
-# of since `alive_until`: another makes it again, from the client's `body`, where there is one. `tries` is how
-# often that was done. A repeated request joins it by `idempotency`, or by `digest`, which is of what was
-# asked for; None where none may.
+# of since `alive_until`: another makes it again, from the client's `body`, where there is one; where there is
+# only `asked`, whoever repeats the request begins another. `tries` is how often that was done. A repeated
+# request joins it by `idempotency`, or by `digest`, which is of what was asked for; None where none may.
 replies = Table(
     "replies",
     metadata,

@@ -38,6 +38,10 @@ class Outgoing:
         self.frames, self._in_pieces = [], False
         return frames if in_pieces else b"".join(frames)
 
+    def drained(self) -> bytes:
+        taken = self.taken()
+        return taken if isinstance(taken, bytes) else b"".join(taken)
+
     def id(self, prefix: str, ahead: int = 0) -> str:
         """Of the next item, or of one further on."""
         return f"{prefix}_{self.token}{len(self.items) + ahead:02x}"

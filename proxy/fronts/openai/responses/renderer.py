@@ -116,9 +116,8 @@ class ResponsesRenderer:
         self._begin_stream()
         told = error_reply.members(spelling.spelled_error(error, self._parsed), request_id)
         self._out.emit("error", code=told["code"], message=told["message"], param=told["param"], error=told)
-        return self._broken_off(
-            "response.failed", status="failed", error=error_reply.of_response(error, told)
-        )
+        failure = error_reply.of_response(error, told)
+        return self._broken_off("response.failed", status="failed", error=failure)
 
     def called_off(self) -> bytes:
         """There is no event of this name; what is incomplete ends a stream for all clients."""
@@ -126,11 +125,9 @@ class ResponsesRenderer:
         return self._broken_off("response.incomplete", status="cancelled")
 
     def _broken_off(self, event: str, **members: Any) -> bytes:
-        output = [item.body for item in self._out.items if item.done]
-        self._response |= members | {"output": output}
+        self._response |= members | {"output": [item.body for item in self._out.items if item.done]}
         self._out.emit(event, response=self._response)
-        taken = self._out.taken()
-        return taken if isinstance(taken, bytes) else b"".join(taken)
+        return self._out.drained()
 
     def queued(self) -> list[Piece]:
         self._begin()
