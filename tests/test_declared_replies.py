@@ -142,6 +142,13 @@ def test_jlike_503_is_for_another_provider():
     assert (error.policy.same_target, error.policy.next_target) == (False, True)
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_empty_account_is_told_in_the_words_of_jlike_s_page(status):
+    """000: 402 is `积分不足`; whatever the status, another provider is asked."""
+    error = refused("jlike", "m", {"success": False, "error": "积分不足"}, status=status, surface="image")
+    assert (error.error_class, error.policy.next_target) == (ErrorClass.QUOTA, True)
+
+
 def test_jlike_says_so_with_http_200_too():
     """V-002"""
     payload = {"success": False, "error": "bad size", "error_code": "INVALID_PARAMS"}

@@ -34,6 +34,14 @@ CLASSES: dict[str, tuple[int, Any, ErrorClass]] = {
         complaint("用户额度不足 (request id: 1)", type="new_api_error", code="insufficient_user_quota"),
         ErrorClass.QUOTA,
     ),
+    "new-api, a key's own quota": (
+        401,
+        complaint(
+            "该令牌额度已用尽 TokenStatusExhausted[sk-abc***xyz] (request id: 1)", type="new_api_error"
+        ),
+        ErrorClass.QUOTA,
+    ),
+    "new-api, another key": (401, complaint("该令牌已过期", type="new_api_error"), ErrorClass.AUTH),
     "new-api pre-charge": (
         403,
         complaint(code="pre_consume_token_quota_failed", type="new_api_error"),

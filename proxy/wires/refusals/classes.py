@@ -51,7 +51,8 @@ CONTEXT = re.compile(
     re.I | re.S,
 )
 QUOTA = re.compile(
-    r"insufficient (?:\w{1,40} )?(?:quota|balance|credit)|quota is not enough|额度不足|余额不足"
+    r"insufficient (?:\w{1,40} )?(?:quota|balance|credit)|quota is not enough"
+    r"|(?:额度|余额|积分)(?:不足|已?(?:用尽|用完|耗尽))"
     r"|(?:balance|credits?|quota) (?:is |are |has been |have been )?"
     r"(?:exhausted|depleted|used up|insufficient|not sufficient)"
     r"|(?:exhausted|not enough|run out of|out of) (?:\w{1,40} )?(?:balance|credits?)\b",
