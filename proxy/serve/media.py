@@ -92,8 +92,13 @@ async def _uploaded(house: House, part: MediaPart, asked: Asked) -> MediaPart:
 async def inline_references(
     house: House, request: ImageRequest, asked: Asked, wire: Reads, target: Target
 ) -> ImageRequest:
-    """The same for a picture request; its vendors judge types themselves."""
-    is_ours = house.services.files.is_stored if wire.takes_data(target) else _is_nobodys
+    """The same for a picture request; its vendors judge types themselves. One that reads nothing but
+    addresses is lent what came inline."""
+    takes_data = wire.takes_data(target)
+    if not takes_data:
+        lent = [await _lent(house, part, asked) for part in request.references]
+        request = replace(request, references=tuple(lent))
+    is_ours = house.services.files.is_stored if takes_data else _is_nobodys
     parts = request.references if request.mask is None else (*request.references, request.mask)
     wanted = await _fetch(house, parts, asked, lambda url: wire.keeps_url(url, target) and not is_ours(url))
     if not wanted:
@@ -101,6 +106,25 @@ async def inline_references(
     references = tuple(_filled(part, wanted, asked) for part in request.references)
     mask = request.mask and _filled(request.mask, wanted, asked)
     return replace(request, references=references, mask=mask)
+
+
+async def _lent(house: House, part: MediaPart, asked: Asked) -> MediaPart:
+    """The picture by an address of ours, where it is told how others reach us; else the wire refuses it."""
+    base = house.plan.config.server.public_url
+    if part.data is None or base is None:
+        return part
+    files = house.services.files
+    kept = ((url, one) for url, one in asked.fetched.items() if isinstance(one, MediaPart))
+    address = next((url for url, one in kept if one.data is part.data), None)
+    if address is None:  # of several orders those that go out later find it
+        try:
+            identity = await asyncio.to_thread(files.save, part.data)
+        except (OSError, ValueError) as error:
+            house.services.log.write("picture_not_stored", reason=str(error))
+            return part
+        address = base.removesuffix("/v1") + files.address(identity)
+        asked.fetched[address] = part
+    return replace(part, data=None, url=address)
 
 
 def _is_nobodys(url: str) -> bool:

@@ -1,0 +1,88 @@
+"""Vendors that read pictures by address alone are lent a client's file, where it is known how to reach us."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.gateway import Gateway, open_gateway
+from tests.picture_vendors import DATA_URI, GOOD, HEAD, post, providers, watching
+
+PUBLIC = "https://ai.example.com"
+
+
+def file(folder: Path, public_url: str) -> str:
+    return (
+        HEAD
+        + providers("evolink", "kie")
+        + "models:\n"
+        + "  evolink: {targets: [evolink/gemini-3-pro-image-preview], poll: {every: 30ms}}\n"
+        + "  kie: {targets: [kie/nano-banana-pro], poll: {every: 30ms}}\n"
+        + f'server: {{state: "sqlite::memory:", files: {{folder: "{folder}/files"}}{public_url}}}\n'
+    )
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("lent")
+    with open_gateway(folder, file(folder, f", public_url: '{PUBLIC}/v1'")) as opened:
+        yield opened
+
+
+def read(gateway: Gateway, address: str) -> bytes:
+    """What the vendor gets there."""
+    assert address.startswith(f"{PUBLIC}/v1/files/")
+    reply = gateway.http.get(gateway.base_url + address.removeprefix(PUBLIC))
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "image/png")
+    return reply.content
+
+
+def test_a_file_of_the_sdk_is_lent_to_evolink(gateway: Gateway) -> None:
+    """001: `image_urls` is all it has. Of six orders four go out at once; the others find an address."""
+    with watching(gateway) as seen:
+        edited = gateway.client().images.edit(model="evolink", prompt="Bluer", image=("a.png", GOOD), n=6)
+    assert len(edited.data or ()) == 6
+    sent = [order.body["image_urls"] for order in seen.submits()]
+    assert [len(addresses) for addresses in sent] == [1] * 6
+    lent = {address for (address,) in sent}
+    assert len(lent) <= 4
+    assert {read(gateway, address) for address in lent} == {GOOD}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_data_url_of_a_chat_is_lent_to_kie(gateway: Gateway, stream: bool) -> None:
+    content = [{"type": "text", "text": "Redder"}, {"type": "image_url", "image_url": {"url": DATA_URI}}]
+    body = {"model": "kie", "messages": [{"role": "user", "content": content}], "stream": stream}
+    with watching(gateway) as seen:
+        assert post(gateway, "chat/completions", body).status_code == 200
+    (order,) = seen.submits()
+    (address,) = order.body["input"]["image_input"]
+    assert read(gateway, address) == GOOD
+
+
+def test_what_the_vendor_does_not_take_is_lent_to_nobody(gateway: Gateway) -> None:
+    """001: .jpeg .jpg .png .webp; known by the bytes, since they are here"""
+    with watching(gateway) as seen, pytest.raises(openai.BadRequestError) as caught:
+        gateway.client().images.edit(model="evolink", prompt="x", image=("a.gif", b"GIF89a" + b"\0" * 20))
+    assert caught.value.code == "unsupported_image_type"
+    assert seen.submits() == []
+
+
+@pytest.mark.parametrize("fault", ["nowhere", "full"])
+def test_where_nothing_can_be_lent_the_field_is_named(tmp_path: Path, fault: str, capfdbinary: Any) -> None:
+    """V-011"""
+    public_url = "" if fault == "nowhere" else f", public_url: '{PUBLIC}'"
+    with open_gateway(tmp_path, file(tmp_path, public_url)) as own:
+        if fault == "full":
+            (tmp_path / "files").write_bytes(b"no folder")
+        with pytest.raises(openai.BadRequestError) as caught:
+            own.client().images.edit(model="evolink", prompt="Bluer", image=("a.png", GOOD))
+    assert (caught.value.code, caught.value.param) == ("unsupported_image_input", "image")
+    lines = [json.loads(line) for line in capfdbinary.readouterr().err.splitlines() if line.startswith(b"{")]
+    told = [line for line in lines if line["event"] == "picture_not_stored"]
+    assert len(told) == (1 if fault == "full" else 0)
