@@ -30,7 +30,8 @@ class Candidate:
     where it only makes pictures. One that chats may have a place of its own for `pictures`, made when it is
     first asked there. `every_s` and `give_up_s` override the profile's rhythm of polling.
     `sold_as` is the model of the file that it stands for, else its own name; `prices` are what it costs, None
-    where nobody knows, and `currency` is the account's."""
+    where nobody knows, and `currency` is the account's. `forgets` tells whether no target of its model takes
+    pictures."""
 
     target: Target
     keys: KeyPool
@@ -43,6 +44,7 @@ class Candidate:
     sold_as: str = ""
     prices: Prices | None = None
     currency: str = "USD"
+    forgets: Callable[[], bool] = bool
 
 
 @dataclass(frozen=True, slots=True)

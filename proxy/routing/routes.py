@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from math import ceil
 from typing import Any
 
@@ -206,6 +207,10 @@ class Routes:
     def _route(self, name: str, model: ModelEntry) -> Route:
         targets = self._candidates(name, model.targets, model)
         fallback = self._candidates(name, model.fallback, model)
+        forgets = _forgets(targets + fallback)
+        targets, fallback = (
+            tuple(replace(one, forgets=forgets) for one in some) for some in (targets, fallback)
+        )
         return Route(
             name,
             targets=targets,
@@ -269,6 +274,7 @@ class Routes:
         candidate = self._candidate(name, TargetEntry(use=name)) if name else None
         if candidate is None:
             return None
+        candidate = replace(candidate, forgets=_forgets((candidate,)))
         defaults = self.config.defaults
         route = Route(
             name,
@@ -306,6 +312,16 @@ def _currency(candidates: tuple[Candidate, ...]) -> str | None:
     """Of all their prices, at any time; None where there is no such."""
     found = {None if one.prices is None else one.prices.currency for one in candidates}
     return found.pop() if len(found) == 1 else None
+
+
+def _forgets(candidates: tuple[Candidate, ...]) -> Callable[[], bool]:
+    """Whether none of them takes pictures. Found out when first asked, for profiles are compiled for it."""
+
+    @cache
+    def forgets() -> bool:
+        return all(one.jobs is not None and not one.jobs.reference_forms(one.target) for one in candidates)
+
+    return forgets
 
 
 def _draw(candidates: tuple[Candidate, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Final
 
@@ -92,14 +92,14 @@ def drawn(candidate: Candidate, request: ChatRequest | ImageRequest) -> Draw | B
     """By a target that only makes pictures; a chat has to be asked for as one."""
     wire = candidate.jobs or (candidate.pictures and candidate.pictures())
     assert wire is not None
-    wanted = request if isinstance(request, ImageRequest) else to_image(request)
-    draw = Draw(wire, wanted, candidate.target, candidate.every_s, candidate.give_up_s)
     if isinstance(request, ImageRequest):
-        return draw
+        return Draw(wire, request, candidate.target, candidate.every_s, candidate.give_up_s)
+    wanted = to_image(request, candidate.forgets)
+    draw = Draw(wire, wanted, candidate.target, candidate.every_s, candidate.give_up_s)
     refusal = None
     if not wanted.prompt:
         refusal = RequestError("There is no text to make a picture from.", attribute="messages")
-    left = (*left_out(request, _carried(wire.carries, by_talk=False)), *_unsaid(request))
+    left = (*left_out(request, _carried(wire.carries, by_talk=False)), *_unsaid(request, candidate.forgets))
     return Bridge(draw, request.n, left, refusal)
 
 
@@ -116,15 +116,16 @@ def to_chat(request: ImageRequest) -> ChatRequest:
     )
 
 
-def to_image(request: ChatRequest) -> ImageRequest:
+def to_image(request: ChatRequest, forgets: Callable[[], bool] = bool) -> ImageRequest:
     """System text and the last user turn become the prompt; its pictures, or else those of the last answer,
-    become the references, so that "make it red" edits the previous picture (vendors.md 8.5)."""
+    become the references, so that "make it red" edits the previous picture (vendors.md 8.5). Where `forgets`
+    says that no target edits, those of answers are left out: the client itself never gave them."""
     return ImageRequest(
         model=request.model,
         prompt=_prompt(request),
         n=1,
         image=request.image or ImageOptions(),
-        references=_references(request),
+        references=_references(request, forgets),
         seed=request.seed,
         user=request.user,
         stream=request.stream,
@@ -138,26 +139,27 @@ def _prompt(request: ChatRequest) -> str:
     return "\n\n".join(text for text in texts if text)
 
 
-def _references(request: ChatRequest) -> tuple[MediaPart, ...]:
-    shown = _shown_turn(request)
+def _references(request: ChatRequest, forgets: Callable[[], bool]) -> tuple[MediaPart, ...]:
+    shown = _shown_turn(request, forgets)
     return _pictures(shown) if shown is not None else ()
 
 
-def _shown_turn(request: ChatRequest) -> Message | None:
+def _shown_turn(request: ChatRequest, forgets: Callable[[], bool]) -> Message | None:
     """The turn whose pictures are the references."""
     last = _last_turn(request)
     if last is not None and _pictures(last):
         return last
     answers = (message for message in reversed(request.messages) if message.role == "assistant")
-    return next((message for message in answers if _pictures(message)), None)
+    shown = next((message for message in answers if _pictures(message)), None)
+    return None if shown is None or forgets() else shown
 
 
-def _unsaid(request: ChatRequest) -> Iterator[str]:
+def _unsaid(request: ChatRequest, forgets: Callable[[], bool]) -> Iterator[str]:
     """What prompt and references do not hold of a conversation: earlier turns, all that is neither text nor
     picture, and the wish for another answer than a picture."""
     if request.modalities and ("image" not in request.modalities or "audio" in request.modalities):
         yield "modalities"
-    last, shown = _last_turn(request), _shown_turn(request)
+    last, shown = _last_turn(request), _shown_turn(request, forgets)
     for message in request.messages:
         if message is last or message.role in ("system", "developer"):
             yield from _unsaid_of(message, (TextPart, MediaPart))
