@@ -87,6 +87,22 @@ def test_the_number_of_attempts_is_limited() -> None:
     assert places(UpstreamError(ErrorClass.OVERLOADED, "no"), limit=1) == ["a0"]
 
 
+@pytest.mark.parametrize(
+    ("error_class", "limit", "seen"),
+    [
+        (ErrorClass.CONNECT, 2, ["a0", "b0"]),
+        (ErrorClass.CONNECT, 3, ["a0", "a0", "b0"]),
+        (ErrorClass.EMPTY, 2, ["a0", "b0"]),
+        (ErrorClass.OVERLOADED, 3, ["a0", "a0", "a1"]),
+        (ErrorClass.CONNECT, 1, ["a0"]),
+    ],
+)
+def test_the_last_tries_are_for_targets_that_were_not_asked(
+    error_class: ErrorClass, limit: int, seen: list[str]
+) -> None:
+    assert places(UpstreamError(error_class, "no"), limit) == seen
+
+
 def test_a_busy_target_is_not_asked_again_before_it_said() -> None:
     """A short pause is waited for, thirty seconds are not: another key or target may be free."""
     assert places(UpstreamError(ErrorClass.OVERLOADED, "no", retry_after_s=2)) == TABLE[ErrorClass.OVERLOADED]

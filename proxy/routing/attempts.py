@@ -147,6 +147,8 @@ class Attempts:
     def _may_ask_again(self, error: UpstreamError) -> bool:
         if (error.retry_after_s or 0.0) > SHORT_PAUSE_S:
             return False
+        if self._left < len(self._candidates) - self._position:  # targets that were not asked come first
+            return False
         return self._again and (not error.by_piece or error.error_class is ErrorClass.CONNECT)
 
     def _next_target(self) -> Attempt | None:
