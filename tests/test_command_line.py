@@ -273,6 +273,27 @@ def test_workers_are_counted_from_one(file: Path, capsys: pytest.CaptureFixture[
     assert f"argument --workers: '{workers}' is no number from 1 on" in err
 
 
+def test_what_is_no_picture_is_not_sent_as_one(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = out_of(capsys, "try", "slow", "Hi", "--simulate", "--image", "providers.yaml")
+    assert (code, out, err) == (1, "", "providers.yaml is no picture\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--since", "2999-01-01"), "--since 2999-01-01 is after --until today"),
+        (("--since", "7d", "--until", "2000-01-01"), "--since 7d is after --until 2000-01-01"),
+        (("--since", "soon"), "'soon' is neither a day"),
+    ],
+)
+def test_days_of_usage_that_are_none(
+    file: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], said: str
+) -> None:
+    code, out, err = out_of(capsys, "usage", *options)
+    assert (code, out) == (2, "")
+    assert err.startswith(said)
+
+
 def test_a_store_that_is_none_is_said_in_the_words_of_its_driver(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -518,7 +518,7 @@ def test_a_profile_that_was_not_checked_is_refused_when_it_is_used():
         ("0.5", "0.5 has no unit"),
         ("4 s", '"4 s" is not a duration; write 4s'),
         ("4sec", '"4sec" is not a duration; write 4s'),
-        ("-4s", '"-4s" is not a duration; write for example 5s, 500ms, 10m, 1h'),
+        ("-4s", '"-4s" is not a duration; write for example 500ms, 5s, 10m, 1h, 30d'),
         ("true", "must be a number with its unit, as text"),
         ("[4s]", "must be a number with its unit, as text"),
     ],

@@ -81,7 +81,7 @@ def read(parse: Callable[[str], T], value: object) -> T:
 def duration(text: str) -> float:
     """Seconds. Raises `ValueError`."""
     if (found := _split(text, DURATION_PATTERN)) is None:
-        cure = _meant(text, _MEANT_TIMES) or "for example 5s, 500ms, 10m, 1h"
+        cure = _meant(text, _MEANT_TIMES) or "for example 500ms, 5s, 10m, 1h, 30d"
         raise ValueError(f"is not a duration; write {cure}")
     return float(found[0]) * _DURATIONS[found[1]]
 

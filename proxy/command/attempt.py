@@ -23,6 +23,7 @@ from proxy.fronts.openai.spelling import place_of
 from proxy.keys import ClientKey
 from proxy.ledger.prices import plain
 from proxy.logs import Log
+from proxy.pictures.media_types import sniff
 from proxy.routing.routes import Route, Routes
 from proxy.serve import bill, tries
 from proxy.serve.house import House
@@ -77,6 +78,9 @@ def attempt(
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return 1
+    except RequestError as error:
+        print(error.message, file=sys.stderr)
+        return 1
     opened = opening.read(file)
     if opened is None:
         return 1
@@ -106,7 +110,12 @@ def _heard(verbose: bool, record: Path | None) -> Upstream | None:
 
 
 def _shown(image: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
+    """Raises `OSError`, and `RequestError` for what is no picture."""
+    data = image.read_bytes()
+    mime = sniff(data[:64])
+    if mime is None or not mime.startswith("image/"):
+        raise RequestError(f"{image} is no picture")
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
 async def _run(

@@ -52,6 +52,9 @@ def usage(
     except ValueError as error:
         say(str(error))
         return 2
+    if wanted.since > wanted.until:
+        say(f"--since {since} is after --until {until or 'today'}")
+        return 2
     names = [name for name in groups if name != "currency"]
     rates = Rates(opened[0].rates)
     if into is not None:
