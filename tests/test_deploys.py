@@ -280,7 +280,10 @@ def test_who_does_not_share_its_port_says_that_it_is_used(tmp_path: Path, file: 
     with serving(tmp_path, alone, environment=ENVIRONMENT) as served:
         port = str(httpx.URL(served.base_url).port)
         code, _, err = run("serve", "--port", port, cwd=tmp_path, environment=ENVIRONMENT)
-    assert (code, err) == (1, f"cannot listen on 127.0.0.1:{port}: Address already in use\n")
+    assert (code, err) == (
+        1,
+        f"cannot listen on 127.0.0.1:{port}: Address already in use; name another with --port\n",
+    )
 
 
 @pytest.mark.parametrize("command", ["serve", "simulate"])

@@ -173,7 +173,7 @@ def test_a_used_port_is_one_line_and_exit_1(tmp_path: Path, file: str) -> None:
         port = str(taken.getsockname()[1])
         code, out, err = run("serve", "--port", port, cwd=tmp_path, environment=ENVIRONMENT)
     assert (code, out) == (1, "")
-    assert err == f"cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert err == f"cannot listen on 127.0.0.1:{port}: Address already in use; name another with --port\n"
 
 
 def test_open_to_all_is_refused_on_a_public_address(tmp_path: Path, file: str) -> None:

@@ -22,6 +22,11 @@ from proxy.store.database import path_of
 # events that were translated for nobody.
 _UNSENT_BYTES = 1 << 18
 _BACKLOG = 2048
+# Where one cannot listen.
+_CURES = {
+    errno.EADDRINUSE: "; name another with --port",
+    errno.EACCES: "; ports below 1024 are for root, name another with --port",
+}
 
 
 def serve(
@@ -166,7 +171,9 @@ def _bound(host: str, port: int, *options: int) -> socket.socket:
 
 
 def _reason(error: OSError | OverflowError) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else "a port is a number up to 65535"
+    if not isinstance(error, OSError):
+        return "a port is a number up to 65535"
+    return f"{error.strerror or error}{_CURES.get(error.errno or 0, '')}"
 
 
 def _raise_descriptor_limit() -> None:
