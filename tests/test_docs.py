@@ -1,5 +1,6 @@
 """What a newcomer reads: links lead somewhere, examples pass the check, and what there is gets a mention."""
 
+import argparse
 import json
 import re
 import textwrap
@@ -90,3 +91,19 @@ def test_every_line_of_the_log_is_described() -> None:
 def test_every_command_is_shown() -> None:
     _, commands = _parser()
     assert [name for name in commands if f"dragoman {name}" not in PROSE] == ["version", "help"]
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Its own, and those of its commands and their actions."""
+    found = set()
+    for action in parser._actions:
+        found |= {name for name in action.option_strings if name.startswith("--")}
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {name for inner in action.choices.values() for name in options_of(inner)}
+    return found
+
+
+def test_every_option_is_shown() -> None:
+    options = options_of(_parser()[0])
+    assert {"--config", "--limit", "--number"} <= options
+    assert sorted(name for name in options if name not in PROSE) == ["--help", "--version"]
