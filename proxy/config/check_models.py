@@ -364,7 +364,8 @@ def _loops(names: dict[str, str], file: Checked) -> bool:
         if trail and frozenset(trail) not in seen:
             seen.add(frozenset(trail))
             path, _ = next(pair for pair in _named(start, file) if names.get(pair[1]) == trail[1])
-            file.report.add("E112", path, f"fallback loop: {' -> '.join(trail)}")
+            hint = f"take {trail[1]} out of the fallback of {start}, or break the circle elsewhere"
+            file.report.add("E112", path, f"fallback loop: {' -> '.join(trail)}", hint)
     return bool(seen)
 
 

@@ -36,7 +36,8 @@ def check_budgets(file: Checked) -> None:
         if known.isdisjoint(rates if currency in rates else {currency}):
             there = f"prices are in {', '.join(sorted(known))}" if known else "no model has a price"
             message = f"the budget is in {currency}, and {there}: this key can use no model"
-            file.report.add("W132", path, message)
+            hint = f"write {' or '.join(sorted(known))}, or add `rates` for both" if known else "add prices"
+            file.report.add("W132", path, message, hint)
 
 
 def _currencies(file: Checked) -> Iterator[str]:

@@ -152,7 +152,8 @@ class _Builder:
                 merged = {**self._merge(key, value), **merged}
             elif (name := _text(key)) in own:
                 first = own[name][0]
-                self._report.add("E102", where, f'duplicate key "{name}" (first at line {first.line})')
+                hint = f"keep one, or move what stands below this one to line {first.line}"
+                self._report.add("E102", where, f'duplicate key "{name}" (first at line {first.line})', hint)
             else:
                 own[name] = (where, value)
         self._merging.discard(id(node))

@@ -104,7 +104,8 @@ def _secret(value: object) -> Secret:
     if isinstance(value, str) and value:
         return Secret(value)
     # The value itself is not named here: it may be the secret, written without quotes.
-    raise PydanticCustomError("E103", "must be text: env:NAME, file:PATH or a quoted literal")
+    cure = {"cure": "put it in quotes"} if isinstance(value, (bool, int, float)) else None
+    raise PydanticCustomError("E103", "must be text: env:NAME, file:PATH or a quoted literal", cure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,11 +239,13 @@ def _own_words(name: str) -> str:
 
 
 def _from_file(text: str, path: Path, folder: FilePath, report: Report) -> str | None:
+    named = FilePath(text.removeprefix("file:"))
     try:
-        value = (folder / text.removeprefix("file:")).read_text(encoding="utf-8").strip()
+        value = (folder / named).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is not a text file"
-        hint = "~ stands for no home here: write the whole path" if text.startswith("file:~") else ""
+        hint = "" if named.is_absolute() else f"it is looked for at {(folder / named).absolute()}"
+        hint = "~ stands for no home here: write the whole path" if text.startswith("file:~") else hint
         report.add("E105", path, f"{text} cannot be read: {reason.lower()} (used by {shown(path)})", hint)
         return None
     if not value:
