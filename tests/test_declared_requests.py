@@ -271,6 +271,13 @@ def test_a_refused_upload_buys_nothing(
 # --- what comes back
 
 
+def test_a_client_s_words_stand_in_one_line_of_a_header() -> None:
+    """A header holds no line break: the order would fail on its way, and be of unknown fate."""
+    wire = made(("request: POST /jobs,", "request: POST /jobs, headers: {X-Say: $prompt, X-Live: $stream},"))
+    call = wire.submit(asked("two\r\nX-Evil: lines\tand \x00 more", stream=True), TARGET)
+    assert call.headers == {"X-Say": "two X-Evil: lines and   more", "X-Live": "true"}
+
+
 def test_a_header_may_hold_the_address_of_a_job() -> None:
     wire = made(('"GET /jobs/{task.id}"', '"GET {task.poll_url}"'))
     call = submit(wire)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from proxy.wires.declared.template import (
 )
 
 BODIES: dict[str, Encoding] = {"body": "json", "form": "form", "multipart": "multipart"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 REQUEST_KEYS = ("request", "headers", *BODIES, "files")
 
 
@@ -50,10 +52,16 @@ class Sending:
         return {
             "method": self.request.method,
             "body": {} if body is ABSENT else body,
-            "headers": {name: str(value) for name, value in headers if value is not ABSENT},
+            "headers": {name: _in_one_line(value) for name, value in headers if value is not ABSENT},
             "encoding": self.encoding,
             "files": _files(self.files, values),
         }
+
+
+def _in_one_line(value: Any) -> str:
+    """As HTTP reads a line break inside of a header: as a space. A client's words may hold any."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return _CONTROL.sub(" ", text)
 
 
 @dataclass(frozen=True, slots=True)
