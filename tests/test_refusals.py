@@ -413,6 +413,15 @@ ACCOUNTS = [
     ("for consumer 'project_number:348715329010'.", "for consumer 'project_number:[id removed]'."),
     ("Model `projects/my-shop/locations/x` not found", "Model `projects/[id removed]/locations/x` not found"),
     (f'{{"account_id": "{UUID}"}} is closed', '{"account_id": "[id removed]"} is closed'),
+    ("in arrears. accountId=2100123456789", "in arrears. accountId=[id removed]"),
+    ("user_id=4711, group=vip: no channel", "user_id=[id removed], group=vip: no channel"),
+    ("额度已用尽，用户 ID: 88123", "额度已用尽，用户 ID: [id removed]"),
+    ("账户：1234567890123 欠费", "账户：[id removed] 欠费"),
+    (f"The subscription {UUID} is disabled.", "The subscription [id removed] is disabled."),
+    ("arn:aws:iam::123456789012:user/bob may not", "arn:aws:iam::[id removed] may not"),
+    ("Your account ann@shop.example is locked.", "Your account [id removed] is locked."),
+    ("IP address of the call (203.0.113.7) is not", "IP address of the call ([address removed]) is not"),
+    ("client IP: 2001:db8::17 refused", "client IP: [address removed] refused"),
 ]  # fmt: skip
 
 
@@ -449,6 +458,10 @@ def test_the_operator_s_accounts_are_not_shown(refuse: Any, said: str, shown: st
         "Key must be at most 64 characters",
         "Use Bearer auth",
         "Invalid token <image>",
+        "用户今日已使用100次请求，额度不足",
+        "Write to support@vendor.example, version 1.2.3.4",
+        "IP rights: the picture shows 16.5 things",
+        "user: 404 Not Found",
     ],
 )
 def test_other_words_stay(said: str) -> None:

@@ -30,14 +30,24 @@ _SECRETS = re.compile(
     r"|\b(?:sk|pk|rk|xai|gsk|nvapi|r8|hf)[-_][\w*.-]{5,4096}[\w*]",
     re.I,
 )
-# xAI's `Team: UUID, API key ID: UUID`, OpenAI's `organization org-...`, Google's `project 12345678`.
+# xAI's `Team: UUID, API key ID: UUID`, OpenAI's `organization org-...`, Google's `project 12345678`, a
+# relay's `用户 ID: 12345`, Amazon's `arn:aws:iam::123456789012:user/bob`.
+_OWNER = (
+    r"(?:\b(?:team|organi[sz]ation|project|account|workspace|tenant|subscription|user|customer|uid"
+    r"|key[ _-]?id)|用户|账号|账户|帐号|帐户|租户|项目)(?:[ _-]?(?:id|number|uuid))?['\"]?"
+)
 _ACCOUNTS = re.compile(
-    r"(?P<before>\b(?:team|organi[sz]ation|project|account|workspace|tenant|user|customer|key[ _-]id)"
-    r"(?:[ _-](?:id|number|uuid))?['\"]?(?:: ?|=| ?[(]| )['\"`]?)"
-    r"(?=[\w-]{8})[\w-]{0,60}\d[\w-]{0,60}"
+    rf"(?P<before>{_OWNER}(?:[:：] ?|=| ?[(（]| )['\"`]?)"
+    r"(?:(?=[\w-]{8})[\w-]{0,60}\d[\w-]{0,60}|[\w.+-]{1,60}@[\w-][\w.-]{0,60}\w)"
+    rf"|(?P<told>{_OWNER}[:：=] ?['\"`]?)\d{{4,60}}"
     r"|(?P<path>\bprojects/)[^/\s\"'`]{1,64}"
+    r"|(?P<arn>\barn:[\w-]{1,20}:[\w-]{0,40}:[\w-]{0,40}:)\d[^\s\"',]{0,200}\w"
     r"|\b(?:org-|proj_)\w{6,60}",
-    re.I,
+    re.I | re.A,
+)
+# Where we ask from, as Google tells it: `The originating IP address of the call (203.0.113.7) violates ...`.
+_FROM = re.compile(
+    r"(?P<before>\bIP\b[^.\n\d]{0,40}?[ :=(])(?:(?:\d{1,3}\.){3}\d{1,3}|[\da-f]{1,4}:[\da-f:.]{4,40})", re.I
 )
 
 
@@ -78,9 +88,10 @@ def plain(text: str) -> str:
 
 
 def scrubbed(text: str) -> str:
-    """Without anything that looks like a key, or like the operator's account."""
+    """Without anything that looks like a key, or like the operator's account or address."""
     text = _SECRETS.sub(r"\g<before>\g<bearer>\g<told>[key removed]", cut(text))
-    return _ACCOUNTS.sub(r"\g<before>\g<path>[id removed]", text)
+    text = _ACCOUNTS.sub(r"\g<before>\g<told>\g<path>\g<arn>[id removed]", text)
+    return _FROM.sub(r"\g<before>[address removed]", text)
 
 
 def shown(message: str) -> str:
