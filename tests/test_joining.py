@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ import openai
 import pytest
 import sqlalchemy as sa
 
+from proxy.store import tasks
+from proxy.store.database import Database
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import GOOD, HEAD, decoded, post, providers, watching
 from tests.raw_http import RawRequest
 from tests.served import waited
+from tests.test_store import TASK
 
 FILE = (
     HEAD.replace(
@@ -195,6 +199,81 @@ def test_a_first_request_never_joins(gateway: Gateway) -> None:
         replies = [send(gateway, PATHS[0], asked, x_stainless_retry_count="0") for _ in range(2)]
         assert len(seen.submits()) == 2
     assert [reply.headers.get("x-proxy-joined") for reply in replies] == [None, None]
+
+
+VERCEL = "ai/6.0.326 ai-sdk/provider-utils/4.0.66 runtime/node.js/v20.20.2"
+LANGCHAIN = "langchainjs-openai/1.0.0 ((node/v20.20.2; linux; x64))"
+GOOGLE = "google-genai-sdk/3.6.1 gl-python/3.11.7 langchain-google-genai/4.4.3-ChatGoogleGenerativeAI"
+
+
+@pytest.mark.parametrize("agent", [VERCEL, LANGCHAIN, GOOGLE], ids=["vercel", "langchain", "google"])
+@pytest.mark.parametrize("path", PATHS)
+def test_who_asks_again_whatever_it_is_told_is_told_again_what_was_bought_and_failed(
+    gateway: Gateway, path: str, agent: str
+) -> None:
+    """They heed no `x-should-retry`, and do not say that they ask again: three, six and seven orders."""
+    asked = asks(path, "plain", f"Lost {path} {agent[:5]} sim:badjson")
+    with watching(gateway) as seen:
+        replies = [send(gateway, path, asked, user_agent=agent) for _ in range(3)]
+        assert len(seen.submits()) == 1
+    assert [reply.status_code for reply in replies] == [502, 502, 502]
+    assert [reply.headers.get("x-proxy-joined") for reply in replies] == [None, "done", "done"]
+    assert {reply.json()["error"]["code"] for reply in replies} == {"upstream_error"}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_by_googles_own_dialect_too(gateway: Gateway, stream: bool) -> None:
+    verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    asked = {"json": {"contents": [{"parts": [{"text": f"Lost {stream} sim:drop"}]}]}}
+    path = f"models/by-talk:{verb}"
+    with watching(gateway) as seen:
+        replies = [send(gateway, path, asked, user_agent=GOOGLE) for _ in range(2)]
+        assert len(seen.exchanges()) == 1
+    assert [reply.headers.get("x-proxy-joined") for reply in replies] == [None, "done"]
+
+
+@pytest.mark.anyio
+async def test_a_failure_is_told_again_for_a_while_only(store_address: str) -> None:
+    """Of the same body, and where it was bought."""
+    database = Database(store_address)
+    over = {**TASK, "owner": None, "idempotency": None, "callback_url": None, "state": "failed"}
+    bought = {**over, "ended_at": time.time() - 100.0, "repeatable": False}
+    for number, ended in enumerate([bought, {**bought, "digest": b"other", "repeatable": True}]):
+        row = {**ended, "id": f"task_old{number}"}
+        await database.run(lambda connection, row=row: tasks.open_or_join(connection, row, 60, None))
+
+    async def finds(failed_within_s: float | None, digest: bytes) -> str:
+        row = {**over, "id": f"task_new{failed_within_s}", "digest": digest, "state": "running"}
+        opening = partial(tasks.open_or_join, row=row, lease_s=60, retried_within_s=None)
+        found, _ = await database.run(partial(opening, failed_within_s=failed_within_s))
+        return str(found["id"])
+
+    assert await finds(150.0, TASK["digest"]) == "task_old0"
+    assert await finds(50.0, TASK["digest"]) == "task_new50.0"
+    assert await finds(None, TASK["digest"]) == "task_newNone"
+    assert await finds(151.0, b"other") == "task_new151.0"
+    await database.close()
+
+
+def test_what_it_got_is_bought_again_and_so_is_what_cost_nothing(gateway: Gateway) -> None:
+    """Who asks twice for the same wants two, whoever it is."""
+    asked = asks(PATHS[0], "plain", "Once more")
+    with watching(gateway) as seen:
+        for _ in range(2):
+            assert send(gateway, PATHS[0], asked, user_agent=VERCEL).status_code == 200
+        assert len(seen.submits()) == 2
+    busy = asks(PATHS[0], "wan", "Busy again sim:fail-times:1:503")
+    with watching(gateway):
+        statuses = [send(gateway, PATHS[0], busy, user_agent=VERCEL).status_code for _ in range(2)]
+    assert statuses == [503, 200]
+
+
+def test_who_heeds_what_it_is_told_may_order_anew(gateway: Gateway) -> None:
+    asked = asks(PATHS[0], "plain", "Lost by a person sim:badjson")
+    with watching(gateway) as seen:
+        replies = [send(gateway, PATHS[0], asked, user_agent="curl/8") for _ in range(2)]
+        assert len(seen.submits()) == 2
+    assert [reply.headers["x-should-retry"] for reply in replies] == ["false", "false"]
 
 
 def test_a_chat_of_words_is_no_task(gateway: Gateway) -> None:

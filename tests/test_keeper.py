@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 
 from proxy.errors import ErrorClass, ProxyError, StoppingError, UpstreamError
 from proxy.serve import body as bodies
+from proxy.serve.joining import Repeats
 from proxy.serve.keeper import Keeper, Running
 from proxy.serve.record import Record, StoreAwayError, UncertainError
 from proxy.serve.told import Told
@@ -45,6 +46,7 @@ ROW = {
     "callback_url": None,
     "callback_due": None,
 }
+NO_REPEAT = Repeats(None, by_sdk=False, is_retry=False)
 AWAY = OperationalError("SELECT 1", {}, Exception("a client's words"))
 
 
@@ -613,7 +615,7 @@ def busy_store(keeper: Keeper) -> Iterator[None]:
 
 
 async def left_while_written(keeper: Keeper, house: Any, row: dict[str, Any]) -> None:
-    opening = asyncio.ensure_future(keeper.opened(house, row, within_s=None, insist=True))
+    opening = asyncio.ensure_future(keeper.opened(house, row, None, NO_REPEAT, insist=True))
     await asyncio.sleep(0.01)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -628,7 +630,7 @@ async def test_who_leaves_while_its_row_is_written_leaves_nothing_to_join() -> N
             await left_while_written(keeper, house, row)
             other = {**row, "digest": b"other"}
             await asyncio.wait_for(keeper._wait_for_left(other), 5)
-            again = asyncio.ensure_future(keeper.opened(house, row, within_s=None, insist=True))
+            again = asyncio.ensure_future(keeper.opened(house, row, None, NO_REPEAT, insist=True))
             await asyncio.sleep(0)
         found = await again
         assert found is not None
@@ -668,9 +670,9 @@ async def test_where_no_row_can_be_written_only_who_insists_is_refused(insist: b
         row = {**ROW, "owner": keeper.owner}
         if insist:
             with pytest.raises(StoreAwayError):
-                await keeper.opened(house, row, within_s=None, insist=True)
+                await keeper.opened(house, row, None, NO_REPEAT, insist=True)
         else:
-            assert await keeper.opened(house, row, within_s=None, insist=False) is None
+            assert await keeper.opened(house, row, None, NO_REPEAT, insist=False) is None
         assert log.lines == [("store_away", {"error": "OperationalError"})]
 
 

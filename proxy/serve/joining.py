@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,20 +22,33 @@ Joined = Literal["running", "done"]
 
 _RETRIED_WITHIN_S = 600.0  # how long after its end an SDK's retry still finds a request
 _KEY_CHARS = 255
+_AGENT_BYTES = 300
+# Clients that ask again by themselves after any 5xx, whatever `x-should-retry` says, without saying that they
+# do; and for how many seconds after the first failure they go on with it.
+_UNSAID = (
+    # ai 6.0.326: twice, after 2 and 4 s
+    (re.compile(rb"^ai/\d|\bai-sdk[/-]"), 15.0),
+    # langchain-google-genai 4.4.3: five times, the last after 16 s
+    (re.compile(rb"\bgoogle-genai-sdk/"), 60.0),
+    # @langchain/core 1.4.0: six times, the last after 32 to 64 s
+    (re.compile(rb"\blangchainjs-"), 150.0),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
     """By what a request is to be found when it comes again: a `key` of the client's own; `by_sdk`: its SDK
-    may send it several times, and says so when it does (`is_retry`)."""
+    may send it several times, and says so when it does (`is_retry`); `unsaid_s`: for so long after a failure
+    it may come again without a word."""
 
     key: str | None
     by_sdk: bool
     is_retry: bool
+    unsaid_s: float | None = None
 
     @property
     def to_be_found(self) -> bool:
-        return self.key is not None or self.by_sdk
+        return self.key is not None or self.by_sdk or self.unsaid_s is not None
 
     @property
     def within_s(self) -> float | None:
@@ -45,7 +59,16 @@ class Repeats:
 def repeats(exchange: Exchange) -> Repeats:
     """Raises a 400 for a key that cannot be kept."""
     retries = exchange.fields.get(b"x-stainless-retry-count")
-    return Repeats(_key(exchange), by_sdk=retries is not None, is_retry=retries not in (None, b"0"))
+    return Repeats(
+        _key(exchange),
+        by_sdk=retries is not None,
+        is_retry=retries not in (None, b"0"),
+        unsaid_s=_unsaid_s(exchange.fields.get(b"user-agent", b"")[:_AGENT_BYTES]),
+    )
+
+
+def _unsaid_s(agent: bytes) -> float | None:
+    return next((seconds for named, seconds in _UNSAID if named.search(agent)), None)
 
 
 def _key(exchange: Exchange) -> str | None:
@@ -75,14 +98,15 @@ async def begun_before(
     Raises a 409 when the idempotency key came with another body, a 503 when nobody knows."""
     wanted, caller = repeats(exchange), exchange.caller
     assert caller is not None
-    written = None if wanted.key is None and not wanted.is_retry else bodies.written_or_none(body)
+    may_join = wanted.key is not None or wanted.is_retry or wanted.unsaid_s is not None
+    written = bodies.written_or_none(body) if may_join else None
     if written is None:
         return None
     own = digest(endpoint, exchange.scope.get("path_params") or {}, written)
     same = {"key": caller.name, "idempotency": wanted.key, "digest": own}
     kept = house.services.shelf if later else house.services.keeper
     try:
-        found = await kept.begun_before(same, within_s=wanted.within_s)
+        found = await kept.begun_before(same, wanted)
     except ProxyError:
         if wanted.key is not None:
             raise

@@ -315,18 +315,19 @@ class Keeper:
         house: House,
         row: dict[str, Any],
         go_on: Callable[[Row], object] | None,
+        repeats: joining.Repeats,
         *,
-        within_s: float | None,
         insist: bool,
     ) -> tuple[Row, bool] | None:
-        """Insert the row, or find what it repeats, `within_s` after its end; and whether it is ours to work
-        at. None where the store is away and the client did not ask for it. Raises `StoreAwayError` where it
-        did. Should its client leave meanwhile, it goes on by `go_on`, or is called off where that is None."""
+        """Insert the row, or find what it repeats; and whether it is ours to work at. None where the store is
+        away and the client did not ask for it. Raises `StoreAwayError` where it did. Should its client leave
+        meanwhile, it goes on by `go_on`, or is called off where that is None."""
         from proxy.store import tasks
 
         self._rules = house.plan.config.tasks
         await self._wait_for_left(row)
-        opening = asyncio.create_task(self.do(tasks.open_or_join, row, self._rules.lease, within_s))
+        found_within_s = repeats.within_s, repeats.unsaid_s
+        opening = asyncio.create_task(self.do(tasks.open_or_join, row, self._rules.lease, *found_within_s))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -340,14 +341,14 @@ class Keeper:
                 raise StoreAwayError from None
             return None
 
-    async def begun_before(self, same: Row, *, within_s: float | None) -> Row | None:
+    async def begun_before(self, same: Row, repeats: joining.Repeats) -> Row | None:
         """What a request with these `key`, `idempotency` and `digest` would join; None where it would begin.
         Raises a 503 while the store is away."""
         from proxy.store import tasks
 
         while True:
             await self._wait_for_left(same)
-            found = await self.asking(tasks.begun_before, same, within_s)
+            found = await self.asking(tasks.begun_before, same, repeats.within_s, repeats.unsaid_s)
             running = None if found is None else self.running.get(found["id"])
             if running is None or not running.record.cancelling:
                 return found

@@ -164,11 +164,11 @@ async def _opened(work: Work, front: Front, row: dict[str, Any], wish: _Wish) ->
     """The row that is kept of this request, and whether it is its own or that of the one it repeats; None
     where none can be kept, and need not."""
     keeper = work.house.services.keeper
-    within_s, is_read_again = wish.repeats.within_s, False
+    is_read_again = False
     go_on = partial(_started, work, front) if wish.as_task else None
     while True:
         try:
-            opened = await keeper.opened(work.house, row, go_on, within_s=within_s, insist=wish.insists)
+            opened = await keeper.opened(work.house, row, go_on, wish.repeats, insist=wish.insists)
         except asyncio.CancelledError:
             if go_on is not None:
                 keeper.until_over(row["id"], work.asked)

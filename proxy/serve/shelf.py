@@ -155,13 +155,13 @@ class Shelf:
         await self._put(row)
         return None
 
-    async def begun_before(self, same: Row, *, within_s: float | None) -> Row | None:
+    async def begun_before(self, same: Row, repeats: Repeats) -> Row | None:
         """What a request with these `key`, `idempotency` and `digest` would join; None where it would begin.
         Raises a 503 while the store is away."""
         from proxy.store import replies
 
         await self.flush()  # what has ended by now may be found no more
-        found: Row | None = await self.asking(replies.begun_before, same, within_s)
+        found: Row | None = await self.asking(replies.begun_before, same, repeats.within_s)
         return found
 
     async def _opened(self, row: Row, within_s: float | None) -> Row | None:

@@ -46,16 +46,21 @@ def _tell(connection: Connection, *words: str) -> None:
 
 
 def open_or_join(
-    connection: Connection, row: Row, lease_s: float, retried_within_s: float | None
+    connection: Connection,
+    row: Row,
+    lease_s: float,
+    retried_within_s: float | None,
+    failed_within_s: float | None = None,
 ) -> tuple[Row, bool]:
     """Insert the row, or find the one that it is a repetition of: that with the same idempotency key or,
-    where an SDK says that it tries again, the newest with the same body. Returns the row as it stands now,
-    and whether it is the caller's to work at.
+    where an SDK says that it tries again, the newest with the same body; where it may try again without a
+    word, such a one that was bought and failed. Returns the row as it stands now, and whether it is the
+    caller's to work at.
 
     What has ended without a purchase starts anew.
     """
     row = {**row, **_lease(connection, row["owner"], lease_s)}
-    find = partial(_same, connection, row, retried_within_s)
+    find = partial(_same, connection, row, retried_within_s, failed_within_s)
     found = joining.insert_or_find(connection, tasks, row, find)
     if found is None:
         _tell_if_free(connection, row)
@@ -79,9 +84,11 @@ def open_or_join(
     return {**found, **again, **fresh}, done.rowcount == 1
 
 
-def begun_before(connection: Connection, same: Row, retried_within_s: float | None) -> Row | None:
+def begun_before(
+    connection: Connection, same: Row, retried_within_s: float | None, failed_within_s: float | None = None
+) -> Row | None:
     """What `open_or_join` would join; None where it would be the caller's to work at."""
-    found = _same(connection, same, retried_within_s)
+    found = _same(connection, same, retried_within_s, failed_within_s)
     return None if found is None or _starts_anew(found, same) else found
 
 
@@ -89,10 +96,18 @@ def _starts_anew(found: Row, row: Row) -> bool:
     return bool(found["repeatable"]) and found["digest"] == row["digest"]
 
 
-def _same(connection: Connection, row: Row, retried_within_s: float | None) -> Row | None:
+def _same(
+    connection: Connection, row: Row, retried_within_s: float | None, failed_within_s: float | None
+) -> Row | None:
     recent = None
     if retried_within_s is not None:
         recent = (tasks.c.ended_at.is_(None)) | (tasks.c.ended_at > now(connection) - retried_within_s)
+    elif failed_within_s is not None:
+        recent = (
+            (tasks.c.state == "failed")
+            & tasks.c.repeatable.is_(False)
+            & (tasks.c.ended_at > now(connection) - failed_within_s)
+        )
     return joining.same(connection, tasks, _ALL_BUT_BODY, row, recent, (tasks.c.id.desc(),))
 
 
