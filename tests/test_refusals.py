@@ -250,6 +250,59 @@ def test_an_empty_account_is_no_bad_key_where_a_profile_goes_by_status(status: i
     assert found.message == "relay: the balance or quota of the account is used up."
 
 
+def complaint(message: str, code: Any, status: str = "") -> Any:
+    return {"error": {"message": message, "code": code, **({"status": status} if status else {})}}
+
+
+EMPTY_ACCOUNTS: dict[str, tuple[int, Any]] = {
+    "anthropic": (400, complaint("Your credit balance is too low to go on.", "invalid_request_error")),
+    "new-api": (401, complaint("该令牌额度已用尽 RemainQuota = -1", "new_api_error")),
+    "new-api's code": (500, complaint("no", "insufficient_user_quota")),
+    "xai": (403, {"code": "The caller may not", "error": "Your team has either used all available credits."}),
+    "xai's limit": (429, {"error": "Your team has reached its monthly spending limit."}),
+    "volcengine": (403, complaint("Your account has an overdue balance.", "AccountOverdueError")),
+    "volcengine's code": (403, complaint("Please pay.", "AccountOverdueError")),
+    "kling": (429, {"code": 1102, "message": "Account balance not enough"}),
+    "zhipu": (429, complaint("您的账户已欠费，请充值后重试。", "1113")),
+    "dashscope": (400, complaint("Access denied: see your account.", "Arrearage")),
+    "moonshot": (429, {"error": {"message": "suspended", "type": "exceeded_current_quota_error"}}),
+    "openai": (400, complaint("A limit has been reached", "billing_hard_limit_reached")),
+    "fal": (403, {"detail": "User is locked. Reason: Exhausted balance."}),
+    "siliconflow": (403, {"code": 30001, "message": "Sorry, your account balance is insufficient"}),
+    "a relay": (412, complaint("您的余额不足，请充值", "insufficient_balance")),
+    "google": (403, complaint("This API method requires billing to be enabled.", 403, "PERMISSION_DENIED")),
+    "google's credits": (
+        429, complaint("Your prepayment credits are depleted.", 429, "RESOURCE_EXHAUSTED")
+    ),
+}  # fmt: skip
+
+
+@on_every_wire
+@pytest.mark.parametrize("vendor", EMPTY_ACCOUNTS)
+def test_an_empty_account_is_no_bad_key_and_no_mistake_of_the_client(refuse: Any, vendor: str) -> None:
+    """Whatever status a vendor, or a relay of it, tells it with: the next target is asked."""
+    found = refused(refuse, *EMPTY_ACCOUNTS[vendor])
+    assert (found.error_class, found.status) == (ErrorClass.QUOTA, 429)
+
+
+@pytest.mark.parametrize("refuse", [of_openai, of_gemini])
+def test_a_busy_account_is_not_an_empty_one(refuse: Any) -> None:
+    message = "You exceeded your current quota, please check your plan and billing details."
+    found = refused(refuse, 429, complaint(message, 429, "RESOURCE_EXHAUSTED"))
+    assert found.error_class is ErrorClass.RATE_LIMITED
+
+
+@pytest.mark.parametrize("payload", [{"choices": None}, {"candidates": None}, {}])
+def test_a_refusal_of_minimax_comes_with_a_200(payload: Any) -> None:
+    told = {**payload, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}
+    for content in ("choices", "candidates"):
+        assert refusals.is_refusal(told, content)
+        assert not refusals.is_refusal({**told, content: [{}]}, content)
+        good = {**payload, "base_resp": {"status_code": 0, "status_msg": "success"}}
+        assert not refusals.is_refusal(good, content)
+    assert refusals.read(None, {}, told).message == "insufficient balance"
+
+
 def test_a_rule_that_looks_at_words_is_final() -> None:
     rules = [{"class": "blocked", "http": [400], "message_has": ["insufficient balance"]}]
     body = b'{"message": "Insufficient balance of light and dark"}'
@@ -415,8 +468,8 @@ ACCOUNTS = [
     (f'{{"account_id": "{UUID}"}} is closed', '{"account_id": "[id removed]"} is closed'),
     ("in arrears. accountId=2100123456789", "in arrears. accountId=[id removed]"),
     ("user_id=4711, group=vip: no channel", "user_id=[id removed], group=vip: no channel"),
-    ("额度已用尽，用户 ID: 88123", "额度已用尽，用户 ID: [id removed]"),
-    ("账户：1234567890123 欠费", "账户：[id removed] 欠费"),
+    ("不能使用，用户 ID: 88123", "不能使用，用户 ID: [id removed]"),
+    ("账户：1234567890123 停用", "账户：[id removed] 停用"),
     (f"The subscription {UUID} is disabled.", "The subscription [id removed] is disabled."),
     ("arn:aws:iam::123456789012:user/bob may not", "arn:aws:iam::[id removed] may not"),
     ("Your account ann@shop.example is locked.", "Your account [id removed] is locked."),

@@ -57,13 +57,6 @@ _RULES = (
     ),
     _rule(ErrorClass.BAD_REQUEST, "400", classes.CONTEXT.pattern, told="context_length_exceeded"),
     _rule(ErrorClass.BLOCKED, "400 403 422", code=r"moderat|safety|policy|sensitive|blocked"),
-    _rule(
-        ErrorClass.QUOTA,
-        "400 402 403 429",
-        r"BILLING_DISABLED|(?:enable|requires) billing|billing (?:is|to be|account)"
-        r"|credits? (?:are|is|have been) (?:depleted|exhausted)|insufficient (?:balance|credit|quota)"
-        r"|insufficient_quota|user_quota|consume_token_quota",
-    ),
     _rule(ErrorClass.QUOTA, "429", r"per ?day"),
     _rule(ErrorClass.QUOTA, "402"),
     _rule(
@@ -93,6 +86,8 @@ _RULES = (
     _rule(ErrorClass.BAD_REQUEST, " ".join(map(str, range(400, 500)))),
     _rule(ErrorClass.INTERNAL, ""),
 )
+
+_EMPTY_ACCOUNT = _rule(ErrorClass.QUOTA, "")
 
 # Google's fields, in any spelling, and the attributes they are made from.
 _FIELDS = {
@@ -179,7 +174,10 @@ def _judge(report: refusals.ToldRefusal, target: Target) -> UpstreamError:
     code = next((word for word in report.words if word not in STATUS_OF_WORD), "")
     status = report.told or report.http or (STATUS_OF_WORD[word] if word else 500)
     said = "\n".join((report.message, code, *report.notes))
-    rule = next(rule for rule in _RULES if _fits(rule, status, said, code))
+    if classes.of_words(report) is ErrorClass.QUOTA:
+        rule = _EMPTY_ACCOUNT
+    else:
+        rule = next(rule for rule in _RULES if _fits(rule, status, said, code))
     failure = refusals.failure(
         rule.error_class,
         report,

@@ -20,6 +20,7 @@ _CODES: dict[str, ErrorClass] = {
             "insufficient_user_quota", "pre_consume_token_quota_failed", "insufficient_quota",
             "insufficient_balance", "exceeded_current_quota_error", "billing_hard_limit_reached",
             "billing_not_active", "quota_exceeded", "arrearage", "insufficient_credits",
+            "account_overdue_error",
         ),
         ErrorClass.AUTH: (
             "invalid_api_key", "authentication_error", "invalid_authentication_error", "permission_denied",
@@ -50,12 +51,16 @@ CONTEXT = re.compile(
     r"|(?:prompt|context) is too long|context too long",
     re.I | re.S,
 )
+# An empty account. Google's `You exceeded your current quota, please check your billing details` is not in
+# it: it says that of a busy one too.
 QUOTA = re.compile(
     r"insufficient (?:\w{1,40} )?(?:quota|balance|credit)|quota is not enough"
-    r"|(?:额度|余额|积分)(?:不足|已?(?:用尽|用完|耗尽))"
+    r"|(?:额度|余额|积分)(?:不足|已?(?:用[尽完]|耗尽))|欠费"
     r"|(?:balance|credits?|quota) (?:is |are |has been |have been )?"
-    r"(?:exhausted|depleted|used up|insufficient|not sufficient)"
-    r"|(?:exhausted|not enough|run out of|out of) (?:\w{1,40} )?(?:balance|credits?)\b",
+    r"(?:exhausted|depleted|used up|insufficient|not sufficient|not enough|too low|overdue)"
+    r"|(?:exhausted|not enough|run out of|out of|overdue) (?:\w{1,40} )?(?:balance|credits?)\b"
+    r"|used all (?:\w{1,20} ){0,2}credits|spending limit"
+    r"|BILLING_DISABLED|(?:enable|requires) billing|billing (?:is|to be|account)",
     re.I,
 )
 # What a vendor says of our key stands at the head; further on it may be a client's own words quoted back.
@@ -92,6 +97,9 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = (
     ),
 )
 
+# Of an empty account many a vendor's code says that it lets nobody in, or too many.
+_BEFORE_QUOTA = frozenset({ErrorClass.AUTH, ErrorClass.RATE_LIMITED})
+
 _STATUSES: dict[int, ErrorClass] = {
     401: ErrorClass.AUTH,
     402: ErrorClass.QUOTA,
@@ -120,10 +128,11 @@ def of_report(report: ToldRefusal) -> ErrorClass:
 
 def of_words(report: ToldRefusal) -> ErrorClass | None:
     """By what the vendor says; None where that names no class."""
-    for word in report.words:
-        if (known := _CODES.get(word.lower().translate(_BETWEEN))) is not None:
-            return known
-    return next((found for pattern, found in _MESSAGES if _says(pattern, report.message)), None)
+    codes = (_CODES.get(word.lower().translate(_BETWEEN)) for word in report.words)
+    known = next((code for code in codes if code is not None), None)
+    if known is None:
+        return next((found for pattern, found in _MESSAGES if _says(pattern, report.message)), None)
+    return ErrorClass.QUOTA if known in _BEFORE_QUOTA and _tells_of_money(report) else known
 
 
 def of_status(status: int | None) -> ErrorClass:
@@ -136,6 +145,10 @@ def of_status(status: int | None) -> ErrorClass:
 def is_of_a_gateway(report: ToldRefusal) -> bool:
     """A firewall's page says nothing of our key, and a page instead of a busy vendor nothing of its load."""
     return report.is_page and report.http in (403, 503)
+
+
+def _tells_of_money(report: ToldRefusal) -> bool:
+    return any(map(QUOTA.search, (report.message, *report.notes)))
 
 
 def _says(pattern: re.Pattern[str], message: str) -> bool:

@@ -156,6 +156,12 @@ def is_told(payload: Json) -> bool:
     return any(_is_bad(code) for code in codes) and bool(_text(payload, 0))
 
 
+def _code_of_base(payload: Json) -> Any:
+    """MiniMax tells of failures here, with HTTP 200."""
+    base = payload.get("base_resp")
+    return base.get("status_code") if isinstance(base, dict) else None
+
+
 def _is_bad(code: Any) -> bool:
     if isinstance(code, bool) or not isinstance(code, int | str):
         return False
@@ -168,7 +174,7 @@ def is_refusal(payload: Json, content: str) -> bool:
         return True
     if payload.get(content) or _counts_something(payload.get("usage")):
         return False
-    if payload.get("object") == "error" or payload.get("errors"):
+    if payload.get("object") == "error" or payload.get("errors") or _is_bad(_code_of_base(payload)):
         return True
     return any(isinstance(payload.get(name), str) and payload[name] for name in _SAYS_IN_A_200)
 
