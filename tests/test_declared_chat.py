@@ -20,6 +20,7 @@ from proxy.types import (
 )
 from proxy.wires.declared import ChatDelegate, load_profile
 from proxy.wires.gemini import GeminiWire
+from proxy.wires.openai import OpenAIChatWire
 from tests.declared import read as read_yaml
 from tests.declared import shipped, target
 from tests.words import code_of
@@ -184,13 +185,33 @@ def test_a_reply_that_is_nowhere_is_for_the_inner_reader_to_judge():
         read(jlike(), {"success": True, "data": {"something": "else"}})
 
 
-@pytest.mark.parametrize("where", ["top", "data"])
+@pytest.mark.parametrize("where", ["top", "data", "result"])
 def test_the_vendor_s_charge_is_kept_beside_the_usage(where):
     """V-008: kept for the ledger; whether a client sees it is not decided here."""
     charge = {"_billing": {"cost": 0.02, "actual_cost": "0.018"}}
-    payload = {**CANDIDATES, **charge} if where == "top" else {"data": {**CANDIDATES, **charge}}
+    payload = {**CANDIDATES, **charge} if where == "top" else {where: {**CANDIDATES, **charge}}
     (usage,) = [event for event in read(jlike(), payload) if isinstance(event, Usage)]
-    assert usage.vendor == charge
+    assert usage.vendor == {**charge, "cost": "0.018", "unit": "CNY"}
+
+
+@pytest.mark.parametrize(
+    ("unit", "told"),
+    [("unit: credits", {"cost": "1.25", "unit": "credits"}), ("", {"cost": "1.25"})],
+    ids=["credits", "the account's currency"],
+)
+def test_a_charge_is_read_where_the_profile_says(unit, told):
+    """A reseller that speaks OpenAI and has words of its own for money; in the last chunk of a stream."""
+    text = f"""
+    surfaces:
+      chat: {{speaks: openai, billing: {{cost: [price.total], {unit}}}}}
+    """
+    wire = ChatDelegate(OpenAIChatWire(), load_profile("other", read_yaml(text)).surface("chat"))
+    where = replace(JLIKE, provider="other", model="m")
+    reader = wire.reader(ASKED, where, wire.build(ASKED, where))
+    reader.feed({"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]})
+    last = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}, "price": {"total": 1.25}}
+    (usage,) = [event for event in [*reader.feed(last), *reader.close()] if isinstance(event, Usage)]
+    assert usage.vendor == told
 
 
 def test_an_error_with_http_200_is_an_error():

@@ -22,7 +22,7 @@ from proxy.types import (
 from proxy.wires import refusals
 from proxy.wires.declared import failures
 from proxy.wires.declared.profile import ChatSurface
-from proxy.wires.declared.replies import kept_charge
+from proxy.wires.declared.replies import kept_charge, money
 from proxy.wires.declared.variants import ChatVariant, plain
 
 # What a reply of the spoken dialect has at its top.
@@ -62,7 +62,8 @@ class ChatDelegate:
         """The inner reader itself where there is nothing to add: it runs for every chunk."""
         surface, variant = self._surface, self._surface.variant(target.model)
         reader = self._inner.reader(request, target, call)
-        if variant.fail is None and not surface.unwrap and not variant.billing.keep:
+        billing = variant.billing
+        if variant.fail is None and not surface.unwrap and not billing.keep and not billing.cost:
             return reader
         return _Unwrapping(reader, surface, variant, target.provider)
 
@@ -139,8 +140,11 @@ class _Unwrapping:
     def feed(self, payload: Json) -> list[Event]:
         if self._variant.fail is not None and self._variant.fail.holds(payload):
             raise self._failure(payload)
-        self._charge |= kept_charge(self._variant.billing.keep, payload)
-        return self._charged(self._inner.feed(self._body_of(payload)))
+        body = self._body_of(payload)
+        self._read_charge(payload)
+        if body is not payload:
+            self._read_charge(body)
+        return self._charged(self._inner.feed(body))
 
     def flush(self) -> list[Event]:
         return self._inner.flush()
@@ -156,6 +160,14 @@ class _Unwrapping:
             if isinstance(inside, dict) and any(name in inside for name in self._landmarks):
                 return inside
         return payload
+
+    def _read_charge(self, payload: Json) -> None:
+        """As beside pictures: the vendor's own fields, and what they come to."""
+        billing = self._variant.billing
+        self._charge |= kept_charge(billing.keep, payload)
+        cost = money(billing.cost, payload)
+        if cost is not None:
+            self._charge |= {"cost": str(cost)} | ({"unit": billing.unit} if billing.unit else {})
 
     def _charged(self, events: list[Event]) -> list[Event]:
         if not self._charge:

@@ -408,14 +408,14 @@ class VendorReply:
         return Billing(
             cost=cost,
             unread=paths.no_amount(billing.cost, self.seen) if is_unread else None,
-            reserved=_money(billing.reserved, self.seen),
+            reserved=money(billing.reserved, self.seen),
             unit=billing.unit,
             refunded_on_failure=billing.refunded_on_failure,
         )
 
     def _cost(self) -> Decimal | None:
         """What this reply says that the job costs, else what an earlier one said."""
-        cost = _money(self.variant.billing.cost, self.seen)
+        cost = money(self.variant.billing.cost, self.seen)
         earlier = self.task.get(_CHARGED, {}).get("cost")
         return Decimal(earlier) if cost is None and earlier is not None else cost
 
@@ -448,7 +448,7 @@ def _items(places: Paths, payload: Any) -> Iterator[Any]:
     yield from found if isinstance(found, list) else [] if found is None else [found]
 
 
-def _money(places: Paths, payload: Any) -> Decimal | None:
+def money(places: Paths, payload: Any) -> Decimal | None:
     found = (paths.amount(found) for found in every(places, payload))
     return next((amount for amount in found if amount is not None), None)
 
