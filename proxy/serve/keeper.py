@@ -140,9 +140,7 @@ class Running:
             state, values = await self._outcome()
             asked = orjson.loads(self.record.row["asked"]) | {"dropped": self.lost()}
             await self.record.end(state, asked=text_of(asked), **values)
-        except (
-            asyncio.CancelledError
-        ):  # of what is kept whoever watches finds where it goes on, by asking again
+        except asyncio.CancelledError:  # what is kept goes on elsewhere, and who asks again finds it
             self._error = StoppingError(bought=self.record.is_ordered and not self.record.is_kept)
         finally:
             self.over = True
