@@ -178,19 +178,21 @@ _STRANGER = Client("anything else", "parts")
 def of(asked: Asked, *, streamed: bool) -> Habits:
     """What the client that sent this shows when nobody says it."""
     headers = asked.headers
-    said = Said(
-        headers.get(b"user-agent", b"")[:_AGENT_BYTES].lower().decode("latin-1"),
+    return _habits(
+        headers.get(b"user-agent", b"")[:_AGENT_BYTES],
+        streamed,
+        asked.has_address,
         b"x-stainless-lang" in headers,
         headers.get(b"x-stainless-raw-response") == b"true",
         b"x-stainless-read-timeout" in headers,
         b"x-retry-count" in headers,
         b"x-promptfoo-version" in headers,
     )
-    return _habits(said, streamed, asked.has_address)
 
 
 @lru_cache(maxsize=_KNOWN)
-def _habits(said: Said, streamed: bool, has_address: bool) -> Habits:
+def _habits(agent: bytes, streamed: bool, has_address: bool, *sent: bool) -> Habits:
+    said = Said(agent.lower().decode("latin-1"), *sent)
     client = next((client for client in CLIENTS if client.fits(said)), _STRANGER)
     mode = (streamed and client.streamed) or client.whole
     if mode == "link" and not has_address:
