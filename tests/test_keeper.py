@@ -735,6 +735,58 @@ def test_what_is_over_is_not_waited_for() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("policy", "orders", "changes", "becomes"),
+    [
+        ("cancel", ACCEPTED, {}, "called off"),
+        ("cancel", "{}", {}, "called off"),
+        ("finish_if_paid", "{}", {}, "called off"),
+        ("finish_if_paid", ACCEPTED, {}, "kept"),
+        ("finish", "{}", {}, "kept"),
+        ("finish", ACCEPTED, {}, "kept"),
+        ("cancel", "{}", {"waits": False}, "as it was"),
+        ("finish", "{}", {"waits": False}, "as it was"),
+    ],
+)
+async def test_the_rule_of_the_provider_says_what_becomes_of_what_was_left(
+    policy: str, orders: str, changes: Any, becomes: str
+) -> None:
+    async with stored() as (keeper, _):
+        running = await at_work(keeper, Work(None), orders, is_kept=False)
+        running.record.row = {**running.record.row, "waits": True, "body": {"prompt": "x"}, **changes}
+        asked_last = Told(target="wan.image/m")
+        running.work.tolds = [Told(target="other/m"), asked_last, Told()]
+        other = SimpleNamespace(on_disconnect="cancel" if policy == "finish" else "finish")
+        config = SimpleNamespace(providers={"wan": SimpleNamespace(on_disconnect=policy), "other": other})
+        first = SimpleNamespace(target=SimpleNamespace(name="other/m"))
+        work: Any = running.work
+        work.house = SimpleNamespace(plan=SimpleNamespace(config=config))
+        work.candidates = (first,)
+        keeper.left(running)
+        await beside(keeper)
+        assert (running.over, running.record.is_kept) == (becomes == "called off", becomes == "kept")
+        if running.over:
+            assert (await failure(running)).code == "task_cancelled"
+        await running.stop()
+        keeper.left(running)  # nothing becomes of what is over
+        assert not keeper._background
+
+
+@pytest.mark.anyio
+async def test_what_has_asked_nobody_yet_goes_by_whom_it_would_ask_first() -> None:
+    async with stored() as (keeper, _):
+        running = await at_work(keeper, Work(None), is_kept=False)
+        running.record.row = {**running.record.row, "waits": True}
+        providers = {"wan": SimpleNamespace(on_disconnect="cancel")}
+        work: Any = running.work
+        work.house = SimpleNamespace(plan=SimpleNamespace(config=SimpleNamespace(providers=providers)))
+        work.candidates = (SimpleNamespace(target=SimpleNamespace(name="wan/m")),)
+        keeper.left(running)
+        await beside(keeper)
+        assert (await failure(running)).code == "task_cancelled"
+
+
+@pytest.mark.anyio
 async def test_what_goes_wrong_beside_is_told_and_forgotten() -> None:
     async def fails(error: BaseException | None) -> None:
         if error is not None:
