@@ -14,6 +14,7 @@ import pytest
 
 from tests import responses_law
 from tests.gateway import KEY, Gateway, open_gateway
+from tests.picture_vendors import providers
 from tests.raw_http import RawRequest
 from tests.served import waited
 from tests.test_joining import FILE, send
@@ -283,6 +284,39 @@ def test_a_task_whose_client_leaves_a_slow_store_goes_on(tmp_path: Path, found_b
 
         assert waited(ended) == ["completed"]
         assert orders(gateway, "Slowly") == 1
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["asks twice", "asks and leaves"])
+def test_what_is_called_off_twice_at_a_slow_store_is_called_off_once(tmp_path: Path, leaves: bool) -> None:
+    """The second time must not break off what writes down the first."""
+    own = {"authorization": f"Bearer {KEY}"}
+    cancels = providers("dashscope", extra="private: true, on_disconnect: cancel")
+    file = FILE.replace(providers("dashscope"), cancels)
+    file += f'server: {{state: "sqlite:{tmp_path}/state/dragoman.db"}}\n'
+    body, found_by = {"model": "wan", "prompt": "Slowly sim:polls:40"}, {"x-stainless-retry-count": "0"}
+    with open_gateway(tmp_path, file) as gateway, ThreadPoolExecutor(2) as pool:
+        with RawRequest(gateway, body, path="/v1/images/generations", headers=found_by) as waiting:
+            waiting.send()
+            (order,) = waited(lambda: gateway.vendors.log.ledger.tasks(prompt=body["prompt"]))
+
+            def shown() -> Any:
+                (task,) = gateway.http.get(f"{gateway.base_url}/v1/tasks", headers=own).json()["data"]
+                return task
+
+            waited(lambda: order.polls_ms and shown()["task_info"]["can_cancel"])
+            address = f"{gateway.base_url}/v1/tasks/{shown()['id']}/cancel"
+            with _writing(tmp_path):
+                called = [pool.submit(gateway.http.post, address, headers=own)]
+                waited(lambda: order.cancelled)
+                if leaves:
+                    waiting.socket.close()
+                    waited(lambda: _in_flight(gateway) == 0)
+                else:
+                    called.append(pool.submit(gateway.http.post, address, headers=own))
+                for _ in range(10):
+                    shown()
+        assert {reply.result().json().get("status") for reply in called} == {"cancelled"}
+        assert shown()["status"] == "cancelled"
 
 
 def test_a_task_whose_client_leaves_a_slow_store_keeps_its_money(tmp_path: Path) -> None:
