@@ -326,6 +326,44 @@ def test_a_reseller_gets_of_the_body_what_its_page_names() -> None:
     assert found.dropped == ("safety_settings", "foreign.newField")
 
 
+@pytest.mark.parametrize(
+    ("config", "tools", "dropped"),
+    [
+        (b'{"functionCallingConfig":{"mode":"NONE"}}', [{"googleSearch": {}}], ()),
+        (
+            b'{"function_calling_config":{"mode":"NONE"},"retrievalConfig":{}}',
+            [{"googleSearch": {}}],
+            ("tool_choice",),
+        ),
+        (
+            b'{"functionCallingConfig":{"mode":"ANY"}}',
+            [{"functionDeclarations": [{"name": "f"}], "googleSearch": {}}],
+            ("tool_choice",),
+        ),
+    ],
+)
+def test_a_reseller_without_a_tool_config_is_not_told_of_functions_that_are_forbidden(
+    config: bytes, tools: list[Any], dropped: tuple[str, ...]
+) -> None:
+    """000 has none: there the model called what the client had forbidden."""
+    raw = (
+        b'{"contents":[{"parts":[{"text":"Hi"}]}],"toolConfig":' + config + b","
+        b'"tools":[{"functionDeclarations":[{"name":"f"}],"googleSearch":{}}]}'
+    )
+    wire = surface_wire(shipped("jlike"), "text", "http://x").chat
+    assert wire is not None
+    found = wire.build(parsed(raw), Target("jlike", "gemini-3-flash-preview", "declared", "text"))
+    assert (found.body["tools"], found.dropped) == (tools, dropped)
+    assert "toolConfig" not in found.body
+    only = parsed(raw.replace(b',"googleSearch":{}', b""))
+    declared = [{"functionDeclarations": [{"name": "f"}]}] if b"ANY" in config else None
+    assert (
+        wire.build(only, Target("jlike", "gemini-3-flash-preview", "declared", "text")).body.get("tools")
+        == declared
+    )
+    assert json.loads(built(raw).written)["toolConfig"] == json.loads(config)  # Google itself is told so
+
+
 # --- the reply -----------------------------------------------------------------------------------------
 
 

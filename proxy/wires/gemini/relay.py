@@ -53,6 +53,8 @@ def build(request: ChatRequest, target: Target, repairs: frozenset[str]) -> Call
         body = {name: value for name, value in body.items() if name != "model"}
     if added := _added(request, whole):
         body = _under(body, _translated(request, target, added))
+    if not model.tool_config:
+        body = _undeclared(body)
     body = _signed(body, _Signing(request, whole, model, repairs))
     stream = request.stream or translated.is_too_long_for_one_reply(request.max_tokens, model)
     return Call(
@@ -97,6 +99,30 @@ def _under(said: Json, defaults: Json) -> Json:
         elif isinstance(value, dict) and isinstance(merged[written], dict):
             merged[written] = _under(merged[written], value)
     return merged
+
+
+# --- functions that must not be called ----------------------------------------------------------------
+
+
+def _undeclared(body: Json) -> Json:
+    """Without its functions, where the tool config forbids them and is not taken itself."""
+    config = _member(body, "toolConfig")
+    calling = _member(config, "functionCallingConfig")
+    if _member(calling, "mode") != "NONE":
+        return body
+    tools = [_without(tool, "functionDeclarations") for tool in dicts_of(_member(body, "tools"))]
+    left = {"tools": list(filter(None, tools)), "toolConfig": _without(config, "functionCallingConfig")}
+    return _without(_without(body, "tools"), "toolConfig") | {name: one for name, one in left.items() if one}
+
+
+def _member(value: Any, name: str) -> Any:
+    """Of an object, in whichever spelling."""
+    members = value.items() if isinstance(value, dict) else ()
+    return next((one for key, one in members if camel(key) == name), None)
+
+
+def _without(value: Json, name: str) -> Json:
+    return {key: one for key, one in value.items() if camel(key) != name}
 
 
 # --- signatures ---------------------------------------------------------------------------------------
