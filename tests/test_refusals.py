@@ -218,9 +218,14 @@ def test_a_bad_key_is_ours_whatever_its_status(refuse: Any, status: int, message
         {"error": {"message": "no", "code": "invalid_api_key"}},
         {"code": "InvalidApiKey", "message": "Invalid API-key provided."},
         {"message": "Your API key is invalid"},
+        {"error": {"message": "Authentication Fails, Your api key: ****abcd is invalid"}},
+        {"error": {"message": "The security token included in the request is invalid"}},
+        {"error": {"message": "无效的令牌", "type": "new_api_error"}},
+        {"error": {"message": "该令牌状态不可用", "type": "new_api_error"}},
+        {"base_resp": {"status_code": 1004, "status_msg": "login fail: Please carry the API secret key"}},
     ],
 )
-@pytest.mark.parametrize("refuse", [of_openai, of_declared])
+@on_every_wire
 def test_a_bad_key_with_400_rests(refuse: Any, body: Any) -> None:
     assert refused(refuse, 400, body).error_class is ErrorClass.AUTH
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import ChatRequest, Json, Target
@@ -87,7 +87,10 @@ _RULES = (
     _rule(ErrorClass.INTERNAL, ""),
 )
 
-_EMPTY_ACCOUNT = _rule(ErrorClass.QUOTA, "")
+# What relays say of the operator's account, in words that Google does not use.
+_OF_OUR_ACCOUNT: Mapping[ErrorClass | None, _Rule] = {
+    one: _rule(one, "") for one in (ErrorClass.QUOTA, ErrorClass.AUTH)
+}
 
 # Google's fields, in any spelling, and the attributes they are made from.
 _FIELDS = {
@@ -171,13 +174,12 @@ def _judge(report: refusals.ToldRefusal, target: Target) -> UpstreamError:
     if classes.is_of_a_gateway(report):
         return refusals.failure(ErrorClass.UNAVAILABLE, report, target.provider)
     word = next((word for word in report.words if word in STATUS_OF_WORD), None)
-    code = next((word for word in report.words if word not in STATUS_OF_WORD), "")
+    words = tuple(word for word in report.words if word not in STATUS_OF_WORD)
+    code = words[0] if words else ""
     status = report.told or report.http or (STATUS_OF_WORD[word] if word else 500)
     said = "\n".join((report.message, code, *report.notes))
-    if classes.of_words(report) is ErrorClass.QUOTA:
-        rule = _EMPTY_ACCOUNT
-    else:
-        rule = next(rule for rule in _RULES if _fits(rule, status, said, code))
+    told = classes.of_words(replace(report, words=words))
+    rule = _OF_OUR_ACCOUNT.get(told) or next(rule for rule in _RULES if _fits(rule, status, said, code))
     failure = refusals.failure(
         rule.error_class,
         report,

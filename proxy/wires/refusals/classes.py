@@ -69,7 +69,9 @@ KEY = re.compile(
     r"|api[ _-]?key (?:provided )?(?:is |was |has |has been )?"
     r"(?:not valid|not found|invalid|incorrect|expired|revoked|disabled|deleted)"
     r"|\bunauthori[sz]ed\b|authentication (?:failed|fails)"
-    r"|(?:access|auth|bearer) token (?:is |has |has been )?(?:not valid|invalid|expired|revoked))",
+    r"|(?:access|auth|bearer) token (?:is |has |has been )?(?:not valid|invalid|expired|revoked)"
+    r"|security token .{0,40}(?:invalid|expired)|login fail"
+    r"|无效的 ?(?:令牌|密钥|api ?(?:密钥|key))|令牌.{0,8}(?:过期|不可用|无效))",
     re.I | re.S,
 )
 
@@ -97,8 +99,8 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = (
     ),
 )
 
-# Of an empty account many a vendor's code says that it lets nobody in, or too many.
-_BEFORE_QUOTA = frozenset({ErrorClass.AUTH, ErrorClass.RATE_LIMITED})
+# Of an empty account many a vendor's code says that it lets nobody in, or too many, or nothing.
+_NO_MORE_THAN_MONEY = frozenset({ErrorClass.AUTH, ErrorClass.RATE_LIMITED, None})
 
 _STATUSES: dict[int, ErrorClass] = {
     401: ErrorClass.AUTH,
@@ -131,8 +133,8 @@ def of_words(report: ToldRefusal) -> ErrorClass | None:
     codes = (_CODES.get(word.lower().translate(_BETWEEN)) for word in report.words)
     known = next((code for code in codes if code is not None), None)
     if known is None:
-        return next((found for pattern, found in _MESSAGES if _says(pattern, report.message)), None)
-    return ErrorClass.QUOTA if known in _BEFORE_QUOTA and _tells_of_money(report) else known
+        known = next((found for pattern, found in _MESSAGES if _says(pattern, report.message)), None)
+    return ErrorClass.QUOTA if known in _NO_MORE_THAN_MONEY and _tells_of_money(report) else known
 
 
 def of_status(status: int | None) -> ErrorClass:
