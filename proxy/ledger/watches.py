@@ -6,6 +6,7 @@ Works over a connection. A row goes when its try has ended in the ledger, whoeve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import orjson
@@ -24,20 +25,30 @@ _LOOK_S = 60.0  # a look takes less; then it is somebody else's turn
 
 def follow(connection: Connection, entries: Sequence[Entry]) -> None:
     """Begin the watch of what is uncertain, and end that of what has ended."""
+    if begun := [_row(entry) for entry in entries if entry.kind not in _ENDS]:
+        connection.execute(_beginning(connection.dialect.name), begun)
+    if ended := [_tried(entry) for entry in entries if entry.kind in _ENDS]:
+        connection.execute(_ENDING, ended)
+
+
+@cache
+def _beginning(store: str) -> Any:
+    """Every order has one: to put the statement together would cost as much as to do it."""
     from sqlalchemy.dialects import postgresql, sqlite
 
-    begun = [_row(connection, entry) for entry in entries if entry.kind not in _ENDS]
-    if begun:
-        adding = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        adds = adding(watches)
-        sooner = {"due": adds.excluded.due, "task": adds.excluded.task}
-        connection.execute(adds.on_conflict_do_update(index_elements=list(_TRY), set_=sooner), begun)
-    for entry in entries:
-        if entry.kind in _ENDS:
-            connection.execute(sa.delete(watches).where(*_is(watches, entry._asdict())))
+    adds = (postgresql.insert if store == "postgresql" else sqlite.insert)(watches)
+    sooner = {"due": adds.excluded.due, "task": adds.excluded.task}
+    return adds.on_conflict_do_update(index_elements=list(_TRY), set_=sooner)
 
 
-def _row(connection: Connection, entry: Entry) -> Row:
+def _tried(entry: Entry) -> Row:
+    return {f"its_{name}": getattr(entry, name) for name in _TRY}
+
+
+_ENDING = sa.delete(watches).where(*(watches.c[name] == sa.bindparam(f"its_{name}") for name in _TRY))
+
+
+def _row(entry: Entry) -> Row:
     watch = entry.watch
     assert watch is not None
     return {
