@@ -135,10 +135,9 @@ def _wish(exchange: Exchange, work: Work) -> _Wish:
     repeats = joining.repeats(exchange)
     if as_task:
         _check_ability(work)
-    callback_url = parsed.callback_url if as_task else None
-    if callback_url is not None:
-        callbacks.check(callback_url, work.house)
-    return _Wish(as_task, wait_s if as_task and not parsed.as_task else 0.0, callback_url, repeats)
+    if parsed.callback_url is not None:
+        callbacks.check(parsed.callback_url, work.house)
+    return _Wish(as_task, wait_s if as_task and not parsed.as_task else 0.0, parsed.callback_url, repeats)
 
 
 def _kept(
@@ -248,7 +247,7 @@ def _preferences(exchange: Exchange) -> tuple[bool, float]:
     for one in said.split(b","):
         name, _, value = (part.strip() for part in one.partition(b";")[0].lower().partition(b"="))
         if name == b"wait" and value.isdigit():
-            wait_s = min(float(value[:9]), _MOST_WAIT_S)
+            wait_s = min(float(value), _MOST_WAIT_S)
             prefers_async = True
         prefers_async = prefers_async or name == b"respond-async"
     return prefers_async, wait_s
