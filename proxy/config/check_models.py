@@ -148,7 +148,7 @@ def _uses(entries: Any, path: Path) -> Iterator[tuple[Path, str]]:
 def _target(path: Path, use: str, names: dict[str, str], file: Checked) -> None:
     """A target that is written `provider[.surface]/upstream-model` and leads somewhere."""
     entry = TargetEntry(use=use or "?")
-    if not entry.model or not entry.provider:
+    if not entry.model or not entry.provider or entry.model.startswith("/"):
         hint = _respelled(use, file) or "a target is provider/upstream-model"
         if use in names:
             hint = f"{use} is a model; only a fallback may name one. " + hint
@@ -166,9 +166,10 @@ def _target(path: Path, use: str, names: dict[str, str], file: Checked) -> None:
 
 
 def _respelled(use: str, file: Checked) -> str:
-    """A target with spaces, or with a colon as other products write it, as it is written here."""
-    provider, sign, model = re.sub(r"\s", "", use).replace(":", "/", 0 if "/" in use else 1).partition("/")
-    return f"write {provider}{sign}{model}" if model and provider in file.providers else ""
+    """A target with spaces, a slash too many, or a colon as other products write it, in our spelling."""
+    provider, _, model = re.sub(r"\s", "", use).replace(":", "/", 0 if "/" in use else 1).partition("/")
+    model = model.lstrip("/")
+    return f"write {provider}/{model}" if model and provider in file.providers else ""
 
 
 def _surface(path: Path, entry: TargetEntry, file: Checked) -> None:

@@ -168,7 +168,8 @@ def of_word(kind: str, value: Any) -> str:
 def of_price(path: Path, value: Any) -> str:
     """An amount of money with a sign, a unit or a comma."""
     is_amount = "price" in path[:-1] and path[-1] not in ("per", "currency", "from", "tokens")
-    if not is_amount or not isinstance(value, str) or (amount := _AMOUNT.search(value)) is None:
+    amount = _AMOUNT.search(value.replace("_", "")) if is_amount and isinstance(value, str) else None
+    if amount is None:
         return ""
     hint = f"write {amount[0].replace(',', '.')}: no sign of a currency, no unit, and a point"
     return f"{hint}; the currency has a key of its own, price.currency"

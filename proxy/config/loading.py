@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from proxy.checking.mistakes import shown
 from proxy.config import check_accounts, check_models, document, secrets
 from proxy.config.models import Config
 from proxy.config.problems import Mark, Problem, Report
 from proxy.config.profiles import Profiles, problems_inside
 from proxy.config.secrets import Resolved
-from proxy.config.tree import Checked
+from proxy.config.tree import Checked, blanks
 from proxy.config.validate import validate
 
 _PACKAGE = Path(__file__).parent.parent
@@ -92,11 +93,20 @@ def _check(
     return config, off, secrets.callers(read.value)
 
 
+def _blanks(file: Checked) -> None:
+    """Whoever wrote `requests:` and nothing behind it meant a limit, and there is none."""
+    for path in blanks(file.written):
+        if not file.report.tells_of(path):
+            message, hint = f"{shown(path)} has no value", "write one, or delete the key"
+            file.report.add("W155", path, message, hint, at_key=True)
+
+
 def _check_between(written: Any, resolved: Resolved, config: Config, report: Report) -> dict[str, str]:
     if not isinstance(written, dict):
         return {}
     profiles = Profiles(config.profiles)
     file = Checked(written, resolved.tree, config, resolved.faults, profiles, report)
+    _blanks(file)
     off = check_accounts.check(file)
     check_models.check(file)
     for name in config.profiles:

@@ -181,7 +181,7 @@ class Key(_Section):
 
     name: str = Field(min_length=1)
     key: Secret | None = None
-    models: list[str] = ["*"]
+    models: list[str] = Field(default=["*"], min_length=1)
     limits: Limits = Limits()
     budget: Budget | None = None
     image_output: ImageOutput | None = None

@@ -105,11 +105,8 @@ class Report:
 
         A path without a place of its own (a missing key, a part of a string) stands at its parent's.
         """
-        mark = where if isinstance(where, Mark) else self._mark(where, at_key)
-        lines = lines_of(self.text.rstrip())
-        if mark.line > len(lines):  # parsers place a missing end after the end
-            mark = Mark(len(lines), len(lines[-1]) + 1)
-        source_line = lines[mark.line - 1]
+        mark = self._within(where if isinstance(where, Mark) else self._mark(where, at_key))
+        source_line = lines_of(self.text.rstrip())[mark.line - 1]
         self.problems.append(
             Problem(
                 self.file,
@@ -123,8 +120,18 @@ class Report:
             )
         )
 
+    def tells_of(self, path: Path) -> bool:
+        """Something is wrong already with the value that the path leads to."""
+        mark = self._within(self._mark(path, at_key=False))
+        return any(Mark(one.line, one.column) == mark for one in self.problems)
+
     def line_of(self, path: Path) -> int:
         return self._mark(path, at_key=False).line
+
+    def _within(self, mark: Mark) -> Mark:
+        """Parsers place a missing end after the end."""
+        lines = lines_of(self.text.rstrip())
+        return Mark(len(lines), len(lines[-1]) + 1) if mark.line > len(lines) else mark
 
     def _mark(self, path: Path, at_key: bool) -> Mark:
         exact = path in self.places

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,17 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 def items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def blanks(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Keys with nothing behind them. In profiles and in options that means something."""
+    for name, inner in mapping(value).items():
+        if inner is None:
+            yield (*path, name)
+        elif name not in ("profiles", "options"):
+            yield from blanks(inner, (*path, name))
+    for index, inner in enumerate(items(value)):
+        yield from blanks(inner, (*path, index))
 
 
 def at(value: Any, path: Path) -> Any:
