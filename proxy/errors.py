@@ -100,7 +100,7 @@ class CallerError(RequestError):
 
     def __init__(self, credential: Literal["nothing", "key", "token"]) -> None:
         super().__init__(
-            "No API key provided; send it as a bearer token."
+            "No API key provided; send it in a header, `Authorization: Bearer KEY`."
             if credential == "nothing"
             else "Incorrect API key provided.",
             status=401,

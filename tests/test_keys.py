@@ -47,6 +47,11 @@ def test_what_came_as_the_key_is_told(headers: list[tuple[bytes, bytes]], creden
     assert unknown(headers).credential == credential
 
 
+def test_who_sends_no_key_is_told_how() -> None:
+    said = "No API key provided; send it in a header, `Authorization: Bearer KEY`."
+    assert unknown([(b"authorization", b"sk-app")]).message == said
+
+
 def test_two_different_keys_in_one_request_are_refused() -> None:
     with pytest.raises(RequestError) as caught:
         KEYS.identify([(b"authorization", b"Bearer sk-app"), (b"x-api-key", b"sk-other")])
