@@ -86,6 +86,17 @@ def test_a_vendor_nobody_shipped_works_after_twenty_lines():
     assert [image.url for image in done.images] == ["https://cdn.example/1.png"]
 
 
+def test_a_vendor_that_tells_its_progress_in_the_reply_needs_no_poll():
+    data = read(re.search(r"```yaml\nprofiles:\n  drawco:\n(.+?)```", PAGE, re.S)[1])
+    assert check_profile("drawco", data) == []
+    draw = DeclaredWire(load_profile("drawco", data).surface(), data["base_url"])
+    call = draw.submit(asked("a door"), Target("draw", "x"))
+    assert (call.path, call.body, call.stream) == ("/v1/draw", {"prompt": "a door"}, True)
+    done = draw.judge(call, 200, {}, {"state": "ok", "image": "https://cdn.example/1.png", "cost": "0.02"})
+    assert isinstance(done, Done)
+    assert [image.url for image in done.images] == ["https://cdn.example/1.png"]
+
+
 def test_the_test_that_the_page_shows_for_a_profile_passes(tmp_path, monkeypatch):
     """With the replies that `--record` would have kept."""
     monkeypatch.chdir(tmp_path)
