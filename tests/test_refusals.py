@@ -290,6 +290,58 @@ def test_an_empty_account_is_no_bad_key_and_no_mistake_of_the_client(refuse: Any
     assert (found.error_class, found.status) == (ErrorClass.QUOTA, 429)
 
 
+BLOCKED: dict[str, tuple[int, Any]] = {
+    "openrouter": (403, complaint("It needs moderation, and your input was flagged for violence.", 403)),
+    "deepseek": (400, complaint("Content Exists Risk", "invalid_request_error")),
+    "zhipu": (400, complaint("系统检测到输入或生成内容可能包含不安全或敏感内容", "1301")),
+    "volcengine": (400, complaint("It may hold sensitive information.", "InputTextSensitiveContent")),
+    "dashscope": (400, {"code": "DataInspectionFailed", "message": "No."}),
+    "dashscope's words": (400, complaint("Input data may contain inappropriate content.", "x")),
+    "a relay": (400, complaint("内容违规", "PublicError")),
+}  # fmt: skip
+
+
+@on_every_wire
+@pytest.mark.parametrize("vendor", BLOCKED)
+def test_what_is_not_made_is_no_bad_key_and_no_wrong_field(refuse: Any, vendor: str) -> None:
+    """A 403 of OpenRouter's rested the operator's key."""
+    found = refused(refuse, *BLOCKED[vendor])
+    assert (found.error_class, found.status) == (ErrorClass.BLOCKED, 400)
+
+
+@pytest.mark.parametrize("refuse", [of_openai, of_gemini])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum prompt length is 131072 but the request contains 140000 tokens.",
+        "Please reduce the length of the messages or completion.",
+        "Input is too long for requested model.",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8192. Given: 9000 `inputs`",
+        "Range of input length should be [1, 30720]",
+        "Prompt 超长",
+        "Your request exceeded model token limit: 262144",
+        "The input (9000 tokens) is longer than the model's context length (8192 tokens).",
+        "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+        "Total tokens of image and text exceed max message tokens",
+        "Input tokens exceed the configured limit of 272000 tokens.",
+    ],
+)
+def test_a_conversation_that_is_too_long_is_told_so_in_any_vendor_s_words(refuse: Any, message: str) -> None:
+    """Clients shorten it by this code, or by `prompt is too long` in Anthropic's dialect."""
+    found = refused(refuse, 400, complaint(message, "invalid_request_error"))
+    assert (found.error_class, found.code) == (ErrorClass.BAD_REQUEST, "context_length_exceeded")
+
+
+@pytest.mark.parametrize(
+    "message", ["'name' is case-sensitive content", "max_tokens is too long", "This input was read"]
+)
+@on_every_wire
+def test_what_only_sounds_like_it_is_the_client_s_mistake(refuse: Any, message: str) -> None:
+    found = refused(refuse, 400, complaint(message, "invalid_request_error"))
+    assert found.error_class is ErrorClass.BAD_REQUEST
+    assert found.code != "context_length_exceeded"
+
+
 @pytest.mark.parametrize("refuse", [of_openai, of_gemini])
 def test_a_busy_account_is_not_an_empty_one(refuse: Any) -> None:
     message = "You exceeded your current quota, please check your plan and billing details."

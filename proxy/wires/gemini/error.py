@@ -87,9 +87,9 @@ _RULES = (
     _rule(ErrorClass.INTERNAL, ""),
 )
 
-# What relays say of the operator's account, in words that Google does not use.
-_OF_OUR_ACCOUNT: Mapping[ErrorClass | None, _Rule] = {
-    one: _rule(one, "") for one in (ErrorClass.QUOTA, ErrorClass.AUTH)
+# What relays say in words that Google does not use: of the operator's account, and of what they do not make.
+_OF_RELAYS: Mapping[ErrorClass | None, _Rule] = {
+    one: _rule(one, "") for one in (ErrorClass.QUOTA, ErrorClass.AUTH, ErrorClass.BLOCKED)
 }
 
 # Google's fields, in any spelling, and the attributes they are made from.
@@ -179,7 +179,7 @@ def _judge(report: refusals.ToldRefusal, target: Target) -> UpstreamError:
     status = report.told or report.http or (STATUS_OF_WORD[word] if word else 500)
     said = "\n".join((report.message, code, *report.notes))
     told = classes.of_words(replace(report, words=words))
-    rule = _OF_OUR_ACCOUNT.get(told) or next(rule for rule in _RULES if _fits(rule, status, said, code))
+    rule = _OF_RELAYS.get(told) or next(rule for rule in _RULES if _fits(rule, status, said, code))
     failure = refusals.failure(
         rule.error_class,
         report,

@@ -46,9 +46,13 @@ _CODES: dict[str, ErrorClass] = {
 _BETWEEN = str.maketrans("", "", "_-.: ")
 
 CONTEXT = re.compile(
-    r"maximum context length|context (?:length|window|size) (?:exceed|of)|exceeds? the (?:available )?context"
-    r"|context_length_exceeded|input token count.{0,200}exceeds|exceeds the maximum number of tokens"
-    r"|(?:prompt|context) is too long|context too long",
+    r"maximum (?:context|prompt) length|context (?:length|window|size) (?:exceed|of)"
+    r"|exceeds? the (?:available )?context|context_length_exceeded"
+    r"|input token count.{0,200}exceeds|exceeds the maximum number of tokens"
+    r"|(?:prompt|context|input) is too long|context too long|Prompt ?超长"
+    r"|exceed (?:context limit|max message tokens)|exceeded model token limit"
+    r"|input tokens exceed|longer than the model's context|reduce the length of the (?:messages|prompt)"
+    r"|inputs. tokens \+ .max_new_tokens|range of input length should be",
     re.I | re.S,
 )
 # An empty account. Google's `You exceeded your current quota, please check your billing details` is not in
@@ -93,7 +97,10 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = (
     (KEY, ErrorClass.AUTH),
     (
         re.compile(
-            r"content (?:violates|management policy)|safety_check|usage guidelines|prohibited_content", re.I
+            r"content (?:violates|management policy)|safety_check|usage guidelines|prohibited_content"
+            r"|input was flagged|content exists risk|内容违规|敏感内容"
+            r"|(?<![-\w])sensitive (?:content|information|words)|inappropriate content",
+            re.I,
         ),
         ErrorClass.BLOCKED,
     ),
