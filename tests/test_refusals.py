@@ -309,6 +309,14 @@ def test_what_is_not_made_is_no_bad_key_and_no_wrong_field(refuse: Any, vendor: 
     assert (found.error_class, found.status) == (ErrorClass.BLOCKED, 400)
 
 
+@pytest.mark.parametrize("vendor", BLOCKED)
+def test_so_it_is_where_a_profile_goes_by_status(vendor: str) -> None:
+    status, body = BLOCKED[vendor]
+    rules = [{"class": "auth", "http": [401, 403]}, {"class": "bad_request", "http": [400, 422]}]
+    found = of_declared(status, orjson.dumps(body), {}, errors={"rules": rules})
+    assert (found.error_class, found.status) == (ErrorClass.BLOCKED, 400)
+
+
 @pytest.mark.parametrize("refuse", [of_openai, of_gemini])
 @pytest.mark.parametrize(
     "message",

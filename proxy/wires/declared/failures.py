@@ -25,6 +25,7 @@ _OUR_SENTENCES = {
     ErrorClass.AUTH: "{} does not accept our credentials.",
     ErrorClass.QUOTA: "{}: the balance or quota of the account is used up.",
 }
+_MORE_THAN_A_STATUS = {*_OUR_SENTENCES, ErrorClass.BLOCKED}
 # What a vendor says of our key the operator may read. It may quote what was signed, and that may be the
 # client's: no JSON, no form, nothing long.
 _FIT_FOR_A_LOG = re.compile(r"[^{}=\n]{1,200}")
@@ -79,9 +80,9 @@ def match(errors: Errors, complaint: Complaint, *, body_only: bool = False) -> E
     )
     if rule is None:
         return None
-    if rule.by_status_alone:  # some tell of an empty account, or of a bad key, with 400 or 403
+    if rule.by_status_alone:  # some tell of an empty account, a bad key or a bad prompt with 400 or 403
         named = classes.of_words(complaint.report)
-        return named if named in _OUR_SENTENCES else rule.error_class
+        return named if named in _MORE_THAN_A_STATUS else rule.error_class
     return rule.error_class
 
 
