@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.types import Json, Slice
-from tests.openai_wire import calls, delta, events, whole
+from proxy.types import Json, Slice, ToolCall
+from tests.openai_wire import calls, delta, events, reader, whole
 
 NEW = re.compile(r"call_[0-9a-f]{24}")
 
@@ -137,6 +137,33 @@ CASES: dict[str, tuple[tuple[list[Json], ...], list[tuple[str, str, str]]]] = {
 def test_fragments(chunks: tuple[list[Json], ...], expected: list[tuple[str, str, str]]) -> None:
     """G-151, G-152, G-174, for this wire."""
     assert found_in(*chunks) == expected
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [[piece(0, "a", "f", '{"x"'), piece(1, "b", "g", "")], [piece(0, arguments=":1}")],
+         [piece(1, arguments='{"y":2}')]],
+        [[piece(0, "a", "f", "")], [piece(1, "b", "g", '{"y":')], [piece(0, arguments='{"x":1}')],
+         [piece(1, arguments="2}")]],
+        [[piece(0, "a", "f", '{"x":1}'), piece(1, "b", "g", '{"y":2}')]],
+    ],
+    ids=["begun together", "one in the other", "whole"],
+)  # fmt: skip
+def test_a_call_is_told_when_the_one_before_it_is_over(chunks: list[list[Json]]) -> None:
+    """OpenAI's streams never go back to an earlier call, and clients do not look for it."""
+    told = [
+        one for one in events(*(delta(tool_calls=chunk) for chunk in chunks)) if isinstance(one, ToolCall)
+    ]
+    assert [one.index for one in told] == sorted(one.index for one in told)
+    assert calls(told) == [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}')]
+
+
+def test_calls_that_come_in_turn_are_not_held() -> None:
+    reading = reader()
+    chunks = [[piece(0, "a", "f", '{"x":')], [piece(0, arguments="1}")], [piece(1, "b", "g", '{"y":')]]
+    told = [event for chunk in chunks for event in reading.feed(delta(tool_calls=chunk))]
+    assert [one.index for one in told if isinstance(one, ToolCall)] == [0, 0, 1]
 
 
 def test_a_call_that_is_not_in_a_list() -> None:

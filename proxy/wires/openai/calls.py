@@ -85,6 +85,8 @@ class Calls:
         self._new_id = new_id
         self._calls: list[_Open] = []
         self._signatures: dict[str, str] = {}  # by the server's id, told before or after the call
+        self._turn = 0  # the index of the call that is being told
+        self._held: list[ToolCall] = []  # of those that began before it was over
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -95,7 +97,7 @@ class Calls:
         for fragment in fragments if isinstance(fragments, list) else [fragments]:
             if isinstance(fragment, dict):
                 self._fragment(fragment, whole, out)
-        return out
+        return out if whole else self._in_turn(out)
 
     def feed_legacy(self, fragment: Any, *, whole: bool) -> list[ToolCall]:
         """Read `function_call`, which has no id and no second call."""
@@ -109,19 +111,30 @@ class Calls:
         for call in self._calls:
             if call.spoken_id == spoken_id and call.started and call.signature is None:
                 call.signature = signature
-                return [ToolCall(call.index, call.id, call.name, "", self._choice, signature)]
+                return self._in_turn([ToolCall(call.index, call.id, call.name, "", self._choice, signature)])
         return []
 
     def close(self) -> list[ToolCall]:
-        """What is still to be said: arguments that never came, and calls whose name never came, so that
-        nothing is lost in silence."""
-        out: list[ToolCall] = []
+        """What is still to be said: calls that began too early, arguments that never came, and calls whose
+        name never came, so that nothing is lost in silence."""
+        out, self._held = self._held, []
         for call in self._calls:
             if not call.started:
                 self._start(call, out)
             if not call.size:
                 out.append(ToolCall(call.index, call.id, call.name, "{}", self._choice))
-        return out
+        return sorted(out, key=lambda one: one.index)
+
+    def _in_turn(self, said: list[ToolCall]) -> list[ToolCall]:
+        """Some servers begin a call before the one in front of it is over. OpenAI does not, and clients put
+        one together after the other (langchain-openai 1.7.4 by Responses, llama-index-llms-openai 0.8.3):
+        what came too early is held to the end."""
+        told: list[ToolCall] = []
+        for one in said:
+            if one.index > self._turn and not self._held and self._calls[self._turn].is_complete():
+                self._turn = one.index
+            (self._held if one.index > self._turn else told).append(one)
+        return told
 
     # --- one fragment ------------------------------------------------------------------------------
 
