@@ -282,6 +282,15 @@ def test_the_command_lists_and_rotates(tmp_path: Path, vendors: Running) -> None
     assert made["key"][20:-4].encode() not in held
 
 
+def test_a_key_for_a_model_that_there_is_not_is_made_with_a_warning(tmp_path: Path, vendors: Running) -> None:
+    (tmp_path / "providers.yaml").write_text(serve_file(vendors, "sqlite:./state/dragoman.db"))
+    models = "gemini-flsh,gemini-flash,gemini-*,google/gemini-2.5-pro"
+    code, secret, talk = keys(tmp_path, "create", "bot", "--models", models)
+    assert (code, secret.startswith("sk-dragoman-")) == (0, True)
+    (warning,) = [line for line in talk.splitlines() if line.startswith("warning")]
+    assert warning.startswith("warning: no model is called 'gemini-flsh'; did you mean")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

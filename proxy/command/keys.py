@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
+from proxy.checking.mistakes import did_you_mean
+from proxy.checking.name_patterns import is_pattern
 from proxy.checking.tables import table
 from proxy.command import opening
 from proxy.command.opening import say
@@ -20,6 +22,7 @@ from proxy.config import Config
 from proxy.config.models import NewKey, Rotation
 from proxy.config.requests import read
 from proxy.errors import ProxyError, RequestError
+from proxy.routing.routes import Routes
 from proxy.store import client_keys
 from proxy.store.database import Database
 
@@ -47,7 +50,10 @@ class Keys:
         row, secret = self._do(
             partial(client_keys.create, new=new, taken=self.config.taken_names(), now=time.time())
         )
-        return self._tell_secret(row, secret, "is made")
+        code = self._tell_secret(row, secret, "is made")
+        for stranger in _strangers(new.models, self.config):
+            say(f"warning: no model is called {stranger!r}; {did_you_mean(stranger, self.config.models)}")
+        return code
 
     def show(self, *, ended: bool) -> int:
         """`ended`: also keys that are revoked or expired."""
@@ -109,6 +115,15 @@ class Keys:
 
     def _do(self, work: Callable[[Connection], T]) -> T:
         return self.database.do(work)
+
+
+def _strangers(names: Sequence[str], config: Config) -> list[str]:
+    """Those that no model answers to; a pattern or a target may wait for what is not there yet."""
+    plain = [name for name in names if not is_pattern(name) and "/" not in name]
+    routes = Routes.of(config, {}) if plain else None
+    if routes is None or routes.catch_all:
+        return []
+    return [name for name in plain if name not in routes.by_name and routes.patterns.find(name) is None]
 
 
 def asked(options: Namespace) -> dict[str, Any]:
