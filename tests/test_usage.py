@@ -188,6 +188,7 @@ DRIFTED = [
             (Decimal("0.2"), Decimal("0.2"), "CNY", "settle"),
             (Decimal("0.2"), Decimal("0.2"), "CNY", "refund"),
             (None, Decimal("9"), "CNY", "settle"),
+            (None, Decimal("9"), "points", "settle"),
             (Decimal("0.14"), Decimal("0.02"), "USD", "settle"),
             (Decimal("0.2"), Decimal("15"), "credits", "settle"),
             (Decimal("0.2"), None, None, "settle"),

@@ -30,16 +30,16 @@ def report(connection: Connection, wanted: Wanted, rates: Rates) -> list[Json]:
     is what the vendor took more than we did, in our currency, `percent` the same as a share of ours; None
     where the units have no rate between them, and of nothing. What was refunded is told apart."""
     by = (ledger.c.target, ledger.c.currency, ledger.c.vendor_unit)
-    both = (ledger.c.kind == "settle") & ledger.c.amount.is_not(None)
+    both, lost = (ledger.c.kind == "settle") & ledger.c.amount.is_not(None), ledger.c.kind == "refund"
     query = (
         sa.select(
             *by,
             sa.func.sum(sa.case((both, 1), else_=0)).label("attempts"),
             *views.halves("ours", ledger.c.amount, both),
             *views.halves("theirs", ledger.c.vendor_amount, both),
-            *views.halves("lost", ledger.c.vendor_amount, ledger.c.kind == "refund"),
+            *views.halves("lost", ledger.c.vendor_amount, lost),
         )
-        .where(*views.conditions(wanted), ledger.c.vendor_amount.is_not(None))
+        .where(*views.conditions(wanted), ledger.c.vendor_amount.is_not(None), both | lost)
         .group_by(*by)
         .order_by(*by)
         .limit(wanted.limit + 1)
