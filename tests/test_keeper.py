@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from proxy.errors import ErrorClass, ProxyError, StoppingError, UpstreamError
+from proxy.errors import ErrorClass, ProxyError, RequestError, StoppingError, UpstreamError
 from proxy.serve import body as bodies
 from proxy.serve.joining import Repeats
 from proxy.serve.keeper import Keeper, Running
@@ -545,14 +545,27 @@ async def test_the_end_of_a_task_is_looked_at_for_its_callback_and_its_place(
         running.record.row = {**running.record.row, "callback_url": callback_url}
         keeper._ended(running)
         assert name not in keeper.running
-        with looks() as seen:
-            await keeper.tick(house, {})
-        assert seen == looked_for
+        for expected in (looked_for, []):
+            with looks() as seen:
+                await keeper.tick(house, {})
+            assert seen == expected
 
 
 @pytest.mark.anyio
-async def test_what_has_an_end_was_told_of_again_while_the_store_was_away_and_then_is_quiet() -> None:
-    """A look that went well is as good as a write."""
+async def test_an_order_that_was_given_up_is_looked_at_when_its_time_has_come() -> None:
+    async with stored() as (keeper, _):
+        house = house_of(keeper)
+        await keeper.tick(house, {})
+        keeper._late_at = time.monotonic() + 60
+        for passed_s, expected in ((0, []), (60, ["late orders"]), (0, [])):
+            keeper._late_at -= passed_s
+            with looks() as seen:
+                await keeper.tick(house, {})
+            assert seen == expected
+
+
+@pytest.mark.anyio
+async def test_a_store_that_was_away_is_told_of_again_after_a_look_that_went_well() -> None:
     async with stored() as (keeper, log):
         house = house_of(keeper)
         keeper.note_away(AWAY)
@@ -792,10 +805,13 @@ async def test_what_goes_wrong_beside_is_told_and_forgotten() -> None:
         if error is not None:
             raise error
 
+    faults: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     async with stored() as (keeper, log):
         for error in (None, asyncio.CancelledError(), AWAY):
             await asyncio.wait([keeper._spawn(fails(error))])
         await asyncio.sleep(0)
+        assert faults == []
         assert log.lines == [("store_away", {"error": "OperationalError"})]
         assert keeper._background == set()
 
@@ -844,22 +860,24 @@ async def test_what_is_anothers_is_stopped_and_the_rest_goes_on() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("told", "cancel_asked", "state"),
+    ("told", "cancel_asked", "is_cancelling", "state"),
     [
-        ({"can_cancel": True}, True, "cancelled"),
-        ({"can_cancel": False}, True, "running"),
-        ({"can_cancel": True}, False, "running"),
+        ({"can_cancel": True}, True, False, "cancelled"),
+        ({"can_cancel": False}, True, False, "running"),
+        ({"can_cancel": True}, False, False, "running"),
+        ({"can_cancel": True}, True, True, "running"),
     ],
+    ids=["at its vendor", "nobody can", "nobody asked", "it is already"],
 )
 async def test_what_a_client_wants_called_off_is_where_its_vendor_can(
-    told: Any, cancel_asked: bool, state: str
+    told: Any, cancel_asked: bool, is_cancelling: bool, state: str
 ) -> None:
     async with stored() as (keeper, _):
         house = house_of(keeper, at_once=9)
         running = await at_work(keeper, Work(None), '{"0":{"state":"accepted"}}')
         running.work.asked = SimpleNamespace(unhurried=None)  # type: ignore[assignment]
         running.record.orders["0"]["told"] = told
-        running.record.is_behind = True
+        running.record.is_behind, running.record.cancelling = True, is_cancelling
         keeper.running["task_1"] = running
         values = {"cancel_asked": cancel_asked}
         await keeper.do(
@@ -887,7 +905,78 @@ async def test_news_that_cannot_be_written_wait() -> None:
         await running.stop()
 
 
+# --- what another process has left
+
+
+def gone(*_: Any) -> str:
+    raise RequestError("There is no such model.", status=404, code="model_not_found")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("left", "state", "repeatable"),
+    [
+        ({"state": "pending", "orders": "{}"}, "failed", True),
+        ({"orders": '{"0":{"state":"accepted","attempt":1}}'}, "parked", False),
+        ({"tries": 3}, "parked", False),
+    ],
+    ids=["not ordered", "ordered", "it ended three"],
+)
+async def test_what_can_be_read_no_more_fails_unless_it_was_ordered(
+    left: Any, state: str, repeatable: bool
+) -> None:
+    async with stored() as (keeper, log):
+        house = house_of(keeper)
+        keeper.services.files = SimpleNamespace(is_stored=None)  # type: ignore[assignment]
+        body = bodies.written({"model": "gone"})
+        told = '{"strict":false,"fallback":true}'
+        row = {**ROW, "owner": "the dead", "body": body, "asked": told, "tries": 1, **left}
+        await keeper.do(tasks.open_or_join, row, -1.0, None)
+        house.plan.routes = SimpleNamespace(resolve=None)
+        front: Any = SimpleNamespace(model=gone, kind="image")
+        await keeper.tick(house, {"/images/generations": front})
+        found = await keeper.row("task_1")
+        assert (found["state"], found["repeatable"], found["owner"]) == (state, repeatable, None)
+        assert ("model_not_found" in (found["error"] or "")) is (state == "failed")
+        over = {"state": "parked", "tries": 3} if "tries" in left else {"state": "running", "tries": 2}
+        seen = {"task": "task_1", **over, "was": "the dead"}
+        assert log.lines == [("task_taken_over", seen)]
+        assert keeper.running == {}
+
+
 # --- the end of the process
+
+
+def test_the_end_of_a_process_waits_a_little_for_what_is_beside_and_for_vendors() -> None:
+    async def work(now: Callable[[], float]) -> tuple[list[int], bool]:
+        keeper, times = alone()[0], []
+        for running in (None, await at_work(keeper, Work(None), INTENDED, is_kept=False)):
+            for_ever = keeper._spawn(asyncio.Event().wait())  # type: ignore[arg-type]
+            if running is not None:
+                keeper.running["task_1"] = running
+            began = now()
+            await keeper.close()
+            await asyncio.wait([for_ever])
+            times.append(round(now() - began))
+        return times, for_ever.cancelled()
+
+    assert jumping(work) == ([5, 10], True)
+
+
+@pytest.mark.anyio
+async def test_the_end_of_a_process_closes_what_calls_back_and_leaves_what_is_kept_among_others() -> None:
+    async with stored() as (keeper, _):
+        closed = []
+
+        async def close() -> None:
+            closed.append(1)
+
+        keeper._poster = SimpleNamespace(close=close)  # type: ignore[assignment]
+        keeper.running["own"] = await at_work(keeper, Work(None), is_kept=False)
+        keeper.running["task_1"] = await at_work(keeper, Work(None), ACCEPTED)
+        await keeper.close()
+        assert closed == [1]
+        assert (await keeper.row("task_1"))["owner"] is None
 
 
 @pytest.mark.anyio

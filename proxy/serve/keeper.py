@@ -550,12 +550,12 @@ class Keeper:
     async def _renew(self, lease_s: float) -> None:
         from proxy.store import tasks
 
-        kept = {name: one for name, one in self.running.items() if one.record.is_kept and not one.over}
+        kept = {name: one for name, one in self.running.items() if one.record.is_kept}
         if not kept:
             return
         held = await self.do(tasks.renew, self.owner, list(kept), lease_s)
         for name, running in kept.items():
-            if running.over or self.running.get(name) is not running:
+            if self.running.get(name) is not running:  # it has ended meanwhile
                 continue
             epoch, cancel_asked = held.get(name, (-1, False))
             if epoch != running.record.row["epoch"]:
@@ -572,7 +572,7 @@ class Keeper:
     async def _take_over(self, house: House, row: Row) -> None:
         """Go on where another process was cut off."""
         self.services.log.write(
-            "task_taken_over", task=row["id"], state=row["state"], tries=row["tries"], was=row["owner"]
+            "task_taken_over", task=row["id"], state=row["state"], tries=row["tries"], was=row["was"]
         )
         if row["state"] != "running":
             return

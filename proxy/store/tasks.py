@@ -128,9 +128,10 @@ def claim(
     connection: Connection, owner: str, lease_s: float, most: int, held_up: Collection[str] = ()
 ) -> list[Row]:
     """Take over what nobody works at, oldest first, with its body. What has cost as many processes as may be
-    is parked instead, and comes without its body. What has not begun of models that are `held_up` stays."""
+    is parked instead, and comes without its body. What has not begun of models that are `held_up` stays. Each
+    tells whose it `was`."""
     free = (tasks.c.lease_until.is_(None)) | (tasks.c.lease_until < now(connection))
-    wanted = sa.select(tasks.c.id, tasks.c.tries).where(tasks.c.state.in_(OPEN), free)
+    wanted = sa.select(tasks.c.id, tasks.c.tries, tasks.c.owner).where(tasks.c.state.in_(OPEN), free)
     if held_up:
         wanted = wanted.where((tasks.c.state != "pending") | tasks.c.model.notin_(held_up))
     found = connection.execute(
@@ -154,7 +155,8 @@ def claim(
         }
         statement = sa.update(tasks).where(tasks.c.id.in_(taken)).values(**mine)
         rows += _all(connection.execute(statement.returning(tasks)))
-    return sorted(rows, key=lambda row: str(row["id"]))
+    was = {row.id: row.owner for row in found}
+    return [{**row, "was": was[row["id"]]} for row in sorted(rows, key=lambda row: str(row["id"]))]
 
 
 def write(
