@@ -22,6 +22,7 @@ from subprocess import TimeoutExpired
 from typing import Any
 
 import httpx
+import openai
 import pytest
 import sqlalchemy as sa
 
@@ -32,8 +33,9 @@ from proxy.store.database import Database
 from tests import stores
 from tests.gateway import KEY
 from tests.long import LONG, SEED
-from tests.picture_vendors import HEAD, providers
+from tests.picture_vendors import HEAD, decoded, providers
 from tests.served import Served, run, serving, waited
+from tests.test_joining import Cutting
 from tests.test_tasks_crash import ENVIRONMENT, kill
 
 HEADERS = {"authorization": f"Bearer {KEY}"}
@@ -428,6 +430,36 @@ def test_one_of_two_machines_is_killed(
         place.resolve()
     place.check()
     assert sum(states.values()) == 40 * LONG
+
+
+def test_sdks_on_lines_that_break_between_two_machines_buy_each_picture_once(
+    place_at: Callable[..., Place], postgresql: str, redis_server: stores.RedisServer
+) -> None:
+    """Each tries again where chance leads it, until it has its picture."""
+    shared = f', shared: "{redis_server.address}"'
+    place = place_at(stores.fresh(postgresql), shared)
+    with place.served(name="server") as one, place.served(name="other") as other:
+
+        def drawn(number: int) -> str:
+            line = Cutting(SEED + number, one.base_url, other.base_url)
+            named = {"idempotency-key": f"job {number}"} if number % 2 else {}
+            try:
+                with openai.OpenAI(base_url=line.base_url, api_key=KEY, timeout=20) as client:
+                    reply = client.images.generate(
+                        model=POLLED[number % 4], prompt=f"Cut {number} sim:slow:0.4", extra_headers=named
+                    )
+                    return (reply.data or ())[0].b64_json or ""
+            finally:
+                line.close()
+
+        with ThreadPoolExecutor(16) as pool:
+            pictures = list(pool.map(drawn, range(16 * LONG)))
+        place.until_settled()
+    assert all(decoded(picture).width for picture in pictures)
+    assert place.states() == {"completed": 16 * LONG}
+    assert len(place.orders()) == 16 * LONG
+    place.invoice()
+    place.check()
 
 
 def _kill_with_workers(served: Served) -> None:

@@ -288,12 +288,12 @@ def test_a_chat_of_words_is_no_task(gateway: Gateway) -> None:
 
 
 class Cutting:
-    """A line to the gateway that breaks: of each connection's answer only so many bytes come through, and
-    some are cut before a byte of it, after `delay_s`."""
+    """A line to a server, or to one of several by chance, that breaks: of each connection's answer only so
+    many bytes come through, and some are cut before a byte of it, after a while."""
 
-    def __init__(self, gateway: Gateway, seed: int) -> None:
-        host, _, port = gateway.base_url.removeprefix("http://").partition(":")
-        self._target = host, int(port)
+    def __init__(self, seed: int, *base_urls: str) -> None:
+        parts = (url.removeprefix("http://").partition(":") for url in base_urls)
+        self._targets = [(host, int(port)) for host, _, port in parts]
         self._random = random.Random(seed)
         self._left = 2  # openai-python tries three times
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -310,7 +310,7 @@ class Cutting:
             threading.Thread(target=self._carry, args=(client, cut), daemon=True).start()
 
     def _carry(self, client: socket.socket, cut: bool) -> None:
-        server = socket.create_connection(self._target)
+        server = socket.create_connection(self._random.choice(self._targets))
         allowed = self._random.choice((0, 0, 1, 200, 5000)) if cut else 1 << 40
         until = time.monotonic() + (self._random.random() * 0.6 if allowed == 0 else 60)
         threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
@@ -350,7 +350,7 @@ def test_the_sdk_on_a_line_that_breaks_buys_each_picture_once(
     gateway: Gateway, model: str, seed: int
 ) -> None:
     prompt = f"Cut off {model} {seed} sim:slow:0.3"
-    line = Cutting(gateway, seed)
+    line = Cutting(seed, gateway.base_url)
     try:
         with (
             watching(gateway) as seen,
