@@ -244,6 +244,32 @@ def test_who_leaves_a_slow_store_and_asks_again_finds_what_was_begun(
         assert orders(gateway, "Slowly kept") == 1
 
 
+@pytest.mark.parametrize("kind", ["keeper", "shelf"])
+def test_who_comes_again_while_a_slow_store_keeps_the_first_needs_nothing_more(
+    tmp_path: Path, kind: str
+) -> None:
+    """Its key may have one request; and two that came together are one."""
+    limited = "{name: app, key: env:TEST_KEY, limits: {requests: 1/hour}}"
+    file = FILE.replace("{name: app, key: env:TEST_KEY}", limited)
+    file += f'server: {{state: "sqlite:{tmp_path}/state/dragoman.db"}}\n'
+    path, body = {
+        "keeper": ("images/generations", {"model": "wan", "prompt": "Slowly"}),
+        "shelf": ("responses", {"model": "flash", "background": True, "input": "Slowly"}),
+    }[kind]
+    with open_gateway(tmp_path, file) as gateway, ThreadPoolExecutor(2) as pool:
+        begun = ask(gateway, "The tables are there", OTHER).json()["id"]
+        waited(lambda: _is_written(tmp_path, begun))
+        opening = getattr(gateway.application.house.services, kind).opening  # type: ignore[union-attr]
+        with _writing(tmp_path):
+            first = pool.submit(send, gateway, path, {"json": body}, idempotency_key="one")
+            waited(lambda: opening)
+            again = pool.submit(send, gateway, path, {"json": body}, idempotency_key="one")
+            waited(lambda: _in_flight(gateway) == 2 or again.done())
+        assert [first.result().status_code, again.result().status_code] == [200, 200], again.result().text
+        assert "x-proxy-joined" in again.result().headers
+        waited(lambda: orders(gateway, "Slowly") == 1)
+
+
 @pytest.mark.parametrize("prefers", [{}, {"prefer": "respond-async"}], ids=["waited", "task"])
 @pytest.mark.parametrize(
     "found_by", [{"idempotency_key": "slow"}, {"x_stainless_retry_count": "1"}], ids=["key", "sdk"]

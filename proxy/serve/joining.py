@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
@@ -81,6 +82,26 @@ def _key(exchange: Exchange) -> str | None:
             code="invalid_idempotency_key",
         )
     return key
+
+
+class Pending:
+    """What is being done for requests, by whose they are and what they ask for."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[asyncio.Task[Any], tuple[str, bytes]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def add(self, task: asyncio.Task[Any], row: Row) -> None:
+        self._tasks[task] = row["key"], row["digest"]
+        task.add_done_callback(self._tasks.pop)
+
+    async def over(self, row: Row) -> None:
+        """Wait for what is done for the same."""
+        same = [task for task, what in self._tasks.items() if what == (row["key"], row["digest"])]
+        if same:
+            await asyncio.wait(same)
 
 
 def digest(endpoint: str, path: Mapping[str, str], written: bytes) -> bytes:

@@ -218,7 +218,8 @@ class Keeper:
         self.running: dict[str, Running] = {}
         self._rules: Tasks | None = None
         self._background: set[asyncio.Task[Any]] = set()
-        self._left: dict[asyncio.Task[None], tuple[str, bytes]] = {}  # while it is let go: whose, and what
+        self.opening = joining.Pending()  # while its row is written
+        self._left = joining.Pending()  # and while it is let go
         self._reserved: dict[str, Callable[[], None]] = {}  # by task: gives a budget's money back
         self._renewed = -math.inf
         self._swept = -math.inf
@@ -323,15 +324,15 @@ class Keeper:
         from proxy.store import tasks
 
         self._rules = house.plan.config.tasks
-        await self._wait_for_left(row)
+        await self._left.over(row)  # none shall join it
         found_within_s = repeats.within_s, repeats.unsaid_s
         opening = asyncio.create_task(self.do(tasks.open_or_join, row, self._rules.lease, *found_within_s))
+        self.opening.add(opening, row)
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
             letting_go = self._spawn(self._let_go(opening, go_on))
-            self._left[letting_go] = row["key"], row["digest"]
-            letting_go.add_done_callback(self._left.pop)
+            self._left.add(letting_go, row)
             raise
         except Exception as error:
             self.note_away(error)
@@ -345,18 +346,13 @@ class Keeper:
         from proxy.store import tasks
 
         while True:
-            await self._wait_for_left(same)
+            await self.opening.over(same)
+            await self._left.over(same)
             found = await self.asking(tasks.begun_before, same, repeats.within_s, repeats.unsaid_s)
             running = None if found is None else self.running.get(found["id"])
             if running is None or not running.record.cancelling:
                 return found
             await running.ended()
-
-    async def _wait_for_left(self, row: Row) -> None:
-        """Such requests whose clients left while they were written are let go first: none shall join them."""
-        same = [task for task, what in self._left.items() if what == (row["key"], row["digest"])]
-        if same:
-            await asyncio.wait(same)
 
     async def _let_go(
         self, opening: asyncio.Task[tuple[Row, bool]], go_on: Callable[[Row], object] | None

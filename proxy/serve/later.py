@@ -151,6 +151,7 @@ class Making:
             )
         self._can_move = request is not None and request[0] is not None
         opening = asyncio.get_running_loop().create_task(self._open(row, repeats))
+        self._shelf.opening.add(opening, row)
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:  # made all the same: who asks again may have found its row by now

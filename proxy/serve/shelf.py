@@ -18,6 +18,7 @@ import orjson
 from proxy.codec import base64_text
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.base import Kept
+from proxy.serve.joining import Pending
 from proxy.types import Joined, Json, Slice
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Shelf:
         self._writing: asyncio.Task[None] | None = None
         self._rules: Replies | None = None
         self.making: dict[str, Making] = {}
+        self.opening = Pending()  # while its row is written
 
     async def keep(
         self,
@@ -160,6 +162,7 @@ class Shelf:
         Raises a 503 while the store is away."""
         from proxy.store import replies
 
+        await self.opening.over(same)
         await self.flush()  # what has ended by now may be found no more
         found: Row | None = await self.asking(replies.begun_before, same, repeats.within_s)
         return found
