@@ -180,8 +180,30 @@ def test_a_message_beside_no_choices_is_a_refusal(choices: Any, usage: Any) -> N
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        SHAPES["detail as an object"],
+        SHAPES["detail as a list"],
+        SHAPES["nest"],
+        {"errcode": 40001, "errmsg": REASON},
+        {"err": REASON},
+        {"RequestId": "r", "Code": "InvalidParameter", "Message": REASON},
+        {"Response": {"Error": {"Code": "InvalidParameter", "Message": REASON}, "RequestId": "r"}},
+    ],
+    ids=["detail", "details", "messages", "errmsg", "err", "Aliyun", "Tencent"],
+)
+@pytest.mark.parametrize("content", ["choices", "candidates", "data"])
+def test_a_reason_in_any_shape_is_a_refusal_where_nothing_else_is(body: Any, content: str) -> None:
+    """With HTTP 200: else the client is told that there was nothing, and the vendor is asked once more."""
+    assert refusals.is_refusal({**body, content: None}, content)
+    assert REASON in refusals.read(None, {}, body).message
+
+
+@pytest.mark.parametrize(
     "payload",
     [
+        {"choices": [], "message": {"role": "assistant", "content": "Hi"}},
+        {"choices": [], "Response": {"RequestId": "r"}},
         {"choices": [{"index": 0}], "message": "ok"},
         {"choices": [], "usage": {"prompt_tokens": 5}},
         {"choices": [], "usage": {"prompt_tokens": 5}, "message": "ok"},

@@ -47,6 +47,7 @@ _GOOD_CODES = frozenset(
 )
 _NAMES = ("code", "error_code", "errorCode", "status", "type", "error_type")
 _SAYS_IN_A_200 = ("message", "msg", "error_msg", "error_message", "errorMessage", "detail")
+_SAYS_INSTEAD = (*_SAYS_IN_A_200, "errmsg", "err_msg", "err", "Message")  # of a reply
 
 # Google's words for a status. They say no more than it does, and `status` holds other things elsewhere.
 STATUS_OF_WORD = {
@@ -176,7 +177,9 @@ def is_refusal(payload: Json, content: str) -> bool:
         return False
     if payload.get("object") == "error" or payload.get("errors") or _is_bad(_code_of_base(payload)):
         return True
-    return any(isinstance(payload.get(name), str) and payload[name] for name in _SAYS_IN_A_200)
+    if _dict(payload.get("Response")).get("Error"):  # Tencent
+        return True
+    return any(_text(payload[name], 0) for name in _SAYS_INSTEAD if payload.get(name))
 
 
 def _counts_something(usage: Any) -> bool:
