@@ -449,6 +449,25 @@ def test_a_refusal_with_200_of_a_new_vendor_tells_why() -> None:
     assert (found.error_class, found.message) == (ErrorClass.INTERNAL, REASON)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail": [{"loc": ["body", "seed"], "msg": REASON}]},
+        {"message": REASON, "data": []},
+        {"state": "busy", "msg": REASON},  # and no number to ask for it
+    ],
+    ids=["details", "message", "no job"],
+)
+def test_what_is_said_in_place_of_a_picture_is_shown(body: Any) -> None:
+    found = of_declared(200, orjson.dumps(body), {})
+    assert found.message.endswith(f": {REASON}")
+
+
+def test_that_all_went_well_is_no_reason() -> None:
+    found = of_declared(200, b'{"code": 0, "message": "Success", "msg": "ok", "data": []}', {})
+    assert found.message == "relay answered without a picture."
+
+
 # --- when to come back -----------------------------------------------------------------------------
 
 WAITS: list[tuple[dict[str, str], str, float | None]] = [

@@ -231,10 +231,15 @@ class VendorReply:
         """The reason that is told, else that the prompt was too weak."""
         if (reason := self._reason(word)) is not None:
             return reason
-        said = refusals.shown(refusals.said(self.text()))
-        sentence = "{} answered without a picture" + (f": {said}" if said else ".")
+        sentence = "{} answered without a picture" + self._instead()
         why = paths.missed(self._looked_for(), self.seen, self._job())
         return self._error(ErrorClass.EMPTY, failures.unexplained(self.status, self.payload), sentence, why)
+
+    def _instead(self) -> str:
+        """What is said in place of a picture or a job, for the end of a sentence."""
+        told = refusals.said_instead(self.payload) if isinstance(self.payload, dict) else ""
+        said = refusals.shown(refusals.said(self.text()) or told)
+        return f": {said}" if said else "."
 
     def _looked_for(self) -> list[Path]:
         """All that might have said where the job or its pictures are."""
@@ -267,7 +272,7 @@ class VendorReply:
         if self.phase != "stream" and not (task.keys() & IDENTIFYING):
             complaint = failures.unexplained(self.status, self.payload)
             why = paths.missed(self._looked_for(), self.seen, self._job())
-            sentence = "{} took the job but gave no number to ask for it."
+            sentence = "{} took the job but gave no number to ask for it" + self._instead()
             raise self._error(ErrorClass.LOST, complaint, sentence, why)
         strange: list[str] = task.get("strange", [])
         is_new = unknown and word not in strange

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.wires.refusals.money import may_be_bought
-from proxy.wires.refusals.report import ToldRefusal, is_refusal, is_told, payload_of, read, said
+from proxy.wires.refusals.report import ToldRefusal, is_refusal, is_told, payload_of, read, said, said_instead
 from proxy.wires.refusals.text import scrubbed, shown
 from proxy.wires.refusals.waits import retry_after_s
 
@@ -23,6 +23,7 @@ __all__ = [
     "read",
     "retry_after_s",
     "said",
+    "said_instead",
     "shown",
 ]
 

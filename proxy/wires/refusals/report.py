@@ -179,7 +179,13 @@ def is_refusal(payload: Json, content: str) -> bool:
         return True
     if _dict(payload.get("Response")).get("Error"):  # Tencent
         return True
-    return any(_text(payload[name], 0) for name in _SAYS_INSTEAD if payload.get(name))
+    return bool(said_instead(payload))
+
+
+def said_instead(payload: Json) -> str:
+    """What a reply says in place of what was asked for; empty where that is `success` or the like."""
+    found = (_text(payload[name], 0) for name in _SAYS_INSTEAD if payload.get(name))
+    return next((said for said in found if said.strip().lower() not in _GOOD_CODES), "")
 
 
 def _counts_something(usage: Any) -> bool:
