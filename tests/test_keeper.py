@@ -642,13 +642,13 @@ async def test_who_leaves_while_its_row_is_written_leaves_nothing_to_join() -> N
         with busy_store(keeper):
             await left_while_written(keeper, house, row)
             other = {**row, "digest": b"other"}
-            await asyncio.wait_for(keeper._wait_for_left(other), 5)
+            await asyncio.wait_for(keeper._left.over(other), 5)
             again = asyncio.ensure_future(keeper.opened(house, row, None, NO_REPEAT, insist=True))
             await asyncio.sleep(0)
         found = await again
         assert found is not None
         assert (found[0]["id"], found[0]["epoch"], found[1]) == ("task_1", 2, True)
-        assert (keeper._left, keeper._background) == ({}, set())
+        assert (len(keeper.opening), len(keeper._left), keeper._background) == (0, 0, set())
 
 
 @pytest.mark.anyio
