@@ -106,6 +106,14 @@ def test_the_same_target_is_asked_again_after_a_pause(tmp_path: Path) -> None:
     assert second.received - first.received >= 0.25
 
 
+def test_the_same_target_is_asked_again_when_it_says(tmp_path: Path) -> None:
+    with opened(tmp_path) as own:
+        assert post(own, chat("Hi sim:fail-once:503 sim:retry-after:1", "alone")).status_code == 200
+        first, second = own.sent()
+    assert first.key == second.key == "first"
+    assert second.received - first.received >= 1
+
+
 def test_a_chat_with_a_picture_passes_over_a_target_that_takes_none(tmp_path: Path) -> None:
     shown: Any = [{"type": "text", "text": "Redder"}, {"type": "image_url", "image_url": {"url": PNG}}]
     with opened(tmp_path) as own:
