@@ -13,6 +13,7 @@ import pytest
 
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import DATA_URI, HEAD, post, providers, watching
+from tests.served import waited
 
 FILE = (
     HEAD
@@ -130,3 +131,11 @@ def test_a_task_needs_one_target_that_can_be_asked_for_it(tmp_path: Path, model:
         assert post(own, DRAW, body).status_code == 202
         refused = post(own, DRAW, {**body, "model": "picky-alone"})
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "image")
+
+
+def test_the_access_log_names_the_task_that_a_client_was_given(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with on_disk(tmp_path) as own:
+        begun = post(own, DRAW, {"model": "wan", "prompt": "Logged", "background": True}).json()["id"]
+        waited(lambda: f'"task":"{begun}"' in capfd.readouterr().err)
