@@ -6,6 +6,7 @@ import pytest
 
 from proxy.errors import POLICIES, ErrorClass, UpstreamError
 from proxy.routing.attempts import Attempt, Attempts, Candidate
+from proxy.routing.breakers import Breakers
 from proxy.routing.keys import KeyPool, Rests
 from proxy.types import Target
 from proxy.upstream import Account, Deadlines, Static
@@ -101,6 +102,25 @@ def test_the_last_tries_are_for_targets_that_were_not_asked(
     error_class: ErrorClass, limit: int, seen: list[str]
 ) -> None:
     assert places(UpstreamError(error_class, "no"), limit) == seen
+
+
+def test_no_try_is_kept_for_a_target_that_rests() -> None:
+    """It would not be asked: the request would end with tries left."""
+    ill = Breakers(Clock())
+    for _ in range(5):
+        ill.told("b/m", "ill", 0.0)
+    attempts = Attempts(candidates(Clock()), 2, ill)
+    first = attempts.first()
+    assert attempts.failed(first, UpstreamError(ErrorClass.CONNECT, "no")) == first
+
+
+def test_no_try_is_kept_for_a_target_whose_keys_all_rest() -> None:
+    both = candidates(Clock())
+    refused = UpstreamError(ErrorClass.RATE_LIMITED, "later", retry_after_s=30)
+    both[1].keys.refused(0, "m", refused)
+    attempts = Attempts(both, 2)
+    first = attempts.first()
+    assert attempts.failed(first, UpstreamError(ErrorClass.CONNECT, "no")) == first
 
 
 def test_a_busy_target_is_not_asked_again_before_it_said() -> None:

@@ -147,9 +147,11 @@ class Attempts:
     def _may_ask_again(self, error: UpstreamError) -> bool:
         if (error.retry_after_s or 0.0) > SHORT_PAUSE_S:
             return False
-        if self._left < len(self._candidates) - self._position:  # targets that were not asked come first
+        if not self._again or (error.by_piece and error.error_class is not ErrorClass.CONNECT):
             return False
-        return self._again and (not error.by_piece or error.error_class is ErrorClass.CONNECT)
+        # Targets that were not asked come first; those that rest would not be asked.
+        others = self._candidates[self._position + 1 :]
+        return self._left > sum(self._wakes(candidate)[0] <= 0 for candidate in others)
 
     def _next_target(self) -> Attempt | None:
         self._advance()
