@@ -139,6 +139,21 @@ def test_functions_and_a_search_need_the_tool_config_to_stand_in_one_request():
     assert call.dropped == ("tools.web_search",)
 
 
+def test_what_else_is_said_of_a_model_holds_where_the_tool_config_is_not_taken():
+    """A target of one's own may say what its model can: here, that it takes no functions."""
+    target = replace(JLIKE, options={"capabilities": {"functions": False}})
+    call = jlike().build(replace(ASKED, tools=(LOOK,)), target)
+    assert ("tools" in call.body, call.dropped) == (False, ("tools",))
+
+
+def test_a_relay_s_form_of_schemas_holds_where_the_tool_config_is_not_taken():
+    target = replace(JLIKE, options={"capabilities": {"schema": "openapi"}})
+    takes = FunctionTool("look", "", {"type": "object", "properties": {"at": {"type": "string"}}})
+    call = jlike().build(replace(ASKED, tools=(takes,)), target)
+    [tool] = call.body["tools"]
+    assert set(tool["functionDeclarations"][0]) == {"name", "description", "parameters"}
+
+
 def test_what_a_tool_says_in_the_tool_config_is_named_as_the_tool_s():
     """Strictness is a calling mode of Gemini's, and a place for maps stands there as well."""
     maps = BuiltinTool("maps", {"latitude": 1.0, "longitude": 2.0})

@@ -45,7 +45,8 @@ class ChatDelegate:
         if not surface.streams and request.stream:
             request = replace(request, stream=False)  # the client's stream is made from the one reply
         if variant.lacks:
-            target = replace(target, options={**target.options, "capabilities": variant.lacks})
+            able = {**target.options.get("capabilities", {}), **variant.lacks}
+            target = replace(target, options={**target.options, "capabilities": able})
         call = self._inner.build(request, target, repairs)
         body, lost = _taken(call.body, variant)
         if surface.model_in_body:
