@@ -86,3 +86,26 @@ def test_where_nothing_can_be_lent_the_field_is_named(tmp_path: Path, fault: str
     lines = [json.loads(line) for line in capfdbinary.readouterr().err.splitlines() if line.startswith(b"{")]
     told = [line for line in lines if line["event"] == "picture_not_stored"]
     assert len(told) == (1 if fault == "full" else 0)
+
+
+@pytest.mark.parametrize(
+    "private_url", ["http://192.168.1.5:8080", "http://localhost:8080/ai", "http://nas.lan"]
+)
+def test_an_address_of_our_own_network_is_told_to_no_vendor_outside(tmp_path: Path, private_url: str) -> None:
+    """Such a `public_url` is for browsers here; the vendor would take the order, and not find the picture."""
+    outside = file(tmp_path, f", public_url: '{private_url}'")
+    outside = outside.replace("private: true", "private: false").replace(
+        "http://SIMULATORS", "https://vendor.example"
+    )
+    with open_gateway(tmp_path, outside) as own, pytest.raises(openai.BadRequestError) as caught:
+        own.client().images.edit(model="evolink", prompt="Bluer", image=("a.png", GOOD))
+    assert (caught.value.code, caught.value.param) == ("unsupported_image_input", "image")
+
+
+def test_a_vendor_of_our_own_network_is_lent_pictures_there(tmp_path: Path) -> None:
+    here = file(tmp_path, ", public_url: 'http://192.168.1.5:8080'")
+    with open_gateway(tmp_path, here) as own, watching(own) as seen:
+        own.client().images.edit(model="evolink", prompt="Bluer", image=("a.png", GOOD))
+    (order,) = seen.submits()
+    (address,) = order.body["image_urls"]
+    assert address.startswith("http://192.168.1.5:8080/v1/files/")

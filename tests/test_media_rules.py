@@ -13,6 +13,7 @@ from proxy.fronts.base import Asked
 from proxy.keys import ClientKey
 from proxy.serve import media
 from proxy.types import ImageRequest, MediaPart, Slice, Target
+from proxy.upstream import Account
 from tests.gateway import FILE, open_gateway
 
 
@@ -85,7 +86,8 @@ async def twice(request: ImageRequest) -> tuple[list[Any], list[str]]:
     asked, got = Asked("req_1", ClientKey("app")), []
     for provider in ("first", "second"):
         try:
-            got.append(await media.inline_references(house, request, asked, Reads(), Target(provider, "m")))
+            target, account = Target(provider, "m"), Account(provider, "https://vendor.example")
+            got.append(await media.inline_references(house, request, asked, Reads(), target, account))
         except RequestError as error:
             got.append((error.code, error.param))
     return got, fetcher.asked

@@ -1,10 +1,21 @@
-"""What an address needs, to be called."""
+"""What an address needs, to be called, and whether it leads into a private network."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 WANTED = "must be an address like https://host/path"
+
+_PRIVATE_ENDINGS = ("localhost", "local", "internal", "lan", "home")
+
+
+def is_private(host: str) -> bool:
+    """By its looks; what a name resolves to is judged when it is fetched."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.rsplit(".", 1)[1] in _PRIVATE_ENDINGS
 
 
 def cure_of(address: str) -> str:

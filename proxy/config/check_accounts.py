@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.checking import service_accounts
+from proxy.checking.addresses import is_private
 from proxy.checking.mistakes import Path, did_you_mean, shown
 from proxy.checking.names import is_header_name
 from proxy.config import addresses, check_prices, hints, options
@@ -16,7 +17,6 @@ from proxy.config.models import Config, ProviderEntry
 from proxy.config.secrets import PLACEHOLDER, Fault, literals, unsendable
 from proxy.config.tree import Checked, at, items
 
-_PRIVATE_ENDINGS = ("localhost", "local", "internal", "lan", "home")
 _REDIS = ("redis", "rediss", "unix")
 _STORES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 _OUR_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
@@ -29,14 +29,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def _is_private(host: str) -> bool:
-    """By its looks; what a name resolves to is judged when it is fetched."""
-    try:
-        return not ip_address(host).is_global
-    except ValueError:
-        return "." not in host or host.rsplit(".", 1)[1] in _PRIVATE_ENDINGS
 
 
 def check(file: Checked) -> dict[str, str]:
@@ -184,7 +176,7 @@ def _provider(name: str, provider: ProviderEntry, file: Checked) -> None:
     address = urlsplit(provider.base_url or "")
     private = at(file.tree, (*path, "private"))  # a value of the wrong type has its own error
     host = address.hostname or ""
-    if address.scheme == "http" and private in (None, False) and _is_private(host) and not is_loopback(host):
+    if address.scheme == "http" and private in (None, False) and is_private(host) and not is_loopback(host):
         message = f"base_url {provider.base_url} is a private address over plain http"
         hint = f"set providers.{name}.private: true if it is yours"
         file.report.add("E141", (*path, "base_url"), message, hint)

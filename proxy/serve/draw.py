@@ -108,7 +108,9 @@ class Draw:
     async def _prepared(self, one: Try, house: House, engine: Engine) -> Call:
         """The order, with all that has to be at hand for it. Raises `RequestError`."""
         wire, target = self._wire, self._target
-        request = await media.inline_references(house, self._request, one.asked, wire, target)
+        request = await media.inline_references(
+            house, self._request, one.asked, wire, target, one.attempt.account
+        )
         call = self._order(request, one)
         one.told.note(call.dropped, call.size, one.asked)
         if uploads := wire.uploads(request, target):

@@ -7,7 +7,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
+from urllib.parse import urlsplit
 
+from proxy.checking.addresses import is_private
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts.base import Asked
 from proxy.pictures import convert
@@ -90,13 +92,13 @@ async def _uploaded(house: House, part: MediaPart, asked: Asked) -> MediaPart:
 
 
 async def inline_references(
-    house: House, request: ImageRequest, asked: Asked, wire: Reads, target: Target
+    house: House, request: ImageRequest, asked: Asked, wire: Reads, target: Target, account: Account
 ) -> ImageRequest:
     """The same for a picture request; its vendors judge types themselves. One that reads nothing but
     addresses is lent what came inline."""
     takes_data = wire.takes_data(target)
-    if not takes_data:
-        lent = [await _lent(house, part, asked) for part in request.references]
+    if not takes_data and (base := _lending_from(house, account)) is not None:
+        lent = [await _lent(house, part, asked, base) for part in request.references]
         request = replace(request, references=tuple(lent))
     is_ours = house.services.files.is_stored if takes_data else _is_nobodys
     parts = request.references if request.mask is None else (*request.references, request.mask)
@@ -108,10 +110,18 @@ async def inline_references(
     return replace(request, references=references, mask=mask)
 
 
-async def _lent(house: House, part: MediaPart, asked: Asked) -> MediaPart:
-    """The picture by an address of ours, where it is told how others reach us; else the wire refuses it."""
+def _lending_from(house: House, account: Account) -> str | None:
+    """How a vendor reaches us, None where it is not told: then its wire refuses what is not lent. What leads
+    clients of our own network to us leads no other vendor here, and it would charge for an order without."""
     base = house.plan.config.server.public_url
-    if part.data is None or base is None:
+    if base is None or (is_private(urlsplit(base).hostname or "") and not account.private):
+        return None
+    return base.removesuffix("/v1")
+
+
+async def _lent(house: House, part: MediaPart, asked: Asked, base: str) -> MediaPart:
+    """The picture by an address of ours."""
+    if part.data is None:
         return part
     files = house.services.files
     kept = ((url, one) for url, one in asked.fetched.items() if isinstance(one, MediaPart))
@@ -122,7 +132,7 @@ async def _lent(house: House, part: MediaPart, asked: Asked) -> MediaPart:
         except (OSError, ValueError) as error:
             house.services.log.write("picture_not_stored", reason=str(error))
             return part
-        address = base.removesuffix("/v1") + files.address(identity)
+        address = base + files.address(identity)
         asked.fetched[address] = part
     return replace(part, data=None, url=address)
 
