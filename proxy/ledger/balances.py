@@ -34,6 +34,7 @@ _OLD_S = 15.0  # a sum that nobody asked for so long is waited for
 _PATIENCE_S = 2.0  # with the store; then what is known holds
 _FIRST_PATIENCE_S = 10.0  # where nothing is known: it may have to connect, and to make its tables
 _SHARE = 50  # of the time at most one part is spent on reading one key's sum
+_ADDING = ("settle", "hold")
 _MARGIN_S = 1.0  # how far the machine's clock may be set back meanwhile
 _MOST_PENDING = 2000  # rows of a key; more wait only for a store that is away, and the oldest are summed up
 
@@ -188,8 +189,11 @@ class Balances:
         return release
 
     def note(self, caller: ClientKey, budget: Budget, entry: Entry) -> None:
-        """A row was booked for a key that has a budget."""
-        amount = _added(entry)
+        """A row was booked for a key that has a budget. It adds what is charged or held; a hold that ends is
+        taken off."""
+        amount = entry.amount if entry.kind in _ADDING and entry.amount is not None else ZERO
+        if entry.released is not None:
+            amount -= entry.released
         if entry.currency != budget.currency:
             amount = self.rates.convert(amount, entry.currency, budget.currency) or ZERO
         if not amount:
@@ -210,7 +214,9 @@ class Balances:
         balance = self._balances.get(place)
         if balance is None:
             balance = self._balances[place] = _Balance(span(budget.period, now))
-        elif now < balance.span.since or (balance.span.until is not None and now >= balance.span.until):
+            return balance
+        since, until = balance.span
+        if now < since or (until is not None and now >= until):
             balance.begin(span(budget.period, now))
         return balance
 
@@ -282,12 +288,6 @@ def _summed(
 
 def _plus(one: Mapping[str, Decimal], other: Mapping[str, Decimal]) -> dict[str, Decimal]:
     return {name: one.get(name, ZERO) + other.get(name, ZERO) for name in (*one, *other)}
-
-
-def _added(entry: Entry) -> Decimal:
-    """What a row adds to what is charged and held: a hold that ends is taken off."""
-    booked = (entry.amount or ZERO) if entry.kind in ("settle", "hold") else ZERO
-    return booked if entry.released is None else booked - entry.released
 
 
 def _unknown() -> ProxyError:

@@ -60,25 +60,22 @@ class LocalCounters(Counters, Protocol):
 def take(
     counts: list[float], running: int, limits: Limits, wanted: Wanted, now: float
 ) -> tuple[Kind, float] | None:
-    """Add what is wanted to the counts, or tell what has no room and for how many seconds. Of several the one
-    that lasts longest."""
-    fresh = counts.copy()
+    """Add what is wanted to the counts; or tell what has no room and for how many seconds, of several the one
+    that lasts longest, and the counts are spoilt."""
     refusal: tuple[Kind, float] | None = None
     for place, most, per_s in limits.bounded:
         more, at = wanted[place], 2 * place
         begin = counts[at]
         if begin and begin <= now < begin + per_s:
-            count = fresh[at + 1] = counts[at + 1] + more
+            count = counts[at + 1] = counts[at + 1] + more
         else:
-            begin, count = fresh[at], fresh[at + 1] = now, float(more)
-        if more and count > most:
+            begin, count = counts[at], counts[at + 1] = now, float(more)
+        if count > most and more:
             wait_s = begin + per_s - now if more <= most else math.inf
             if refusal is None or wait_s > refusal[1]:
                 refusal = KINDS[place], wait_s
     if refusal is None and limits.concurrent is not None and running >= limits.concurrent:
         refusal = "concurrent", 0.0
-    if refusal is None:
-        counts[:] = fresh
     return refusal
 
 

@@ -61,13 +61,14 @@ class FileCounters:
         try:
             now = monotonic()
             place = self._known.get(caller) or self._place(caller)
-            counts = list(_COUNTS.unpack_from(self._map, place + _COUNTS_AT))
-            running = 0 if limits.concurrent is None else self._running(place)
+            before = _COUNTS.unpack_from(self._map, place + _COUNTS_AT)
+            counts, running = list(before), 0 if limits.concurrent is None else self._running(place)
             refusal = take(counts, running, limits, wanted, now)
             if refusal is not None and refusal[0] == "concurrent" and self._bury():
+                counts = list(before)
                 refusal = take(counts, self._running(place), limits, wanted, now)
             if refusal is not None:
-                return Taken(caller, limits, wanted, counts, now, self, "", *refusal)
+                return Taken(caller, limits, wanted, list(before), now, self, "", *refusal)
             _COUNTS.pack_into(self._map, place + _COUNTS_AT, *counts)
             self._add_running(place, 1)
         finally:

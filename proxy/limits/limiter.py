@@ -23,6 +23,7 @@ class Limiter:
         self._shared: SharedCounters | None = None
         self._again_at = 0.0
         self.away: str | None = None
+        self.take_here = local.take if address is None else None  # where nobody else counts
 
     async def take(self, caller: str, limits: Limits, wanted: Wanted) -> Taken:
         if self._address is not None and monotonic() >= self._again_at:

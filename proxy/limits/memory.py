@@ -19,15 +19,14 @@ class MemoryCounters:
 
     def take(self, caller: str, limits: Limits, wanted: Wanted) -> Taken:
         now = self._clock()
-        counts = self._counts.get(caller)
-        if counts is None:
-            counts = self._counts[caller] = list(NOTHING)
-        running = self._running.get(caller, 0)
+        before = self._counts.get(caller, NOTHING)
+        counts, running = list(before), self._running.get(caller, 0)
         refusal = take(counts, running, limits, wanted, now)
         if refusal is not None:
-            return Taken(caller, limits, wanted, counts.copy(), now, self, "", *refusal)
+            return Taken(caller, limits, wanted, before, now, self, "", *refusal)
+        self._counts[caller] = counts
         self._running[caller] = running + 1
-        return Taken(caller, limits, wanted, counts.copy(), now, self)
+        return Taken(caller, limits, wanted, counts, now, self)
 
     def give_back(self, taken: Taken, tokens: int, images: int) -> None:
         self._running[taken.caller] -= 1

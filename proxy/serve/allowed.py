@@ -44,10 +44,15 @@ async def admit(
 ) -> Allowed:
     """`requests` are those that one reply answers. Raises `LimitError`."""
     wanted = Wanted(
-        tokens=0 if limits.tokens is None else min(sum(map(_tokens, requests)), limits.tokens.most),
-        images=0 if limits.images is None else sum(map(partial(_images, route), requests)),
+        1,
+        0 if limits.tokens is None else min(sum(map(_tokens, requests)), limits.tokens.most),
+        0 if limits.images is None else sum(map(partial(_images, route), requests)),
     )
-    taken = await house.services.limiter.take(caller.name, limits, wanted)
+    limiter = house.services.limiter
+    if limiter.take_here is not None:
+        taken = limiter.take_here(caller.name, limits, wanted)
+    else:
+        taken = await limiter.take(caller.name, limits, wanted)
     if taken.refused is not None:
         raise _refusal(taken)
     return Allowed(taken)
@@ -55,7 +60,7 @@ async def admit(
 
 async def admit_free(house: House, caller: ClientKey, limits: Limits) -> Allowed:
     """A request by which nothing is bought: it counts as a request alone. Raises `LimitError`."""
-    taken = await house.services.limiter.take(caller.name, limits, Wanted(tokens=0, images=0))
+    taken = await house.services.limiter.take(caller.name, limits, Wanted())
     if taken.refused is not None:
         raise _refusal(taken)
     return Allowed(taken)
@@ -161,7 +166,9 @@ def _headers(taken: Taken) -> list[Header]:
     for place, most, per_s in taken.limits.bounded:
         begin, left, reset_s = counts[2 * place], most, 0.0
         if 0 < begin <= at < begin + per_s:
-            left, reset_s = max(0, most - int(counts[2 * place + 1])), begin + per_s - at
+            left, reset_s = most - int(counts[2 * place + 1]), begin + per_s - at
+            if left < 0:
+                left = 0
         limit, remaining, reset = _NAMES[place]
         headers += ((limit, b"%d" % most), (remaining, b"%d" % left), (reset, _span(reset_s)))
     return headers
