@@ -312,6 +312,36 @@ def test_an_empty_account_is_no_bad_key_and_no_mistake_of_the_client(refuse: Any
     assert (found.error_class, found.status) == (ErrorClass.QUOTA, 429)
 
 
+QUOTED_WORDS = [
+    (
+        400,
+        complaint(
+            "Invalid value: 'out of credits'. Supported values are: 'low' and 'high'.", "invalid_value"
+        ),
+    ),
+    (400, complaint('Unknown name "billing account": Cannot find field.', 400, "INVALID_ARGUMENT")),
+    (400, {"object": "error", "message": "1 error: input_value='a user's balance is too low'", "code": 400}),
+    (422, complaint("Input should be `auto`, got `insufficient quota`", "x")),
+    (400, complaint("Invalid value: 'unauthorized'. Supported values are: 'auto'.", "invalid_value")),
+    (404, complaint("No voice is called 'login failed'", "x", "NOT_FOUND")),
+]
+
+
+@on_every_wire
+@pytest.mark.parametrize(("status", "body"), QUOTED_WORDS)
+def test_a_client_s_own_words_empty_no_account(refuse: Any, status: int, body: Any) -> None:
+    """They rested the operator's key for all its clients."""
+    wanted = ErrorClass.NOT_FOUND if status == 404 else ErrorClass.BAD_REQUEST
+    assert refused(refuse, status, body).error_class is wanted
+
+
+@on_every_wire
+@pytest.mark.parametrize("status", [402, 429, 500])
+def test_a_relay_quotes_its_own_vendor(refuse: Any, status: int) -> None:
+    quoted = complaint("Error code: 402 - {'error': {'message': 'Insufficient Balance'}}", "x")
+    assert refused(refuse, status, quoted).error_class is ErrorClass.QUOTA
+
+
 BLOCKED: dict[str, tuple[int, Any]] = {
     "openrouter": (403, complaint("It needs moderation, and your input was flagged for violence.", 403)),
     "deepseek": (400, complaint("Content Exists Risk", "invalid_request_error")),
@@ -377,6 +407,12 @@ def test_a_busy_account_is_not_an_empty_one(refuse: Any) -> None:
     message = "You exceeded your current quota, please check your plan and billing details."
     found = refused(refuse, 429, complaint(message, 429, "RESOURCE_EXHAUSTED"))
     assert found.error_class is ErrorClass.RATE_LIMITED
+
+
+@pytest.mark.parametrize("refuse", [of_openai, of_gemini])
+def test_too_many_tokens_in_a_minute_are_no_long_conversation(refuse: Any) -> None:
+    message = "Input tokens exceed the 40000 that your tier has in a minute."
+    assert refused(refuse, 429, complaint(message, "x")).error_class is ErrorClass.RATE_LIMITED
 
 
 @pytest.mark.parametrize("payload", [{"choices": None}, {"candidates": None}, {}])

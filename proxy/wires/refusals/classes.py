@@ -51,7 +51,8 @@ CONTEXT = re.compile(
     r"|input token count.{0,200}exceeds|exceeds the maximum number of tokens"
     r"|(?:prompt|context|input) is too long|context too long|Prompt ?超长"
     r"|exceed (?:context limit|max message tokens)|exceeded model token limit"
-    r"|input tokens exceed|longer than the model's context|reduce the length of the (?:messages|prompt)"
+    r"|input tokens exceed the configured limit|longer than the model's context"
+    r"|reduce the length of the (?:messages|prompt)"
     r"|inputs. tokens \+ .max_new_tokens|range of input length should be",
     re.I | re.S,
 )
@@ -67,7 +68,7 @@ QUOTA = re.compile(
     r"|BILLING_DISABLED|(?:enable|requires) billing|billing (?:is|to be|account)",
     re.I,
 )
-# What a vendor says of our key stands at the head; further on it may be a client's own words quoted back.
+# What a vendor says of our key stands at the head; further on it may be a client's own words.
 KEY = re.compile(
     r".{0,40}(?:(?:incorrect|invalid) api[ _-]?key|api_key_invalid"
     r"|api[ _-]?key (?:provided )?(?:is |was |has |has been )?"
@@ -93,7 +94,6 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = (
         re.compile(r"no (?:available )?channel|no available (?:account|key)|无可用的?渠道", re.I),
         ErrorClass.UNAVAILABLE,
     ),
-    (QUOTA, ErrorClass.QUOTA),
     (KEY, ErrorClass.AUTH),
     (
         re.compile(
@@ -108,6 +108,9 @@ _MESSAGES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = (
 
 # Of an empty account many a vendor's code says that it lets nobody in, or too many, or nothing.
 _NO_MORE_THAN_MONEY = frozenset({ErrorClass.AUTH, ErrorClass.RATE_LIMITED, None})
+# What is quoted where a client's mistake is told are its own words; an apostrophe in a word quotes nothing.
+_OF_MISTAKES = frozenset({400, 404, 422})
+_QUOTED = re.compile(r"(?<!\w)(?:\"[^\"]{1,4096}\"|`[^`]{1,4096}`|'(?:[^']|(?<=\w)'(?=\w)){1,4096}')")
 
 _STATUSES: dict[int, ErrorClass] = {
     401: ErrorClass.AUTH,
@@ -140,7 +143,7 @@ def of_words(report: ToldRefusal) -> ErrorClass | None:
     codes = (_CODES.get(word.lower().translate(_BETWEEN)) for word in report.words)
     known = next((code for code in codes if code is not None), None)
     if known is None:
-        known = next((found for pattern, found in _MESSAGES if _says(pattern, report.message)), None)
+        known = next((found for pattern, found in _MESSAGES if _says(pattern, report)), None)
     return ErrorClass.QUOTA if known in _NO_MORE_THAN_MONEY and _tells_of_money(report) else known
 
 
@@ -157,8 +160,15 @@ def is_of_a_gateway(report: ToldRefusal) -> bool:
 
 
 def _tells_of_money(report: ToldRefusal) -> bool:
-    return any(map(QUOTA.search, (report.message, *report.notes)))
+    return any(map(QUOTA.search, (_of_us(report), *report.notes)))
 
 
-def _says(pattern: re.Pattern[str], message: str) -> bool:
-    return (pattern.match if pattern is KEY else pattern.search)(message) is not None
+def _says(pattern: re.Pattern[str], report: ToldRefusal) -> bool:
+    found = KEY.match(_of_us(report)) if pattern is KEY else pattern.search(report.message)
+    return found is not None
+
+
+def _of_us(report: ToldRefusal) -> str:
+    """What the message may tell of the operator's account."""
+    is_mistake = (report.http or report.told) in _OF_MISTAKES
+    return _QUOTED.sub(" ", report.message) if is_mistake else report.message
