@@ -617,6 +617,8 @@ ACCOUNTS = [
     ("Your account ann@shop.example is locked.", "Your account [id removed] is locked."),
     ("IP address of the call (203.0.113.7) is not", "IP address of the call ([address removed]) is not"),
     ("client IP: 2001:db8::17 refused", "client IP: [address removed] refused"),
+    ("from IP fe80::1 or so", "from IP [address removed] or so"),
+    ("IP '2001:db8:1:2:3:4:5:6' is new", "IP '[address removed]' is new"),
 ]  # fmt: skip
 
 
@@ -656,6 +658,8 @@ def test_the_operator_s_accounts_are_not_shown(refuse: Any, said: str, shown: st
         "用户今日已使用100次请求，额度不足",
         "Write to support@vendor.example, version 1.2.3.4",
         "IP rights: the picture shows 16.5 things",
+        "Too many requests from this IP, come back at 12:30:45",
+        "IP rules of the day: 8:15, ab:cd:ef",
         "user: 404 Not Found",
     ],
 )

@@ -46,8 +46,11 @@ _ACCOUNTS = re.compile(
     re.I | re.A,
 )
 # Where we ask from, as Google tells it: `The originating IP address of the call (203.0.113.7) violates ...`.
+# Of IPv6 all groups, or `::` between them: 12:30:45 is a time.
 _FROM = re.compile(
-    r"(?P<before>\bIP\b[^.\n\d]{0,40}?[ :=(])(?:(?:\d{1,3}\.){3}\d{1,3}|[\da-f]{1,4}:[\da-f:.]{4,40})", re.I
+    r"(?P<before>\bIP\b[^.\n\d]{0,40}?[ :=('\"`])(?:(?:\d{1,3}\.){3}\d{1,3}|(?:[\da-f]{1,4}:){7}[\da-f]{1,4}"
+    r"|(?:[\da-f]{1,4}(?::[\da-f]{1,4}){0,6})?::(?:[\da-f:.]{0,40}[\da-f])?)",
+    re.I,
 )
 
 
