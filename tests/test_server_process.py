@@ -242,6 +242,15 @@ def test_a_store_that_is_there_or_can_be_made_needs_no_word(tmp_path: Path, file
         assert "cannot be written" not in served.err.read_text()
 
 
+@pytest.mark.parametrize("place", ["{long}/dragoman.db", "{long}.db"], ids=["folder", "file"])
+def test_a_place_that_cannot_be_looked_at_does_not_keep_the_server_from_starting(
+    tmp_path: Path, file: str, place: str
+) -> None:
+    state = f"server: {{state: sqlite:./{place.format(long='x' * 300)}}}\n"
+    with serving(tmp_path, file + state, environment=ENVIRONMENT) as served:
+        assert post(served, chat("Hi")).status_code == 200
+
+
 def test_what_waits_for_the_next_start_is_told(tmp_path: Path, file: str) -> None:
     """Each time, as long as it waits."""
     with serving(tmp_path, file, environment=ENVIRONMENT) as served:

@@ -281,9 +281,10 @@ def _warn(config: Config, loaded: Loaded) -> None:
 
 def _can_hold(database: Path) -> bool:
     """As far as it can be told without making anything."""
-    folder = next(parent for parent in database.absolute().parents if parent.exists())
-    writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-    return writable and (not database.exists() or os.access(database, os.W_OK))
+    # `Path.exists` raises for what it may not look into.
+    folder = next(parent for parent in database.absolute().parents if os.path.exists(parent))
+    writable = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
+    return writable and (not os.path.exists(database) or os.access(database, os.W_OK))
 
 
 def _refuse(loaded: Loaded) -> int:

@@ -191,7 +191,9 @@ class Ledger:
         self._collected = True
 
     def _files(self) -> list[Path]:
-        return [] if self._folder is None else sorted(self._folder.glob(_FILES))
+        with contextlib.suppress(OSError):  # a folder that nobody may look into holds none of ours
+            return [] if self._folder is None else sorted(self._folder.glob(_FILES))
+        return []
 
 
 def _written(entries: Sequence[Entry], folder: Path | None) -> str:

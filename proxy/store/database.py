@@ -7,6 +7,7 @@ of it is loaded before the first work, or before `open`: SQLAlchemy takes 0.1 s 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,7 +66,7 @@ class Database:
         if self.is_in_memory:
             return self._engine is not None
         path = path_of(self.address)
-        return path is None or path.exists()
+        return path is None or os.path.exists(path)  # `Path.exists` raises for what it may not look into
 
     async def open(self) -> None:
         """Connect, and bring the tables up to date."""
