@@ -147,8 +147,10 @@ def test_fragments(chunks: tuple[list[Json], ...], expected: list[tuple[str, str
         [[piece(0, "a", "f", "")], [piece(1, "b", "g", '{"y":')], [piece(0, arguments='{"x":1}')],
          [piece(1, arguments="2}")]],
         [[piece(0, "a", "f", '{"x":1}'), piece(1, "b", "g", '{"y":2}')]],
+        [[piece(0, "a", "f", '{"x"'), piece(1, "b", "g", '{"y":'), piece(0, arguments=":1}")],
+         [piece(1, arguments="2}")]],
     ],
-    ids=["begun together", "one in the other", "whole"],
+    ids=["begun together", "one in the other", "whole", "in one chunk"],
 )  # fmt: skip
 def test_a_call_is_told_when_the_one_before_it_is_over(chunks: list[list[Json]]) -> None:
     """OpenAI's streams never go back to an earlier call, and clients do not look for it."""
@@ -157,6 +159,16 @@ def test_a_call_is_told_when_the_one_before_it_is_over(chunks: list[list[Json]])
     ]
     assert [one.index for one in told] == sorted(one.index for one in told)
     assert calls(told) == [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}')]
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_call_whose_name_comes_late_keeps_its_turn(late: int) -> None:
+    names = ["f", "g", "h"]
+    begun = [[piece(at, "abc"[at], "" if at == late else names[at], "{}")] for at in range(3)]
+    chunks = [delta(tool_calls=chunk) for chunk in (*begun, [piece(late, name=names[late])])]
+    told = [one for one in events(*chunks) if isinstance(one, ToolCall)]
+    assert [one.index for one in told] == sorted(one.index for one in told)
+    assert calls(told) == [("a", "f", "{}"), ("b", "g", "{}"), ("c", "h", "{}")]
 
 
 def test_calls_that_come_in_turn_are_not_held() -> None:

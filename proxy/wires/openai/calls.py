@@ -96,8 +96,9 @@ class Calls:
         out: list[ToolCall] = []
         for fragment in fragments if isinstance(fragments, list) else [fragments]:
             if isinstance(fragment, dict):
-                self._fragment(fragment, whole, out)
-        return out if whole else self._in_turn(out)
+                said = self._fragment(fragment, whole)
+                out += said if whole else self._in_turn(said)
+        return out
 
     def feed_legacy(self, fragment: Any, *, whole: bool) -> list[ToolCall]:
         """Read `function_call`, which has no id and no second call."""
@@ -120,7 +121,7 @@ class Calls:
         out, self._held = self._held, []
         for call in self._calls:
             if not call.started:
-                self._start(call, out)
+                out.append(self._start(call))
             if not call.size:
                 out.append(ToolCall(call.index, call.id, call.name, "{}", self._choice))
         return sorted(out, key=lambda one: one.index)
@@ -131,14 +132,17 @@ class Calls:
         what came too early is held to the end."""
         told: list[ToolCall] = []
         for one in said:
-            if one.index > self._turn and not self._held and self._calls[self._turn].is_complete():
+            front = self._calls[self._turn]
+            is_next = one.index == self._turn + 1 and not self._held
+            if is_next and front.started and front.is_complete():
                 self._turn = one.index
             (self._held if one.index > self._turn else told).append(one)
         return told
 
     # --- one fragment ------------------------------------------------------------------------------
 
-    def _fragment(self, fragment: Json, whole: bool, out: list[ToolCall]) -> None:
+    def _fragment(self, fragment: Json, whole: bool) -> list[ToolCall]:
+        """What is to be said of it: nothing of a call that has no name yet."""
         function = fragment.get("function")
         if not isinstance(function, dict):
             function = {}
@@ -158,17 +162,17 @@ class Calls:
         signature = signature if call.signature is None else None
         call.signature = call.signature or signature
         if not call.started:
-            if call.name:
-                self._start(call, out)
-        elif arguments or signature is not None:
-            out.append(ToolCall(call.index, call.id, call.name, arguments, self._choice, signature))
+            return [self._start(call)] if call.name else []
+        if not arguments and signature is None:
+            return []
+        return [ToolCall(call.index, call.id, call.name, arguments, self._choice, signature)]
 
-    def _start(self, call: _Open, out: list[ToolCall]) -> None:
+    def _start(self, call: _Open) -> ToolCall:
         taken = {other.id for other in self._calls if other.started}
         call.id = call.spoken_id if call.spoken_id and call.spoken_id not in taken else self._new_id()
         call.started = True
         arguments = "".join(call.arguments)
-        out.append(ToolCall(call.index, call.id, call.name, arguments, self._choice, call.signature))
+        return ToolCall(call.index, call.id, call.name, arguments, self._choice, call.signature)
 
     def _find(self, key: int | None, spoken_id: str, name: str, arguments: str) -> _Open | None:
         """The call that a fragment goes on with, None if it begins one."""
