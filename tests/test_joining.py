@@ -252,6 +252,14 @@ async def test_a_failure_is_told_again_for_a_while_only(store_address: str) -> N
     assert await finds(50.0, TASK["digest"]) == "task_new50.0"
     assert await finds(None, TASK["digest"]) == "task_newNone"
     assert await finds(151.0, b"other") == "task_new151.0"
+    refused = {
+        **bought,
+        "id": "task_old2",
+        "error": '{"class": "blocked", "status": 400}',
+        "digest": b"third",
+    }
+    await database.run(lambda connection: tasks.open_or_join(connection, refused, 60, None))
+    assert await finds(152.0, b"third") == "task_new152.0"
     await database.close()
 
 
@@ -266,6 +274,17 @@ def test_what_it_got_is_bought_again_and_so_is_what_cost_nothing(gateway: Gatewa
     with watching(gateway):
         statuses = [send(gateway, PATHS[0], busy, user_agent=VERCEL).status_code for _ in range(2)]
     assert statuses == [503, 200]
+
+
+@pytest.mark.parametrize("agent", [VERCEL, LANGCHAIN, GOOGLE], ids=["vercel", "langchain", "google"])
+def test_a_person_whose_picture_was_refused_may_try_again(gateway: Gateway, agent: str) -> None:
+    """No client asks again by itself after a 400; what a vendor does not draw now it may draw next time."""
+    asked = asks(PATHS[0], "plain", f"Rude {agent[:5]} sim:moderate")
+    with watching(gateway) as seen:
+        replies = [send(gateway, PATHS[0], asked, user_agent=agent) for _ in range(2)]
+        assert len(seen.submits()) == 2
+    assert [reply.status_code for reply in replies] == [400, 400]
+    assert [reply.headers.get("x-proxy-joined") for reply in replies] == [None, None]
 
 
 def test_who_heeds_what_it_is_told_may_order_anew(gateway: Gateway) -> None:

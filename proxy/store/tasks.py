@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -54,7 +55,7 @@ def open_or_join(
 ) -> tuple[Row, bool]:
     """Insert the row, or find the one that it is a repetition of: that with the same idempotency key or,
     where an SDK says that it tries again, the newest with the same body; where it may try again without a
-    word, such a one that was bought and failed. Returns the row as it stands now, and whether it is the
+    word, such a one that was bought and failed with a 5xx. Returns the row as it stands now, and whether it is the
     caller's to work at.
 
     What has ended without a purchase starts anew.
@@ -108,7 +109,15 @@ def _same(
             & tasks.c.repeatable.is_(False)
             & (tasks.c.ended_at > now(connection) - failed_within_s)
         )
-    return joining.same(connection, tasks, _ALL_BUT_BODY, row, recent, (tasks.c.id.desc(),))
+    found = joining.same(connection, tasks, _ALL_BUT_BODY, row, recent, (tasks.c.id.desc(),))
+    by_a_word = row["idempotency"] is not None or retried_within_s is not None
+    return found if found is None or by_a_word or _is_asked_again(found) else None
+
+
+def _is_asked_again(failed: Row) -> bool:
+    """Without a word: nobody does that with a 4xx, so that who comes again is a person."""
+    error = orjson.loads(failed["error"] or b"{}")
+    return bool(error.get("status", 500) >= 500)
 
 
 def _tell_if_free(connection: Connection, row: Row) -> None:
