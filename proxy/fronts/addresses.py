@@ -9,6 +9,7 @@ import orjson
 
 from proxy.errors import RequestError
 from proxy.fronts import checks, data_url
+from proxy.pictures import media_types
 from proxy.types import Image, MediaKind, MediaPart, Slice
 
 _SCHEMES = ("http", "https", "gs")
@@ -25,17 +26,18 @@ def media(
     if data_url.is_data_url(address):
         mime, data = data_url.read(address, where)
         fields["mime"] = mime or fields.get("mime")
-        return MediaPart(kind, data, where=where, signature=signature, **fields)
+        return MediaPart(_kind(kind, fields["mime"], data), data, where=where, signature=signature, **fields)
     if not address:
         raise checks.invalid(where, "empty string.", "empty_string")
     if isinstance(address, str) and address[:8].partition(":")[0].lower() in _SCHEMES:
-        return MediaPart(kind, url=address, where=where, signature=signature, **fields)
+        mime = media_types.of_address(address) or fields.get("mime")
+        return MediaPart(_kind(kind, mime), url=address, where=where, signature=signature, **fields)
     if isinstance(address, str) and "://" in address[:32]:
         raise _bad_address(where)
     bare = data_url.bare_base64(address, where)
     if bare is None:
         raise _bad_address(where)
-    return MediaPart(kind, bare, where=where, signature=signature, **fields)
+    return MediaPart(_kind(kind, fields.get("mime"), bare), bare, where=where, signature=signature, **fields)
 
 
 def inline(
@@ -46,8 +48,18 @@ def inline(
         raise checks.missing(where) if data is None else checks.invalid_type(where, "a string", data)
     if data_url.is_data_url(data):
         declared, clean = data_url.read(data, where)
-        return MediaPart(kind, clean, mime=declared or mime, filename=filename, where=where)
-    return MediaPart(kind, data_url.base64(data, where), mime=mime, filename=filename, where=where)
+        mime = declared or mime
+    else:
+        clean = data_url.base64(data, where)
+    return MediaPart(_kind(kind, mime, clean), clean, mime=mime, filename=filename, where=where)
+
+
+def _kind(said: MediaKind, mime: str | None, data: Slice | None = None) -> MediaKind:
+    """A picture is one also where it is sent as a file: what makes pictures looks at nothing else."""
+    if said != "file":
+        return said
+    found = media_types.sniff(data.head(media_types.HEAD_BYTES)) if data is not None else None
+    return "image" if (found or mime or "").startswith("image/") else "file"
 
 
 def _bad_address(where: str) -> RequestError:

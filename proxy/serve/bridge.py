@@ -178,7 +178,7 @@ def _unsaid_of(message: Message, kept: tuple[type, ...]) -> Iterator[str]:
     if not all(isinstance(part, kept) for part in message.parts):
         yield f"{where}.parts"
     for part in message.parts:
-        if isinstance(part, MediaPart) and part.kind != "image":
+        if isinstance(part, MediaPart) and not _is_picture(part):
             yield part.where or f"{where}.parts"
         elif isinstance(part, MediaPart) and part.detail not in (None, "auto"):
             yield f"{part.where.removesuffix('.url')}.detail".lstrip(".")
@@ -198,4 +198,9 @@ def _text(message: Message) -> str:
 
 
 def _pictures(message: Message) -> tuple[MediaPart, ...]:
-    return tuple(part for part in message.parts if isinstance(part, MediaPart) and part.kind == "image")
+    return tuple(part for part in message.parts if isinstance(part, MediaPart) and _is_picture(part))
+
+
+def _is_picture(part: MediaPart) -> bool:
+    """What a file holds that is given by its id is seen when it is read: nothing is bought without it."""
+    return part.kind == "image" or (part.kind == "file" and part.file_id is not None)

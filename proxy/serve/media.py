@@ -59,7 +59,7 @@ async def inline(house: House, request: ChatRequest, asked: Asked, wire: Wire, t
     parts = list(iter_media(request))
     uploaded = [part for part in parts if part.file_id is not None and is_upload(part.file_id)]
     if uploaded:
-        request = _with({id(part): await _uploaded(house, part, asked) for part in uploaded}, request)
+        request = _with({id(part): await _read(house, part, asked) for part in uploaded}, request)
         parts = list(iter_media(request))
     is_ours = house.services.files.is_stored  # an upstream may have no way to such an address
     wanted = await _fetch(house, parts, asked, lambda url: wire.keeps_url(url, target) and not is_ours(url))
@@ -77,18 +77,22 @@ def _with(changed: dict[int, MediaPart], request: ChatRequest) -> ChatRequest:
     return replace(request, messages=tuple(_changed(message, changed) for message in request.messages))
 
 
-async def _uploaded(house: House, part: MediaPart, asked: Asked) -> MediaPart:
+async def _read(house: House, part: MediaPart, asked: Asked) -> MediaPart:
     """What the caller has uploaded, in place of its id. Raises a 404 that names the part."""
-    assert part.file_id is not None
+    if part.file_id is None or not is_upload(part.file_id):
+        return part
     found = await asyncio.to_thread(house.services.uploads.read, asked.caller.name, part.file_id)
     if found is None:
         raise RequestError(
             f"There is no file {part.file_id!r}.", param=part.where, status=404, code="file_not_found"
         )
     upload, data = found
-    mime = part.mime or upload.mime or None
     filename = part.filename or upload.filename or None
-    return replace(part, data=Slice.of(data), file_id=None, mime=mime, filename=filename)
+    part = replace(part, data=Slice.of(data), file_id=None, filename=filename)
+    seen = sniff(data[:HEAD_BYTES]) or ""
+    if seen.startswith("image/"):  # many say nothing of it, or application/octet-stream
+        return replace(part, kind="image", mime=seen)
+    return replace(part, mime=part.mime or upload.mime or None)
 
 
 async def inline_references(
@@ -96,6 +100,9 @@ async def inline_references(
 ) -> ImageRequest:
     """The same for a picture request; its vendors judge types themselves. One that reads nothing but
     addresses is lent what came inline."""
+    references = [await _read(house, part, asked) for part in request.references]
+    mask = request.mask and await _read(house, request.mask, asked)
+    request = replace(request, references=tuple(references), mask=mask)
     takes_data = wire.takes_data(target)
     if not takes_data and (base := _lending_from(house, account)) is not None:
         lent = [await _lent(house, part, asked, base) for part in request.references]
@@ -105,9 +112,8 @@ async def inline_references(
     wanted = await _fetch(house, parts, asked, lambda url: wire.keeps_url(url, target) and not is_ours(url))
     if not wanted:
         return request
-    references = tuple(_filled(part, wanted, asked) for part in request.references)
-    mask = request.mask and _filled(request.mask, wanted, asked)
-    return replace(request, references=references, mask=mask)
+    filled = tuple(_filled(part, wanted, asked) for part in request.references)
+    return replace(request, references=filled, mask=mask and _filled(mask, wanted, asked))
 
 
 def _lending_from(house: House, account: Account) -> str | None:

@@ -145,7 +145,7 @@ def _picture(value: Any, path: str, reading: Reading) -> MediaPart:
     reading.notes.unread(holder, _PICTURE_MEMBERS, path)
     if holder.get("file_id") is not None:
         where = f"{path}.file_id"
-        raise checks.invalid(where, "uploaded files are not known here.", "unsupported_parameter")
+        return MediaPart("image", file_id=checks.required_string(holder["file_id"], where), where=where)
     for key in ("image_url", "url", "b64_json"):
         if (address := holder.get(key)) is not None:
             where = f"{path}.{key}"
