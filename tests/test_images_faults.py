@@ -203,7 +203,7 @@ def test_a_job_that_ends_badly_with_status_400_ends_at_once(
 ) -> None:
     """003: one list of states for 200 and 400, in all three types of reply"""
     with watching(gateway) as seen:
-        error = raises(gateway, name, f"Refused {name} {order} sim:as400")
+        error = raises(gateway, name, f"Refused {name} {order} sim:as-refusal")
     if name != "grsai-async" and order == "sim:fail:boom":
         status, code = 400, "invalid_value"  # of an order 400 is what it says
     assert (error.status_code, error.code) == (status, code)

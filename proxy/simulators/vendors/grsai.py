@@ -201,7 +201,7 @@ def _one_k_complaint(width: int, height: int) -> str:
 
 def _status(job: Job) -> int:
     """The page lists the states once, for its 200 and for its 400."""
-    is_told_so = job.done and job.outcome in ("moderated", "failed") and "as400" in job.orders
+    is_told_so = job.done and job.outcome in ("moderated", "failed") and "as-refusal" in job.orders
     return 400 if is_told_so else 200
 
 
