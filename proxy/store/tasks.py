@@ -55,8 +55,8 @@ def open_or_join(
 ) -> tuple[Row, bool]:
     """Insert the row, or find the one that it is a repetition of: that with the same idempotency key or,
     where an SDK says that it tries again, the newest with the same body; where it may try again without a
-    word, such a one that was bought and failed with a 5xx. Returns the row as it stands now, and whether it is the
-    caller's to work at.
+    word, such a one that was bought and failed with a 5xx. Returns the row as it stands now, and whether it
+    is the caller's to work at.
 
     What has ended without a purchase starts anew.
     """
