@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from proxy.fronts.openai.kept import stream
 from tests import responses_law
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import providers
@@ -143,17 +144,38 @@ def test_a_stream_is_joined_from_its_first_event(gateway: Gateway) -> None:
 def test_a_stream_that_is_too_long_to_be_kept_is_told_at_once(gateway: Gateway, mib: int) -> None:
     body = {"input": f"Go on for {mib} sim:big:{mib} sim:chunks:8", "stream": True}
     first, again = (asked(gateway, body, idempotency_key=f"long {mib}") for _ in range(2))
-    last, told = responses_law.parsed(first.content)[-1], responses_law.parsed(again.content)
+    last, told = responses_law.parsed(first.content)[-1], responses_law.checked(again.content)
     assert again.headers["x-proxy-joined"] == "done"
     assert [event["type"] for event in told] == [
         "response.created",
         "response.in_progress",
         "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
         "response.output_item.done",
         "response.completed",
     ]
-    assert (told[3]["item"], told[4]["response"]) == (last["response"]["output"][0], last["response"])
+    (item,) = last["response"]["output"]
+    assert told[4]["delta"] == item["content"][0]["text"]
+    assert (told[7]["item"], told[8]["response"]) == (item, last["response"])
     assert orders(gateway, f"Go on for {mib}") == 1
+
+
+def test_what_is_told_at_once_has_what_was_thought_said_and_called() -> None:
+    why = {"type": "summary_text", "text": "It is rude."}
+    no = {"type": "refusal", "refusal": "Not that."}
+    thought = {"id": "rs_1", "type": "reasoning", "summary": [why]}
+    said = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [no]}
+    call = {"id": "fc_1", "type": "function_call", "status": "completed", "name": "f", "arguments": "{}"}
+    drawn = {"id": "ig_1", "type": "image_generation_call", "status": "completed", "result": "AAAA"}
+    output = [thought, said, call, drawn]
+    response = {"id": "resp_1", "status": "completed", "usage": {}, "error": None, "output": output}
+    told = responses_law.checked(stream.at_once(response))
+    assert [event["delta"] for event in told if "delta" in event] == ["It is rude.", "Not that.", "{}"]
+    done = [event["item"] for event in told if event["type"] == "response.output_item.done"]
+    assert (done, told[-1]["response"]) == (output, response)
 
 
 def test_what_failed_and_cost_nothing_starts_anew(gateway: Gateway) -> None:

@@ -16,7 +16,6 @@ from proxy.codec import jsonio
 from proxy.errors import RequestError
 from proxy.fronts import checks, sealed
 from proxy.fronts.base import Kept, Piece
-from proxy.fronts.openai.items.outgoing import Outgoing
 from proxy.fronts.openai.responses.shape import ResponsesShape
 from proxy.types import Json, Slice
 
@@ -37,14 +36,6 @@ _PREFIXES = {
 _SEAL = {"type", "summary", "encrypted_content"}
 _PICTURE = "image_generation_call"
 _REFERRING = ("item_reference", _PICTURE)
-_BEGUN: Json = {
-    "status": "in_progress",
-    "output": [],
-    "usage": None,
-    "error": None,
-    "completed_at": None,
-    "incomplete_details": None,
-}
 _PAGE, _MOST_PER_PAGE = 20, 100
 _MOST_REFERRED = 1000  # replies
 
@@ -187,22 +178,6 @@ def listing(items: Iterable[Json], query: Mapping[str, str]) -> list[Piece]:
 
 def is_over(told: Json) -> bool:
     return told["response"]["status"] in _OVER
-
-
-def at_once(response: Json) -> bytes:
-    """The events of a stream that tells a response which is over: each item whole, not in pieces."""
-    out = Outgoing(None)
-    out.streams = True
-    for name in ("response.created", "response.in_progress"):
-        out.emit(name, response=response | _BEGUN)
-    for place, item in enumerate(response["output"]):
-        for name in ("response.output_item.added", "response.output_item.done"):
-            out.emit(name, output_index=place, item=item)
-    status, error = response["status"], response["error"]
-    if error is not None:  # R-086: some clients read this one alone
-        out.emit("error", param=None, **error, error={"type": "server_error", "param": None, **error})
-    out.emit(f"response.{'incomplete' if status == 'cancelled' else status}", response=response)
-    return out.drained()
 
 
 def ended(told: Json, status: str, error: Json | None = None) -> Json:

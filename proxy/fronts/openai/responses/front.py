@@ -70,9 +70,9 @@ class ResponsesFront(Commons):
         return state.page(context, query)
 
     def told_at_once(self, told: Json) -> bytes:
-        from proxy.fronts.openai.kept import state
+        from proxy.fronts.openai.kept import stream
 
-        return state.at_once(told["response"])
+        return stream.at_once(told["response"])
 
     def is_over(self, told: Json) -> bool:
         from proxy.fronts.openai.kept import state
