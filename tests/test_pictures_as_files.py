@@ -119,6 +119,7 @@ def test_an_edit_speaks_of_uploads_by_their_ids(gateway: Gateway, model: str) ->
     assert (order.body.get("images") or pictures_of(order.body)) == [DATA_URI, DATA_URI]
 
 
+@pytest.mark.parametrize("model", ["grsai", "lent"])
 @pytest.mark.parametrize(
     ("content", "status", "code"),
     [
@@ -127,18 +128,27 @@ def test_an_edit_speaks_of_uploads_by_their_ids(gateway: Gateway, model: str) ->
     ],
 )
 def test_a_picture_is_not_made_without_the_file_it_is_to_be_made_of(
-    gateway: Gateway, content: bytes | None, status: int, code: str
+    gateway: Gateway, content: bytes | None, status: int, code: str, model: str
 ) -> None:
     id = upload(gateway, content or GOOD)
     if content is None:
         gateway.client().files.delete(id)
     with watching(gateway) as seen:
-        reply = chat(gateway, "grsai", {"type": "file", "file": {"file_id": id}})
-        edit = post(gateway, "images/edits", {"model": "grsai", "prompt": "x", "images": [{"file_id": id}]})
+        reply = chat(gateway, model, {"type": "file", "file": {"file_id": id}})
+        edit = post(gateway, "images/edits", {"model": model, "prompt": "x", "images": [{"file_id": id}]})
     errors = [reply.json()["error"], edit.json()["error"]]
     assert [(error["param"], error["code"]) for error in errors] == [
         ("messages[0].content[1].file.file_id", code),
         ("images[0].file_id", code),
     ]
     assert (reply.status_code, edit.status_code) == (status, status)
+    assert seen.submits() == []
+
+
+def test_an_upload_of_a_type_that_the_vendor_lacks_is_lent_to_nobody(gateway: Gateway) -> None:
+    """001: .jpeg .jpg .png .webp"""
+    body = {"model": "lent", "prompt": "x", "images": [{"file_id": upload(gateway, b"GIF89a" + bytes(20))}]}
+    with watching(gateway) as seen:
+        error = post(gateway, "images/edits", body).json()["error"]
+    assert (error["param"], error["code"]) == ("images[0].file_id", "unsupported_image_type")
     assert seen.submits() == []

@@ -47,6 +47,8 @@ class Reads(Protocol):
 
     def takes_data(self, target: Target) -> bool: ...
 
+    def unable(self, request: ImageRequest, target: Target) -> RequestError | None: ...
+
 
 # --- what the client sends
 
@@ -105,6 +107,8 @@ async def inline_references(
     request = replace(request, references=tuple(references), mask=mask)
     takes_data = wire.takes_data(target)
     if not takes_data and (base := _lending_from(house, account)) is not None:
+        if (refusal := wire.unable(request, target)) is not None:  # of what is lent it sees nothing any more
+            raise refusal
         lent = [await _lent(house, part, asked, base) for part in request.references]
         request = replace(request, references=tuple(lent))
     is_ours = house.services.files.is_stored if takes_data else _is_nobodys
