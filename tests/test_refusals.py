@@ -287,6 +287,7 @@ EMPTY_ACCOUNTS: dict[str, tuple[int, Any]] = {
     "new-api's code": (500, complaint("no", "insufficient_user_quota")),
     "xai": (403, {"code": "The caller may not", "error": "Your team has either used all available credits."}),
     "xai's limit": (429, {"error": "Your team has reached its monthly spending limit."}),
+    "a relay's limit": (403, {"detail": "The spending limit was reached."}),
     "volcengine": (403, complaint("Your account has an overdue balance.", "AccountOverdueError")),
     "volcengine's code": (403, complaint("Please pay.", "AccountOverdueError")),
     "kling": (429, {"code": 1102, "message": "Account balance not enough"}),
@@ -403,8 +404,15 @@ def test_what_only_sounds_like_it_is_the_client_s_mistake(refuse: Any, message: 
 
 
 @pytest.mark.parametrize("refuse", [of_openai, of_gemini])
-def test_a_busy_account_is_not_an_empty_one(refuse: Any) -> None:
-    message = "You exceeded your current quota, please check your plan and billing details."
+@pytest.mark.parametrize(
+    "message",
+    [
+        "You exceeded your current quota, please check your plan and billing details.",
+        "Too many requests in a minute. Raise your spending limit to get higher ones.",
+        "Slow down: the rate depends on your spending limits.",
+    ],
+)
+def test_a_busy_account_is_not_an_empty_one(refuse: Any, message: str) -> None:
     found = refused(refuse, 429, complaint(message, 429, "RESOURCE_EXHAUSTED"))
     assert found.error_class is ErrorClass.RATE_LIMITED
 

@@ -64,7 +64,8 @@ QUOTA = re.compile(
     r"|(?:balance|credits?|quota) (?:is |are |has been |have been )?"
     r"(?:exhausted|depleted|used up|insufficient|not sufficient|not enough|too low|overdue)"
     r"|(?:exhausted|not enough|run out of|out of|overdue) (?:\w{1,40} )?(?:balance|credits?)\b"
-    r"|used all (?:\w{1,20} ){0,2}credits|spending limit"
+    r"|used all (?:\w{1,20} ){0,2}credits|(?:reached|exceeded|hit) (?:\w{1,20} ){0,3}spending limit"
+    r"|spending limit (?:\w{1,20} ){0,2}(?:reached|exceeded)"
     r"|BILLING_DISABLED|(?:enable|requires) billing|billing (?:is|to be|account)",
     re.I,
 )
