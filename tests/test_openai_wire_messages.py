@@ -59,6 +59,19 @@ def test_roles_names_and_texts() -> None:
     ]
 
 
+@pytest.mark.parametrize("said", ["image/jpeg", "image/jpg", "application/octet-stream", None])
+def test_a_picture_goes_as_what_its_bytes_are(said: str | None) -> None:
+    """I-038: relays refuse a picture that is said to be another."""
+    [message] = sent(Message("user", (MediaPart("image", Slice(PNG), mime=said),)))
+    assert message["content"] == [IMAGE_PART]
+
+
+def test_a_picture_of_a_sort_that_nobody_knows_goes_as_what_it_is_said_to_be() -> None:
+    svg = Slice(base64.b64encode(b"<svg/>"))
+    [message] = sent(Message("user", (MediaPart("image", svg, mime="image/svg+xml"),)))
+    assert message["content"][0]["image_url"]["url"] == Slice(svg.raw, b"data:image/svg+xml;base64,")
+
+
 def test_media_become_the_parts_that_servers_document() -> None:
     pdf = Slice(base64.b64encode(b"%PDF-1.7"))
     [message] = sent(

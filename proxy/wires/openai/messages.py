@@ -312,9 +312,12 @@ def _extra(given: Mapping[str, Any], parts: Sequence[_Content], *, pictures: boo
 
 
 def _mime(part: MediaPart, otherwise: str) -> str:
-    if part.mime is None and part.data is not None:
-        return media_types.sniff(part.data.head(media_types.HEAD_BYTES)) or otherwise
-    return part.mime or otherwise
+    """What the client said; of a picture what its bytes say, for servers refuse one that is said to be
+    another."""
+    seen = None
+    if part.data is not None and (part.mime is None or part.kind == "image"):
+        seen = media_types.sniff(part.data.head(media_types.HEAD_BYTES))
+    return seen or part.mime or otherwise
 
 
 def _address(part: MediaPart, otherwise: str) -> str | Slice:
