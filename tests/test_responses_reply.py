@@ -16,6 +16,7 @@ from proxy.fronts import sealed
 from proxy.fronts.base import Facts
 from proxy.fronts.openai.responses import request
 from proxy.fronts.openai.responses.renderer import ResponsesRenderer
+from proxy.simulators import pictures
 from proxy.types import (
     Audio,
     Citation,
@@ -615,6 +616,15 @@ def test_a_picture_is_an_item() -> None:
         "image_generation_call.completed",
         "output_item.done",
     ]
+
+
+@pytest.mark.parametrize("asked", ["1536x1024", "auto", None])
+def test_a_picture_tells_the_size_that_it_has(asked: str | None) -> None:
+    """I-003: a model that knows ratios alone makes 1264x848 of 1536x1024."""
+    tool = {"type": "image_generation"} | ({"size": asked} if asked else {})
+    image = Image("image/png", Slice.of(pictures.png(1264, 848, "a cat")))
+    [item] = output(image, tools=[tool])
+    assert item["size"] == "1264x848"
 
 
 def test_a_picture_has_an_empty_message_behind_it_for_who_asks_again_without_one() -> None:

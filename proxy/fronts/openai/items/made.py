@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proxy.fronts.openai.items.outgoing import Item, Outgoing
+from proxy.pictures import pixels
 from proxy.types import CodeRun, Image, Json, PartialImage
 
 Sources = Sequence[tuple[str, str]]  # addresses and titles
@@ -34,11 +35,12 @@ class Picture(Item):
     def show(self, image: Image) -> None:
         """The end of a picture that came."""
         tool = self._tool
+        size = pixels.of(image.data) if image.data is not None else None  # seldom what was asked for
         self.body |= {
             "status": "completed",
             "result": image.data,
             "output_format": image.mime.partition("/")[2] or "png",
-            "size": tool.get("size") or "auto",
+            "size": f"{size[0]}x{size[1]}" if size is not None else tool.get("size") or "auto",
             "quality": tool.get("quality") or "auto",
             "background": tool.get("background") or "auto",
             "revised_prompt": image.revised_prompt,
