@@ -200,7 +200,7 @@ def test_no_prompt_is_too_odd_to_read(prompt: str) -> None:
 
 
 USED = re.compile(
-    r'"([a-z-]+)" (?:not )?in (?:self(?!\.)|directives|(?:self\.)?orders)\b'
+    r'"([a-z-]+)" (?:not )?in (?:self(?!\.)|directives|(?:self\.|job\.)?orders)\b'
     r'|(?:self|orders|directives)\.(?:word|count|seconds)\("([a-z-]+)"'
 )
 
