@@ -185,6 +185,14 @@ def test_any_dialect_may_be_told_what_its_vendor_takes():
     assert call.dropped == ("stream",)
 
 
+def test_who_is_asked_and_for_a_stream_goes_out_in_any_case():
+    text = "surfaces: {chat: {speaks: openai, takes: [messages]}}"
+    wire = ChatDelegate(Echo(), load_profile("small", read_yaml(text)).surface("chat"))
+    call = wire.build(replace(ASKED, stream=True, temperature=0.5), replace(JLIKE, model="m"))
+    assert call.body == {"model": "m", "stream": True}
+    assert call.dropped == ()
+
+
 @pytest.mark.parametrize("wrap", [None, "data", "result", "response"])
 def test_the_reply_is_found_where_it_lies(wrap):
     payload = {"success": True, wrap: CANDIDATES} if wrap else CANDIDATES

@@ -175,6 +175,8 @@ def compile_chat(data: Data, where: Where, problems: Problems, *, partial: bool 
         problems.add("E106", where, f'{shown(where)} has no "speaks"')
     drops = {plain(name): field for name, field in section.take("drops", read_mapping, {}).items()}
     takes = {plain(name): name for name in section.take("takes", read.texts, ())}
+    if takes:
+        takes |= {name: name for name in _ALWAYS}
     return ChatVariant(
         extra=section.take("extra", read_mapping, {}),
         drops=drops,
@@ -192,6 +194,10 @@ def compile_chat(data: Data, where: Where, problems: Problems, *, partial: bool 
 
 # Fields that say what a wire can say otherwise, if it knows that they are not taken (gemini-models.yaml).
 _CAPABILITIES = {"toolconfig": "tool_config"}
+
+
+# Who is asked, and how the answer comes: no wish of the client's that a vendor may not know.
+_ALWAYS = ("model", "stream")
 
 
 def plain(name: str) -> str:
