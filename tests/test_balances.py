@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 import sqlalchemy as sa
 
 from proxy.errors import ProxyError
 from proxy.keys import Budget, ClientKey, Period
+from proxy.ledger import views
 from proxy.ledger.balances import Balances, span
 from proxy.ledger.entries import Entry, insert
 from proxy.ledger.rates import Rates
 from proxy.logs import Log
 from proxy.store.database import Database
-from proxy.store.tables import ledger
+from proxy.store.tables import ledger, tasks
 from tests.test_ledger import ROW
+from tests.test_store import TASK
 
 pytestmark = pytest.mark.anyio
 
@@ -248,6 +253,141 @@ async def test_a_hold_takes_the_place_of_what_was_reserved(store_address: str) -
         balances.release("req_1")
         balances.release("req_1")
         assert await balances.spent(APP, MONTHLY) == Decimal("0.1")
+
+
+# --- what open tasks have yet to order
+
+
+async def keep(database: Database, request_id: str, *wanted: str, **values: Any) -> None:
+    """A task's row; `wanted` is an amount and a currency."""
+    asked = orjson.dumps({"wanted": wanted} if wanted else {}).decode()
+    row = {**TASK, "id": f"task of {request_id}", "request_id": request_id, "idempotency": None}
+    await database.run(
+        lambda connection: connection.execute(sa.insert(tasks).values(**{**row, "asked": asked, **values}))
+    )
+
+
+@contextlib.asynccontextmanager
+async def asked_slowly(balances: Balances, database: Database) -> AsyncIterator[asyncio.Task[Decimal]]:
+    """The sum, which the store tells when the block ends."""
+    go = threading.Event()
+    busy = asyncio.ensure_future(database.read(lambda _: go.wait(10)))
+    reading = asyncio.create_task(balances.spent(APP, MONTHLY))
+    for _ in range(5):  # until it waits for the store
+        await asyncio.sleep(0)
+    yield reading
+    go.set()
+    await busy
+
+
+async def test_what_open_tasks_have_yet_to_order_counts_anywhere(store_address: str) -> None:
+    async with opened(store_address) as (balances, database):
+        balances.rates = Rates({"USD": Decimal(1), "CNY": Decimal("0.5")})
+        await keep(database, "waits", "0.8", "USD", state="pending")
+        await keep(database, "runs", "0.8", "USD", state="running")
+        await book(database, HOLD._replace(request_id="runs"), SETTLE._replace(request_id="runs"))
+        await keep(database, "is paid in CNY", "0.4", "USD", state="running")
+        yuan = HOLD._replace(request_id="is paid in CNY", currency="CNY")
+        await book(database, yuan, yuan._replace(call=2, amount=Decimal("0.1"), currency="USD"))
+        await keep(database, "wants it in CNY", "6", "CNY", state="pending")
+        assert await balances.spent(APP, MONTHLY) == sum(
+            map(Decimal, ("0.8", "0.1", "0.4", "0.3", "0.1", "3"))  # in the order above
+        )
+
+
+async def test_what_others_want_and_what_is_over_or_held_does_not_count(store_address: str) -> None:
+    async with opened(store_address) as (balances, database):
+        await keep(database, "other", "0.8", "USD", state="pending", key="other")
+        for state in ("completed", "failed", "cancelled"):
+            await keep(database, state, "0.8", "USD", state=state, ended_at=ROW.at)
+        await keep(database, "parked", "0.8", "USD", state="parked")
+        await keep(database, "uncertain", "0.8", "USD", state="uncertain")
+        await book(database, HOLD._replace(request_id="uncertain"))
+        await keep(database, "without a budget", state="pending")
+        await keep(database, "more than it wanted", "0.3", "USD", state="running")
+        await book(database, HOLD._replace(request_id="more than it wanted"))
+        await keep(database, "not worth anything", "0.8", "points", state="pending")
+        assert await balances.spent(APP, MONTHLY) == Decimal("0.8")  # the two holds
+
+
+async def test_a_task_at_work_here_counts_once(store_address: str) -> None:
+    clock = Clock()
+    async with opened(store_address, clock) as (balances, database):
+        balances.reserve(APP, MONTHLY, "req_2", Decimal("0.8"))
+        assert balances.wished("req_2") == Decimal("0.8")
+        await keep(database, "req_2", "0.8", "USD", state="running")
+        assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
+        hold = HOLD._replace(request_id="req_2")
+        for call in (1, 2):  # all of it is ordered
+            balances.note(APP, MONTHLY, hold._replace(call=call))
+            clock.now += 100
+            assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
+            await book(database, hold._replace(call=call))
+            clock.now += 100
+            assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
+        balances.release("req_2")
+        assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
+
+
+async def test_a_task_that_comes_or_ends_here_while_the_store_is_asked_counts_once(
+    store_address: str,
+) -> None:
+    clock = Clock()
+    async with opened(store_address, clock) as (balances, database):
+        balances.reserve(APP, MONTHLY, "ends", Decimal("0.8"))
+        await keep(database, "ends", "0.8", "USD", state="running")
+        async with asked_slowly(balances, database) as reading:
+            balances.reserve(APP, MONTHLY, "comes", Decimal("0.4"))
+            await keep(database, "comes", "0.4", "USD", state="running")
+            balances.release("ends")
+        assert await reading == Decimal("0.4")
+
+
+async def test_a_task_that_waits_for_whoever_takes_it_counts_at_once_and_once(store_address: str) -> None:
+    clock = Clock()
+    async with opened(store_address, clock) as (balances, database):
+        assert await balances.spent(APP, MONTHLY) == 0
+        balances.reserve(APP, MONTHLY, "req_2", Decimal("0.8"))
+        clock.now += 100
+        async with asked_slowly(balances, database) as reading:  # and the answer is older than the row
+            balances.entrust("req_2")
+            balances.leave("req_2")
+            balances.release("req_2")  # its client is gone
+        assert await reading == Decimal("0.8")
+        await keep(database, "req_2", "0.8", "USD", state="pending")
+        await book(database, HOLD._replace(request_id="req_2"))  # by another, or by this process
+        clock.now += 100
+        assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
+        balances.leave("req_2")
+        balances.leave("unknown")
+        assert balances.wished("req_2") == 0
+        await database.run(lambda connection: connection.execute(sa.delete(tasks)))
+        clock.now += 100
+        assert await balances.spent(APP, MONTHLY) == Decimal("0.4")
+
+
+async def test_what_open_tasks_want_is_wanted_in_the_next_period_too(store_address: str) -> None:
+    clock = Clock(seconds("2026-11-30T23:59:59"))
+    async with opened(store_address, clock) as (balances, database):
+        await keep(database, "req_2", "0.8", "USD", state="pending")
+        await book(database, ONE._replace(at=clock.now))
+        assert await balances.spent(APP, MONTHLY) == Decimal("1.8")
+        clock.now += 2
+        assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
+
+
+async def test_tasks_that_are_over_are_not_looked_through() -> None:
+    """A busy key may have very many."""
+
+    def plan(connection: sa.Connection) -> str:
+        query = views._open_tasks("app").compile(connection, compile_kwargs={"literal_binds": True})
+        return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all())
+
+    async with opened("sqlite::memory:") as (_, database):
+        assert "tasks_by_key_and_state (key=? AND state=?)" in await database.run(plan)
+
+
+# --- money in another currency
 
 
 async def test_what_was_paid_in_another_currency_counts_by_its_worth(store_address: str) -> None:

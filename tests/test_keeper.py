@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from proxy.errors import ErrorClass, ProxyError, RequestError, StoppingError, UpstreamError
+from proxy.keys import Budget, ClientKey
+from proxy.ledger.balances import Balances
 from proxy.serve import body as bodies
 from proxy.serve.joining import Repeats
 from proxy.serve.keeper import Keeper, Running
@@ -46,6 +49,7 @@ ROW = {
     "callback_url": None,
     "callback_due": None,
 }
+BUDGET = Budget(Decimal(2), "USD", "total")
 NO_REPEAT = Repeats(None, by_sdk=False, is_retry=False)
 AWAY = OperationalError("SELECT 1", {}, Exception("a client's words"))
 
@@ -92,7 +96,7 @@ def alone() -> tuple[Keeper, Log]:
 @asynccontextmanager
 async def stored() -> AsyncIterator[tuple[Keeper, Log]]:
     database, log = Database("sqlite::memory:"), Log()
-    services: Any = SimpleNamespace(log=log, database=database)
+    services: Any = SimpleNamespace(log=log, database=database, balances=Balances(database, log))  # type: ignore[arg-type]
     keeper = Keeper(services)
     keeper._rules = SimpleNamespace(lease=60.0)  # type: ignore[assignment]
     await database.open()
@@ -575,31 +579,6 @@ async def test_a_store_that_was_away_is_told_of_again_after_a_look_that_went_wel
 
 
 @pytest.mark.anyio
-async def test_money_of_what_waits_is_given_back_when_it_is_anothers() -> None:
-    async with stored() as (keeper, _):
-        house, released = house_of(keeper), []
-        keeper.services.balances = SimpleNamespace(  # type: ignore[assignment]
-            entrust=lambda request: lambda: released.append(request),
-            release=lambda request: released.append(f"{request} at once"),
-        )
-        rich: Any = SimpleNamespace(caller=SimpleNamespace(budget=1), request_id="req_1")
-        poor: Any = SimpleNamespace(caller=SimpleNamespace(budget=None), request_id="req_2")
-        keeper.joined(poor)
-        assert released == ["req_2 at once"]
-        await keeper.do(tasks.open_or_join, {**ROW, "state": "pending"}, 60.0, None)
-        for name in ("task_1", "task_2", "own 0"):
-            keeper.until_over(name, rich)
-            keeper.until_over(f"{name} poor", poor)
-        held_up(keeper, 2)  # no room for what waits
-        await keeper.tick(house, {})
-        assert released == ["req_2 at once", "req_1"]
-        keeper._ended(keeper.running["own 0"])
-        assert released == ["req_2 at once", "req_1", "req_1"]
-        keeper._released("task_2")
-        assert len(released) == 3
-
-
-@pytest.mark.anyio
 async def test_what_was_told_of_no_more_is_forgotten_by_its_age() -> None:
     async with stored() as (keeper, _):
         house = house_of(keeper)
@@ -627,8 +606,10 @@ def busy_store(keeper: Keeper) -> Iterator[None]:
     assert busy is not None
 
 
-async def left_while_written(keeper: Keeper, house: Any, row: dict[str, Any]) -> None:
-    opening = asyncio.ensure_future(keeper.opened(house, row, None, NO_REPEAT, insist=True))
+async def left_while_written(
+    keeper: Keeper, house: Any, row: dict[str, Any], go_on: Callable[[Any], object] | None = None
+) -> None:
+    opening = asyncio.ensure_future(keeper.opened(house, row, go_on, NO_REPEAT, insist=True))
     await asyncio.sleep(0.01)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -661,6 +642,40 @@ async def test_what_was_left_while_it_was_written_is_cancelled() -> None:
         found = await keeper.row("task_1")
         assert (found["state"], found["repeatable"]) == ("cancelled", True)
         assert '"code":"task_cancelled"' in found["error"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("joins", [False, True])
+async def test_who_leaves_while_its_row_is_written_keeps_its_money_until_nothing_is_open(joins: bool) -> None:
+    async with stored() as (keeper, _):
+        balances, caller = keeper.services.balances, ClientKey("app")
+        house, row = house_of(keeper), {**ROW, "owner": keeper.owner, "idempotency": "a key"}
+        assert await balances.spent(caller, BUDGET) == 0
+        if joins:
+            await keeper.do(tasks.open_or_join, row, 60.0, None)
+        balances.reserve(caller, BUDGET, "req_1", Decimal("0.8"))
+        with busy_store(keeper):
+            await left_while_written(keeper, house, {**row, "id": "task_2"})
+            balances.release("req_1")  # the end of its request here
+            assert await balances.spent(caller, BUDGET) == Decimal("0.8")
+        await beside(keeper)
+        assert await balances.spent(caller, BUDGET) == 0
+        assert keeper._reserved == {}
+
+
+@pytest.mark.anyio
+async def test_who_leaves_while_its_row_is_written_and_goes_on_has_its_money_reserved() -> None:
+    async with stored() as (keeper, _):
+        balances, caller = keeper.services.balances, ClientKey("app")
+        house, row = house_of(keeper), {**ROW, "state": "pending"}
+        assert await balances.spent(caller, BUDGET) == 0
+        balances.reserve(caller, BUDGET, "req_1", Decimal("0.8"))
+        with busy_store(keeper):
+            await left_while_written(keeper, house, row, lambda row: keeper.waits(row["request_id"]))
+            balances.release("req_1")
+        await beside(keeper)
+        assert await balances.spent(caller, BUDGET) == Decimal("0.8")
+        assert keeper._reserved == {}
 
 
 @pytest.mark.anyio

@@ -1,7 +1,8 @@
 """What keys with a budget have spent: read from the ledger once, then kept by the rows this process books.
 
 Others book too, so of a sum that is asked for what is new is read every few seconds, beside the requests, and
-now and then all of it. Only keys with a budget have a balance here.
+now and then all of it. With it comes what open tasks have yet to order whose money this process does not
+keep itself. Only keys with a budget have a balance here.
 """
 
 from __future__ import annotations
@@ -76,9 +77,11 @@ class _Mark(NamedTuple):
 
 
 class _Sum(NamedTuple):
-    """What the store tells: `there` are the rows among the total that may be pending."""
+    """What the store tells: `there` are the rows among the total that may be pending, and `wanted` is what
+    open tasks have yet to order, by request."""
 
     total: Decimal
+    wanted: dict[str, Decimal]
     there: set[RowId]
     took_s: float
     mark: _Mark | None
@@ -88,7 +91,8 @@ class _Sum(NamedTuple):
 class _Balance:
     """`known` is what the store has told, None before it did; `pending` are rows of ours that were not in it,
     each with its time and what it adds, and `own` is their sum. `reserved` is wanted by requests that are on
-    and have not ordered yet."""
+    here and have not ordered yet. `since` are those that were on here since the store was asked last, with
+    what has to be in its answer of each."""
 
     span: Span
     known: Decimal | None = None
@@ -97,15 +101,27 @@ class _Balance:
     own: Decimal = ZERO
     reserved: Decimal = ZERO
     wishes: dict[str, Decimal] = field(default_factory=dict)  # by request
+    since: dict[str, Decimal] = field(default_factory=dict)
     read_at: float = 0.0
     took_s: float = 0.0
     reading: asyncio.Task[None] | None = None
 
     def wish(self, request_id: str, amount: Decimal) -> None:
-        before = self.wishes.pop(request_id, ZERO)
-        self.reserved += amount - before
-        if amount:
-            self.wishes[request_id] = amount
+        self.reserved += amount - self.wishes.get(request_id, ZERO)
+        self.wishes[request_id] = amount
+        self.since[request_id] = ZERO
+
+    def end_wish(self, request_id: str) -> Decimal:
+        """What is left of it."""
+        wished = self.wishes.pop(request_id)
+        self.reserved -= wished
+        return wished
+
+    def leave(self, request_id: str) -> None:
+        """Its wish stands in the store from now on, also where that was asked before."""
+        wished = self.since[request_id] = self.end_wish(request_id)
+        if self.known is not None:
+            self.known += wished
 
     def add(self, entry: Entry, amount: Decimal) -> None:
         if len(self.pending) >= _MOST_PENDING:
@@ -118,7 +134,8 @@ class _Balance:
         self.own += amount
 
     def learn(self, found: _Sum) -> None:
-        self.known, self.took_s, self.mark = found.total, found.took_s, found.mark
+        wanted = sum((found.wanted | self.since).values(), ZERO)
+        self.known, self.took_s, self.mark = found.total + wanted, found.took_s, found.mark
         self.pending = {row: told for row, told in self.pending.items() if row not in found.there}
         self.own = sum((amount for _, amount in self.pending.values()), ZERO)
 
@@ -176,7 +193,7 @@ class Balances:
     def release(self, request_id: str) -> None:
         """What it reserved, if anything."""
         if request_id not in self._entrusted and (balance := self._reserving.pop(request_id, None)):
-            balance.wish(request_id, ZERO)
+            balance.end_wish(request_id)
 
     def entrust(self, request_id: str) -> Callable[[], None]:
         """The request goes on also without its client: only the function that is returned releases it."""
@@ -187,6 +204,17 @@ class Balances:
             self.release(request_id)
 
         return release
+
+    def leave(self, request_id: str) -> None:
+        """The request waits in its row for whoever takes it: what it reserved is counted by that."""
+        self._entrusted.discard(request_id)
+        if balance := self._reserving.pop(request_id, None):
+            balance.leave(request_id)
+
+    def wished(self, request_id: str) -> Decimal:
+        """What it still wants of what it reserved."""
+        balance = self._reserving.get(request_id)
+        return ZERO if balance is None else balance.wishes[request_id]
 
     def note(self, caller: ClientKey, budget: Budget, entry: Entry) -> None:
         """A row was booked for a key that has a budget. It adds what is charged or held; a hold that ends is
@@ -228,6 +256,7 @@ class Balances:
 
     async def _look(self, caller: ClientKey, budget: Budget, balance: _Balance) -> None:
         began, during, rates = self.clock(), balance.span, self.rates
+        balance.since = dict.fromkeys(balance.wishes, ZERO)
         # Rows that are booked from here on are later than this, those that are pending are not earlier.
         horizon = min((at for at, _ in balance.pending.values()), default=began)
         horizon = min(horizon, began) - _MARGIN_S
@@ -257,7 +286,7 @@ class Balances:
         self, key: str, into: str, rates: Rates, mark: _Mark, days: Sequence[int], horizon: float
     ) -> _Sum:
         if not self._database.may_exist():
-            return _Sum(ZERO, set(), 0.0, None)
+            return _Sum(ZERO, {}, set(), 0.0, None)
         return await self._database.read(partial(_summed, key, into, rates, mark, days, horizon))
 
 
@@ -277,13 +306,21 @@ def _summed(
     found = views.spent(connection, key, mark.currencies, days, horizon, mark.through, mark.seen)
     early = _plus(mark.totals, found.early)
     whole = _plus(early, found.late)
-    worth = (rates.convert(amount, name, into) for name, amount in whole.items())
-    total = sum((amount for amount in worth if amount is not None), ZERO)
+    total = _worth(rates, whole, into)
+    wanted = {
+        request_id: max(ZERO, _worth(rates, one.wanted, into) - _worth(rates, one.held, into))
+        for request_id, one in found.open.items()
+    }
     if connection.dialect.name == "sqlite":  # which has one writer
         new = mark._replace(through=found.last, totals=whole, seen=found.last)
     else:
         new = mark._replace(through=mark.seen, totals=early, seen=found.last)
-    return _Sum(total, found.there, time.perf_counter() - began, new)
+    return _Sum(total, wanted, found.there, time.perf_counter() - began, new)
+
+
+def _worth(rates: Rates, amounts: Mapping[str, Decimal], into: str) -> Decimal:
+    worth = (rates.convert(amount, name, into) for name, amount in amounts.items())
+    return sum((amount for amount in worth if amount is not None), ZERO)
 
 
 def _plus(one: Mapping[str, Decimal], other: Mapping[str, Decimal]) -> dict[str, Decimal]:

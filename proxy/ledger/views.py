@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Connection
 
@@ -19,7 +20,8 @@ from proxy.ledger.entries import DAY_S
 from proxy.ledger.prices import ZERO, plain
 from proxy.ledger.rates import Rates
 from proxy.store.money import STEP
-from proxy.store.tables import ledger
+from proxy.store.tables import ledger, tasks
+from proxy.store.tasks import OPEN
 
 Json = dict[str, Any]
 
@@ -123,14 +125,22 @@ def left_out(connection: Connection, wanted: Wanted) -> list[str]:
     return list(connection.execute(strangers).scalars())
 
 
+class Open(NamedTuple):
+    """What an open task wanted when it came, and what was held for it since; by currency."""
+
+    wanted: dict[str, Decimal]
+    held: dict[str, Decimal]
+
+
 class Spent(NamedTuple):
     """Sums by currency: of rows up to the id that was asked for, and of those behind it, up to the `last`.
-    `there` are rows among them by request, call, attempt and kind."""
+    `there` are rows among them by request, call, attempt and kind, `open` are the key's tasks by request."""
 
     early: dict[str, Decimal]
     late: dict[str, Decimal]
     last: int
     there: set[tuple[str, int, int, str]]
+    open: dict[str, Open]
 
 
 def spent(
@@ -159,14 +169,32 @@ def spent(
     sums = sums.where(*of_key).group_by(ledger.c.currency, is_late)
     rows = sa.select(*names, ledger.c.currency, *[sa.null()] * 4)
     rows = rows.where(*of_key, ledger.c.day >= int(horizon // DAY_S), ledger.c.at >= horizon)
-    found = Spent({}, {}, early, set())
-    for *row, currency, late, number, above, below in connection.execute(sa.union_all(sums, rows)):
-        if row[0] is not None:
+    found = Spent({}, {}, early, set(), {})
+    for *row, currency, late, number, above, below in connection.execute(
+        sa.union_all(sums, rows, _open_tasks(key))
+    ):
+        amount = ZERO if above is None else (int(above) * _HALF + int(below)) * STEP
+        if row[0] is None:
+            (found.late if late else found.early)[currency] = amount
+            found = found._replace(last=max(found.last, number))
+        elif row[1] is not None:
             found.there.add(tuple(row))
-            continue
-        (found.late if late else found.early)[currency] = (int(above) * _HALF + int(below)) * STEP
-        found = found._replace(last=max(found.last, number))
+        elif (wanted := orjson.loads(row[3]).get("wanted")) is not None:
+            one = found.open.setdefault(row[0], Open({wanted[1]: Decimal(wanted[0])}, {}))
+            if currency is not None:
+                one.held[currency] = amount
     return found
+
+
+def _open_tasks(key: str) -> Any:
+    """Of each its request, how it was asked, and what was held for it in a currency: in the columns of
+    `spent`, none of them with a call."""
+    holds = tasks.outerjoin(ledger, (ledger.c.request_id == tasks.c.request_id) & (ledger.c.kind == "hold"))
+    named = tasks.c.request_id, sa.null(), sa.null(), tasks.c.asked, ledger.c.currency, sa.null(), sa.null()
+    steps = _steps(ledger.c.amount)
+    sums = sa.select(*named, _sum(steps // _HALF, "high"), _sum(steps % _HALF, "low")).select_from(holds)
+    are_open = tasks.c.key == key, tasks.c.state.in_(OPEN)
+    return sums.where(*are_open).group_by(tasks.c.request_id, tasks.c.asked, ledger.c.currency)
 
 
 def rows(connection: Connection, wanted: Wanted, *, admin: bool) -> list[Json]:

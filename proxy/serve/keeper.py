@@ -220,7 +220,7 @@ class Keeper:
         self._background: set[asyncio.Task[Any]] = set()
         self.opening = joining.Pending()  # while its row is written
         self._left = joining.Pending()  # and while it is let go
-        self._reserved: dict[str, Callable[[], None]] = {}  # by task: gives a budget's money back
+        self._reserved: dict[str, Callable[[], None]] = {}  # by request: gives a budget's money back
         self._renewed = -math.inf
         self._swept = -math.inf
         self._told_away = False
@@ -331,7 +331,8 @@ class Keeper:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            letting_go = self._spawn(self._let_go(opening, go_on))
+            self.until_over(row["request_id"])  # it is open in the store until it is let go
+            letting_go = self._spawn(self._let_go(opening, go_on, row["request_id"]))
             self._left.add(letting_go, row)
             raise
         except Exception as error:
@@ -355,15 +356,24 @@ class Keeper:
             await running.ended()
 
     async def _let_go(
-        self, opening: asyncio.Task[tuple[Row, bool]], go_on: Callable[[Row], object] | None
+        self,
+        opening: asyncio.Task[tuple[Row, bool]],
+        go_on: Callable[[Row], object] | None,
+        request_id: str,
     ) -> None:
         """The client left while its row was written: for who waits no more nothing is ordered."""
-        row, is_ours = await opening
-        if is_ours and go_on is not None:
-            go_on(row)
-        elif is_ours:
-            error = text_of(plain_error(cancelled()))
-            await self.write(row, {"state": "cancelled", "error": error, "repeatable": True})
+        goes_on = False
+        try:
+            row, is_ours = await opening
+            goes_on = is_ours and go_on is not None
+            if is_ours and go_on is not None:
+                go_on(row)
+            elif is_ours:
+                error = text_of(plain_error(cancelled()))
+                await self.write(row, {"state": "cancelled", "error": error, "repeatable": True})
+        finally:
+            if not goes_on:
+                self._released(request_id)
 
     def room(self, rules: Tasks) -> Room:
         made = ((one.record.row["model"], one.work.asked.unhurried) for one in self.running.values())
@@ -385,7 +395,8 @@ class Keeper:
         work = Work(house, asked, work.route, work.parsed, work.candidates, record)
         running = Running(record, work, front, self._ended)
         self.running[record.identity] = running
-        self.until_over(record.identity, asked)
+        if asked.caller.budget is not None:
+            self.until_over(asked.request_id)
         running.start()
         return running
 
@@ -395,34 +406,28 @@ class Keeper:
             self._callbacks_at = -math.inf
         if self.running.get(name) is running:
             del self.running[name]
-            self._released(name)
+            self._released(running.record.row["request_id"])
             if self._rules is not None and self.room(self._rules).left <= 1:
                 self._renewed = -math.inf  # others may wait for this place
 
     # --- money that is reserved
 
-    def until_over(self, identity: str, asked: Asked) -> None:
+    def until_over(self, request_id: str) -> None:
         """What a key's budget has reserved stays so until the work is over, also where its client leaves."""
-        if asked.caller.budget is not None:
-            self._reserved[identity] = self.services.balances.entrust(asked.request_id)
+        self._reserved[request_id] = self.services.balances.entrust(request_id)
+
+    def waits(self, request_id: str) -> None:
+        """Whoever takes the row, here too, knows its key by name alone: the money is counted by the row."""
+        self._reserved.pop(request_id, None)
+        self.services.balances.leave(request_id)
 
     def joined(self, asked: Asked) -> None:
         """It needs no money of its own."""
         self.services.balances.release(asked.request_id)
 
-    def _released(self, identity: str) -> None:
-        if (release := self._reserved.pop(identity, None)) is not None:
+    def _released(self, request_id: str) -> None:
+        if (release := self._reserved.pop(request_id, None)) is not None:
             release()
-
-    async def _release_others(self) -> None:
-        """Those that waited for room here and are another's now, or over: their holds are in the ledger."""
-        from proxy.store import tasks
-
-        waiting = [name for name in self._reserved if name not in self.running]
-        if waiting:
-            for name in set(waiting) - await self.do(tasks.free_among, waiting):
-                if name not in self.running:
-                    self._released(name)
 
     # --- who leaves
 
@@ -515,7 +520,6 @@ class Keeper:
         if room.left > 0:
             for row in await self.do(late.claimed, self.owner, rules.lease, room):
                 await self._take_over(house, row)
-        await self._release_others()
         if now - self._swept > _SWEEP_EVERY_S:
             self._swept = now
             await self.do(tasks.sweep, rules.keep)
@@ -566,7 +570,8 @@ class Keeper:
             await record.write({}, insist=False)
 
     async def _take_over(self, house: House, row: Row) -> None:
-        """Go on where another process was cut off."""
+        """Go on where another process was cut off. Its key has no budget here: what it wants and what it
+        orders stand in the store, where its balance finds both at once."""
         self.services.log.write(
             "task_taken_over", task=row["id"], state=row["state"], tries=row["tries"], was=row["was"]
         )

@@ -166,12 +166,7 @@ async def _opened(work: Work, front: Front, row: dict[str, Any], wish: _Wish) ->
     is_read_again = False
     go_on = partial(_started, work, front) if wish.as_task else None
     while True:
-        try:
-            opened = await keeper.opened(work.house, row, go_on, wish.repeats, insist=wish.insists)
-        except asyncio.CancelledError:
-            if go_on is not None:
-                keeper.until_over(row["id"], work.asked)
-            raise
+        opened = await keeper.opened(work.house, row, go_on, wish.repeats, insist=wish.insists)
         if opened is None:
             return None
         found, is_ours = opened
@@ -193,7 +188,7 @@ def _started(work: Work, front: Front, row: Row) -> Running | None:
     if row["owner"]:
         row = {name: value for name, value in row.items() if name != "body"}
         return keeper.begin(work.house, row, work, front, is_kept=True)
-    keeper.until_over(row["id"], work.asked)
+    keeper.waits(work.asked.request_id)
     return None
 
 
@@ -211,6 +206,8 @@ def _row(exchange: Exchange, work: Work, endpoint: str) -> dict[str, Any]:
     asked = work.asked
     assert exchange.caller is not None
     how = anew.how(asked) | {"base": public_base(exchange, work.house)}
+    if (budget := asked.caller.budget) is not None:
+        how["wanted"] = [str(work.house.services.balances.wished(asked.request_id)), budget.currency]
     return {
         "id": f"task_{int(time.time() * 1000):012x}{token_hex(10)}",
         "key": exchange.caller.name,

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, Large
 
 from proxy.store import money
 
-HEAD = "0006"  # the newest revision
+HEAD = "0007"  # the newest revision
 
 
 class Amount(sa.TypeDecorator[Decimal]):
@@ -153,6 +153,7 @@ tasks = Table(
     Column("callback_tries", Integer, nullable=False),
     sa.UniqueConstraint("key", "idempotency", name="tasks_once"),
     Index("tasks_by_key", "key", "id"),
+    Index("tasks_by_key_and_state", "key", "state"),
     Index("tasks_by_digest", "key", "digest"),
     Index("tasks_by_state", "state", "lease_until"),
     Index("tasks_by_callback", "callback_due"),

@@ -200,12 +200,6 @@ def renew(
     return {row.id: (row.epoch, row.cancel_asked) for row in rows}
 
 
-def free_among(connection: Connection, identities: Collection[str]) -> set[str]:
-    """Those of them that wait for somebody to work at them."""
-    waiting = tasks.c.id.in_(identities) & (tasks.c.state == "pending") & tasks.c.owner.is_(None)
-    return set(connection.execute(sa.select(tasks.c.id).where(waiting)).scalars())
-
-
 def release(connection: Connection, owner: str) -> None:
     """A process that ends as it should leaves its tasks to the next at once; that was no fault of theirs."""
     mine = (tasks.c.owner == owner) & tasks.c.state.in_(OPEN)
