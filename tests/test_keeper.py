@@ -24,8 +24,9 @@ from proxy.keys import Budget, ClientKey
 from proxy.ledger.balances import Balances
 from proxy.serve import body as bodies
 from proxy.serve.joining import Repeats
-from proxy.serve.keeper import Keeper, Running
+from proxy.serve.keeper import Keeper
 from proxy.serve.record import Record, StoreAwayError, UncertainError
+from proxy.serve.running import Running
 from proxy.serve.told import Told
 from proxy.store import tables, tasks
 from proxy.store.database import Database

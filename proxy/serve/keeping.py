@@ -28,7 +28,8 @@ from proxy.types import Event, Image, ImageRequest, Json, Usage
 if TYPE_CHECKING:
     from proxy.routing.attempts import Candidate
     from proxy.serve.answer import Work
-    from proxy.serve.keeper import Keeper, Row, Running
+    from proxy.serve.keeper import Keeper, Row
+    from proxy.serve.running import Running
 
 _LOOK_S = 0.5  # between looks at a row that another process works at
 _HEARING_LOOK_S = 5.0  # at last, where its end is told as well

@@ -20,7 +20,7 @@ from proxy.serve.links import public_base
 from proxy.serve.stream import EventStream
 
 if TYPE_CHECKING:
-    from proxy.serve.keeper import Running
+    from proxy.serve.running import Running
 
 _ID = re.compile(r"task_[0-9a-f]{32}\Z")
 _JSON: Header = (b"content-type", b"application/json")
