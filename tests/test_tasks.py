@@ -233,6 +233,46 @@ def test_a_failed_task_tells_why_in_openais_words(gateway: Gateway) -> None:
     assert "results" not in task
 
 
+@pytest.mark.parametrize(
+    ("prompt", "code", "words"),
+    [
+        (
+            "Bad sim:block:SAFETY",
+            "moderation_blocked",
+            "The prompt was blocked by the upstream content filter",
+        ),
+        ("Bad sim:finish:IMAGE_SAFETY", "moderation_blocked", "The answer was stopped by the upstream"),
+        ("A fox sim:image:0", "no_image_generated", "The model made no picture. It said: You said: A fox"),
+    ],
+)
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_task_of_which_only_words_came_has_failed(
+    gateway: Gateway, prompt: str, code: str, words: str, n: int
+) -> None:
+    """A model that chats refuses with status 200, and the task was completed with no picture."""
+    task = ended(gateway, started(gateway, "by-talk", f"{prompt} {n}", n=n)["id"])
+    assert (task["status"], task["error"]["code"]) == ("failed", code)
+    assert task["error"]["message"].startswith(words)
+    assert task["usage"]["input_tokens"] > 0
+    assert "results" not in task
+
+
+def test_who_asks_again_for_what_was_refused_in_words_is_told_the_same_and_buys_nothing(
+    gateway: Gateway,
+) -> None:
+    body = {"model": "by-talk", "prompt": "Twice sim:finish:IMAGE_SAFETY"}
+    with watching(gateway) as seen:
+        replies = [
+            post(gateway, "images/generations", body, headers={"idempotency-key": "words"}) for _ in range(2)
+        ]
+        assert len(seen.submits()) == 1
+    errors = [(reply.status_code, reply.json()["error"]["code"]) for reply in replies]
+    assert errors == [(400, "moderation_blocked")] * 2
+    assert replies[1].headers["x-proxy-joined"] == "done"
+    (task,) = get(gateway, "tasks?limit=1").json()["data"]
+    assert task["status"] == "failed"
+
+
 def test_a_task_waits_for_a_vendor_that_is_busy(gateway: Gateway) -> None:
     """Nothing is ordered by then, and a client that waits for its reply hears of it at once."""
     busy = "a fox sim:fail-times:4:429:soon"

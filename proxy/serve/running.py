@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from itertools import chain
 from typing import Any
 
 import orjson
 
 from proxy.errors import ErrorClass, ProxyError, StoppingError, UpstreamError
+from proxy.fronts import no_picture
 from proxy.fronts.base import Front
 from proxy.serve import joining, lost
 from proxy.serve.answer import Work
 from proxy.serve.record import Record, UncertainError, plain_error, plain_told, text_of
-from proxy.types import Event, Image
+from proxy.types import Event, Image, ImageRequest
 
 
 class Running:
@@ -108,7 +110,11 @@ class Running:
         """The state in which the task ends, and what is written down with it."""
         record = self.record
         try:
-            return "completed", {"result": await self._result()}
+            result = await self._result()
+            if not self._lacks_pictures():
+                return "completed", {"result": result}
+            self._error = no_picture.Words(chain.from_iterable(self._batches)).error()
+            return "failed", {"result": result, "error": text_of(plain_error(self._error))}
         except UncertainError as error:
             self._error = error.changed()
             return "uncertain", {}
@@ -128,6 +134,11 @@ class Running:
             self._error = _ours(error)
             plain = text_of(plain_error(self._error))
             return "failed", {"error": plain, "repeatable": joining.starts_anew(error)}
+
+    def _lacks_pictures(self) -> bool:
+        """Whether nothing but words came of a request for pictures: a model that chats may refuse so."""
+        came = map(type, chain.from_iterable(self._batches))
+        return Image not in came and isinstance(self.work.parsed.request, ImageRequest)
 
     async def _result(self) -> str:
         async with aclosing(self.work.batches()) as batches:

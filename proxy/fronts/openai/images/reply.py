@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from proxy.codec import jsonio
-from proxy.errors import ErrorClass, UpstreamError
 from proxy.fronts import addresses
 from proxy.fronts.base import Parsed, TellCost
+from proxy.fronts.no_picture import Words
 from proxy.fronts.openai import error_reply, spelling
 from proxy.fronts.openai.replies import reply_parts
 from proxy.fronts.openai.replies.reply_parts import Link, Piece
 from proxy.pictures import media_types, pixels
-from proxy.types import Event, Extra, Finish, Image, PartialImage, Refusal, Slice, Text, Usage
+from proxy.types import Event, Extra, Image, PartialImage, Slice, Usage
 
 if TYPE_CHECKING:
     from proxy.fronts.openai.images import bodies
@@ -56,9 +56,7 @@ class _Reading:
         self.images: list[Image] = []
         self.usage = Usage()
         self.revised: str | None = None
-        self.text: list[str] = []
-        self.refusal: list[str] = []
-        self.finish: Finish | None = None
+        self.words = Words()
 
     def add(self, event: Event) -> None:
         match event:
@@ -66,37 +64,11 @@ class _Reading:
                 self.images.append(event)
             case Usage():
                 self.usage = event
-            case Text():
-                self.text.append(event.text)
-            case Refusal():
-                self.refusal.append(event.text)
             case Extra():
                 revised = event.values.get("revised_prompt")
                 self.revised = revised if isinstance(revised, str) and revised else self.revised
-            case Finish():
-                # Of several choices the one that was filtered explains an empty reply.
-                if self.finish is None or self.finish.reason != "content_filter":
-                    self.finish = event
-
-    def no_image(self) -> UpstreamError:
-        """Why there is no picture: it was refused, or the model only talked."""
-        finish = self.finish
-        said = "".join(self.refusal) or (finish.message if finish is not None else None)
-        if self.refusal or (finish is not None and finish.reason == "content_filter"):
-            return UpstreamError(
-                ErrorClass.BLOCKED,
-                said or "The picture was blocked by the upstream content filter.",
-                native=finish.native if finish is not None else None,
-            )
-        words = "".join(self.text).strip()
-        tail = f" It said: {words[:200]}" if words else ""
-        return UpstreamError(  # its words were paid for
-            ErrorClass.EMPTY,
-            f"The model made no picture.{tail}",
-            code="no_image_generated",
-            bought=True,
-            by_piece=True,
-        )
+            case _:
+                self.words.add(event)
 
 
 def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
@@ -105,7 +77,7 @@ def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
     for event in events:
         reading.add(event)
     if not reading.images:
-        raise reading.no_image()
+        raise reading.words.error()
     data: list[bodies.Item] = []
     headers: tuple[tuple[bytes, bytes], ...] = ()
     for image in reading.images:
@@ -155,7 +127,7 @@ class ImageStreamRenderer:
     def finish(self) -> list[Piece]:
         """End a complete reply. Raises `UpstreamError` when no picture came."""
         if not self._reading.images:
-            raise self._reading.no_image()
+            raise self._reading.words.error()
         counted = usage(self._reading.usage, self._reply.cost)
         return self._completed(self._reading.images[-1], counted)
 
