@@ -34,6 +34,7 @@ APP = ClientKey("app")
 MONTHLY = Budget(Decimal(20), "USD", "month")
 ONE = ROW._replace(amount=Decimal(1))
 HOLD = ONE._replace(kind="hold", outcome="ordered", amount=Decimal("0.4"))
+REFUND = HOLD._replace(kind="refund", outcome="rate_limited", released=Decimal("0.4"))
 SETTLE = ONE._replace(amount=Decimal("0.1"), released=Decimal("0.4"))
 
 
@@ -255,6 +256,22 @@ async def test_a_hold_takes_the_place_of_what_was_reserved(store_address: str) -
         assert await balances.spent(APP, MONTHLY) == Decimal("0.1")
 
 
+async def test_what_came_to_nothing_is_wanted_again_until_its_request_is_over(store_address: str) -> None:
+    """Another target is asked, or the same when it is less busy."""
+    async with opened(store_address) as (balances, _):
+        assert await balances.spent(APP, MONTHLY) == 0
+        balances.reserve(APP, MONTHLY, "req_1", Decimal("0.8"))
+        for attempt in (1, 2):
+            balances.note(APP, MONTHLY, HOLD._replace(attempt=attempt))
+            assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
+            balances.note(APP, MONTHLY, REFUND._replace(attempt=attempt))
+            assert await balances.spent(APP, MONTHLY) == Decimal("0.8")
+        balances.release("req_1")
+        balances.note(APP, MONTHLY, HOLD._replace(attempt=3))
+        balances.note(APP, MONTHLY, REFUND._replace(attempt=3))
+        assert await balances.spent(APP, MONTHLY) == 0
+
+
 # --- what open tasks have yet to order
 
 
@@ -289,9 +306,13 @@ async def test_what_open_tasks_have_yet_to_order_counts_anywhere(store_address: 
         await keep(database, "is paid in CNY", "0.4", "USD", state="running")
         yuan = HOLD._replace(request_id="is paid in CNY", currency="CNY")
         await book(database, yuan, yuan._replace(call=2, amount=Decimal("0.1"), currency="USD"))
+        await keep(database, "was refused twice", "0.4", "USD", state="running")
+        for attempt in (1, 2):
+            ends = (one._replace(request_id="was refused twice", attempt=attempt) for one in (HOLD, REFUND))
+            await book(database, *ends)
         await keep(database, "wants it in CNY", "6", "CNY", state="pending")
         assert await balances.spent(APP, MONTHLY) == sum(
-            map(Decimal, ("0.8", "0.1", "0.4", "0.3", "0.1", "3"))  # in the order above
+            map(Decimal, ("0.8", "0.1", "0.4", "0.3", "0.1", "0.4", "3"))  # in the order above
         )
 
 

@@ -24,6 +24,7 @@ FILE = (
     + """
 models:
   wan: {targets: [jlike.wan/wan2.7-t2i-plus], price: {image: 0.2}, poll: {every: 50ms}}
+  by-talk: {targets: [google/gemini-3-pro-image], price: {image: 0.2, currency: CNY}}
   banana: {targets: [grsai/nano-banana], price: {image: 0.2}, poll: {every: 50ms}}
 tasks: {lease: 1s, at_once: 3}
 """
@@ -132,6 +133,23 @@ def test_another_process_knows_what_was_accepted_and_what_came_to_nothing(
     assert asked(second, "POST", f"tasks/{tasks[-1]}/cancel").status_code == 200
     for server in first, second:
         waited(lambda server=server: spent(server) == "1.8")  # type: ignore[misc]
+
+
+def test_what_waits_for_a_busy_vendor_is_reserved_anywhere(
+    served: Callable[[], Served], vendors: Running
+) -> None:
+    """Its order came to nothing, and it will be ordered again."""
+    first, second = served(), served()
+    for number in range(2):
+        fields = {"model": "by-talk", "n": 2}
+        assert begun(first, f"Busy {number} sim:error:429:minute", **fields).status_code == 202
+    for number in range(2):
+        waited(lambda number=number: f"Busy {number}" in str(vendors.log.exchanges()))  # type: ignore[misc]
+    first.until_logged("attempt_failed", '"status":429')
+    for server in first, second:
+        waited(lambda server=server: spent(server) == "0.8")  # type: ignore[misc]
+    first.process.kill()
+    assert spent(served()) == "0.8"
 
 
 def test_what_fails_where_it_was_taken_over_gives_its_money_back(

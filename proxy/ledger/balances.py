@@ -227,7 +227,8 @@ class Balances:
         if not amount:
             return
         balance = self._of(caller, budget, self.clock())
-        if entry.kind == "hold" and (wished := balance.wishes.get(entry.request_id)) is not None:
+        is_of_order = entry.kind in ("hold", "refund")  # what came to nothing may be ordered again
+        if is_of_order and (wished := balance.wishes.get(entry.request_id)) is not None:
             balance.wish(entry.request_id, max(ZERO, wished - amount))
         if entry.at >= balance.span.since:
             balance.add(entry, amount)

@@ -126,7 +126,7 @@ def left_out(connection: Connection, wanted: Wanted) -> list[str]:
 
 
 class Open(NamedTuple):
-    """What an open task wanted when it came, and what was held for it since; by currency."""
+    """What an open task wanted when it came, and what was held for it and not given back; by currency."""
 
     wanted: dict[str, Decimal]
     held: dict[str, Decimal]
@@ -155,8 +155,7 @@ def spent(
     """What a key was charged and what is held for it: since the first of the days, or of rows behind the id
     `after` on these days alone. `early` is where sums part; `there` are the rows from `horizon` on, in
     seconds since 1970. One statement: all of it is of the same moment."""
-    booked = sa.case((ledger.c.kind.in_(("settle", "hold")), _steps(ledger.c.amount)))
-    added = sa.func.coalesce(booked, 0) - sa.func.coalesce(_steps(ledger.c.released), 0)
+    added = _added()
     # Days in a list: the index of keys and days has the ids in their order on each of them.
     span = (ledger.c.day.in_(days), ledger.c.id > after) if after else (ledger.c.day >= days[0],)
     of_key = (ledger.c.key == key, ledger.c.currency.in_(currencies), *span)
@@ -186,13 +185,20 @@ def spent(
     return found
 
 
+def _added() -> Any:
+    """What a row adds to what is charged and held, in steps."""
+    booked = sa.case((ledger.c.kind.in_(("settle", "hold")), _steps(ledger.c.amount)))
+    return sa.func.coalesce(booked, 0) - sa.func.coalesce(_steps(ledger.c.released), 0)
+
+
 def _open_tasks(key: str) -> Any:
     """Of each its request, how it was asked, and what was held for it in a currency: in the columns of
     `spent`, none of them with a call."""
-    holds = tasks.outerjoin(ledger, (ledger.c.request_id == tasks.c.request_id) & (ledger.c.kind == "hold"))
+    of_orders = ledger.c.kind.in_(("hold", "refund"))  # what came to nothing may be ordered again
+    holds = tasks.outerjoin(ledger, (ledger.c.request_id == tasks.c.request_id) & of_orders)
     named = tasks.c.request_id, sa.null(), sa.null(), tasks.c.asked, ledger.c.currency, sa.null(), sa.null()
-    steps = _steps(ledger.c.amount)
-    sums = sa.select(*named, _sum(steps // _HALF, "high"), _sum(steps % _HALF, "low")).select_from(holds)
+    held = _added()
+    sums = sa.select(*named, _sum(held // _HALF, "high"), _sum(held % _HALF, "low")).select_from(holds)
     are_open = tasks.c.key == key, tasks.c.state.in_(OPEN)
     return sums.where(*are_open).group_by(tasks.c.request_id, tasks.c.asked, ledger.c.currency)
 
