@@ -72,7 +72,7 @@ def inputs_of(
 def size_of(request: ImageRequest, variant: Variant) -> tuple[sizes.Wish, sizes.Size]:
     """What the client asked for, and what the model makes of it. Raises `RequestError`."""
     if variant.size is None:
-        return sizes.parse(request.image, lenient=True), sizes.Size()
+        return sizes.parse(request.image), sizes.Size()
     image = request.image
     if variant.size.hd_is_quality and (image.quality or "").strip().lower() == "hd":
         image = replace(image, quality=None)

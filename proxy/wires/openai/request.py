@@ -282,10 +282,10 @@ def _add_picture_size(body: Json, image: ImageOptions, place: str, dropped: list
     if place == "root":
         body.update(given)
         return
+    wish = sizes.parse(image)  # also where none is taken: a slip that others refuse must not be bought here
     if place == "drop":
         dropped += (f"image.{name}" for name in given)
         return
-    wish = sizes.parse(image)
     size = sizes.choose(wish, _PICTURE_SIZES)
     chosen = {"aspect_ratio": size.aspect, "image_size": size.tier}
     config = {name: value for name, value in chosen.items() if value is not None}
