@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,44 @@ def test_a_file_of_the_sdk_is_lent_to_evolink(gateway: Gateway) -> None:
     assert {read(gateway, address) for address in lent} == {GOOD}
 
 
+def made(gateway: Gateway) -> str:
+    """The address of a picture of ours."""
+    reply = gateway.client().images.generate(model="kie", prompt="A fox", response_format="url")
+    assert reply.data is not None
+    return reply.data[0].url or ""
+
+
+def test_an_address_of_ours_goes_to_a_vendor_that_reads_addresses(gateway: Gateway) -> None:
+    address = made(gateway)
+    with watching(gateway) as seen:
+        body = {"model": "evolink", "prompt": "Bluer", "images": [{"image_url": address}]}
+        assert post(gateway, "images/edits", body).status_code == 200
+    (order,) = seen.submits()
+    assert order.body["image_urls"] == [address]
+
+
+@pytest.mark.parametrize("change", [r"expires=\d+", r"signature=....", r"files/...."])
+@pytest.mark.parametrize("path", ["images/edits", "chat/completions"])
+def test_an_address_of_ours_that_is_good_no_more_is_ordered_with_by_nobody(
+    gateway: Gateway, path: str, change: str
+) -> None:
+    """The vendor finds nothing there, and the picture it makes is another one, or none."""
+    address = re.sub(change, lambda found: found[0][:-4] + "1111", made(gateway))
+    part = {"type": "image_url", "image_url": {"url": address}}
+    bodies = {
+        "images/edits": {"prompt": "Bluer", "images": [{"image_url": address}]},
+        "chat/completions": {
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, part]}]
+        },
+    }
+    with watching(gateway) as seen:
+        reply = post(gateway, path, {"model": "evolink", **bodies[path]})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (400, "invalid_image_url")
+    assert error["param"] in ("images[0].image_url", "messages[0].content[1].image_url.url")
+    assert seen.submits() == []
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_a_data_url_of_a_chat_is_lent_to_kie(gateway: Gateway, stream: bool) -> None:
     content = [{"type": "text", "text": "Redder"}, {"type": "image_url", "image_url": {"url": DATA_URI}}]
@@ -100,6 +139,20 @@ def test_an_address_of_our_own_network_is_told_to_no_vendor_outside(tmp_path: Pa
     with open_gateway(tmp_path, outside) as own, pytest.raises(openai.BadRequestError) as caught:
         own.client().images.edit(model="evolink", prompt="Bluer", image=("a.png", GOOD))
     assert (caught.value.code, caught.value.param) == ("unsupported_image_input", "image")
+
+
+@pytest.mark.parametrize(
+    "address", ["http://10.0.0.5/a.png", "https://nas.local/a.png", "http://[::1]/a.png", "https://nas/a.png"]
+)
+def test_a_private_address_of_the_client_s_is_told_to_no_vendor_outside(tmp_path: Path, address: str) -> None:
+    """I-040: in the words that a client reads where the picture is fetched here."""
+    outside = file(tmp_path, "").replace("private: true", "private: false")
+    with open_gateway(tmp_path, outside.replace("http://SIMULATORS", "https://vendor.example")) as own:
+        body = {"model": "evolink", "prompt": "Bluer", "images": [{"image_url": address}]}
+        reply = post(own, "images/edits", body)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (400, "invalid_image_url")
+    assert (error["param"], error["message"].count("could not be downloaded")) == ("images[0].image_url", 1)
 
 
 def test_a_vendor_of_our_own_network_is_lent_pictures_there(tmp_path: Path) -> None:

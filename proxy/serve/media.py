@@ -106,6 +106,9 @@ async def inline_references(
     mask = request.mask and await _read(house, request.mask, asked)
     request = replace(request, references=tuple(references), mask=mask)
     takes_data = wire.takes_data(target)
+    for part in request.references:
+        if part.url is not None and wire.keeps_url(part.url, target):
+            _check_address(house, part, part.url, account)
     if not takes_data and (base := _lending_from(house, account)) is not None:
         if (refusal := wire.unable(request, target)) is not None:  # of what is lent it sees nothing any more
             raise refusal
@@ -118,6 +121,25 @@ async def inline_references(
         return request
     filled = tuple(_filled(part, wanted, asked) for part in request.references)
     return replace(request, references=filled, mask=mask and _filled(mask, wanted, asked))
+
+
+def _check_address(house: House, part: MediaPart, url: str, account: Account) -> None:
+    """What leads the vendor to nothing is refused as it is where we fetch: it may charge for having tried."""
+    if not url.lower().startswith(("http://", "https://")):  # gs://, of which the vendor knows
+        return
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""
+    base = house.plan.config.server.public_url
+    is_over = base is not None and url.startswith(f"{base.removesuffix('/v1')}/v1/files/")
+    if (is_over and not house.services.files.is_stored(url)) or (is_private(host) and not account.private):
+        raise RequestError(
+            f"The file at {host!r} could not be downloaded.",
+            param=part.where or None,
+            attribute="references",
+            code="invalid_image_url",
+        )
 
 
 def _lending_from(house: House, account: Account) -> str | None:
