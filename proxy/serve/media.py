@@ -14,6 +14,7 @@ from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts.base import Asked
 from proxy.pictures import convert
 from proxy.pictures.media_types import HEAD_BYTES, is_truncated, sniff
+from proxy.serve import lending
 from proxy.serve.house import House
 from proxy.serve.told import Told
 from proxy.store.uploads import is_ours as is_upload
@@ -109,10 +110,10 @@ async def inline_references(
     for part in request.references:
         if part.url is not None and wire.keeps_url(part.url, target):
             _check_address(house, part, part.url, account)
-    if not takes_data and (base := _lending_from(house, account)) is not None:
+    if not takes_data and (base := lending.base_for(house, account)) is not None:
         if (refusal := wire.unable(request, target)) is not None:  # of what is lent it sees nothing any more
             raise refusal
-        lent = [await _lent(house, part, asked, base) for part in request.references]
+        lent = [await lending.lent(house, part, asked, base) for part in request.references]
         request = replace(request, references=tuple(lent))
     is_ours = house.services.files.is_stored if takes_data else _is_nobodys
     parts = request.references if request.mask is None else (*request.references, request.mask)
@@ -140,33 +141,6 @@ def _check_address(house: House, part: MediaPart, url: str, account: Account) ->
             attribute="references",
             code="invalid_image_url",
         )
-
-
-def _lending_from(house: House, account: Account) -> str | None:
-    """How a vendor reaches us, None where it is not told: then its wire refuses what is not lent. What leads
-    clients of our own network to us leads no other vendor here, and it would charge for an order without."""
-    base = house.plan.config.server.public_url
-    if base is None or (is_private(urlsplit(base).hostname or "") and not account.private):
-        return None
-    return base.removesuffix("/v1")
-
-
-async def _lent(house: House, part: MediaPart, asked: Asked, base: str) -> MediaPart:
-    """The picture by an address of ours."""
-    if part.data is None:
-        return part
-    files = house.services.files
-    kept = ((url, one) for url, one in asked.fetched.items() if isinstance(one, MediaPart))
-    address = next((url for url, one in kept if one.data is part.data), None)
-    if address is None:  # of several orders those that go out later find it
-        try:
-            identity = await asyncio.to_thread(files.save, part.data)
-        except (OSError, ValueError) as error:
-            house.services.log.write("picture_not_stored", reason=str(error))
-            return part
-        address = base + files.address(identity)
-        asked.fetched[address] = part
-    return replace(part, data=None, url=address)
 
 
 def _is_nobodys(url: str) -> bool:
