@@ -55,6 +55,16 @@ def test_a_file_of_the_sdk_is_lent_to_evolink(gateway: Gateway) -> None:
     assert {read(gateway, address) for address in lent} == {GOOD}
 
 
+def test_an_upload_is_lent_to_later_orders_by_the_address_of_the_first(gateway: Gateway) -> None:
+    upload = gateway.client().files.create(file=("a.png", GOOD), purpose="vision").id
+    with watching(gateway) as seen:
+        body = {"model": "evolink", "prompt": "Greener", "images": [{"file_id": upload}], "n": 6}
+        assert len(post(gateway, "images/edits", body).json()["data"]) == 6
+    lent = {address for order in seen.submits() for address in order.body["image_urls"]}
+    assert len(lent) <= 4
+    assert {read(gateway, address) for address in lent} == {GOOD}
+
+
 def made(gateway: Gateway) -> str:
     """The address of a picture of ours."""
     reply = gateway.client().images.generate(model="kie", prompt="A fox", response_format="url")

@@ -58,7 +58,8 @@ class Asked:
     what cannot be carried shall be refused. `fallback`: the request may be tried more than once.
     `image_outputs` are what the model and the file say of how pictures are shown, and `has_address` whether
     the file says at which address browsers reach us; `is_stored` tells which addresses are pictures of ours.
-    `fetched` are pictures by address that this request has downloaded already, or why that failed.
+    `fetched` are pictures by address, or by an upload's id, that this request has read already, or why that
+    failed.
     `earlier` are the replies that the request goes on from, as far as they are kept: what its front told of
     each (`Kept`), by its id. `large`: the body is so long that what goes through all of it belongs in a
     thread, while others go on. `unhurried`: None where a client waits for the reply.

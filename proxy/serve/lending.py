@@ -27,8 +27,8 @@ async def lent(house: House, part: MediaPart, asked: Asked, base: str) -> MediaP
     if part.data is None:
         return part
     files = house.services.files
-    kept = ((url, one) for url, one in asked.fetched.items() if isinstance(one, MediaPart))
-    address = next((url for url, one in kept if one.data is part.data), None)
+    ours = ((url, one) for url, one in asked.fetched.items() if url.startswith(base))
+    address = next((url for url, one in ours if isinstance(one, MediaPart) and one.data is part.data), None)
     if address is None:  # of several orders those that go out later find it
         try:
             identity = await asyncio.to_thread(files.save, part.data)

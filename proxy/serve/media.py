@@ -84,6 +84,8 @@ async def _read(house: House, part: MediaPart, asked: Asked) -> MediaPart:
     """What the caller has uploaded, in place of its id. Raises a 404 that names the part."""
     if part.file_id is None or not is_upload(part.file_id):
         return part
+    if isinstance(known := asked.fetched.get(part.file_id), MediaPart):
+        return replace(known, where=part.where)
     found = await asyncio.to_thread(house.services.uploads.read, asked.caller.name, part.file_id)
     if found is None:
         raise RequestError(
@@ -94,8 +96,11 @@ async def _read(house: House, part: MediaPart, asked: Asked) -> MediaPart:
     part = replace(part, data=Slice.of(data), file_id=None, filename=filename)
     seen = sniff(data[:HEAD_BYTES]) or ""
     if seen.startswith("image/"):  # many say nothing of it, or application/octet-stream
-        return replace(part, kind="image", mime=seen)
-    return replace(part, mime=part.mime or upload.mime or None)
+        part = replace(part, kind="image", mime=seen)
+    else:
+        part = replace(part, mime=part.mime or upload.mime or None)
+    asked.fetched[upload.id] = part  # several orders of it are the same picture
+    return part
 
 
 async def inline_references(
