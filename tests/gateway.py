@@ -163,3 +163,10 @@ def open_gateway(
         server.end()
         thread.join(5)
         vendors.stop()
+
+
+def operations(gateway: Gateway) -> set[str]:
+    """What the ledger has of the key so far."""
+    headers = {"authorization": f"Bearer {KEY}"}
+    rows = httpx.get(f"{gateway.base_url}/v1/usage?group_by=operation", headers=headers).json()["data"]
+    return {row["operation"] for row in rows}

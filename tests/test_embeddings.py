@@ -21,7 +21,7 @@ from proxy.fronts.openai.embeddings.front import EmbeddingsFront
 from proxy.types import EmbedRequest, Event, Reader, Target, Usage
 from proxy.wires.gemini.embeddings import GeminiEmbeddings
 from proxy.wires.openai.embeddings import OpenAIEmbeddings
-from tests.gateway import KEY, Gateway, open_gateway
+from tests.gateway import KEY, Gateway, open_gateway, operations
 from tests.served import waited
 
 FILE = """
@@ -60,12 +60,6 @@ def embed(gateway: Gateway, headers: dict[str, str] | None = None, **body: Any) 
 
 def sent(gateway: Gateway, count: int = 1) -> list[Any]:
     return gateway.sent()[-count:]
-
-
-def operations(gateway: Gateway) -> set[str]:
-    headers = {"authorization": f"Bearer {KEY}"}
-    rows = httpx.get(f"{gateway.base_url}/v1/usage?group_by=operation", headers=headers).json()["data"]
-    return {row["operation"] for row in rows}
 
 
 def all_of(reader: Reader, payload: dict[str, Any]) -> list[Event]:

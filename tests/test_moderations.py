@@ -12,7 +12,7 @@ import pytest
 from proxy.errors import UpstreamError
 from proxy.types import ModerationRequest, Target, TextPart, Verdict
 from proxy.wires.openai.moderations import OpenAIModerations
-from tests.gateway import FILE, KEY, Gateway, open_gateway
+from tests.gateway import FILE, KEY, Gateway, open_gateway, operations
 from tests.served import waited
 
 OURS = """
@@ -39,12 +39,6 @@ def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def judge(gateway: Gateway, **body: Any) -> httpx.Response:
     headers = {"authorization": f"Bearer {KEY}"}
     return httpx.post(f"{gateway.base_url}/v1/moderations", json=body, headers=headers, timeout=20)
-
-
-def operations(gateway: Gateway) -> set[str]:
-    headers = {"authorization": f"Bearer {KEY}"}
-    rows = httpx.get(f"{gateway.base_url}/v1/usage?group_by=operation", headers=headers).json()["data"]
-    return {row["operation"] for row in rows}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from proxy.sounds import encoding, formats
 from proxy.types import Audio, Finish, Slice, SpeechRequest, Target, Usage
 from proxy.wires.gemini.speech import GeminiSpeech
 from proxy.wires.openai.speech import OpenAISpeech
-from tests.gateway import KEY, Gateway, open_gateway
+from tests.gateway import KEY, Gateway, open_gateway, operations
 from tests.served import waited
 
 FILE = """
@@ -54,12 +54,6 @@ def speak(gateway: Gateway, headers: dict[str, str] | None = None, **body: Any) 
     own = {"authorization": f"Bearer {KEY}", **(headers or {})}
     body = {"input": "Good morning.", "voice": "alloy", **body}
     return httpx.post(f"{gateway.base_url}/v1/audio/speech", json=body, headers=own, timeout=20)
-
-
-def operations(gateway: Gateway) -> set[str]:
-    headers = {"authorization": f"Bearer {KEY}"}
-    rows = httpx.get(f"{gateway.base_url}/v1/usage?group_by=operation", headers=headers).json()["data"]
-    return {row["operation"] for row in rows}
 
 
 def events_of(reply: httpx.Response) -> list[Any]:

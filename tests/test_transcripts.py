@@ -32,7 +32,7 @@ from proxy.types import (
 )
 from proxy.wires.gemini.transcripts import GeminiTranscripts
 from proxy.wires.openai.transcripts import OpenAITranscripts
-from tests.gateway import KEY, Gateway, open_gateway
+from tests.gateway import KEY, Gateway, open_gateway, operations
 from tests.served import waited
 
 FILE = """
@@ -98,12 +98,6 @@ def events_of(reply: httpx.Response) -> list[Any]:
 def refusal(reply: httpx.Response) -> tuple[int, Any, Any]:
     error = reply.json()["error"]
     return reply.status_code, error["param"], error["code"]
-
-
-def operations(gateway: Gateway) -> set[str]:
-    headers = {"authorization": f"Bearer {KEY}"}
-    rows = httpx.get(f"{gateway.base_url}/v1/usage?group_by=operation", headers=headers).json()["data"]
-    return {row["operation"] for row in rows}
 
 
 def asked_of_gemini(gateway: Gateway) -> tuple[Any, str]:
