@@ -443,8 +443,8 @@ def test_sdks_on_lines_that_break_between_two_machines_buy_each_picture_once(
         def drawn(number: int) -> str:
             line = Cutting(SEED + number, one.base_url, other.base_url)
             named = {"idempotency-key": f"job {number}"} if number % 2 else {}
-            try:
-                with openai.OpenAI(base_url=line.base_url, api_key=KEY, timeout=20) as client:
+            try:  # of its tries two are cut, and another may find a machine that has just called it off
+                with openai.OpenAI(base_url=line.base_url, api_key=KEY, timeout=20, max_retries=5) as client:
                     reply = client.images.generate(
                         model=POLLED[number % 4], prompt=f"Cut {number} sim:slow:0.4", extra_headers=named
                     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
@@ -171,6 +172,19 @@ async def test_writers_of_two_processes_wait_for_each_other(tmp_path: Path) -> N
     await one.close()
     await two.close()
     assert sorted(rows) == list(range(40))
+
+
+@pytest.mark.anyio
+async def test_a_new_file_that_another_process_writes_to_is_waited_for(tmp_path: Path) -> None:
+    """Until the file has a log of its own SQLite says at once that it is locked, for all its patience."""
+    other = sqlite3.connect(tmp_path / "dragoman.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    asyncio.get_running_loop().call_later(0.2, other.execute, "COMMIT")
+    database = Database(f"sqlite:{tmp_path}/dragoman.db")
+    await database.open()
+    assert await database.run(lambda connection: connection.execute(sa.select(ledger)).all()) == []
+    await database.close()
+    other.close()
 
 
 @pytest.mark.anyio

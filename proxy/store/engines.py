@@ -5,6 +5,7 @@ Everything here is loaded by the first work of a `Database`.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _BUSY_S = 30.0
+_BUSY_PAUSE_S = 0.01
 _CONNECT_S = 5
 _SILENT_MS = 10_000  # a connection on which nothing is acknowledged for so long is dead
 # On a line that only listens nothing is sent which could stay unacknowledged: it is asked whether it lives.
@@ -76,8 +78,24 @@ def _sqlite(address: str) -> Engine:
 def _prepare(connection: Any, _: Any) -> None:
     """WAL lets readers go on while one writes; NORMAL loses nothing when a process dies."""
     connection.isolation_level = None  # the driver begins too late for our locks
-    connection.execute("PRAGMA journal_mode = WAL")
+    _keep_log(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _keep_log(connection: Any) -> None:
+    """SQLite's patience is not for this: where another process writes to the same new file, it is locked."""
+    import sqlite3  # PostgreSQL does without
+
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(_BUSY_PAUSE_S)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
