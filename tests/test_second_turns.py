@@ -38,7 +38,7 @@ def asked(gateway: Gateway, model: str, *messages: Any, **more: Any) -> Any:
     return post(gateway, "chat/completions", {"model": model, "messages": messages, **more})
 
 
-@pytest.mark.parametrize("model", ["wan", "jlike.wan/wan2.7-t2i-plus", "jlike.image/nano-banana-2"])
+@pytest.mark.parametrize("model", ["wan", "jlike.image/nano-banana-2"])
 def test_a_model_that_takes_no_pictures_draws_the_next_one(gateway: Gateway, model: str) -> None:
     """000: Wan and Nano Banana are made from text there. What is not carried is named."""
     with watching(gateway) as seen:
