@@ -57,9 +57,13 @@ def joined(gateway: Gateway, headers: dict[str, str]) -> Iterator[httpx.Response
 
 
 @pytest.mark.parametrize(
-    "found_by", [{"idempotency-key": "k"}, {"x-stainless-retry-count": "1"}], ids=["key", "sdk"]
+    ("caller", "found_by"),
+    [
+        pytest.param("sk-test-app", {"x-stainless-retry-count": "1"}, id="app"),
+        pytest.param("sk-two", {"idempotency-key": "k"}, id="limits"),
+        pytest.param("sk-money", {"idempotency-key": "k"}, id="budget"),
+    ],
 )
-@pytest.mark.parametrize("caller", ["sk-test-app", "sk-two", "sk-money"], ids=["app", "limits", "budget"])
 def test_what_its_first_client_left_is_begun_for_who_has_joined_elsewhere(
     both: tuple[Gateway, Gateway], caller: str, found_by: dict[str, str]
 ) -> None:

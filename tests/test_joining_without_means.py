@@ -98,7 +98,7 @@ def is_over(gateway: Gateway, caller: str, reply: httpx.Response) -> bool:
 def test_a_key_with_nothing_left_is_answered_by_what_it_has_ordered(
     gateway: Gateway, means: str, how: str
 ) -> None:
-    caller, slow = f"{means}-{how}", "Slowly sim:slow:1"
+    caller, slow = f"{means}-{how}", "Slowly sim:slow:0.5"
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(send, gateway, caller, how, slow, idempotency_key="one")
         waited(lambda: orders(gateway, slow, caller))
@@ -154,7 +154,7 @@ def test_what_joins_takes_no_place_from_others(gateway: Gateway) -> None:
 
 
 def test_what_joins_reserves_no_money(gateway: Gateway) -> None:
-    slow = "Slowly sim:slow:1"
+    slow = "Slowly sim:slow:0.5"
     with ThreadPoolExecutor(3) as pool:
         begun = pool.submit(send, gateway, "money", "waited", slow, idempotency_key="one")
         waited(lambda: orders(gateway, slow, "money"))
