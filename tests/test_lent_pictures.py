@@ -138,7 +138,8 @@ def test_where_nothing_can_be_lent_the_field_is_named(tmp_path: Path, fault: str
 
 
 @pytest.mark.parametrize(
-    "private_url", ["http://192.168.1.5:8080", "http://localhost:8080/ai", "http://nas.lan"]
+    "private_url",
+    ["http://192.168.1.5:8080", "http://localhost:8080/ai", "http://nas.lan", "https://ai.corp"],
 )
 def test_an_address_of_our_own_network_is_told_to_no_vendor_outside(tmp_path: Path, private_url: str) -> None:
     """Such a `public_url` is for browsers here; the vendor would take the order, and not find the picture."""
@@ -152,7 +153,14 @@ def test_an_address_of_our_own_network_is_told_to_no_vendor_outside(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "address", ["http://10.0.0.5/a.png", "https://nas.local/a.png", "http://[::1]/a.png", "https://nas/a.png"]
+    "address",
+    [
+        "http://10.0.0.5/a.png",
+        "https://nas.local/a.png",
+        "http://[::1]/a.png",
+        "https://nas/a.png",
+        "http://10.1/a.png",
+    ],
 )
 def test_a_private_address_of_the_client_s_is_told_to_no_vendor_outside(tmp_path: Path, address: str) -> None:
     """I-040: in the words that a client reads where the picture is fetched here."""

@@ -114,6 +114,7 @@ SPELLINGS = [
     "http://printer.local",
     "http://metadata.google.internal",
     "http://x.home.arpa",
+    "http://nas.home",
     "http://0",
     "http://0.0.0.0",
     "http://00000000",

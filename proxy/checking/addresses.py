@@ -7,7 +7,10 @@ from urllib.parse import SplitResult, urlsplit
 
 WANTED = "must be an address like https://host/path"
 
-_PRIVATE_ENDINGS = ("localhost", "local", "internal", "lan", "home")
+# Names that only mean something inside of a network.
+LOCAL_NAMES = (
+    ".local", ".localhost", ".internal", ".intranet", ".lan", ".home", ".home.arpa", ".corp", ".arpa",
+)  # fmt: skip
 
 
 def is_private(host: str) -> bool:
@@ -15,7 +18,7 @@ def is_private(host: str) -> bool:
     try:
         return not ip_address(host).is_global
     except ValueError:
-        return "." not in host or host.rsplit(".", 1)[1] in _PRIVATE_ENDINGS
+        return "." not in host or f".{host}".endswith(LOCAL_NAMES)
 
 
 def cure_of(address: str) -> str:

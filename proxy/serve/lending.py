@@ -6,18 +6,18 @@ import asyncio
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from proxy.checking.addresses import is_private
 from proxy.fronts.base import Asked
 from proxy.serve.house import House
 from proxy.types import MediaPart
 from proxy.upstream import Account
+from proxy.upstream.guard import is_inside
 
 
 def base_for(house: House, account: Account) -> str | None:
     """How a vendor reaches us, None where it is not told: then its wire refuses what is not lent. What leads
     clients of our own network to us leads no other vendor here, and it would charge for an order without."""
     base = house.plan.config.server.public_url
-    if base is None or (is_private(urlsplit(base).hostname or "") and not account.private):
+    if base is None or (is_inside(urlsplit(base).hostname or "") and not account.private):
         return None
     return base.removesuffix("/v1")
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from proxy.checking.addresses import is_private
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.fronts.base import Asked
 from proxy.pictures import convert
@@ -34,6 +33,7 @@ from proxy.types import (
     iter_media,
 )
 from proxy.upstream import Account, Credentials, Deadlines, LockedError, UnreachableError
+from proxy.upstream.guard import is_inside
 
 _PAUSES_S = (0.5, 2.0)  # between the tries to fetch a result
 _RESULT_BYTES = 64 << 20
@@ -139,7 +139,7 @@ def _check_address(house: House, part: MediaPart, url: str, account: Account) ->
         host = ""
     base = house.plan.config.server.public_url
     is_over = base is not None and url.startswith(f"{base.removesuffix('/v1')}/v1/files/")
-    if (is_over and not house.services.files.is_stored(url)) or (is_private(host) and not account.private):
+    if (is_over and not house.services.files.is_stored(url)) or (is_inside(host) and not account.private):
         raise RequestError(
             f"The file at {host!r} could not be downloaded.",
             param=part.where or None,

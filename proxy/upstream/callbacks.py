@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from proxy.errors import RequestError
 from proxy.upstream.fetch_rules import FetchRules
-from proxy.upstream.guard import LOCAL_NAMES, PrivateAddressError, is_literal, is_public
+from proxy.upstream.guard import PrivateAddressError, is_inside
 
 if TYPE_CHECKING:
     from proxy.upstream.guarded import Guarded
@@ -38,7 +38,7 @@ def check(url: str, *, private: bool) -> None:
         raise _refused("must not hold a user name or password")
     if private:
         return
-    if f".{host}".endswith(LOCAL_NAMES) or (is_literal(host) and not is_public(host)):
+    if is_inside(host):
         raise _refused("must not point into a private network")
 
 

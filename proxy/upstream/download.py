@@ -6,13 +6,14 @@ import asyncio
 
 from yarl import URL
 
+from proxy.checking.addresses import LOCAL_NAMES
 from proxy.codec import base64_text
 from proxy.errors import RequestError
 from proxy.pictures.media_types import HEAD_BYTES, sniff
 from proxy.types import Slice
 from proxy.upstream.asking import with_query
 from proxy.upstream.fetch_rules import Credentials, Fetched, FetchRules, LockedError, UnreachableError
-from proxy.upstream.guard import LOCAL_NAMES, PrivateAddressError
+from proxy.upstream.guard import PrivateAddressError
 from proxy.upstream.guarded import Guarded, Resolve
 from proxy.upstream.line import Answer
 from proxy.upstream.transport import drop_frames

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from proxy.checking.addresses import LOCAL_NAMES
+
 # IANA special-purpose registries for IPv4 and IPv6, and what cloud vendors put their metadata service on.
 _CLOSED_V4: tuple[IPv4Network, ...] = tuple(
     IPv4Network(network)
@@ -53,9 +55,6 @@ _CARRIES_V4: tuple[tuple[IPv6Network, int], ...] = tuple(
     if isinstance(network := ip_network(prefix), IPv6Network)
 )
 
-# Names that only mean something inside a network. They are judged by address too.
-LOCAL_NAMES = (".local", ".localhost", ".internal", ".intranet", ".lan", ".home.arpa", ".corp", ".arpa")
-
 
 def is_public(address: str | IPv4Address | IPv6Address) -> bool:
     """True if the address is given out for the open internet, whatever form it is written in.
@@ -82,6 +81,14 @@ def is_literal(host: str) -> bool:
     ends in a number is none."""
     last = host.rpartition(".")[2].lower()
     return ":" in host or last.isdigit() or last.startswith("0x")
+
+
+def is_inside(host: str) -> bool:
+    """Whether a host is one of a private network, by its looks, before its name is resolved."""
+    name = host.rstrip(".").lower()
+    if is_literal(name):
+        return not is_public(name)
+    return "." not in name or f".{name}".endswith(LOCAL_NAMES)
 
 
 class PrivateAddressError(OSError):
