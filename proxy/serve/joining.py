@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from proxy.errors import ProxyError, RequestError, UpstreamError
 from proxy.fronts.base import Form, Header
+from proxy.fronts.clients import repeating
 from proxy.serve import body as bodies
 from proxy.serve.exchange import Exchange
 from proxy.types import Json
@@ -23,17 +23,6 @@ Joined = Literal["running", "done"]
 
 _RETRIED_WITHIN_S = 600.0  # how long after its end an SDK's retry still finds a request
 _KEY_CHARS = 255
-_AGENT_BYTES = 300
-# Clients that ask again by themselves after any 5xx, whatever `x-should-retry` says, without saying that they
-# do; and for how many seconds after the first failure they go on with it.
-_UNSAID = (
-    # ai 6.0.326: twice, after 2 and 4 s
-    (re.compile(rb"^ai/\d|\bai-sdk[/-]"), 15.0),
-    # langchain-google-genai 4.4.3: five times, the last after 16 s
-    (re.compile(rb"\bgoogle-genai-sdk/"), 60.0),
-    # @langchain/core 1.4.0: six times, the last after 32 to 64 s
-    (re.compile(rb"\blangchainjs-"), 150.0),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +53,8 @@ def repeats(exchange: Exchange) -> Repeats:
         _key(exchange),
         by_sdk=retries is not None,
         is_retry=retries not in (None, b"0"),
-        unsaid_s=_unsaid_s(exchange.fields.get(b"user-agent", b"")[:_AGENT_BYTES]),
+        unsaid_s=repeating.for_s(exchange.fields.get(b"user-agent", b"")),
     )
-
-
-def _unsaid_s(agent: bytes) -> float | None:
-    return next((seconds for named, seconds in _UNSAID if named.search(agent)), None)
 
 
 def _key(exchange: Exchange) -> str | None:

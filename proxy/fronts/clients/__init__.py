@@ -1,1 +1,2 @@
-"""What is known of the programs that ask: what they show, and what they ask around a conversation."""
+"""What is known of the programs that ask: what they show, what they ask around a conversation, and
+whether they ask again without a word."""
