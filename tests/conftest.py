@@ -43,10 +43,10 @@ settings.load_profile("dragoman")
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Five for two cores: more than half of their time the tests wait, for leases, polls and processes."""
+    """Seven for two cores: most of their time the tests wait, for leases, polls and processes."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return math.ceil(2.5 * (os.cpu_count() or 1))
+    return math.ceil(3.5 * (os.cpu_count() or 1))
 
 
 def pytest_configure(config: pytest.Config) -> None:

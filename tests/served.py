@@ -95,12 +95,14 @@ def serving(
 
 
 def waited(look, process=None, err=None):  # type: ignore[no-untyped-def]
-    """What `look` finds, as soon as it finds something."""
-    deadline = time.monotonic() + PATIENCE_S
+    """What `look` finds, as soon as it finds something; the longer that takes the less often it looks, for it
+    may cost as much as what is waited for."""
+    began = time.monotonic()
     while not (found := look()):
-        if time.monotonic() > deadline or (process is not None and process.poll() is not None):
+        took_s = time.monotonic() - began
+        if took_s > PATIENCE_S or (process is not None and process.poll() is not None):
             raise AssertionError("waited in vain" + (f": {err.read_text()}" if err is not None else ""))
-        time.sleep(0.01)
+        time.sleep(min(max(0.01, took_s / 10), 0.1))
     return found
 
 

@@ -77,7 +77,7 @@ def test_what_was_accepted_is_reserved_whatever_becomes_of_its_process(
 ) -> None:
     """Ten tasks are all that the money pays, and three of them are ordered at a time."""
     server = served()
-    assert [begun(server, f"Fox {n} sim:polls:15").status_code for n in range(10)] == [202] * 10
+    assert [begun(server, f"Fox {n} sim:polls:6").status_code for n in range(10)] == [202] * 10
     assert begun(server, "One too many").status_code == 429
     waited(lambda: ordered(vendors, "Fox") >= 3)
     if end == "killed":

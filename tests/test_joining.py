@@ -395,7 +395,7 @@ def left(gateway: Gateway, seen: Any, asked: dict[str, Any], **headers: str) -> 
 def test_a_client_that_left_finds_its_picture(gateway: Gateway) -> None:
     """One that says nothing by which it could ask again finds it among its tasks."""
     with watching(gateway) as seen:
-        order = left(gateway, seen, asks(PATHS[0], "wan", "Left behind sim:polls:20"))
+        order = left(gateway, seen, asks(PATHS[0], "wan", "Left behind sim:polls:10"))
         headers = {"authorization": f"Bearer {KEY}"}
 
         def look() -> Any:
@@ -429,7 +429,7 @@ def test_what_was_called_off_for_who_left_may_come_again(tmp_path: Path) -> None
     targets = "targets: [google/gemini-that-is-gone], fallback: [dashscope/wan2.7-image]"
     moved = f"  moved: {{{targets}, poll: {{every: 60ms}}}}"
     file = FILE.replace(providers("dashscope"), cancels).replace("  by-talk:", f"{moved}\n  by-talk:")
-    asked = asks(PATHS[0], "moved", "Left and come again sim:polls:20")
+    asked = asks(PATHS[0], "moved", "Left and come again sim:polls:10")
     with open_gateway(tmp_path, file) as own, watching(own) as seen:
         order = left(own, seen, asked, **{"idempotency-key": "left"})
         assert picture_of(send(own, PATHS[0], asked, idempotency_key="left"))

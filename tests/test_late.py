@@ -218,7 +218,7 @@ def _given_up(place: str, request_id: str) -> Callable[[], bool]:
 def test_it_is_settled_after_a_crash_too(tmp_path: Path, store_address: str, vendors: Running) -> None:
     file = FILE.replace("http://SIMULATORS", vendors.base_url) + state(store_address, tmp_path)
     with serving(tmp_path, file, environment=ENVIRONMENT) as server:
-        reply = draw(server.base_url, "slow-wan", "Crashed sim:slow:4")
+        reply = draw(server.base_url, "slow-wan", "Crashed sim:slow:2")
         request_id = reply.headers["x-request-id"]
         waited(_given_up(store_address, request_id))
         kill(server)
@@ -236,7 +236,7 @@ def test_a_request_that_ended_with_its_process_is_settled_by_the_vendors_word(
         serving(tmp_path, file, environment=ENVIRONMENT) as server,
         ThreadPoolExecutor(1) as pool,
     ):
-        lost = pool.submit(draw, server.base_url, "wan", "Forgotten sim:slow:3", size="2048x2048")
+        lost = pool.submit(draw, server.base_url, "wan", "Forgotten sim:slow:1.5", size="2048x2048")
         waited(lambda: watched(store_address))
         kill(server)
         assert isinstance(lost.exception(), httpx.TransportError)

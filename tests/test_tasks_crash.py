@@ -138,7 +138,7 @@ def _downloading(place: Place, prompt: str) -> Callable[[], bool]:
 
 @pytest.mark.parametrize(
     ("order", "step"),
-    [("sim:polls:20", _polled), ("sim:file:slow:2", _downloading)],
+    [("sim:polls:8", _polled), ("sim:file:slow:1", _downloading)],
     ids=["polled", "downloading"],
 )
 def test_a_task_that_a_vendor_took_goes_on_with_the_next_process(
@@ -160,7 +160,7 @@ def test_what_a_vendor_was_not_told_is_known_to_the_next_process(
     tmp_path: Path, store_address: str, vendors: Running
 ) -> None:
     """The first target is down, and would have been told the `seed`."""
-    place, prompt = Place(tmp_path, store_address, vendors), "Sown sim:error:503 sim:polls:20"
+    place, prompt = Place(tmp_path, store_address, vendors), "Sown sim:error:503 sim:polls:8"
     with place.served() as server:
         task = begun(server, "either", prompt, seed=7, style="vivid")
         waited(_polled(place, prompt))
@@ -171,7 +171,7 @@ def test_what_a_vendor_was_not_told_is_known_to_the_next_process(
     assert found.headers["x-proxy-dropped"] == "seed, style"
 
 
-@pytest.mark.parametrize(("model", "order"), [("whole", "sim:slow:4"), ("by-talk", "sim:slow:4")])
+@pytest.mark.parametrize(("model", "order"), [("whole", "sim:slow:2"), ("by-talk", "sim:slow:2")])
 def test_an_order_that_nobody_heard_of_is_uncertain_and_not_repeated(
     tmp_path: Path, store_address: str, vendors: Running, model: str, order: str
 ) -> None:
@@ -205,7 +205,7 @@ def test_what_was_not_ordered_yet_starts_anew(tmp_path: Path, store_address: str
 
 def test_a_reply_that_went_on_from_another_is_taken_over_with_it(tmp_path: Path, vendors: Running) -> None:
     """What came before it is read again where it is taken over; see test_responses_state.py."""
-    place, prompt = Place(tmp_path, f"sqlite:{tmp_path}/state/dragoman.db", vendors), "Redder sim:polls:15"
+    place, prompt = Place(tmp_path, f"sqlite:{tmp_path}/state/dragoman.db", vendors), "Redder sim:polls:8"
     body: dict[str, Any] = {"model": "wan", "input": "A hat"}
     headers = {**HEADERS, "idempotency-key": "hat-1"}
 
@@ -257,7 +257,7 @@ def test_several_pictures_of_one_task_are_each_ordered_once(
 def test_a_server_that_is_told_to_end_leaves_its_tasks_at_once(
     tmp_path: Path, store_address: str, vendors: Running
 ) -> None:
-    place, prompt = Place(tmp_path, store_address, vendors, "lease: 60s"), "Handed over sim:polls:15"
+    place, prompt = Place(tmp_path, store_address, vendors, "lease: 60s"), "Handed over sim:polls:8"
     with place.served() as server:
         task = begun(server, "wan", prompt)
         waited(_polled(place, prompt))
@@ -338,7 +338,7 @@ def test_a_lost_lease_stops_whoever_worked_at_it(tmp_path: Path, store_address: 
 
 def test_an_operator_resolves_what_is_uncertain(tmp_path: Path, store_address: str, vendors: Running) -> None:
     place = Place(tmp_path, store_address, vendors)
-    prompts = [f"Unheard of {number} sim:slow:4" for number in range(4)]
+    prompts = [f"Unheard of {number} sim:slow:2" for number in range(4)]
     with place.served() as server:
         made = [begun(server, "whole", prompt) for prompt in prompts]
         waited(lambda: all(map(place.orders, prompts)))
