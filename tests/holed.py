@@ -1,0 +1,22 @@
+"""The command in a process whose memory is full of holes, which it looks for more often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy import __main__ as command
+from proxy import app
+
+HOLES, BYTES = 400, 110_000  # each below the size for which the system is asked anew
+
+
+def main(arguments: Sequence[str]) -> int:
+    app.FILL_EVERY_S = 0.1
+    large, small = [], []
+    for _ in range(HOLES):
+        large.append(b"x" * BYTES)
+        small.append(bytearray(600))
+    large.clear()
+    code = command.main(arguments)
+    assert len(small) == HOLES
+    return code
