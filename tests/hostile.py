@@ -96,14 +96,19 @@ async def at_rest(value: Callable[[], int], still_s: float = 0.2) -> int:
     return seen
 
 
+_TURNS_TO_BEGIN = 5  # of the loop, from the taking of a connection to the first line that answers it
+
+
 @asynccontextmanager
 async def serving(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Server]:
     """Serve requests with `handler`, which reads the body itself (`answering` does it); keeps alive."""
     server = Server()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.current_task())  # type: ignore[arg-type]
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(answer(reader, writer)))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
         server.open += 1
         server.gone.clear()
@@ -130,6 +135,8 @@ async def serving(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> A
     try:
         yield server
     finally:
+        for _ in range(_TURNS_TO_BEGIN):
+            await asyncio.sleep(0)
         listener.close()
         for task in tasks:
             task.cancel()
