@@ -135,7 +135,7 @@ async def serving(handler: Handler, host: str = "127.0.0.1", port: int = 0) -> A
     try:
         yield server
     finally:
-        for _ in range(_TURNS_TO_BEGIN):
+        for _ in range(_TURNS_TO_BEGIN):  # asyncio forgets whom it took when it closes before that
             await asyncio.sleep(0)
         listener.close()
         for task in tasks:
