@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 _RELOAD_LOOK_S = 1.0
 _TAKEN_AT_START = ("host", "port", "workers", "state", "shared", "files", "reuse_port")
 _LOOP_LOOK_S = 1.0
-FILL_EVERY_S = 15.0
+GIVE_BACK_EVERY_S = 15.0
 _TASKS_LOOK_S = 0.5
 _IDLE_LOOK_S = 5.0  # where there is no store: another process may make one
 
@@ -187,7 +187,7 @@ class App:
             background.append(asyncio.create_task(self._reload_on_change(self._config_file)))
         if self.has_process:
             _spare_the_collector()
-            background.append(asyncio.create_task(_fill_holes()))
+            background.append(asyncio.create_task(_give_back()))
         yield {HOME: self}
         for task in background:
             task.cancel()
@@ -348,20 +348,16 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def _fill_holes() -> None:
-    """Large pictures leave holes of their size in the memory of the process."""
-    while True:
-        await asyncio.sleep(FILL_EVERY_S)
-        await asyncio.to_thread(_give_back)
+async def _give_back() -> None:
+    """Large pictures leave holes between what is in use, which glibc keeps until it is asked. Other libraries
+    have no such call, and no need of it."""
+    await asyncio.sleep(GIVE_BACK_EVERY_S)
+    import ctypes  # when all has begun
 
-
-def _give_back() -> None:
-    """What was freed between what is in use: glibc keeps it until it is asked. Other libraries have no such
-    call, and no need of it."""
-    import ctypes  # takes longer to load than the call
-
-    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    while trim is not None:
+        await asyncio.to_thread(trim, 0)
+        await asyncio.sleep(GIVE_BACK_EVERY_S)
 
 
 def _waiting_room(server: Server) -> Path | None:

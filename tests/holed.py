@@ -1,4 +1,4 @@
-"""The command in a process whose memory is full of holes, which it looks for more often."""
+"""The command in a process whose memory is full of holes, which are looked for more often."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HOLES, BYTES = 400, 110_000  # each below the size for which the system is asked
 
 
 def main(arguments: Sequence[str]) -> int:
-    app.FILL_EVERY_S = 0.1
+    app.GIVE_BACK_EVERY_S = 0.1
     large, small = [], []
     for _ in range(HOLES):
         large.append(b"x" * BYTES)
