@@ -85,11 +85,16 @@ class Connection:
 
 async def read_all(answer: Answer, expected: bytes) -> None:
     """Nothing comes that is not expected."""
-    await answer.head()
+    await _begun(answer)
     seen = b""
     while chunk := await answer.read(1):
         seen += chunk
         assert expected.startswith(seen)
+
+
+async def _begun(answer: Answer) -> None:
+    while not answer.begun:
+        await answer.more()
 
 
 async def body_of(answer: Answer) -> bytes:
@@ -133,7 +138,7 @@ async def test_an_answer_is_read_the_same_however_its_bytes_are_cut(
             connection = Connection()
             answer = connection.ask()
             connection.feed(*pieces)
-            await answer.head()
+            await _begun(answer)
             assert (answer.status, await body_of(answer), answer.is_over) == (status, body, True)
             assert (connection.freed, connection.wire.aborted) == (1, False)
 
@@ -157,7 +162,7 @@ def packed(text: bytes) -> bytes:
 
 
 async def unpacked(answer: Answer) -> bytes:
-    await answer.head()
+    await _begun(answer)
     return await body_of(answer)
 
 
@@ -180,7 +185,7 @@ async def test_a_packed_answer_is_unpacked_piece_by_piece() -> None:
     connection = Connection()
     answer = connection.ask()
     connection.feed(packed(bytes(600_000)))
-    await answer.head()
+    await _begun(answer)
     sizes = []
     for _ in range(4):
         assert not answer.is_over, "what was read is still packed"
@@ -194,7 +199,7 @@ async def test_a_packed_answer_without_its_end_is_not_whole() -> None:
     connection = Connection()
     answer = connection.ask()
     connection.feed(OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-    await answer.head()
+    await _begun(answer)
     assert await answer.read(1 << 20) == b"hello"
     for _ in range(2):  # and it stays so
         with pytest.raises(ClosedError, match="gzip: its end is missing"):
@@ -247,7 +252,7 @@ async def test_what_is_no_answer_is_said_to_be_none_and_ends_the_connection(raw:
     answer = connection.ask()
     connection.feed(*(raw[at : at + 1000] for at in range(0, len(raw), 1000)))
     with pytest.raises(BrokenHttpError):
-        await answer.head()
+        await _begun(answer)
     assert connection.wire.aborted
     assert connection.freed == 0
 
@@ -283,7 +288,7 @@ async def test_a_connection_serves_one_call_after_another_and_no_header_stays() 
     for number in range(3):
         answer = connection.ask()
         connection.feed(OK + b"x-%d: y\r\ncontent-length: 1\r\n\r\n%d" % (number, number))
-        await answer.head()
+        await _begun(answer)
         assert answer.headers == {f"x-{number}": "y", "content-length": "1"}
         assert await body_of(answer) == b"%d" % number
     assert connection.freed == 3
@@ -297,13 +302,13 @@ async def test_the_heads_of_calls_on_one_connection_are_not_added_up() -> None:
     for number in range(1, 5):
         answer = connection.ask()
         connection.feed(head, b"\r\nhi")
-        await answer.head()
+        await _begun(answer)
         assert await body_of(answer) == b"hi"
         assert (connection.freed, connection.wire.aborted) == (number, False)
     answer = connection.ask()
     connection.feed(head, fields, fields)
     with pytest.raises(BrokenHttpError, match="too large a head"):
-        await answer.head()
+        await _begun(answer)
 
 
 async def test_a_call_that_is_over_cannot_close_the_connection_of_the_next() -> None:
@@ -452,7 +457,7 @@ ADDRESS = asking.way(URL("http://acme.example/v1?x=1"))
 @pytest.mark.parametrize("value", ["a\nb: c", "a\rb", "a\0b"])
 def test_a_header_is_one_line(value: str) -> None:
     with pytest.raises(ValueError, match="a header holds a line break"):
-        asking.written("POST", ADDRESS, {"x-key": value}, (b"{}",))
+        asking.lines({"x-key": value})
 
 
 @pytest.mark.parametrize("address", ["/v1", "ftp://acme.example/", "acme.example/v1"])
@@ -463,7 +468,7 @@ def test_what_is_no_address_of_http_is_asked_nothing(address: str) -> None:
 
 def test_a_small_request_is_one_piece_with_its_pictures_decoded() -> None:
     pieces = (b'{"a":"', Slice(b"aGVsbG8="), memoryview(b'"}'))
-    assert asking.written("POST", ADDRESS, {"x-key": "k"}, pieces) == (
+    assert asking.written("POST", ADDRESS, asking.lines({"x-key": "k"}), pieces) == (
         (False, "acme.example", 80),
         b"POST /v1?x=1 HTTP/1.1\r\nhost: acme.example\r\nuser-agent: dragoman\r\nx-key: k\r\n"
         b'content-length: 13\r\n\r\n{"a":"hello"}',

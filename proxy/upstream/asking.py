@@ -52,16 +52,19 @@ class Request(NamedTuple):
     rest: Sequence[Piece] = ()
 
 
-def written(
-    method: str, way: Way, headers: Mapping[str, str], pieces: Sequence[Piece] | None = None
-) -> Request:
-    """`pieces` are the body, None where there is none. Raises `ValueError` for what cannot stand in a
-    head."""
-    head: list[bytes | memoryview] = [method.encode("ascii"), way.target]
+def lines(headers: Mapping[str, str]) -> bytes:
+    """Headers as they are written. Raises `ValueError` for what cannot stand in a head."""
+    found: list[bytes] = []
     for name, value in headers.items():
         if "\n" in value or "\r" in value or "\0" in value:
             raise ValueError("a header holds a line break")
-        head.append(f"{name}: {value}\r\n".encode())
+        found.append(f"{name}: {value}\r\n".encode())
+    return b"".join(found)
+
+
+def written(method: str, way: Way, headers: bytes, pieces: Sequence[Piece] | None = None) -> Request:
+    """`headers` are their `lines`; `pieces` are the body, None where there is none."""
+    head: list[bytes | memoryview] = [method.encode("ascii"), way.target, headers]
     if pieces is None:
         head.append(b"\r\n")
         return Request(way.place, b"".join(head))

@@ -51,7 +51,7 @@ class Guarded:
         """The answer once its headers are here, to be dropped in any case. Raises `OSError`, and
         `PrivateAddressError` where we do not go; without the guard where it is `private`."""
         pieces = None if body is None else (body,)
-        request = asking.written(method, asking.way(url), {**headers, **_ONCE}, pieces)
+        request = asking.written(method, asking.way(url), asking.lines({**headers, **_ONCE}), pieces)
         line = await self._pools[private].open(request.place, self._rules.connect_s)
         progress = Progress(request.place.host, sells=False)
         answer = asking.begin(line, request, progress)
@@ -59,7 +59,8 @@ class Guarded:
             async with asyncio.timeout(self._rules.silence_s):
                 if not progress.finished:
                     await asking.pour(line, request.rest, progress)
-                await answer.head()
+                while not answer.begun:
+                    await answer.more()
         except BaseException:
             answer.drop()
             raise

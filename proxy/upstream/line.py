@@ -61,13 +61,13 @@ class Answer:
         self._unpacked: Iterable[bytes] = ()
         self._waiting: asyncio.Future[None] | None = None
 
-    async def head(self) -> None:
-        """Wait for status and headers. Raises `OSError`."""
-        while not self.begun:
-            if self._fault is not None:
-                raise self._fault
-            waiting = self._waiting = asyncio.get_running_loop().create_future()
-            await waiting
+    def more(self) -> asyncio.Future[None]:
+        """Done when something has come, or nothing more can: to be waited for until the answer has `begun`.
+        Raises `OSError`."""
+        if self._fault is not None:
+            raise self._fault
+        waiting = self._waiting = asyncio.get_running_loop().create_future()
+        return waiting
 
     async def read(self, most: int) -> bytes:
         """The next bytes, at most so many unless they were compressed; none at the end. Raises `OSError`."""
@@ -75,12 +75,9 @@ class Answer:
             return await self._unpack()
         chunks = self._chunks
         while not chunks:
-            if self._fault is not None:
-                raise self._fault
-            if self._over:
+            if self._over and self._fault is None:
                 return b""
-            waiting = self._waiting = asyncio.get_running_loop().create_future()
-            await waiting
+            await self.more()
         if self._size <= most:
             taken = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             chunks.clear()
@@ -311,10 +308,9 @@ class Line(asyncio.Protocol):
                 raise BrokenHttpError("another protocol")
             self._interim = True
             return
-        headers = {
-            name.decode("latin-1").lower(): value.decode("utf-8", "replace")
-            for name, value in self._fields.items()
-        }
+        headers: dict[str, str] = {}
+        for name, value in self._fields.items():
+            headers[name.decode("latin-1").lower()] = value.decode("utf-8", "replace")
         self._length = "content-length" in headers or "transfer-encoding" in headers
         assert self._answer is not None
         self._answer.begin(status, headers)

@@ -59,6 +59,8 @@ class Reply:
         self._watch = watch
         watch.expire = self._expire
         watch.waiting_since = None
+        if answer.is_over:
+            watch.stop()
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -213,11 +215,10 @@ class Reply:
             self._fault = fault
             return b""
         watch.waiting_since = None
-        if not self._size:
-            if answer.is_over:
-                watch.stop()
-            else:
-                watch.answer()
+        if answer.is_over:
+            watch.stop()
+        elif not self._size:
+            watch.answer()
         self._size += len(chunk)
         if self._size > self._cap:
             raise _too_large(self._cap)
@@ -229,8 +230,9 @@ class Reply:
 
     def drop(self) -> None:
         """What `close` does."""
-        self._watch.stop()
-        self._answer.drop()
+        if not self._answer.is_over:  # else the watch has stopped, and the connection is another's
+            self._watch.stop()
+            self._answer.drop()
 
 
 def _too_large(limit: int) -> PayloadError:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from yarl import URL
@@ -17,6 +18,7 @@ from proxy.types import Call
 from proxy.upstream import asking, forms
 from proxy.upstream.account import Account
 from proxy.upstream.asking import Piece, Way
+from proxy.upstream.authorizer import Pairs
 from proxy.upstream.deadlines import Deadlines, Watch
 from proxy.upstream.guard import is_public
 from proxy.upstream.line import Answer, Line
@@ -26,7 +28,9 @@ from proxy.upstream.transport import BROKEN, Progress, fail
 
 _TOKEN_S = 10.0
 _KEEP_ALIVE_TIMEOUT = re.compile(r"timeout=(\d+)")
+_JSON = "application/json"
 _COMMON = {"accept-encoding": "identity"}
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Sender:
@@ -40,6 +44,7 @@ class Sender:
     def __init__(self, max_reply_bytes: int, connections: int) -> None:
         self._max_reply_bytes = max_reply_bytes
         self._loop = asyncio.get_running_loop()
+        self._usual_head = functools.lru_cache(256)(_head)
         self._pools = {
             private: Pool(connections=connections, judge=None if private else is_public)
             for private in (False, True)
@@ -59,8 +64,12 @@ class Sender:
         pieces, content_type = None, None
         if sells:
             pieces, content_type = await asyncio.to_thread(_written, call) if call.large else _written(call)
-        headers = _headers(call, account, content_type)
-        request = asking.written(call.method, _way(call, account), headers, pieces)
+        own = account.auth.headers
+        if call.headers or content_type is not _JSON:
+            head = _head(call.stream, content_type, own, call.headers)
+        else:
+            head = self._usual_head(call.stream, _JSON, own)
+        request = asking.written(call.method, _way(call, account), head, pieces)
         pool = self._pools[account.private]
         line = pool.idle(request.place)
         if line is None:
@@ -73,7 +82,8 @@ class Sender:
                 await asking.pour(line, request.rest, progress)
             if sent is not None and progress.finished:
                 sent()
-            await answer.head()
+            while not answer.begun:
+                await answer.more()
         except BaseException as fault:
             watch.stop()
             answer.drop()
@@ -82,20 +92,25 @@ class Sender:
             raise
         if told := answer.headers.get("keep-alive"):
             _note_keep_alive(line, told)
-        return self._reply(answer, progress, watch)
+        progress.answered = progress.finished = True
+        reply = self.reply_type(answer, progress, watch, self._max_reply_bytes)
+        if 300 <= reply.status < 400:
+            reply.drop()
+            raise _redirect(progress, reply.status)
+        return reply
 
     async def post(
         self, url: str, data: bytes, content_type: str, provider: str, *, private: bool
     ) -> tuple[int, bytes]:
         """Ask a token server, which sells nothing: status and the body's first 64 KiB."""
         progress = Progress(provider, sells=False, address=url)
-        headers = {**_COMMON, "accept": "application/json", "content-type": content_type}
-        request = asking.written("POST", asking.way(URL(url)), headers, (data,))
+        request = asking.written("POST", asking.way(URL(url)), _head(False, content_type, ()), (data,))
         line = await _opened(self._pools[private], request.place, _TOKEN_S, progress)
         answer = asking.begin(line, request, progress)
         try:
             async with asyncio.timeout(_TOKEN_S):
-                await answer.head()
+                while not answer.begun:
+                    await answer.more()
                 return answer.status, await _first_bytes(answer, 1 << 16)
         except BROKEN as fault:
             if fault.__class__ is TimeoutError:
@@ -103,14 +118,6 @@ class Sender:
             fail(fault, progress)
         finally:
             answer.drop()
-
-    def _reply(self, answer: Answer, progress: Progress, watch: Watch) -> Reply:
-        progress.answered = progress.finished = True
-        reply = self.reply_type(answer, progress, watch, self._max_reply_bytes)
-        if 300 <= reply.status < 400:
-            reply.drop()
-            raise _redirect(progress, reply.status)
-        return reply
 
 
 async def _opened(pool: Pool, place: Place, patience_s: float, progress: Progress) -> Line:
@@ -126,22 +133,22 @@ def _expire(progress: Progress, answer: Answer, phase: str) -> None:
     answer.drop()
 
 
-def _headers(call: Call, account: Account, content_type: str | None) -> dict[str, str]:
-    headers = {"accept": "text/event-stream" if call.stream else "application/json", **_COMMON}
+def _head(streams: bool, content_type: str | None, own: Pairs, more: Mapping[str, str] = _NONE) -> bytes:
+    headers = {"accept": "text/event-stream" if streams else _JSON, **_COMMON}
     if content_type is not None:
         headers["content-type"] = content_type
-    headers.update(call.headers)
-    headers.update(account.auth.headers)
-    return headers
+    headers.update(more)
+    headers.update(own)
+    return asking.lines(headers)
 
 
 def _written(call: Call) -> tuple[Sequence[Piece], str]:
     """The body, and its content type. Raises `RequestError` for what cannot be written."""
     try:
         if call.written:
-            return [call.written], "application/json"
+            return [call.written], _JSON
         if not call.files and call.encoding == "json":
-            return jsonio.dumps(call.body), "application/json"
+            return jsonio.dumps(call.body), _JSON
         form = forms.encode(call)
     except jsonio.JSONEncodeError as error:
         raise RequestError(
