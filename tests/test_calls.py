@@ -26,7 +26,7 @@ from proxy.serve.protocol import Protocol
 _ON_TIME = {"flush", "take"}  # of the log, ten times a second
 HOUSE = str(Path(proxy.__file__).parent) + "/"
 KEY = "sk-walk"
-CALLS = 180  # of a small chat
+CALLS = 175  # of a small chat
 YAML = """
 version: 1
 keys: [{{name: walker, key: env:WALK_KEY}}]

@@ -138,7 +138,12 @@ class GeminiReader:
         candidates = payload.get("candidates")
         for position, candidate in enumerate(candidates if isinstance(candidates, list) else ()):
             if isinstance(candidate, dict):
-                events += self._choice(candidate.get("index", position)).read(candidate)
+                told = candidate.get("index", position)
+                index = told if type(told) is int else 0
+                choice = self._choices.get(index)
+                if choice is None:
+                    choice = self._choices[index] = CandidateReader(index, self._request, self._call)
+                events += choice.read(candidate)
         if fails:
             self._failure = self._failed(error.error_in(payload, self._target))
             if not events:
@@ -159,13 +164,6 @@ class GeminiReader:
             self._model = model or None
         if self._created is None and "createTime" in payload:
             self._created = _seconds(payload["createTime"])
-
-    def _choice(self, index: Any) -> CandidateReader:
-        index = index if type(index) is int else 0
-        choice = self._choices.get(index)
-        if choice is None:
-            choice = self._choices[index] = CandidateReader(index, self._request, self._call)
-        return choice
 
     def _count(self, counts: Any) -> None:
         """Keep the newest counts; merge only when a field of the last ones vanished or fell to zero."""

@@ -45,7 +45,7 @@ def read_usage(
     if completion < max(candidates, thoughts):
         completion = candidates + thoughts
     before = _by_modality(metadata, "promptTokensDetails", "toolUsePromptTokensDetails")
-    after = _by_modality(metadata, "candidatesTokensDetails")
+    after = _by_modality(metadata, "candidatesTokensDetails") if "candidatesTokensDetails" in metadata else {}
     cached = counts.get("cachedContentTokenCount", 0)
     of_cache = _by_modality(metadata, "cacheTokensDetails") if cached else {}
     estimated = images > 0 and "image" not in after
