@@ -75,9 +75,12 @@ class Answer:
             return await self._unpack()
         chunks = self._chunks
         while not chunks:
-            if self._over and self._fault is None:
+            if self._fault is not None:
+                raise self._fault
+            if self._over:
                 return b""
-            await self.more()
+            waiting = self._waiting = asyncio.get_running_loop().create_future()
+            await waiting
         if self._size <= most:
             taken = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             chunks.clear()
