@@ -14,7 +14,7 @@ from proxy.memory.signatures import Origin, SignatureRecorder
 from proxy.serve import media
 from proxy.serve.house import House
 from proxy.serve.told import Try
-from proxy.types import ChatRequest, Event, Image, Target, Wire, iter_media, left_out
+from proxy.types import ChatRequest, Event, Finish, Image, Reader, Target, Wire, iter_media, left_out
 
 if TYPE_CHECKING:
     from proxy.upstream.reply import Reply
@@ -70,15 +70,22 @@ class Talk:
         try:
             if reply.status >= 400:
                 raise await self._refusal(reply, one)
-            async for payloads in reply.payloads():
-                for payload in payloads:
-                    batch += reader.feed(payload)
-                if batch and as_it_comes:
-                    begun = True
-                    yield await incoming.ready(batch)
-                    batch = []
-            batch += reader.close(reply.complete)
-            batch = await incoming.ready(batch)
+            try:
+                async for payloads in reply.payloads():
+                    for payload in payloads:
+                        batch += reader.feed(payload)
+                    if batch and as_it_comes:
+                        begun = True
+                        yield await incoming.ready(batch)
+                        batch = []
+                last = reader.close(reply.complete)
+            except UpstreamError:
+                knows = reply.broken and wire.finish_is_last
+                end = _end_of_whole(reader, request.n) if knows else None
+                if end is None:
+                    raise
+                last = end
+            batch = await incoming.ready(batch + last)
             if incoming.pictures is not None:
                 incoming.pictures.close()
             if batch:
@@ -98,6 +105,16 @@ class Talk:
         body = await reply.read(_ERROR_BYTES)
         error = self._wire.error(reply.status, reply.headers, body, one.attempt.target)
         return error if one.by_piece else error.changed(bought=False)  # no answer, so no words were sold
+
+
+def _end_of_whole(reader: Reader, choices: int) -> list[Event] | None:
+    """The end of an answer that broke off when all of it was there: each of the choices has told why it ends.
+    None of one that lacks something."""
+    try:
+        last = reader.close(complete=False)
+    except UpstreamError:
+        return None
+    return last if sum(type(event) is Finish for event in last) >= choices else None
 
 
 class _Incoming:

@@ -131,11 +131,15 @@ class Wire(Protocol):
     """An upstream dialect. Pure: no sockets, no clock, no configuration but the target's.
 
     `carries` are the attributes of a request that it reads: it carries them, or names them in `Call.dropped`
-    where this target or this value cannot be carried. All others are named for it.
+    where this target or this value cannot be carried. All others are named for it. `finish_is_last`: nothing
+    of an answer comes behind the finish of its choices, so that one which breaks off there lacks nothing.
     """
 
     @property
     def carries(self) -> frozenset[str]: ...
+
+    @property
+    def finish_is_last(self) -> bool: ...
 
     def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
         """Translate. `repairs` are names this wire's `repair` gave for earlier refusals."""

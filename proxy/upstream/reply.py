@@ -40,6 +40,7 @@ class Reply:
         "_size",
         "_time",
         "_watch",
+        "broken",
         "complete",
         "content_type",
         "status",
@@ -54,6 +55,7 @@ class Reply:
         self._is_events = "event-stream" in self.content_type
         self._size = 0
         self.complete = False  # set when all payloads were read and nothing can be missing
+        self.broken = False  # set when the connection failed, or what it brought could not be read
         self._fault: Exception | None = None
         self._time = watch.time
         self._watch = watch
@@ -102,6 +104,7 @@ class Reply:
         except BaseException as fault:
             self.drop()
             if isinstance(fault, BROKEN):
+                self.broken = True
                 fail(fault, self._progress)
             raise
         finally:

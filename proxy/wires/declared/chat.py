@@ -40,6 +40,10 @@ class ChatDelegate:
     def carries(self) -> frozenset[str]:
         return self._inner.carries
 
+    @property
+    def finish_is_last(self) -> bool:
+        return self._inner.finish_is_last
+
     def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
         surface, variant = self._surface, self._surface.variant(target.model)
         if not surface.streams and request.stream:

@@ -33,6 +33,7 @@ class GeminiWire:
             "cached_content", "service_tier", "store", "metadata", "native", "foreign",
         }
     )  # fmt: skip
+    finish_is_last: Final = False  # older servers say STOP in every chunk
 
     abilities = staticmethod(models.abilities)
     build = staticmethod(_request.build)

@@ -55,6 +55,7 @@ class OpenAIChatWire:
             "cached_content", "service_tier", "store", "metadata", "user", "native", "foreign",
         }
     )  # fmt: skip
+    finish_is_last: Final = True
 
     def build(self, request: ChatRequest, target: Target, repairs: frozenset[str] = frozenset()) -> Call:
         return build(request, target, repairs)
