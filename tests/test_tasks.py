@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import threading
@@ -157,6 +158,16 @@ def test_what_only_one_target_of_a_task_carries_is_named_when_another_was_asked(
     assert (begun.status_code, begun.headers["x-proxy-dropped"]) == (202, "style")
     found = get(gateway, f"tasks/{ended(gateway, begun.json()['id'])['id']}")
     assert (found.json()["status"], found.headers["x-proxy-dropped"]) == (status, "seed, style")
+
+
+def test_a_picture_that_the_model_does_not_read_fails_its_task_and_says_why(gateway: Gateway) -> None:
+    """It is seen when the vendor's request is built; before that there is nothing to foretell."""
+    moving = "data:image/gif;base64," + base64.b64encode(b"GIF89a" + bytes(64)).decode()
+    body = {"model": "by-talk", "prompt": "Redder", "image": moving, "style": "vivid", "background": True}
+    begun = post(gateway, "images/edits", body)
+    assert (begun.status_code, "x-proxy-dropped" in begun.headers) == (202, False)
+    task = ended(gateway, begun.json()["id"])
+    assert (task["status"], task["error"]["code"]) == ("failed", "unsupported_media_type")
 
 
 def test_a_task_that_is_called_off_names_what_it_lost(gateway: Gateway) -> None:
