@@ -17,6 +17,31 @@ from tests.gemini_replies import PAINTER, chunk, only, read, reply
         pytest.param({}, Usage(), id="G-170 nothing"),
         pytest.param(
             {
+                "promptTokenCount": "20",
+                "candidatesTokenCount": 7.0,
+                "totalTokenCount": "27",
+                "promptTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": "12"},
+                    {"modality": "IMAGE", "tokenCount": 8.0},
+                ],
+            },
+            Usage(prompt=20, completion=7, prompt_text=12, prompt_image=8),
+            id="64 bits as Google writes them",
+        ),
+        pytest.param(
+            {
+                "promptTokenCount": -3,
+                "candidatesTokenCount": "-4",
+                "totalTokenCount": True,
+                "thoughtsTokenCount": "many",
+                "cachedContentTokenCount": [9],
+                "promptTokensDetails": [{"modality": "TEXT", "tokenCount": "-1"}],
+            },
+            Usage(prompt_text=0),
+            id="no numbers of anything",
+        ),
+        pytest.param(
+            {
                 "promptTokenCount": 20,
                 "candidatesTokenCount": 198,
                 "thoughtsTokenCount": 405,

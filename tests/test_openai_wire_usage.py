@@ -31,6 +31,19 @@ CASES: dict[str, tuple[Json, Usage]] = {
         },
         Usage(10, 9, cache_write=8, accepted_prediction=4, rejected_prediction=0),
     ),
+    "numbers as strings": (
+        {
+            "prompt_tokens": "10",
+            "completion_tokens": "9",
+            "total_tokens": 19.0,
+            "prompt_tokens_details": {"cached_tokens": "4"},
+        },
+        Usage(10, 9, cached=4),
+    ),
+    "no numbers": (
+        {"prompt_tokens": "ten", "completion_tokens": "-1", "total_tokens": True},
+        Usage(0, 0),
+    ),
     "cache writes by litellm's name": (
         {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cache_creation_tokens": 3}},
         Usage(9, 1, cache_write=3),
@@ -131,7 +144,7 @@ CASES: dict[str, tuple[Json, Usage]] = {
         },
         Usage(5, 1, prompt_image=5, prompt_text=0),
     ),
-    "odd numbers": ({"prompt_tokens": "5", "completion_tokens": 6.0, "total_tokens": -1}, Usage(0, 6)),
+    "odd numbers": ({"prompt_tokens": "5", "completion_tokens": 6.0, "total_tokens": -1}, Usage(5, 6)),
 }
 
 

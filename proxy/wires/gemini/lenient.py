@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.types import Json
+from proxy.wires.counts import count
 
 
 def dict_of(value: Any) -> Json:
@@ -26,5 +27,5 @@ def string_of(value: Any) -> str | None:
 
 
 def count_of(value: Any) -> int:
-    """A number of something: whole and not negative, else 0."""
-    return value if isinstance(value, int) and value > 0 else 0
+    """A number of something, else 0."""
+    return count(value) or 0

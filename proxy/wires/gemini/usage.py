@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.types import Json, Usage
+from proxy.wires.gemini.lenient import count_of
 
 # Documents and films have no counter of their own in OpenAI's usage.
 _MODALITIES: dict[Any, str] = {
@@ -32,10 +33,12 @@ def read_usage(
 ) -> Usage:
     """`images` is how many pictures came; their tokens are estimated where the vendor does not tell, at
     `image_tokens` each."""
-    counts: dict[str, int] = {}  # a number of something: whole and not negative; anything else is none
+    counts: dict[str, int] = {}
     for name, value in metadata.items():
         if type(value) is int and value > 0:
             counts[name] = value
+        elif value.__class__ is str or value.__class__ is float:
+            counts[name] = count_of(value)
     prompt = counts.get("promptTokenCount", 0) + counts.get("toolUsePromptTokenCount", 0)
     candidates = counts.get("candidatesTokenCount", 0)
     thoughts = counts.get("thoughtsTokenCount", 0)
@@ -81,10 +84,11 @@ def _by_modality(metadata: Json, *names: str) -> dict[str, int]:
             if not isinstance(entry, dict):
                 continue
             modality, count = entry.get("modality"), entry.get("tokenCount")
+            if type(count) is not int or count < 0:
+                count = count_of(count)
             key = _MODALITIES.get(modality) if isinstance(modality, (str, int)) else None
             if key is not None:
-                known = counts.get(key, 0)
-                counts[key] = known + count if type(count) is int and count > 0 else known
+                counts[key] = counts.get(key, 0) + count
     return counts
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.types import Json, Usage
+from proxy.wires.counts import count
 
 # What the vendor itself took, inside `usage`: OpenRouter, xAI, relays.
 _CHARGES = (
@@ -102,11 +103,9 @@ def _count(counts: Mapping[str, Any], *names: str) -> int:
 
 def _first(names: tuple[str, ...], *holders: Mapping[str, Any]) -> int | None:
     found = (_known(holder, name) for holder in holders for name in names)
-    return next((count for count in found if count is not None), None)
+    return next((number for number in found if number is not None), None)
 
 
 def _known(counts: Mapping[str, Any], name: str) -> int | None:
     value = counts.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
-        return None
-    return int(value)
+    return None if value is None else count(value)
