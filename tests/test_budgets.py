@@ -43,6 +43,7 @@ BUDGETS = {
     "later-1": '{amount: "0.5", currency: CNY, period: total}',
     "later-2": '{amount: "0.5", currency: CNY, period: total}',
     "later-3": '{amount: "0.5", currency: CNY, period: total}',
+    "patient": '{amount: "0.5", currency: CNY, period: total}',
 }
 KEYS = "".join(
     f"  - {{name: {name}, key: env:{name.upper().replace('-', '_')}, budget: {budget}}}\n"
@@ -103,7 +104,11 @@ class House:
         database.release()
 
     def vendors_heard(self, prompt: str) -> bool:
-        return prompt in str([one.body for one in self.gateway.sent()])
+        return self.heard(prompt) > 0
+
+    def heard(self, prompt: str) -> int:
+        """How often a vendor was asked for it."""
+        return sum(prompt in str(one.body) for one in self.gateway.sent())
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -242,6 +247,24 @@ def test_a_reply_in_the_background_gives_back_what_it_does_not_need(house: House
         reply = house.ask("POST", "/v1/responses", body, "sk-later-1")
         assert reply.status_code == 200
         waited(partial(has_failed, f"/v1/responses/{reply.json()['id']}"))
+
+
+def test_a_reply_in_the_background_that_waits_for_its_vendor_keeps_what_is_reserved_for_it(
+    house: House,
+) -> None:
+    """Its request was answered long ago, and nothing of it is held in the ledger yet."""
+    body = {"model": "banana", "input": "Fox sim:http:429 sim:retry-after:60", "background": True}
+
+    def left() -> Any:
+        return house.subscription("sk-patient")["budget"]["left"]
+
+    first = house.ask("POST", "/v1/responses", body, "sk-patient").json()["id"]
+    house.ask("POST", "/v1/responses", body, "sk-patient")
+    waited(lambda: house.heard("Fox sim:http:429 sim:retry-after:60") == 2)
+    refused = house.ask("POST", "/v1/responses", body, "sk-patient")
+    assert (error(refused)[:2], left()) == ((429, "insufficient_quota"), "0.1")
+    house.ask("POST", f"/v1/responses/{first}/cancel", key="sk-patient")
+    assert left() == "0.3"
 
 
 def test_a_task_that_waits_for_room_keeps_what_is_reserved_for_it(tmp_path: Path) -> None:
