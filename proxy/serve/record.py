@@ -12,6 +12,7 @@ from dataclasses import fields
 from decimal import Decimal
 from functools import partial
 from hashlib import sha256
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -363,7 +364,7 @@ class Kept:
         been over."""
         one = self._on
         assert one is not None
-        left_s = max(0.0, one.deadline - asyncio.get_running_loop().time())
+        left_s = max(0.0, one.deadline - monotonic())
         entry = bill.closing(one)
         assert entry.watch is not None
         watch = entry.watch._replace(after_s=left_s + _GRACE_S)

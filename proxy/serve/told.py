@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.errors import NotCarriedError, RequestError, UpstreamError
@@ -97,9 +96,10 @@ class Failure:
 class Try:
     """One attempt at one target, from its first byte to its bill.
 
-    `deadline` is the loop's time at which the client's part of it ends. `by_piece`: what it makes is sold by
-    the piece. `operation` is what is asked of the target, in OpenTelemetry's words. `first_event_s` and
-    `took_s` count from its begin. `failure` is how it ended, None if well or `left`: nobody waited for it.
+    `deadline` is the time (`monotonic`, which the loop has too) at which the client's part of it ends.
+    `by_piece`: what it makes is sold by the piece. `operation` is what is asked of the target, in
+    OpenTelemetry's words. `first_event_s` and `took_s` count from its begin. `failure` is how it ended, None
+    if well or `left`: nobody waited for it.
     `kept` is where a task writes down what it orders, None for what is not kept. `size` is what is ordered,
     where the price depends on it.
 
@@ -136,7 +136,7 @@ class Try:
     def deadlines(self) -> Deadlines:
         """Its target's, cut to what is left of the request's time."""
         allowed = self.attempt.candidate.deadlines
-        left_s = max(0.001, self.deadline - asyncio.get_running_loop().time())
+        left_s = max(0.001, self.deadline - monotonic())
         if left_s >= allowed.total_s:
             return allowed
         return Deadlines(allowed.connect_s, allowed.first_byte_s, allowed.idle_s, left_s)

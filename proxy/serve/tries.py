@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
@@ -90,7 +90,7 @@ class Tries:
             house.services.retries,
         )
         self._sells = route.draws or not isinstance(request, ChatRequest)
-        self._began = asyncio.get_running_loop().time()
+        self._began = monotonic()
         self._failed: UpstreamError | RequestError | None = None
         self._kept = kept
         self._patient_until = self._began + _PATIENCE_S
@@ -120,7 +120,7 @@ class Tries:
             # A chat that is late is asked again by the client's SDK; a picture would be bought again.
             allowed_s = min(allowed_s, self._asked.patience_s)
         deadline = self._began + allowed_s
-        if self._failed is not None and asyncio.get_running_loop().time() >= deadline:
+        if self._failed is not None and monotonic() >= deadline:
             return False
         told = self.told
         told.attempts += 1
@@ -196,15 +196,15 @@ class Tries:
         error = self._failed
         if not isinstance(error, UpstreamError) or error.error_class not in _BUSY or error.bought:
             return None
-        loop, pause_s = asyncio.get_running_loop(), error.retry_after_s or _BUSY_PAUSE_S
-        if error.forbidden or loop.time() + pause_s > self._patient_until:
+        pause_s = error.retry_after_s or _BUSY_PAUSE_S
+        if error.forbidden or monotonic() + pause_s > self._patient_until:
             return None
         unhurried.waiting += 1
         try:
             await asyncio.sleep(pause_s)
         finally:
             unhurried.waiting -= 1
-        self._began = loop.time()
+        self._began = monotonic()
         return self._attempts.anew()
 
     def verdict(self) -> UpstreamError | RequestError:
@@ -222,7 +222,7 @@ class Tries:
         )
 
     def _following(self, error: UpstreamError | RequestError) -> Attempt | None:
-        if asyncio.get_running_loop().time() >= self.on.deadline:
+        if monotonic() >= self.on.deadline:
             return None
         if isinstance(error, RequestError):  # this target cannot be asked for it; another may
             return self._attempts.passed_over() if self._asked.fallback else None

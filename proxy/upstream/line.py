@@ -43,11 +43,12 @@ class Answer:
     came before it. `is_over` once everything came and was read. `drop` it when no more is wanted."""
 
     __slots__ = (
-        "_chunks", "_fault", "_line", "_over", "_packed", "_size", "_unpacked", "_waiting", "begun",
+        "_chunks", "_fault", "_line", "_loop", "_over", "_packed", "_size", "_unpacked", "_waiting", "begun",
         "headers", "is_over", "status",
     )  # fmt: skip
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self.begun = False  # status and headers are here
@@ -66,7 +67,7 @@ class Answer:
         Raises `OSError`."""
         if self._fault is not None:
             raise self._fault
-        waiting = self._waiting = asyncio.get_running_loop().create_future()
+        waiting = self._waiting = self._loop.create_future()
         return waiting
 
     async def read(self, most: int) -> bytes:
@@ -79,7 +80,7 @@ class Answer:
                 raise self._fault
             if self._over:
                 return b""
-            waiting = self._waiting = asyncio.get_running_loop().create_future()
+            waiting = self._waiting = self._loop.create_future()
             await waiting
         if self._size <= most:
             taken = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -173,13 +174,14 @@ class Line(asyncio.Protocol):
 
     __slots__ = (
         "_answer", "_bodies", "_drained", "_ended", "_fields", "_free", "_full", "_head_bytes", "_interim",
-        "_length", "_lost", "_parser", "_sent", "_transport", "held_back", "kept_until", "on_body",
+        "_length", "_loop", "_lost", "_parser", "_sent", "_transport", "held_back", "kept_until", "on_body",
         "on_header",
     )  # fmt: skip
 
     def __init__(self, freed: Callable[[Line], None], lost: Callable[[Line], None]) -> None:
         self._free = freed
         self._lost = lost
+        self._loop = asyncio.get_running_loop()
         # What the parser finds goes into these without a call of ours.
         self._fields: dict[bytes, bytes] = {}
         self.on_header = self._fields.__setitem__
@@ -221,7 +223,7 @@ class Line(asyncio.Protocol):
         """Send a request, or the first bytes of one whose rest is `pour`ed."""
         assert self._transport is not None
         assert self._answer is None
-        answer = self._answer = Answer(self)
+        answer = self._answer = Answer(self, self._loop)
         self._head_bytes = 0
         self._sent = whole
         self._transport.write(request)
@@ -235,7 +237,7 @@ class Line(asyncio.Protocol):
         self._sent = last
         transport.write(part)
         if self._full:
-            self._drained = asyncio.get_running_loop().create_future()
+            self._drained = self._loop.create_future()
             try:
                 await self._drained
             finally:
