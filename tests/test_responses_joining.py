@@ -187,6 +187,15 @@ def test_what_failed_and_cost_nothing_starts_anew(gateway: Gateway) -> None:
     assert over(gateway, again.json()["id"])["status"] == "completed"
 
 
+def test_what_failed_and_may_have_been_paid_is_not_begun_again(gateway: Gateway) -> None:
+    prompt = "Broken off sim:cut:1"
+    failed = over(gateway, ask(gateway, prompt, idempotency_key="cut").json()["id"])
+    bought = orders(gateway, prompt)
+    again = ask(gateway, prompt, idempotency_key="cut")
+    assert (again.headers["x-proxy-joined"], again.json()) == ("done", failed)
+    assert (failed["status"], orders(gateway, prompt)) == ("failed", bought)
+
+
 def test_what_was_called_off_stays_so_until_it_is_deleted(gateway: Gateway) -> None:
     prompt = "Called off sim:slow:20"
     first = ask(gateway, prompt, idempotency_key="called off").json()["id"]
@@ -224,6 +233,19 @@ def test_a_stopped_servers_stream_begins_anew_at_the_next(tmp_path: Path) -> Non
         again = asked(second, body, idempotency_key="broken")
         assert "x-proxy-joined" not in again.headers
         assert responses_law.parsed(again.content)[-1]["type"] == "response.completed"
+
+
+def test_a_stopped_servers_picture_is_not_bought_again_at_the_next(tmp_path: Path) -> None:
+    body = {"model": "by-talk", "background": True, "input": "A hare sim:slow:20", "stream": True}
+    keyed = {"idempotency-key": "hare"}
+    with on_disk(tmp_path) as first, RawRequest(first, body, path="/v1/responses", headers=keyed) as begun:
+        begun.send()
+        waited(lambda: orders(first, "A hare"))
+    with on_disk(tmp_path) as second:
+        again = asked(second, body, idempotency_key="hare")
+        assert again.headers["x-proxy-joined"] == "done"
+        assert responses_law.parsed(again.content)[-1]["type"] == "response.failed"
+        assert orders(second, "A hare") == 0
 
 
 def test_what_could_not_be_found_again_is_not_begun(tmp_path: Path) -> None:
