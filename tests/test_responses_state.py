@@ -541,12 +541,18 @@ def test_a_background_reply_does_not_wait_for_what_takes_a_day(kept: Gateway) ->
     assert (done.status, done.error.code) == ("failed", "insufficient_quota")
 
 
-def test_a_background_reply_does_not_wait_longer_than_half_an_hour(tmp_path: Path) -> None:
+def test_a_background_reply_does_not_wait_longer_than_half_an_hour(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And fails by no fault of ours."""
     with on_disk(tmp_path) as own:
         said = "Hello sim:error:429 sim:retry-after:1801"
         reply = own.client().responses.create(model="lan-chat", input=said, background=True)
         done = finished(own, reply.id)
         assert (done.status, done.error.code) == ("failed", "rate_limit_exceeded")
+    logged = capfd.readouterr().err
+    assert '"attempt_failed"' in logged
+    assert '"crash"' not in logged
 
 
 def test_replies_that_wait_for_a_busy_vendor_hold_up_no_other(tmp_path: Path) -> None:
@@ -843,5 +849,7 @@ def test_what_was_written_out_of_turn_leaves_no_turn_behind(
                 gateway.client().responses.delete(reply.id)
         last = ask(gateway, "Hi")
         finished(other, last.id)  # of the store, behind what was due before
-    assert "replies_not_written" not in capfd.readouterr().out
+    logged = capfd.readouterr().err
+    assert '"request"' in logged
+    assert "replies_not_written" not in logged
     assert caplog.records == []
