@@ -556,14 +556,31 @@ def test_a_background_reply_does_not_wait_longer_than_half_an_hour(
 
 
 def test_replies_that_wait_for_a_busy_vendor_hold_up_no_other(tmp_path: Path) -> None:
-    """Of one model as many wait as may be made at once; more of it are told to come back."""
+    """Of one model as many wait as may be made at once; more of it are told to come back, and who asks again
+    for one of them is answered by that."""
     busy = {"model": "gemini-flash", "input": "Hi sim:error:429:minute", "background": True}
     with on_disk(tmp_path) as own:
         responses = f"{own.base_url}/v1/responses"
         headers = {"authorization": f"Bearer {KEY}"}
-        for _ in range(256):
+        keyed = {**headers, "idempotency-key": "first"}
+        first = own.http.post(responses, json=busy, headers=keyed).json()["id"]
+        for _ in range(255):
             assert own.http.post(responses, json=busy, headers=headers).status_code == 200
-        waited(lambda: own.http.post(responses, json=busy, headers=headers).status_code == 503)
+
+        def turned_away() -> httpx.Response | None:
+            reply = own.http.post(responses, json=busy, headers=headers)
+            return None if reply.status_code == 200 else reply
+
+        refused = waited(turned_away)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        error = refused.json()["error"]
+        assert error["code"] == "overloaded"
+        assert error["message"].startswith("Too many replies are being made in the background; come back in")
+        again = own.http.post(responses, json=busy, headers=keyed)
+        assert again.status_code == 200, again.text
+        assert (again.json()["id"], again.headers["x-proxy-joined"]) == (first, "running")
+        again = own.http.post(responses, json=busy, headers={**headers, "x-stainless-retry-count": "1"})
+        assert (again.status_code, again.headers["x-proxy-joined"]) == (200, "running")
         other = own.client().responses.create(model="lan-chat", input="Hi", background=True)
         assert finished(own, other.id).output_text == "You said: Hi"
 

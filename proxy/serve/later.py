@@ -307,10 +307,13 @@ async def accepted(
     repeats, shelf = joining.repeats(exchange), work.house.services.shelf
     now = int(time.time())
     renderer = _renderer(work, front, now)
+    has_room = _room(shelf).takes(work.parsed.request.model)
+    if joins is None and not has_room:  # who asks again needs none
+        joins = await joining.begun_before(exchange, work.house, endpoint, body, later=True)
     if joins is not None:
         await _joined(exchange, work, front, renderer.ping, joins["id"])
         return
-    if not _room(shelf).takes(work.parsed.request.model):
+    if not has_room:
         raise ProxyError(
             "Too many replies are being made in the background; come back in a moment.",
             status=503,
