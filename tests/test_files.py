@@ -174,6 +174,14 @@ def test_pictures_go_when_they_are_too_old(tmp_path: Path, clock: Clock) -> None
     assert (tmp_path / "files" / ".secret").exists()
 
 
+@pytest.mark.parametrize("named", ["../secret.txt", "PLACE/secret.txt", ".secret", ""])
+def test_only_what_was_saved_here_is_read(tmp_path: Path, clock: Clock, named: str) -> None:
+    files = store(tmp_path, clock)
+    files.save(Slice.of(b"a picture"))
+    (tmp_path / "secret.txt").write_text("ours alone")
+    assert files.read(named.replace("PLACE", str(tmp_path))) is None
+
+
 def test_a_folder_that_was_removed_is_made_again_and_its_addresses_hold(tmp_path: Path, clock: Clock) -> None:
     worker, other = store(tmp_path, clock), store(tmp_path, clock)
     worker.save(Slice.of(b"old"))

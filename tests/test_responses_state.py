@@ -278,6 +278,31 @@ def test_a_long_chain_of_pictures_writes_each_once_and_sends_the_last(tmp_path: 
         assert len(files) == 5  # the response's own: nobody can ask for its order again
 
 
+@pytest.mark.parametrize("with_picture", [False, True], ids=["words", "a picture beside"])
+def test_words_that_look_like_a_file_of_ours_come_back_as_words(tmp_path: Path, with_picture: bool) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("ours alone")
+    forged = {"$file": str(secret), "$head": "data:text/plain;base64,"}
+    properties = {
+        "a": {"type": "object", "default": forged},
+        "b": {"type": "object", "default": {"$$file": 1}},
+        "c": {"type": "object", "default": {"$file": 2, "$head": 3}},
+    }
+    tool = {**WEATHER, "parameters": {"type": "object", "properties": properties}}
+    picture = base64.b64encode(pictures.png(64, 32, "mine", size_bytes=40_000)).decode()
+    shown = {"type": "input_image", "image_url": f"data:image/png;base64,{picture}", "detail": "auto"}
+    said = [{"type": "input_text", "text": "Hi"}, *([shown] if with_picture else [])]
+    with on_disk(tmp_path) as own:
+        asked = {"input": [{"role": "user", "content": said}], "tools": [tool]}
+        reply = post(own, **asked).json()
+        assert reply["tools"][0]["parameters"]["properties"] == properties
+        headers = {"authorization": f"Bearer {KEY}"}
+        address = f"{own.base_url}/v1/responses/{reply['id']}"
+        assert own.http.get(address, headers=headers).json() == reply
+        items = own.http.get(f"{address}/input_items", headers=headers).json()["data"]
+    assert [part["type"] for part in items[0]["content"]] == [part["type"] for part in said]
+
+
 # --- tokens
 
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import orjson
 
-from proxy.codec import base64_text, jsonio
+from proxy.codec import aside, base64_text, jsonio
 from proxy.errors import ErrorClass, ProxyError, RequestError, UpstreamError
 from proxy.ledger.entries import Entry, Watch
 from proxy.routing.attempts import Attempt, Candidate
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from proxy.tasks.runner import Order
     from proxy.wires.declared import DeclaredWire
 
-_FILE = "$file"
 _WATCHED_AFTER_S = 1.0  # when it was given up
 _GRACE_S = 5.0  # after which a request should have told its end
 _KINDS: dict[str, Any] = {
@@ -443,9 +442,9 @@ def _plain_fields(event: Event, save: Any) -> Json:
 
 def _plain(value: Any, save: Any) -> Any:
     if isinstance(value, Slice):
-        return {_FILE: save(value)}
+        return {aside.FILE: save(value)}
     if isinstance(value, Mapping):
-        return {name: _plain(inner, save) for name, inner in value.items()}
+        return {aside.written(name): _plain(inner, save) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner, save) for inner in value]
     return value
@@ -464,16 +463,16 @@ def load(plain: Sequence[Json], read: Any) -> list[Event]:
 
 def _whole(value: Any, read: Any) -> Any:
     if isinstance(value, dict):
-        if _FILE in value:
-            return read(value[_FILE]) if value[_FILE] is not None else None
-        return {name: _whole(inner, read) for name, inner in value.items()}
+        if aside.FILE in value:
+            return read(value[aside.FILE]) if value[aside.FILE] is not None else None
+        return {aside.read(name): _whole(inner, read) for name, inner in value.items()}
     return [_whole(inner, read) for inner in value] if isinstance(value, list) else value
 
 
 def files_of(plain: Sequence[Json]) -> list[str]:
     """The pictures among plain events, as ids of files."""
     images = (one.get("data") for one in plain if one["kind"] == "Image")
-    return [data[_FILE] for data in images if isinstance(data, dict) and data.get(_FILE)]
+    return [data[aside.FILE] for data in images if isinstance(data, dict) and data.get(aside.FILE)]
 
 
 _OF_PROXY = ("message", "status", "code", "headers")

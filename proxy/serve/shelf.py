@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from proxy.codec import base64_text
+from proxy.codec import aside, base64_text
 from proxy.errors import ProxyError, RequestError
 from proxy.fronts.base import Kept
 from proxy.serve.joining import Pending
@@ -39,7 +39,7 @@ _LATE_S = 0.2  # another process may be about to write
 _SWEEP_SHARE = 16  # of what a key may have: so much is written between looks at it
 _RECALLED_BYTES = 64 << 20  # of all replies that a request goes on from, pictures not counted
 _OURS = "http://store.invalid"  # whoever reads our addresses looks at no host
-_FILE, _HEAD = "$file", "$head"
+_HEAD = "$head"
 
 
 BY_NOBODY: Row = {"digest": None, "idempotency": None}  # a repeated request does not find it
@@ -214,7 +214,7 @@ class Shelf:
         """A column, with addresses below `base` for its pictures, or the pictures themselves where that is
         None. Those that are not kept any more are None."""
         found: Json = orjson.loads(row[name] or b"{}")
-        if b'"$file"' in row[name]:
+        if aside.ANY_NAME in row[name]:
             found = await asyncio.to_thread(self._unpacked, found, base)
         return found
 
@@ -356,10 +356,13 @@ class Shelf:
     async def _packed(self, *values: Json | list[Json]) -> list[bytes]:
         """Each as it is written. Raises `TypeError` for what has no form in JSON."""
         try:
-            return [*map(_dumps, values)]
+            packed = [*map(_dumps, values)]
         except TypeError:
             leaving = partial(_dumps, default=self._leaf)
-            return await asyncio.to_thread(lambda: [*map(leaving, values)])
+            return await asyncio.to_thread(lambda: [leaving(aside.as_written(value)) for value in values])
+        if any(aside.ANY_NAME in one for one in packed):
+            packed = [_dumps(aside.as_written(value)) for value in values]
+        return packed
 
     def _leaf(self, value: Any) -> Any:
         """A long string of base64 becomes a file, with what stands before it in a data URL."""
@@ -375,16 +378,16 @@ class Shelf:
             identity = self._services.files.save(Slice(raw[len(head) :]))
         except (OSError, ValueError):
             return str(value)
-        return {_FILE: identity, _HEAD: head.decode("latin-1")}
+        return {aside.FILE: identity, _HEAD: head.decode("latin-1")}
 
     def _unpacked(self, value: Any, base: str | None) -> Any:
         if isinstance(value, list):
             return [self._unpacked(one, base) for one in value]
         if not isinstance(value, dict):
             return value
-        if value.keys() != {_FILE, _HEAD}:
-            return {name: self._unpacked(one, base) for name, one in value.items()}
-        identity, head = value[_FILE], value[_HEAD]
+        if value.keys() != {aside.FILE, _HEAD}:
+            return {aside.read(name): self._unpacked(one, base) for name, one in value.items()}
+        identity, head = value[aside.FILE], value[_HEAD]
         if base is None or not (head.startswith("data:image/") or not head):
             raw = self._services.files.read(identity)
             return None if raw is None else Slice(base64_text.encoded(raw).raw, head.encode("latin-1"))

@@ -174,6 +174,8 @@ class FileStore:
         return file, os.fstat(file.fileno()).st_size
 
     def read(self, identity: str) -> bytes | None:
+        if not _IDENTITY.match(identity):  # another name would lead to other files
+            return None
         try:
             return (self._folder / identity).read_bytes()
         except OSError:
