@@ -6,6 +6,8 @@ import json
 from functools import cache
 from typing import Any
 
+from bench.load import BOUNDARY
+
 _SYSTEM = (
     "You are the assistant of a small library. Answer briefly, name the shelf, and say so when unsure. " * 2
 )
@@ -86,6 +88,36 @@ def with_picture(model: str, size_kb: int) -> bytes:
     data = "iVBORw0KGgo" + "A" * ((size_kb << 10) * 4 // 3 // 4 * 4 - 11)
     part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
     return json.dumps({"model": model, "messages": [{"role": "user", "content": [part]}]}).encode()
+
+
+@cache
+def history(model: str, size_kb: int) -> bytes:
+    """A chat in which two pictures of so many kilobytes were drawn."""
+    drawn = json.loads(with_picture(model, size_kb))["messages"][0]["content"]
+    turns = [
+        {"role": "user", "content": "A map of a harbour"},
+        {"role": "assistant", "content": "Here it is.", "images": drawn},
+        {"role": "user", "content": "And at night?"},
+        {"role": "assistant", "content": "Here it is.", "images": drawn},
+        {"role": "user", "content": "With ships."},
+    ]
+    return json.dumps({"model": model, "messages": turns}).encode()
+
+
+@cache
+def edit(model: str, size_kb: int) -> bytes:
+    """A form with a picture of so many kilobytes."""
+    line = b"--%b\r\ncontent-disposition: form-data; name=" % BOUNDARY
+    fields = {b"model": model.encode(), b"prompt": b"With ships."}
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(size_kb << 10)
+    return b"".join(
+        (
+            *(b'%b"%b"\r\n\r\n%b\r\n' % (line, name, value) for name, value in fields.items()),
+            b'%b"image"; filename="harbour.png"\r\ncontent-type: image/png\r\n\r\n' % line,
+            picture,
+            b"\r\n--%b--\r\n" % BOUNDARY,
+        )
+    )
 
 
 @cache

@@ -7,6 +7,8 @@ import re
 import time
 
 _SENT_AT = re.compile(rb'"content":"(\d+\.\d+) "')
+BOUNDARY = b"bench"
+_FORM = b"multipart/form-data; boundary=" + BOUNDARY
 
 
 class Client:
@@ -23,8 +25,8 @@ class Client:
         if self.reader is None or self.writer is None:
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22)
         self.writer.write(
-            b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-            b"%bcontent-length: %d\r\n\r\n%b" % (path.encode(), self.head, len(body), body)
+            b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: %b\r\n%bcontent-length: %d\r\n\r\n%b"
+            % (path.encode(), _FORM if body[:2] == b"--" else b"application/json", self.head, len(body), body)
         )
         return self.reader
 

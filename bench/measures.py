@@ -12,8 +12,9 @@ from bench.load import Client
 from bench.servers import Server, wait_for
 
 MODEL, PICTURE = "gemini-2.5-flash", "gemini-picture-8192"
+_DRAWS = "gemini-picture-8"
 _SLOW_PAUSE_S = 0.1  # between the chunks of the upstream's slow streams
-_CHAT, _IMAGE = "/v1/chat/completions", "/v1/images/generations"
+_CHAT, _IMAGE, _EDIT = "/v1/chat/completions", "/v1/images/generations", "/v1/images/edits"
 
 Ask = Callable[[Server], tuple[str, bytes]]
 
@@ -41,6 +42,24 @@ def streamed(name: str) -> Ask:
 
 def picture_inside(size_kb: int) -> Ask:
     return lambda server: (_CHAT, bodies.with_picture(server.prefix + MODEL, size_kb))
+
+
+def history(size_kb: int) -> Ask:
+    """The least translation knows pictures of the user alone."""
+    return lambda server: (
+        (_CHAT, bodies.history(server.prefix + _DRAWS, size_kb))
+        if server.prefix
+        else picture_inside(2 * size_kb)(server)
+    )
+
+
+def edit(size_kb: int) -> Ask:
+    """The least translation knows no forms."""
+    return lambda server: (
+        (_EDIT, bodies.edit(server.prefix + _DRAWS, size_kb))
+        if server.prefix
+        else picture_inside(size_kb)(server)
+    )
 
 
 def image(model: str) -> Ask:
