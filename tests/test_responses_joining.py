@@ -104,6 +104,29 @@ def test_a_key_that_cannot_be_kept_is_refused(gateway: Gateway) -> None:
     assert orders(gateway, "Never sent") == 0
 
 
+DEEP: Any = {"type": "object"}
+for _ in range(130):
+    DEEP = {"type": "object", "properties": {"a": DEEP}}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": "Never sent", "tools": [{"type": "function", "name": "f", "parameters": DEEP}]},
+        {"input": "Never sent", "text": {"format": {"type": "json_schema", "name": "x", "schema": DEEP}}},
+        {"input": [{"role": "user", "content": "Never sent", "extra": DEEP}]},
+    ],
+    ids=["tool", "format", "member that nobody reads"],
+)
+def test_what_is_too_deep_to_be_kept_is_refused_under_a_key_too(
+    gateway: Gateway, body: Any, stream: bool
+) -> None:
+    reply = asked(gateway, {**body, "stream": stream}, idempotency_key="deep")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "not_keepable")
+    assert orders(gateway, "Never sent") == 0
+
+
 def test_many_that_come_at_once_are_one(gateway: Gateway) -> None:
     with ThreadPoolExecutor(8) as pool:
         replies = list(

@@ -17,6 +17,7 @@ from typing import cast
 
 import orjson
 
+from proxy.codec import jsonio
 from proxy.errors import ProxyError, RequestError, StoppingError
 from proxy.fronts.base import Facts, Form, KeepingFront, Kept, KeptRenderer, Piece, Unhurried
 from proxy.keys import ClientKey
@@ -144,11 +145,7 @@ class Making:
             work.house, caller, self.kept(), alive_until=until, request=request, found_by=found_by
         )
         if row is None:
-            raise RequestError(
-                "This is too large, or too deeply nested, to be made in the background: wait for the reply.",
-                attribute="background",
-                code="not_keepable",
-            )
+            raise _not_keepable()
         self._can_move = request is not None and request[0] is not None
         opening = asyncio.get_running_loop().create_task(self._open(row, repeats))
         self._shelf.opening.add(opening, row)
@@ -303,7 +300,7 @@ async def accepted(
 ) -> None:
     """Begin the reply, or join the one that was begun by the same request before, which `joins` is where that
     was looked for; and answer with its id or, where a stream was asked for, with its events. Raises a 409
-    when the idempotency key came with another body."""
+    when the idempotency key came with another body, a 400 for what cannot be kept."""
     repeats, shelf = joining.repeats(exchange), work.house.services.shelf
     now = int(time.time())
     renderer = _renderer(work, front, now)
@@ -320,7 +317,11 @@ async def accepted(
             code="overloaded",
             headers={"retry-after": "2"},
         )
-    told, written = renderer.queued(), bodies.written_or_none(body)
+    written = bodies.written_or_none(body)
+    try:
+        told = renderer.queued()
+    except jsonio.JSONEncodeError:  # it tells what was asked for, as a schema
+        raise _not_keepable() from None
     found_by = _found_by(repeats, work, endpoint, written)
     making = Making(shelf, work, front, renderer, found_by=found_by)
     found = await making.start(_request(work, written, now), repeats)
@@ -360,6 +361,14 @@ async def _joined(exchange: Exchange, work: Work, front: KeepingFront, ping: byt
     events = told_again(exchange, house, front, identity)
     heartbeat_s = house.plan.config.defaults.heartbeat
     await followed(exchange, heartbeat_s, ping, events, [*dropped(told), *named])
+
+
+def _not_keepable() -> RequestError:
+    return RequestError(
+        "This is too large, or too deeply nested, to be made in the background: wait for the reply.",
+        attribute="background",
+        code="not_keepable",
+    )
 
 
 def _found_by(repeats: Repeats, work: Work, endpoint: str, written: bytes | None) -> Row:
