@@ -36,6 +36,7 @@ LIMITED = {
     "joining": "{tokens: 10000/hour}",
     "by-response": "{images: 2/day, tokens: 1000/hour}",
     "by-stream": "{images: 1/day}",
+    "deep": "{tokens: 1000/hour}",
     "broken": "{images: 3/day}",
     "one-by-one": "{concurrent: 1}",
     "leaving": "{concurrent: 1}",
@@ -115,6 +116,20 @@ def test_who_has_no_limits_hears_of_none(gateway: Gateway) -> None:
     reply = post(gateway, "test-app", chat("Hi"))
     assert reply.status_code == 200
     assert [name for name in reply.headers if "ratelimit" in name] == []
+
+
+def test_what_is_too_deep_to_be_counted_is_refused_as_for_who_has_no_limits(gateway: Gateway) -> None:
+    schema: Any = {"type": "object"}
+    for _ in range(130):
+        schema = {"type": "object", "properties": {"a": schema}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    call = {"name": "f", "arguments": "[" * 400 + "]" * 400}
+    said = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": call}]}
+    result = {"role": "tool", "tool_call_id": "c", "content": "Done"}
+    messages = [{"role": "user", "content": "Hi"}, said, result]
+    for fields in ({"tools": [tool]}, {"messages": messages}):
+        reply = post(gateway, "deep", {**chat("Hi"), **fields})
+        assert (reply.status_code, "nested too deeply" in reply.text) == (400, True), reply.text
 
 
 # --- what is counted

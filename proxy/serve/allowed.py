@@ -110,7 +110,7 @@ def _tokens(request: Request) -> int:
             chars += len(part.text) if type(part) is TextPart else _chars(part)
     for tool in request.tools:
         if isinstance(tool, FunctionTool):
-            chars += len(tool.description or "") + len(orjson.dumps(tool.parameters, default=str))
+            chars += len(tool.description or "") + _written(tool.parameters)
     return chars // _CHARS_PER_TOKEN + (request.max_tokens or 0) * request.n + 1
 
 
@@ -118,10 +118,17 @@ def _chars(part: Part) -> int:
     if isinstance(part, TextPart | ThoughtPart):
         return len(part.text)
     if isinstance(part, CallPart):
-        return len(orjson.dumps(part.arguments, default=str))
+        return _written(part.arguments)
     if isinstance(part, ResultPart):
         return sum(map(_chars, part.parts))
     return _TOKENS_OF_MEDIA * _CHARS_PER_TOKEN
+
+
+def _written(value: object) -> int:
+    try:
+        return len(orjson.dumps(value, default=str))
+    except TypeError:  # nested too deeply to be written: whoever would have to send it refuses it
+        return 0
 
 
 def _images(route: Route, request: Request) -> int:
