@@ -802,15 +802,17 @@ def test_a_picture_that_is_made_again_ends_the_turn_of_the_same_agent(tmp_path: 
 
 
 def test_what_may_not_be_made_again_has_failed(tmp_path: Path) -> None:
-    """S-005: a stream, whose client has read another beginning, and what is bought by the piece."""
+    """S-005: a stream, whose client has read another beginning, what is bought by the piece, and what is too
+    large to be written down twice."""
     image: Any = [{"type": "image_generation"}]
     with on_disk(tmp_path) as first:
+        long = ask(first, "Hello sim:slow:20 " + "x" * (9 << 20), background=True)
         stream = ask(first, "Hello sim:slow:20", background=True, stream=True)
         begun = next(iter(stream)).response.id
         stream.close()
         drawn = ask(first, "A cat sim:slow:20", "nano-banana-pro", background=True, tools=image)
     with on_disk(tmp_path) as second:
-        for identity in (begun, drawn.id):
+        for identity in (begun, drawn.id, long.id):
             found = second.client().responses.retrieve(identity)
             assert found.error is not None
             assert (found.status, found.error.code) == ("failed", "server_error")
