@@ -36,6 +36,7 @@ LIMITED = {
     "joining": "{tokens: 10000/hour}",
     "by-response": "{images: 2/day, tokens: 1000/hour}",
     "by-stream": "{images: 1/day}",
+    "by-words": "{images: 1/day}",
     "deep": "{tokens: 1000/hour}",
     "broken": "{images: 3/day}",
     "one-by-one": "{concurrent: 1}",
@@ -150,6 +151,12 @@ def test_a_stream_in_the_background_counts_too_and_says_what_is_left(gateway: Ga
     first, second = (post(gateway, "by-stream", body, "/v1/responses") for _ in range(2))
     assert (first.status_code, left(first, "images")) == (200, 0)
     assert (second.status_code, second.json()["error"]["type"]) == (429, "images")
+
+
+def test_words_in_the_background_are_no_pictures(gateway: Gateway) -> None:
+    body = {"model": "gemini-flash", "input": "Hi", "background": True}
+    replies = [post(gateway, "by-words", body, "/v1/responses"), draw(gateway, "by-words", "the only one")]
+    assert [reply.status_code for reply in replies] == [200, 200]
 
 
 def test_tokens_are_counted_as_the_vendor_counts_them(gateway: Gateway) -> None:
