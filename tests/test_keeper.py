@@ -912,8 +912,10 @@ async def test_what_a_client_wants_called_off_is_where_its_vendor_can(
 async def test_news_that_cannot_be_written_wait() -> None:
     async with stored() as (keeper, _):
         running = await at_work(keeper, Work(None), ACCEPTED)
+        running.record.is_behind = True
         await keeper.do(lambda connection: connection.execute(sa.text("ALTER TABLE tasks RENAME TO away")))
         await keeper._caught_up(running.record)
+        assert running.record.is_behind
         await keeper.do(lambda connection: connection.execute(sa.text("ALTER TABLE away RENAME TO tasks")))
         await keeper.do(lambda connection: connection.execute(sa.update(tables.tasks).values(epoch=2)))
         await keeper._caught_up(running.record)

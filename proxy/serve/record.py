@@ -161,13 +161,14 @@ class Record:
         async with self._turn:  # an older state of the orders must not come after a newer one
             if not self.is_kept:
                 return
-            self.is_behind = False
+            was_behind, self.is_behind = self.is_behind, False
             orders = text_of(self.orders)
             entries, self._booked = self._booked, []
             write = partial(self._keeper.write, self.row, {"orders": orders, **values}, entries)
             try:
                 done = await self._keeper.insisting(write, insist=insist)
             except StoreAwayError:
+                self.is_behind = self.is_behind or was_behind
                 for entry in entries:
                     self.services.ledger.add(entry, at_once=True)
                 raise
