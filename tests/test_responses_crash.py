@@ -238,4 +238,5 @@ def test_a_stream_of_pictures_whose_process_was_killed_says_so_for_who_asks_agai
         assert [event["type"] for event in told[-2:]] == ["error", "response.failed"]
         assert told[-1]["response"]["id"] == made["id"]
         assert told[-2]["message"] == "The server ended before this response was complete."
+        assert streamed(second, prompt, "k", model="by-talk").content == again.content
     assert len(orders(vendors, prompt)) == 1

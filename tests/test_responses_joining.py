@@ -231,8 +231,10 @@ def test_what_was_called_off_stays_so_until_it_is_deleted(gateway: Gateway) -> N
     call(gateway, "DELETE", anew)
 
 
-def test_a_stopped_servers_response_is_joined_at_the_next(tmp_path: Path) -> None:
-    """It is made again there, by the same id, as for who fetches it."""
+def test_a_stopped_servers_response_is_joined_at_the_next(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is made again there, by the same id, as for who fetches it; the log names it."""
     prompt = "Left behind sim:slow:1"
     with on_disk(tmp_path) as first:
         begun = ask(first, prompt, idempotency_key="left").json()["id"]
@@ -243,6 +245,10 @@ def test_a_stopped_servers_response_is_joined_at_the_next(tmp_path: Path) -> Non
         assert over(second, begun)["status"] == "completed"
         assert ask(second, prompt, x_stainless_retry_count="2").json()["id"] == begun
         assert orders(second, "Left behind") == 1
+    logged = capfd.readouterr().err
+    assert f'"reply":"{begun}"}}' in logged
+    assert f'"reply":"{begun}","joined":"running"}}' in logged
+    assert f'"reply":"{begun}","joined":"done"}}' in logged
 
 
 def test_a_stopped_servers_stream_begins_anew_at_the_next(tmp_path: Path) -> None:
@@ -269,6 +275,21 @@ def test_a_stopped_servers_picture_is_not_bought_again_at_the_next(tmp_path: Pat
         assert again.headers["x-proxy-joined"] == "done"
         assert responses_law.parsed(again.content)[-1]["type"] == "response.failed"
         assert orders(second, "A hare") == 0
+
+
+def test_a_stream_of_a_dead_server_that_is_called_off_stays_so(tmp_path: Path) -> None:
+    """Where it is fetched, or asked for again, it begins anew instead."""
+    left = "UPDATE replies SET running = 1, alive_until = 1, body = NULL, asked = '{}'"
+    with on_disk(tmp_path) as gateway:
+        begun = asked(gateway, {"input": "Cut short", "stream": True}, idempotency_key="dead")
+        identity = responses_law.parsed(begun.content)[0]["response"]["id"]
+        waited(lambda: _is_written(tmp_path, identity))
+        with closing(sqlite3.connect(tmp_path / "state" / "dragoman.db", isolation_level=None)) as store:
+            store.execute(left)
+        assert call(gateway, "POST", f"{identity}/cancel")["status"] == "cancelled"
+        again = asked(gateway, {"input": "Cut short", "stream": True}, idempotency_key="dead")
+        assert again.headers["x-proxy-joined"] == "done"
+        assert orders(gateway, "Cut short") == 1
 
 
 def test_what_could_not_be_found_again_is_not_begun(tmp_path: Path) -> None:

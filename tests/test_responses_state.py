@@ -861,20 +861,29 @@ def test_cancelling_or_deleting_what_a_stopped_server_was_making_makes_nothing(t
 
 
 def test_what_ended_three_processes_has_failed(tmp_path: Path) -> None:
-    """S-005: perhaps it is what ends them."""
+    """S-005: perhaps it is what ends them. Who asks for the same by its key hears that, too."""
+    body: Any = {"input": "Hello sim:slow:20", "background": True}
     with on_disk(tmp_path) as gateway:
-        identity = ask(gateway, "Hello sim:slow:20", background=True).id
+        identity = post(gateway, {"idempotency-key": "ends"}, **body).json()["id"]
     for status in ("queued", "queued", "failed"):
         with on_disk(tmp_path) as gateway:
             assert gateway.client().responses.retrieve(identity).status == status
+            again = post(gateway, {"idempotency-key": "ends"}, **body).json()
+            assert (again["id"], again["status"] == "failed") == (identity, status == "failed")
 
 
-def test_a_model_that_is_gone_ends_what_was_being_made_by_it(tmp_path: Path) -> None:
+def test_a_model_that_is_gone_ends_what_was_being_made_by_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And the log says so."""
     with on_disk(tmp_path) as first:
         reply = ask(first, "Hello sim:slow:20", "lan-chat", background=True)
     server = f'server: {{state: "sqlite:{tmp_path}/state/dragoman.db"}}\n'
     with open_gateway(tmp_path, FILE.replace("lan-chat:", "other:") + server) as second:
         assert second.client().responses.retrieve(reply.id).status == "failed"
+    logged = capfd.readouterr().err
+    assert f'"event":"reply_taken_over","id":"{reply.id}","tries":1}}' in logged
+    assert f'"event":"reply_not_made_again","id":"{reply.id}","reason":"' in logged
 
 
 @pytest.mark.parametrize("background", [False, True], ids=["forgotten", "in the background"])
