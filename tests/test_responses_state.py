@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import socket
@@ -833,6 +834,26 @@ def test_words_with_a_picture_beside_them_are_not_made_again(tmp_path: Path) -> 
     with open_gateway(tmp_path, drawing) as second:
         assert second.client().responses.retrieve(reply.id).status == "failed"
         assert prompts(second, "Hello") == 0
+
+
+def test_a_reply_is_said_to_be_made_again_when_its_store_comes_back(tmp_path: Path) -> None:
+    """Else another process would take it for lost."""
+    with on_disk(tmp_path) as own:
+        reply = ask(own, "Hello sim:slow:20", background=True)
+        until(own, reply.id, "in_progress")
+        _renamed(tmp_path, "replies", "away")
+        looked_at = time.monotonic() + 1.1  # it is looked at each second
+        waited(lambda: time.monotonic() > looked_at)
+        _renamed(tmp_path, "away", "replies")
+
+        def alive_until() -> float:
+            with contextlib.closing(sqlite3.connect(tmp_path / "state" / "dragoman.db")) as store:
+                found: float = store.execute("SELECT alive_until FROM replies").fetchone()[0]
+            return found
+
+        before = alive_until()
+        waited(lambda: alive_until() > before)
+        own.client().responses.cancel(reply.id)
 
 
 def test_many_who_ask_at_once_have_it_made_again_once(tmp_path: Path) -> None:
