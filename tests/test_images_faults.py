@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.gateway import Gateway, open_gateway
 from tests.picture_vendors import BEATING, BY_NAME, HEAD, decoded, post, providers, raises, watching
+from tests.served import waited
 
 TASKS = ["wan", "evolink", "grsai-async", "dashscope", "fal", "bfl"]
 AT_ONCE = ["jlike", "grsai-json", "grsai-stream", "seedream", "seedream-stream", "aigcbest", "xiaotian"]
@@ -102,6 +104,16 @@ def test_a_refused_order_has_the_status_of_its_class(
         assert error.response.headers["retry-after"] == "7"
     assert len(seen.submits()) == 1
     assert seen.tasks(f"Refused {order} by {name} sim:http:{order}") == []
+
+
+def test_an_order_that_is_given_again_keeps_our_id(gateway: Gateway) -> None:
+    """The vendor knows it by that, where it took the first after all."""
+    prompt = "Busy sim:fail-once:429:1"
+    with watching(gateway) as seen:
+        post(gateway, "images/generations", {"model": "kling", "prompt": prompt, "background": True})
+        waited(lambda: len(seen.submits()) == 2)
+        first, second = (order.body["external_task_id"] for order in seen.submits())
+    assert uuid.UUID(first) == uuid.UUID(second)
 
 
 def test_money_that_is_spent_is_a_quota_and_never_a_401_or_402(tmp_path: Path) -> None:
