@@ -27,7 +27,7 @@ from proxy.serve.record import (
     UncertainError,
     plain_error,
 )
-from proxy.serve.told import Told
+from proxy.serve.told import Told, Try
 from proxy.store import tables, tasks
 from proxy.store.files import FileStore
 from proxy.tasks.engine import Job
@@ -103,13 +103,22 @@ ACCEPTED: Any = {"state": "accepted", "target": "a/b", "account": "k2", "attempt
 
 
 @pytest.mark.anyio
+async def test_a_task_begins_with_nothing_ordered_and_nothing_to_be_told() -> None:
+    async with recorded() as scene:
+        record = Record(scene.keeper, ROW, is_kept=True)
+        assert (record.cancelling, record.repeatable, record.is_behind) == (False, False, False)
+        assert (record.can_cancel, record.is_ordered, record.is_uncertain) == (True, False, False)
+        assert record.tried_before == 0
+
+
+@pytest.mark.anyio
 async def test_what_is_booked_is_written_once_with_the_next_step() -> None:
     async with recorded() as scene:
         scene.record.book(BOOKED)
         assert (await scene.rows(), scene.booked) == (0, [])
         await scene.record.put(0, ACCEPTED)
         assert (await scene.rows(), await scene.orders()) == (1, {"0": ACCEPTED})
-        scene.record.book(BOOKED._replace(attempt=2))
+        scene.call.book(BOOKED._replace(attempt=2))
         await scene.record.put(0, None)
         assert (await scene.rows(), await scene.orders(), scene.booked) == (2, {}, [])
 
@@ -176,6 +185,19 @@ async def test_the_end_keeps_of_an_order_what_is_not_in_its_result() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_picture_that_cannot_be_stored_is_told_and_missing(tmp_path: Path) -> None:
+    async with recorded() as scene:
+        scene.keeper.services.files = FileStore(tmp_path)
+        broken = Image("image/png", Slice(b"no!"))
+        plain = await scene.record.save([Text("Hi"), broken])
+        assert plain == [
+            {"kind": "Text", "text": "Hi"},
+            {"kind": "Image", "mime": "image/png", "data": {"$file": None}},
+        ]
+        assert (scene.record.load(plain), scene.record.stored(broken)) == ([Text("Hi")], None)
+
+
+@pytest.mark.anyio
 async def test_what_is_in_memory_goes_into_the_store_once() -> None:
     answers = [False, True]
 
@@ -188,6 +210,22 @@ async def test_what_is_in_memory_goes_into_the_store_once() -> None:
         await scene.record.keep(insert)
         await scene.record.keep(insert)
         assert scene.record.is_kept
+
+
+def test_what_clients_are_told_of_an_order_that_nobody_knows_of_or_can_write_down() -> None:
+    assert vars(UncertainError()) == {
+        "message": "It is not known whether the vendor took this order: the server ended while it was being "
+        "sent. It is not ordered again by itself; the operator is told.",
+        "status": 502,
+        "code": "uncertain_outcome",
+        "headers": {"x-should-retry": "false"},
+    }
+    assert vars(StoreAwayError()) == {
+        "message": "The store of tasks cannot be reached, so nothing was ordered. Try again in a moment.",
+        "status": 503,
+        "code": "store_unavailable",
+        "headers": {"retry-after": "2"},
+    }
 
 
 # --- what an earlier process has left
@@ -327,6 +365,32 @@ async def test_a_store_that_is_away_has_nothing_ordered() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("is_kept", "left_s", "after_s"), [(False, 60.0, 65), (False, -9.0, 5), (True, 60.0, None)]
+)
+async def test_an_order_in_memory_is_asked_about_when_its_request_should_have_been_over(
+    is_kept: bool, left_s: float, after_s: float | None
+) -> None:
+    target, asked = (
+        SimpleNamespace(name="a/b"),
+        SimpleNamespace(request_id="req_1", caller=SimpleNamespace(name="app")),
+    )
+    sold: Any = SimpleNamespace(sold_as="wan", target=target, currency="CNY")
+    async with recorded(is_kept=is_kept) as scene:
+        call, deadline = scene.call, asyncio.get_running_loop().time() + left_s
+        attempt: Any = SimpleNamespace(candidate=sold, target=target, account=SimpleNamespace(identity="k2"))
+        one = Try(3, attempt, asked, Told(), deadline, True, "image", False, kept=call, size="1K")  # type: ignore[arg-type]
+        call.trying(one)
+        await call.accepted(None, {"id": "t1"})
+        if after_s is None:
+            assert scene.booked == []
+            return
+        ((entry, at_once),) = scene.booked
+        assert (entry.kind, entry.request_id, entry.attempt, at_once) == ("watch", "req_1", 3, True)
+        assert entry.watch == Watch("k2", {"id": "t1"}, "1K", pytest.approx(after_s, abs=0.5))
+
+
+@pytest.mark.anyio
 async def test_what_a_vendor_was_not_told_is_known_to_who_goes_on() -> None:
     async with recorded({"0": ACCEPTED | {"dropped": ["seed"]}}) as scene:
         call = scene.call
@@ -354,7 +418,7 @@ async def test_an_order_is_watched_where_its_vendor_can_be_asked(order: Any, wat
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("progress", "share"), [(None, 0.0), (0.25, 0.25), (1.0, 1.0), (40, 0.4), (250, 1.0)]
+    ("progress", "share"), [(None, 0.0), (0.25, 0.25), (1.0, 1.0), (2, 0.02), (40, 0.4), (250, 1.0)]
 )
 async def test_how_far_a_vendor_is_is_news_once(progress: Any, share: float) -> None:
     wire: Any = SimpleNamespace(cancel=lambda task, state: "call" if state == "QUEUED" else None)
@@ -416,6 +480,7 @@ async def test_what_a_call_made_is_written_unless_the_task_ends_with_it(
         scene.keeper.services.files = files = FileStore(tmp_path)
         call, picture = scene.record.call(0, of), Image("image/png", PICTURE)
         trying(call)
+        assert scene.record.stored(picture) is None
         await call.made_now([picture], Told(target="a/b", images=1))
         made = list(files.identities())
         brief = {"state": "done", "target": "a/b", "account": "k2", "attempt": 3}
@@ -426,12 +491,13 @@ async def test_what_a_call_made_is_written_unless_the_task_ends_with_it(
             facts = {"target": "a/b", "dropped": [], "size": "", "images": 1, "lost": 0, "charge": None}
             whole = {**brief, "events": events, "facts": facts}
             assert scene.record.stored(picture) == made[0]
-            await call.made_now([picture], Told())
+            await call.made_now([picture], Told(target="a/b", images=1))
             assert list(files.identities()) == made  # it is stored once
-            scene.record.orders["0"] = whole
             again = await scene.record.call(0, of).made()
             assert again is not None
             (drawn,) = again.events
             assert (drawn, scene.record.stored(drawn)) == (picture, made[0])
+            files.remove(made[0])
+            assert scene.record.load(whole["events"]) == []
         assert scene.record.orders == {"0": whole}
         assert ((await scene.orders()) != {}) is (in_the_row == "all")
