@@ -490,7 +490,7 @@ async def test_what_a_call_made_is_written_unless_the_task_ends_with_it(
             events = [{"kind": "Image", "mime": "image/png", "data": {"$file": made[0]}}]
             facts = {"target": "a/b", "dropped": [], "size": "", "images": 1, "lost": 0, "charge": None}
             whole = {**brief, "events": events, "facts": facts}
-            assert scene.record.stored(picture) == made[0]
+            assert (scene.record.orders, scene.record.stored(picture)) == ({"0": whole}, made[0])
             await call.made_now([picture], Told(target="a/b", images=1))
             assert list(files.identities()) == made  # it is stored once
             again = await scene.record.call(0, of).made()

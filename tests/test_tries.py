@@ -15,6 +15,7 @@ import pytest
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import GOOD
 from tests.raw_http import chat
+from tests.test_late import ends
 from tests.vendor_socket import read_request, vendor
 
 FILE = """
@@ -158,6 +159,16 @@ def test_a_later_target_whose_time_is_over_is_not_asked(tmp_path: Path) -> None:
             reply = post(own, chat("Hi", "hasty-last"))
             assert own.sent() == []
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_a_picture_is_held_before_it_is_ordered_of_a_model_that_is_known_to_chat(tmp_path: Path) -> None:
+    store = f"sqlite:{tmp_path}/state/dragoman.db"
+    file = FILE + f'server: {{state: "{store}"}}\n'
+    with open_gateway(tmp_path, file, {"FIRST_KEY": "1", "SECOND_KEY": "2", "LAN_KEY": "lan"}) as own:
+        drawn = post(own, {"model": "alone", "prompt": "A hat"}, "images/generations")
+        said = post(own, chat("Hi", "alone"))
+        rows = [ends(store, reply.headers["x-request-id"], count) for reply, count in ((drawn, 2), (said, 1))]
+    assert [[kind for kind, *_ in each] for each in rows] == [["hold", "settle"], ["settle"]]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

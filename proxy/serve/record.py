@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import partial
 from hashlib import sha256
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from uuid import UUID
 
 import orjson
@@ -25,7 +25,7 @@ from proxy.routing.attempts import Attempt, Candidate
 from proxy.serve import bill
 from proxy.serve.told import Charge, Told, Try
 from proxy.tasks.engine import Job
-from proxy.types import Event, Image, Json, Slice, Usage, events
+from proxy.types import Event, Image, Json, Slice, Usage
 
 if TYPE_CHECKING:
     from proxy.serve.house import Services
@@ -35,11 +35,7 @@ if TYPE_CHECKING:
 
 _WATCHED_AFTER_S = 1.0  # when it was given up
 _GRACE_S = 5.0  # after which a request should have told its end
-_KINDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in vars(events).values()
-    if isinstance(kind, type) and hasattr(kind, "__dataclass_fields__") and kind.__module__ == events.__name__
-}
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
 _SKIPPED = {"PartialImage", "Native"}  # to be looked at while the rest comes, and what others tell again
 
 
