@@ -15,6 +15,7 @@ import pytest
 from proxy.simulators import pictures
 from tests.desks import listening
 from tests.gateway import open_gateway
+from tests.served import waited
 from tests.test_late import ends
 from tests.test_tasks_crash import HEADERS
 
@@ -147,6 +148,25 @@ def test_refused_five_times_it_is_watched_and_not_refunded(tmp_path: Path, refus
                 ("uncertain", "internal", None, 0),
                 ("settle", "late", "7", 1),
             ]
+    assert len(Desk.orders) == 1
+
+
+def test_a_task_that_waits_for_busy_vendors_orders_nothing_again_that_was_taken(
+    tmp_path: Path,
+) -> None:
+    """It is polled in vain, with words that would let an order wait and be given again."""
+    with desk(*[refusal(1429, "slow down")] * 50) as base:
+        file = FILE.replace("{class: bad_request, code: [1203]}", "{class: rate_limited, code: [1429]}")
+        with open_gateway(tmp_path, file.replace("BASE", base).replace("FOLDER", str(tmp_path))) as own:
+            reply = posted(own.base_url, "images/generations", {"prompt": "a door", "background": True})
+            store = f"sqlite:{tmp_path}/state/dragoman.db"
+            assert ends(store, reply.headers["x-request-id"], 2)[:2] == [
+                ("hold", "ordered", "7", 0),
+                ("uncertain", "rate_limited", None, 0),
+            ]
+            address = f"{own.base_url}{reply.headers['location']}"
+            error = waited(lambda: httpx.get(address, headers=HEADERS).json().get("error"))
+            assert (error["code"], "slow down" in error["message"]) == ("rate_limit_exceeded", True)
     assert len(Desk.orders) == 1
 
 

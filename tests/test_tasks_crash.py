@@ -154,6 +154,9 @@ def test_a_task_that_a_vendor_took_goes_on_with_the_next_process(
         assert over["status"] == "completed"
         assert httpx.get(over["results"][0]).content.startswith(b"\x89PNG")
     assert place.orders(prompt) == 1
+    assert place.booked(task) == [("hold", "ordered"), ("settle", "ok")]
+    tries = sa.select(ledger.c.attempt).where(ledger.c.request_id == place.row(task)["request_id"])
+    assert asked(store_address, lambda connection: connection.execute(tries).scalars().all()) == [1, 1]
 
 
 def test_what_a_vendor_was_not_told_is_known_to_the_next_process(
