@@ -267,10 +267,10 @@ class UpstreamError(ProxyError):
 
     `bought`: the vendor may have done work that is paid for. `by_piece`: what was ordered is sold by the
     piece, so that a repeated order is a second purchase. `forbidden`: the upstream itself asks for no
-    repetition. `final`: it is the vendor's own word on how the order ended, so nothing more can come of it.
-    `retry_after_s` is the vendor's own word on when to come back, at most an hour. `native` is
-    the vendor's status or code, `native_status` its HTTP status. `param` is the field as the vendor calls it,
-    or the attribute that it was made from; a front spells it.
+    repetition, or a whole answer was sold and failed. `final`: it is the vendor's own word on how the order
+    ended, so nothing more can come of it. `retry_after_s` is the vendor's own word on when to come back, at
+    most an hour. `native` is the vendor's status or code, `native_status` its HTTP status. `param` is the
+    field as the vendor calls it, or the attribute that it was made from; a front spells it.
     `why` is the cause for a log: in words of ours alone, or the vendor's of our credentials; else None.
     """
 

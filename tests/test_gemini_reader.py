@@ -294,7 +294,7 @@ def test_what_stands_beside_an_error_is_handed_on_before_it(part: Any, stream: b
 def test_counts_beside_an_error_prove_the_sale() -> None:
     with pytest.raises(UpstreamError, match="overloaded") as caught:
         read({"candidates": [], "usageMetadata": {"candidatesTokenCount": 3}} | OVERLOADED)
-    assert caught.value.bought is True
+    assert (caught.value.bought, caught.value.may_repeat) == (True, False)
 
 
 def test_an_empty_reply_hands_nothing_on_before_it_fails() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import time
 from pathlib import Path
@@ -193,3 +194,46 @@ def test_calls_side_by_side_are_bounded(tmp_path: Path, model: str, n: int, at_o
     assert len(spans) == n
     most = max(sum(began <= moment < ended for began, ended in spans) for moment, _ in spans)
     assert most <= at_once
+
+
+FAULT = {"code": 503, "message": "Error processing stream", "status": "UNAVAILABLE"}
+HALF = {"index": 0, "message": {"role": "assistant", "content": "Half"}, "error": FAULT}
+HALF_SOLD: dict[str, Any] = {
+    "relay/m": {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [HALF]},
+    "native/gemini-2.5-flash": {
+        "candidates": [{"index": 0, "content": {"role": "model", "parts": [{"text": "Half"}]}}],
+        "error": FAULT,
+    },
+}
+SELLERS = """
+version: 1
+keys: [{name: app, key: env:TEST_KEY}]
+providers:
+  relay: {wire: openai, base_url: "ADDRESS/v1", keys: [env:LAN_KEY], private: true}
+  native: {wire: gemini, base_url: "ADDRESS/v1beta", keys: [env:LAN_KEY], private: true}
+"""
+
+
+@pytest.mark.parametrize("model", HALF_SOLD)
+def test_an_answer_that_was_sold_with_an_error_is_asked_for_once_by_the_sdk_too(
+    tmp_path: Path, model: str
+) -> None:
+    body = json.dumps(HALF_SOLD[model]).encode()
+    orders = 0
+
+    def answers(connection: socket.socket) -> None:
+        nonlocal orders
+        while True:
+            read_request(connection)
+            orders += 1
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            connection.sendall(head % len(body) + body)
+
+    with (
+        vendor(answers) as address,
+        open_gateway(tmp_path, SELLERS.replace("ADDRESS", address), {"LAN_KEY": "lan"}) as own,
+    ):
+        client, messages = own.client(max_retries=2), [{"role": "user", "content": "Hi"}]
+        with pytest.raises(openai.InternalServerError, match="Error processing stream"):
+            client.chat.completions.create(model=model, messages=messages)  # type: ignore[call-overload]
+    assert orders == 1

@@ -241,7 +241,9 @@ class GeminiReader:
     def _failed(self, failure: UpstreamError) -> UpstreamError:
         """Words are paid by what came of them, pictures perhaps also where nothing did."""
         made = self._shows() or self._made_tokens()
-        return failure.changed(bought=made) if made or not self._draws() else failure
+        if not made and self._draws():
+            return failure
+        return failure.changed(bought=made, forbidden=failure.forbidden or (made and not self._streams))
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

@@ -200,8 +200,9 @@ class ChatReader:
             return
         for choice in self._choices.values():
             events += choice.close()
-        if self._was_made() or not self._draws:  # words are paid by what came of them
-            found = found.changed(bought=self._was_made())
+        made = self._was_made()
+        if made or not self._draws:  # words are paid by what came of them
+            found = found.changed(bought=made, forbidden=found.forbidden or (made and not self._streams))
         self._failure = found
 
     def _raise_failure(self) -> None:
@@ -238,6 +239,7 @@ class ChatReader:
                     f"The upstream gave up its answer ({word}).",
                     native=word,
                     bought=self._may_be_sold(),
+                    forbidden=self._was_made() and not self._streams,
                 )
         if (broken := next((one for one in choices if one.broken), None)) is not None:
             self._check_calls(broken)
