@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.middleware.cors import CORSMiddleware
 
 from proxy import config as configuration
+from proxy import heap
 from proxy.config import Config, Key, Limits, Loaded
 from proxy.config.models import Server
 from proxy.fronts.anthropic.dialect import ANTHROPIC
@@ -69,7 +70,6 @@ if TYPE_CHECKING:
 _RELOAD_LOOK_S = 1.0
 _TAKEN_AT_START = ("host", "port", "workers", "state", "shared", "files", "reuse_port")
 _LOOP_LOOK_S = 1.0
-GIVE_BACK_EVERY_S = 15.0
 _TASKS_LOOK_S = 0.5
 _IDLE_LOOK_S = 5.0  # where there is no store: another process may make one
 
@@ -187,7 +187,7 @@ class App:
             background.append(asyncio.create_task(self._reload_on_change(self._config_file)))
         if self.has_process:
             _spare_the_collector()
-            background.append(asyncio.create_task(_give_back()))
+            background.append(asyncio.create_task(heap.give_back()))
         yield {HOME: self}
         for task in background:
             task.cancel()
@@ -348,18 +348,6 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def _give_back() -> None:
-    """Large pictures leave holes between what is in use, which glibc keeps until it is asked. Other libraries
-    have no such call, and no need of it."""
-    await asyncio.sleep(GIVE_BACK_EVERY_S)
-    import ctypes  # when all has begun
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    while trim is not None:
-        await asyncio.to_thread(trim, 0)
-        await asyncio.sleep(GIVE_BACK_EVERY_S)
-
-
 def _waiting_room(server: Server) -> Path | None:
     """Where rows wait for a store that is away: beside its file, or beside the pictures. A database in memory
     is never away."""
@@ -459,6 +447,7 @@ def _shared_by_workers(file: Path) -> LocalCounters:
 def from_environment() -> App:
     """For the server's workers: configuration from `DRAGOMAN_CONFIG`, simulators at `DRAGOMAN_SIMULATED` with
     a folder of their own, `DRAGOMAN_SIMULATED_STATE`."""
+    heap.share()
     file = configuration.find(None)
     loaded = configuration.load(file)
     if loaded.config is None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proxy import __main__ as command
-from proxy import app
+from proxy import heap
 
 HOLES, BYTES = 400, 110_000  # each below the size for which the system is asked anew
 
 
 def main(arguments: Sequence[str]) -> int:
-    app.GIVE_BACK_EVERY_S = 0.1
+    heap.GIVE_BACK_EVERY_S = 0.1
     large, small = [], []
     for _ in range(HOLES):
         large.append(b"x" * BYTES)
