@@ -1,4 +1,4 @@
-"""A picture of megabytes passes through a file, and nobody can tell."""
+"""A picture of megabytes passes aside, in memory or through a file, and nobody can tell."""
 
 import base64
 import gc
@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.codec import jsonio
-from proxy.codec.spill import SPILL_OVER, forget
+from proxy.codec.spill import IN_MEMORY, SPILL_OVER, Spill, forget
 from proxy.codec.spool import JsonSpool
 from proxy.serve.exchange import Exchange
 from proxy.types import ChatRequest, Image, Message, Slice, Target, TextPart
@@ -27,6 +27,19 @@ from tests.long import LONG
 pytestmark = pytest.mark.anyio
 
 BIG = base64.b64encode(os.urandom(SPILL_OVER)).decode()
+
+
+@pytest.fixture
+def others() -> Iterator[None]:
+    """All that may be in memory is: what comes now goes into files."""
+    held = Spill()
+    held.write(bytes(IN_MEMORY))
+    yield
+    del held
+
+
+def place_of(picture: Slice) -> str:
+    return {"_Memory": "memory", "mmap": "file"}[type(picture.raw.obj).__name__]
 
 
 def spooled(raw: bytes, step: int = 65_536) -> JsonSpool:
@@ -40,15 +53,42 @@ def written(value: object) -> bytes:
     return b"".join(jsonio.dumps(value))
 
 
+@pytest.mark.usefixtures("others")
 def test_a_long_base64_string_lies_in_a_file_and_reads_the_same() -> None:
     raw = orjson.dumps({"before": "x", "parts": [{"data": BIG}, {"data": BIG}], "after": {"n": 1}})
     value = spooled(raw).value()
     picture = value["parts"][1]["data"]
     assert isinstance(picture, Slice)
-    assert type(picture.raw.obj).__name__ == "mmap"
+    assert place_of(picture) == "file"
     assert written(value) == raw
     forget(picture.raw)
     assert str(picture) == BIG
+
+
+def test_the_first_long_strings_are_in_memory_until_they_are_dropped() -> None:
+    raw = orjson.dumps({"data": BIG})
+    pictures = [spooled(raw).value()["data"] for _ in range(IN_MEMORY // len(BIG) + 3)]
+    places = [place_of(picture) for picture in pictures]
+    assert places == sorted(places, key=["memory", "file"].index)
+    assert (places.count("memory"), places.count("file")) == (IN_MEMORY // len(BIG), 3)
+    assert {str(picture) for picture in pictures} == {BIG}
+    del pictures
+    assert place_of(spooled(raw).value()["data"]) == "memory"
+
+
+def test_what_is_in_memory_moves_into_a_file_when_it_gets_too_much() -> None:
+    raw = orjson.dumps({"data": BIG + "A" * IN_MEMORY})
+    picture = spooled(raw).value()["data"]
+    assert (place_of(picture), len(picture)) == ("file", len(BIG) + IN_MEMORY)
+    assert str(picture).startswith(BIG)
+    again = spooled(orjson.dumps({"data": BIG})).value()["data"]
+    assert place_of(again) == "memory"
+
+
+def test_what_was_left_in_the_middle_holds_no_memory() -> None:
+    for _ in range(2 * IN_MEMORY // len(BIG)):
+        spooled(orjson.dumps({"data": BIG})[:-9])
+    assert place_of(spooled(orjson.dumps({"data": BIG})).value()["data"]) == "memory"
 
 
 @pytest.mark.parametrize(
@@ -139,6 +179,7 @@ PICTURE_FROM = {
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+@pytest.mark.usefixtures("others")
 @pytest.mark.parametrize("wire", PICTURE_FROM)
 async def test_a_picture_that_is_handed_on_does_not_come_into_memory(wire: str) -> None:
     """Nor is it read again: it was looked at when it was cut out."""
@@ -160,7 +201,10 @@ async def test_a_picture_that_is_handed_on_does_not_come_into_memory(wire: str) 
 SCRIPT = """
 import base64, os, resource, sys, tempfile
 from proxy.codec import base64_text, jsonio
+from proxy.codec.spill import IN_MEMORY, Spill
 from proxy.codec.spool import JsonSpool
+others = Spill()
+others.write(bytes(IN_MEMORY))
 big = base64.b64encode(os.urandom(4 << 20))
 raw = b'{"a":"' + big + b'","b":"' + big + b'","c":1}'
 
@@ -192,22 +236,28 @@ print(*(type(one.raw.obj).__name__ for one in (value["a"], value["b"], made)))
         pytest.param("", "mmap mmap mmap", id="none"),
         pytest.param(
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1_700_001, 1_700_001))",
-            "bytearray bytearray bytearray",
+            "_Memory _Memory _Memory",
             id="the disk takes a part of a write",
         ),
         pytest.param(
+            "del others\nothers = Spill()\nothers.write(bytes(IN_MEMORY - 2_000_000))\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1_700_001, 1_700_001))",
+            "_Memory _Memory _Memory",
+            id="the disk takes a part of what moves",
+        ),
+        pytest.param(
             "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))",
-            "bytearray bytearray bytearray",
+            "_Memory _Memory _Memory",
             id="no descriptor is left",
         ),
         pytest.param(
             "held = [os.open('/dev/null', os.O_RDONLY) for _ in range(80)]\n"
             "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))",
-            "bytearray bytearray bytearray",
+            "_Memory _Memory _Memory",
             id="the last descriptors are left to connections",
         ),
         pytest.param(
-            "tempfile.tempdir = '/nowhere/at/all'", "bytearray bytearray bytearray", id="the folder is gone"
+            "tempfile.tempdir = '/nowhere/at/all'", "_Memory _Memory _Memory", id="the folder is gone"
         ),
     ],
 )
@@ -218,6 +268,7 @@ def test_without_room_for_files_a_picture_stays_in_memory(trouble: str, kept_in:
     assert (printed.stdout.strip(), printed.stderr) == (kept_in, "")
 
 
+@pytest.mark.usefixtures("others")
 def test_descriptors_are_back_when_the_last_reference_is_gone() -> None:
     gc.disable()
     try:
@@ -271,7 +322,7 @@ def test_half_a_character_does_not_lose_a_reply(content_type: str) -> None:
     found += decoder.close()
     assert decoder.error is None
     (value,) = found
-    assert type(value["data"].raw.obj).__name__ == "mmap"
+    assert place_of(value["data"]) == "memory"
     assert (value["text"], value["x"], str(value["data"])) == ("a\ufffd b", "\ufffd", BIG)
 
 
@@ -303,5 +354,5 @@ def test_pictures_in_a_streamed_array_are_spooled() -> None:
     found = [one for at in range(0, len(raw), 65536) for one in decoder.feed(raw[at : at + 65536])]
     found += decoder.close()
     assert decoder.error is None
-    assert [type(one["data"].raw.obj).__name__ for one in found] == ["mmap", "mmap"]
+    assert [place_of(one["data"]) for one in found] == ["memory", "memory"]
     assert [orjson.loads(written(one)) for one in found] == orjson.loads(raw)
