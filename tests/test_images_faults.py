@@ -231,7 +231,9 @@ def test_a_result_that_is_no_picture_is_not_handed_on(gateway: Gateway, order: s
     assert (error.status_code, error.code) == (502, "upstream_result_unavailable")
 
 
-@pytest.mark.parametrize("order", ["sim:file:once:503", "sim:redirect:ok"])
+@pytest.mark.parametrize(
+    "order", ["sim:file:once:503", "sim:file:once:403", "sim:file:once:html", "sim:redirect:ok"]
+)
 def test_a_download_is_tried_again_and_follows_one_redirect(gateway: Gateway, order: str) -> None:
     reply = gateway.client().images.generate(model="grsai-json", prompt=f"Bumpy {order}")
     assert decoded((reply.data or ())[0].b64_json or "").width

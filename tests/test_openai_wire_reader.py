@@ -548,9 +548,8 @@ def test_an_error_beside_words_may_have_cost_something(item: Any) -> None:
 def test_a_whole_answer_that_was_sold_is_not_to_be_asked_for_again(payload: Any) -> None:
     payload |= {"usage": {"prompt_tokens": 5, "completion_tokens": 7}}
     reading = reader(stream=False)
-    reading.feed(payload)
     with pytest.raises(UpstreamError) as caught:
-        reading.close()
+        assert not [*reading.feed(payload), *reading.close()]
     assert caught.value.may_repeat is False
 
 

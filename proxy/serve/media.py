@@ -320,9 +320,11 @@ class Arriving:
                 if pause_s is None:
                     raise self._unavailable(error) from error
                 await asyncio.sleep(pause_s)
-            except LockedError as error:
-                hint = "" if url in self._keyed else _KEYED_HINT
-                raise self._unavailable(error, hint) from error
+            except LockedError as error:  # so do stores of objects speak of what is not there yet
+                if pause_s is None:
+                    hint = "" if url in self._keyed else _KEYED_HINT
+                    raise self._unavailable(error, hint) from error
+                await asyncio.sleep(pause_s)
             except RequestError as error:
                 raise self._unavailable(error) from error
             else:

@@ -187,7 +187,9 @@ def _unreachable(host: str, kind: type[RequestError] = RequestError) -> RequestE
 
 
 def _not_media(host: str) -> RequestError:
-    return RequestError(f"The file at {host!r} is not an image or media file we know.", code="invalid_image")
+    """A page, or nothing, may stand for a moment where a file will be."""
+    sentence = f"The file at {host!r} is not an image or media file we know."
+    return UnreachableError(sentence, code="invalid_image")
 
 
 def _too_large(host: str, limit: int) -> RequestError:

@@ -70,6 +70,8 @@ class Host:
             }
             return replace(served, pace=pauses[order])
         if order == "once" and self.log.attempt(f"file {exchange.path}") == 1:
+            if value in ("html", "lie"):
+                return self._odd(exchange, value, "", served)
             return _refusal(int(value or 503), "ServiceUnavailable")
         if order.isdigit():
             return _refusal(int(order), "Simulated")
