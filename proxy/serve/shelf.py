@@ -360,7 +360,7 @@ class Shelf:
         except TypeError:
             leaving = partial(_dumps, default=self._leaf)
             return await asyncio.to_thread(lambda: [leaving(aside.as_written(value)) for value in values])
-        if any(aside.ANY_NAME in one for one in packed):
+        if aside.ANY_NAME in b"".join(packed):
             packed = [_dumps(aside.as_written(value)) for value in values]
         return packed
 
