@@ -52,7 +52,7 @@ def test_the_picture_comes_inline_and_without_our_key(gateway: Gateway, stream: 
 @pytest.mark.parametrize("fault", ["503", "403", "html", "lie"])
 def test_a_file_host_that_fails_once_is_asked_again(gateway: Gateway, stream: bool, fault: str) -> None:
     """403: a store of objects says so of what is not there yet; a page: so do hosts that stumble"""
-    prompt = f"A tree {stream} sim:file:once:{fault}"
+    prompt = f"A tree {stream} {fault} sim:file:once:{fault}"
     assert size_of(of_url(picture(gateway, prompt, stream))) == (1024, 1024)
 
 
