@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.codec import jsonio
-from proxy.codec.spill import IN_MEMORY, SPILL_OVER, Spill, forget
+from proxy.codec.spill import REGION, SPILL_OVER, Spill, forget
 from proxy.codec.spool import JsonSpool
 from proxy.serve.exchange import Exchange
 from proxy.types import ChatRequest, Image, Message, Slice, Target, TextPart
@@ -31,15 +31,14 @@ BIG = base64.b64encode(os.urandom(SPILL_OVER)).decode()
 
 @pytest.fixture
 def others() -> Iterator[None]:
-    """All that may be in memory is: what comes now goes into files."""
+    """Another has the region: what comes now goes into files."""
     held = Spill()
-    held.write(bytes(IN_MEMORY))
     yield
     del held
 
 
 def place_of(picture: Slice) -> str:
-    return {"_Memory": "memory", "mmap": "file"}[type(picture.raw.obj).__name__]
+    return {"bytearray": "memory", "mmap": "file"}[type(picture.raw.obj).__name__]
 
 
 def spooled(raw: bytes, step: int = 65_536) -> JsonSpool:
@@ -65,29 +64,31 @@ def test_a_long_base64_string_lies_in_a_file_and_reads_the_same() -> None:
     assert str(picture) == BIG
 
 
-def test_the_first_long_strings_are_in_memory_until_they_are_dropped() -> None:
+def test_one_long_string_at_a_time_is_in_memory() -> None:
     raw = orjson.dumps({"data": BIG})
-    pictures = [spooled(raw).value()["data"] for _ in range(IN_MEMORY // len(BIG) + 3)]
-    places = [place_of(picture) for picture in pictures]
-    assert places == sorted(places, key=["memory", "file"].index)
-    assert (places.count("memory"), places.count("file")) == (IN_MEMORY // len(BIG), 3)
-    assert {str(picture) for picture in pictures} == {BIG}
-    del pictures
+    pictures = [spooled(raw).value()["data"] for _ in range(3)]
+    assert [*map(place_of, pictures)] == ["memory", "file", "file"]
+    part = pictures[0].raw[9:]
+    del pictures[0]
+    assert place_of(spooled(raw).value()["data"]) == "file"
+    assert bytes(part).decode() == BIG[9:]
+    del part
     assert place_of(spooled(raw).value()["data"]) == "memory"
+    assert {str(picture) for picture in pictures} == {BIG}
 
 
-def test_what_is_in_memory_moves_into_a_file_when_it_gets_too_much() -> None:
-    raw = orjson.dumps({"data": BIG + "A" * IN_MEMORY})
-    picture = spooled(raw).value()["data"]
-    assert (place_of(picture), len(picture)) == ("file", len(BIG) + IN_MEMORY)
-    assert str(picture).startswith(BIG)
-    again = spooled(orjson.dumps({"data": BIG})).value()["data"]
-    assert place_of(again) == "memory"
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_is_more_than_the_region_moves_into_a_file(more: int) -> None:
+    text = BIG + "A" * (REGION - len(BIG)) + "AAAA" * more
+    picture = spooled(orjson.dumps({"data": text})).value()["data"]
+    assert place_of(picture) == ("file" if more else "memory")
+    assert str(picture) == text
+    if more:
+        assert place_of(spooled(orjson.dumps({"data": BIG})).value()["data"]) == "memory"
 
 
 def test_what_was_left_in_the_middle_holds_no_memory() -> None:
-    for _ in range(2 * IN_MEMORY // len(BIG)):
-        spooled(orjson.dumps({"data": BIG})[:-9])
+    spooled(orjson.dumps({"data": BIG})[:-9])
     assert place_of(spooled(orjson.dumps({"data": BIG})).value()["data"]) == "memory"
 
 
@@ -201,10 +202,9 @@ async def test_a_picture_that_is_handed_on_does_not_come_into_memory(wire: str) 
 SCRIPT = """
 import base64, os, resource, sys, tempfile
 from proxy.codec import base64_text, jsonio
-from proxy.codec.spill import IN_MEMORY, Spill
+from proxy.codec.spill import REGION, Spill
 from proxy.codec.spool import JsonSpool
 others = Spill()
-others.write(bytes(IN_MEMORY))
 big = base64.b64encode(os.urandom(4 << 20))
 raw = b'{"a":"' + big + b'","b":"' + big + b'","c":1}'
 
@@ -236,28 +236,29 @@ print(*(type(one.raw.obj).__name__ for one in (value["a"], value["b"], made)))
         pytest.param("", "mmap mmap mmap", id="none"),
         pytest.param(
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1_700_001, 1_700_001))",
-            "_Memory _Memory _Memory",
+            "bytearray bytearray bytearray",
             id="the disk takes a part of a write",
         ),
         pytest.param(
-            "del others\nothers = Spill()\nothers.write(bytes(IN_MEMORY - 2_000_000))\n"
+            "del others\nbig = base64.b64encode(os.urandom(12 << 20))\n"
+            """raw = b'{"a":"' + big + b'","b":"' + big + b'","c":1}'\n"""
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1_700_001, 1_700_001))",
-            "_Memory _Memory _Memory",
+            "bytearray bytearray bytearray",
             id="the disk takes a part of what moves",
         ),
         pytest.param(
             "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))",
-            "_Memory _Memory _Memory",
+            "bytearray bytearray bytearray",
             id="no descriptor is left",
         ),
         pytest.param(
             "held = [os.open('/dev/null', os.O_RDONLY) for _ in range(80)]\n"
             "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))",
-            "_Memory _Memory _Memory",
+            "bytearray bytearray bytearray",
             id="the last descriptors are left to connections",
         ),
         pytest.param(
-            "tempfile.tempdir = '/nowhere/at/all'", "_Memory _Memory _Memory", id="the folder is gone"
+            "tempfile.tempdir = '/nowhere/at/all'", "bytearray bytearray bytearray", id="the folder is gone"
         ),
     ],
 )
@@ -354,5 +355,5 @@ def test_pictures_in_a_streamed_array_are_spooled() -> None:
     found = [one for at in range(0, len(raw), 65536) for one in decoder.feed(raw[at : at + 65536])]
     found += decoder.close()
     assert decoder.error is None
-    assert [place_of(one["data"]) for one in found] == ["memory", "memory"]
+    assert [place_of(one["data"]) for one in found] == ["memory", "file"]
     assert [orjson.loads(written(one)) for one in found] == orjson.loads(raw)

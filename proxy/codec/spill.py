@@ -1,8 +1,8 @@
-"""Bytes kept aside while they come: in memory while there is little of it, else in a file without a name.
+"""Bytes kept aside while they come: one at a time in a region of memory that is used again, others in a file
+without a name.
 
-A file is a third of what it costs to hand a picture on, so the first has none: what all spills together hold
-in memory is bounded. Where files have no room, a reply that was paid for still has: who writes bounds what is
-written.
+A file is a third of what it costs to hand a picture on, and new memory costs as much. Where files have no
+room, a reply that was paid for still has: who writes bounds what is written.
 """
 
 from __future__ import annotations
@@ -12,63 +12,50 @@ import mmap
 import resource
 import sys
 import tempfile
-from threading import RLock
+from threading import Lock
 from typing import IO
 
 SPILL_OVER = 1 << 20  # bytes or characters; what is shorter is kept with the rest of its text
-IN_MEMORY = 12 << 20  # bytes of all spills: a picture of 8 MB as base64; what is more goes into files
+REGION = 12 << 20  # bytes: a picture of 8 MB as base64
+
+_region = bytearray()  # REGION bytes from its first use on
+_lock = Lock()
 
 
-class _Room:
-    """What all spills may still hold in memory. Threads ask, and whatever drops the last reference gives."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-        self._lock = RLock()
-
-    def take(self, size: int) -> bool:
-        with self._lock:
-            if size > self._left:
-                return False
-            self._left -= size
-            return True
-
-    def give(self, size: int) -> None:
-        with self._lock:
-            self._left += size
-
-
-_room = _Room(IN_MEMORY)
-
-
-class _Memory(bytearray):
-    """`taken` of it counts for as long as anybody looks at it."""
-
-    taken = 0
-
-    def __del__(self) -> None:
-        _room.give(self.taken)
+def _borrowed() -> memoryview | None:
+    """The region, None while somebody looks at it: then it cannot change its size."""
+    with _lock:
+        try:
+            if _region:
+                _region.append(0)
+                _region.pop()
+            else:
+                _region.extend(bytes(REGION))
+        except BufferError:
+            return None
+        return memoryview(_region)
 
 
 class Spill:
     """`write` as it comes, then take the `view` of it all. Dropped with its last reference, file and all."""
 
-    __slots__ = ("_file", "_memory", "_moves", "size")
+    __slots__ = ("_file", "_lent", "_memory", "size")
 
     def __init__(self) -> None:
-        self._file: IO[bytes] | None = None
-        self._memory = _Memory()
-        self._moves = True  # False where files had no room
+        self._lent = _borrowed()
+        self._file = _open() if self._lent is None else None
+        self._memory = bytearray()
         self.size = 0
 
     def write(self, part: bytes | memoryview) -> None:
         """Add to it. A disk that is full, or that takes less than it is given, moves all to memory."""
         left = memoryview(part)
-        if self._file is None and self._moves:
-            if _room.take(len(left)):
-                self._memory.taken += len(left)
-            else:
-                self._to_file()
+        if self._lent is not None:
+            if self.size + len(left) <= REGION:
+                self._lent[self.size : self.size + len(left)] = left
+                self.size += len(left)
+                return
+            self._move(self._lent[: self.size])
         if self._file is not None:
             try:
                 left = _written(self._file, left)
@@ -79,7 +66,9 @@ class Spill:
 
     def view(self) -> memoryview:
         """All that was written; call it once, at the end."""
-        if self._file is not None:
+        if self._lent is not None:
+            return self._lent[: self.size].toreadonly()
+        if self._file is not None and self.size:
             try:
                 return memoryview(_mapped(self._file))
             except OSError:  # no descriptor or no address space is left
@@ -88,17 +77,16 @@ class Spill:
                 self._close()
         return memoryview(self._memory).toreadonly()
 
-    def _to_file(self) -> None:
-        self._moves = False
-        file = _open()
-        if file is None:
-            return
-        try:
-            _written(file, memoryview(self._memory))
-        except OSError:
-            file.close()
-            return
-        self._file, self._memory = file, _Memory()
+    def _move(self, lent: memoryview) -> None:
+        """Out of the region, which is too small."""
+        self._lent, self._file = None, _open()
+        if self._file is not None:
+            try:
+                _written(self._file, lent)
+                return
+            except OSError:
+                self._close()
+        self._memory += lent
 
     def _to_memory(self) -> None:
         """What is in the file by now; a last write that failed in the middle is written again behind it."""

@@ -1,7 +1,7 @@
 """One JSON text that arrives in pieces, its pictures kept apart from it, and many of them in files.
 
 A base64 string of more than `SPILL_OVER` characters is written aside while it comes (see `spill`), and is
-read from there when it is sent on: sixteen pictures of 8 MB at once cost 60 megabytes at most, not 170.
+read from there when it is sent on: sixteen pictures of 8 MB at once cost 40 megabytes, not 170.
 """
 
 from __future__ import annotations
