@@ -1,4 +1,5 @@
-"""Sends one call: host and key are added here, at the last moment, and live in no other value."""
+"""Sends one call: host and key are added here, at the last moment, and live in no other value but the heads
+of plain calls, which are kept to be sent again."""
 
 from __future__ import annotations
 
