@@ -112,7 +112,7 @@ def test_a_request_that_is_waited_for_and_kept_is_reserved_when_its_process_has_
             f"{first.base_url}/v1/images/generations",
             json=body,
             headers={"authorization": "Bearer sk-app", "idempotency-key": "a key"},
-            timeout=1.0,
+            timeout=3.0,
         )
     waited(lambda: ordered(vendors, "Foxes") == 4)
     first.process.kill()
