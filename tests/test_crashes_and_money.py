@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -73,14 +74,14 @@ class Place:
     store: str
     vendors: Running
     more: str = ""
+    rules: str = "private: true"
     _orders: dict[tuple[str, str], Ordered] = field(default_factory=dict)
 
     @contextmanager
     def served(self, *arguments: str, lease: str = "1s", **options: Any) -> Iterator[Served]:
         state = f'server: {{state: "{self.store}", files: {{folder: "{self.folder}/files"}}{self.more}}}\n'
-        file = (
-            FILE.replace("http://SIMULATORS", self.vendors.base_url) + state + f"tasks: {{lease: {lease}}}\n"
-        )
+        file = FILE.replace("http://SIMULATORS", self.vendors.base_url).replace("private: true", self.rules)
+        file += f"{state}tasks: {{lease: {lease}}}\n"
         environment = {**ENVIRONMENT, **options.pop("environment", {})}
         folder = self.folder / options.pop("name", "server")
         folder.mkdir(exist_ok=True)
@@ -168,7 +169,7 @@ class Place:
         self.database.do(end)
 
     def until_settled(self) -> None:
-        until = time.monotonic() + 30 + 30 * LONG
+        until = time.monotonic() + 90 + 30 * LONG  # a vendor is asked a minute for what never reached it
         while not self.settled():
             assert time.monotonic() < until, (self.rows(tables.watches), self.open_tasks())
             time.sleep(0.1)
@@ -398,6 +399,13 @@ def _until_answered(replies: list[Future[httpx.Response | None]], count: int) ->
 # --- many machines
 
 
+_SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.5); RETURN NEW; END';
+CREATE TRIGGER slow BEFORE UPDATE ON tasks FOR EACH ROW WHEN (NEW.orders LIKE '%intended%')
+EXECUTE FUNCTION slow()
+"""
+
+
 def test_one_of_two_machines_is_killed(
     place_at: Callable[..., Place], postgresql: str, redis_server: stores.RedisServer
 ) -> None:
@@ -461,6 +469,72 @@ def test_sdks_on_lines_that_break_between_two_machines_buy_each_picture_once(
     assert len(place.orders()) == 16 * LONG
     place.invoice()
     place.check()
+
+
+@pytest.mark.parametrize("model", ["asks", "wan"])
+def test_what_is_called_off_before_it_goes_out_is_ordered_once_and_paid_once(
+    place_at: Callable[..., Place], postgresql: str, model: str
+) -> None:
+    """Its client leaves while the order is being written down, and comes back by its key: the vendor may know
+    an order by an id of ours, so one that never went out must not be asked for beside the one that did."""
+    store = stores.fresh(postgresql)
+    place = place_at(store)
+    place.rules = "private: true, on_disconnect: cancel"
+    headers = {**HEADERS, "idempotency-key": "once"}
+    body = {"model": model, "prompt": "A cat sim:slow:0.2"}
+    with place.served() as server:
+        waited(lambda: place.database.may_exist() and place.states() == {})
+        _done(store, _SLOW)
+        with _asking(server, body, headers):
+            waited(lambda: _done(store, "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+        waited(lambda: place.states() == {"cancelled": 1})
+        assert place.orders() == []
+        _done(store, "DROP TRIGGER slow ON tasks")
+        reply = httpx.post(f"{server.base_url}/v1/images/generations", json=body, headers=headers, timeout=20)
+        assert reply.status_code == 200
+        place.until_settled()
+    assert [row["outcome"] for row in place.rows(tables.ledger)] == ["ordered", "abandoned", "ordered", "ok"]
+    assert [row["kind"] for row in place.rows(tables.ledger)] == ["hold", "refund", "hold", "settle"]
+    assert len(place.orders()) == 1
+    place.check()
+
+
+def test_what_is_called_off_at_work_is_another_order_when_its_client_is_back(
+    place_at: Callable[..., Place], store_address: str
+) -> None:
+    """The vendor cannot call it off, and refuses an id that it knows; it bills both."""
+    place = place_at(store_address)
+    place.rules = "private: true, on_disconnect: cancel"
+    headers = {**HEADERS, "idempotency-key": "twice"}
+    body = {"model": "asks", "prompt": "A cat sim:slow:2"}
+    with place.served() as server:
+        with _asking(server, body, headers):
+            waited(lambda: any('"accepted"' in row["orders"] for row in place.rows(tables.tasks)))
+        waited(lambda: place.states() == {"cancelled": 1})
+        reply = httpx.post(f"{server.base_url}/v1/images/generations", json=body, headers=headers, timeout=20)
+        assert reply.status_code == 200
+        place.until_settled()
+    assert len(place.orders()) == 2
+    place.check_ends()
+    place.check_invoices()
+
+
+@contextmanager
+def _asking(server: Served, body: dict[str, str], headers: dict[str, str]) -> Iterator[None]:
+    """A client that waits for as long as the block takes, and leaves."""
+    request = httpx.Request("POST", f"{server.base_url}/v1/images/generations", json=body, headers=headers)
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    with socket.create_connection((request.url.host, request.url.port or 80)) as client:
+        client.sendall(f"POST {request.url.path} HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+        yield
+
+
+def _done(store: str, statement: str) -> bool:
+    """Whether it found anything."""
+    import psycopg
+
+    with psycopg.connect(store, autocommit=True) as connection:
+        return connection.execute(statement).rowcount > 0
 
 
 def _kill_with_workers(served: Served) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,8 +45,12 @@ class Line:
         self.answers = list(answers)
         self.calls: list[Call] = []
 
-    async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Any:
+    async def send(
+        self, call: Call, account: Account, deadlines: Deadlines, sent: Callable[[], None] | None = None
+    ) -> Any:
         self.calls.append(call)
+        if sent is not None:
+            sent()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, UpstreamError):
             raise answer
@@ -93,6 +97,16 @@ async def taken(line: Line, clock: Clock, **options: Any) -> tuple[Engine, Job]:
     job = await own.submit(order())
     assert isinstance(job, Job)
     return own, job
+
+
+async def test_the_order_alone_is_told_to_have_gone_out() -> None:
+    line, clock = Line(state("PENDING"), DONE), Clock()
+    told: list[int] = []
+    own, job = await taken(line, clock, on_sent=lambda: told.append(len(line.calls)))
+    await own.wait(job, 1e9)
+    await own.cancel(job)
+    await own.look(job)
+    assert (told, len(line.calls) > 2) == ([1], True)
 
 
 async def test_a_job_is_ordered_once_and_asked_for_until_it_is_done() -> None:

@@ -3,15 +3,19 @@ is bought, and the order is broken off. Once the vendor has it all, what is paid
 
 from __future__ import annotations
 
+import base64
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proxy.simulators.pictures import png
+from proxy.types import Call, Slice
+from proxy.upstream import Account, Deadlines, Upstream
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.served import waited
 from tests.vendor_socket import read_request, vendor
@@ -22,13 +26,12 @@ keys: [{name: app, key: env:TEST_KEY}]
 auth: {admin: env:TEST_ADMIN}
 providers:
   google: {wire: gemini, base_url: "ADDRESS/v1beta", keys: [env:VENDOR_KEY], private: true}
+  grsai: {profile: grsai, base_url: "ADDRESS", keys: [env:VENDOR_KEY], private: true, currency: USD}
 models:
-  banana:
-    targets: [google/gemini-3-pro-image]
-    price: {currency: USD, image: 0.1}
+  banana: {targets: [google/gemini-3-pro-image], price: {currency: USD, image: 0.1}}
+  job: {targets: [grsai/nano-banana-pro], price: {currency: USD, image: 0.1}}
 """
 LARGE = png(64, 64, "large", 24 << 20)  # more than the system takes for a vendor that does not read
-FIELDS = {"model": "banana", "prompt": "Make it red"}
 
 
 class Vendor:
@@ -46,7 +49,7 @@ class Vendor:
         self.received = len(read_request(connection) if self.reads == "all" else connection.recv(1000))
         self.has.set()
         if self.reads == "head":
-            self.go.wait(20)
+            self.go.wait(60)
         try:
             while piece := connection.recv(1 << 20):
                 self.received += len(piece)
@@ -56,7 +59,9 @@ class Vendor:
 
 
 @contextmanager
-def leaving(tmp_path: Path, reads: str, headers: dict[str, str]) -> Iterator[tuple[Gateway, Vendor]]:
+def leaving(
+    tmp_path: Path, reads: str, model: str, headers: dict[str, str]
+) -> Iterator[tuple[Gateway, Vendor]]:
     """A client has asked for an edit and left, after the vendor had what it reads."""
     seen = Vendor(reads)
     with vendor(seen) as address:
@@ -65,7 +70,7 @@ def leaving(tmp_path: Path, reads: str, headers: dict[str, str]) -> Iterator[tup
             request = gateway.http.build_request(
                 "POST",
                 f"{gateway.base_url}/v1/images/edits",
-                data=FIELDS,
+                data={"model": model, "prompt": "Make it red"},
                 files={"image": ("a.png", LARGE, "image/png")},
                 headers={"authorization": f"Bearer {KEY}", "connection": "close", **headers},
             )
@@ -74,28 +79,60 @@ def leaving(tmp_path: Path, reads: str, headers: dict[str, str]) -> Iterator[tup
             address_of = (request.url.host, request.url.port or 80)
             with socket.create_connection(address_of) as client:
                 client.sendall(f"POST /v1/images/edits HTTP/1.1\r\n{head}\r\n".encode() + body)
-                assert seen.has.wait(20)
+                assert seen.has.wait(60)
             yield gateway, seen
 
 
 def outcomes(gateway: Gateway) -> list[str]:
+    return [row["outcome"] for row in rows(gateway)]
+
+
+def rows(gateway: Gateway) -> list[Any]:
     reply = gateway.http.get(
         f"{gateway.base_url}/v1/usage/requests", headers={"authorization": f"Bearer {KEY}"}
     )
-    return [row["outcome"] for row in reply.json()["data"]]
+    return list(reply.json()["data"])
 
 
+@pytest.mark.parametrize("model", ["banana", "job"])
 @pytest.mark.parametrize("headers", [{}, {"idempotency-key": "one"}], ids=["plain", "repeatable"])
-def test_an_order_that_is_still_being_sent_is_broken_off(tmp_path: Path, headers: dict[str, str]) -> None:
-    with leaving(tmp_path, "head", headers) as (gateway, seen):
+def test_an_order_that_is_still_being_sent_is_broken_off(
+    tmp_path: Path, model: str, headers: dict[str, str]
+) -> None:
+    with leaving(tmp_path, "head", model, headers) as (gateway, seen):
         waited(lambda: "abandoned" in outcomes(gateway))
+        assert [row["kind"] for row in rows(gateway)] == ["refund", "hold"]
         seen.go.set()
         assert seen.left.wait(10)
         assert seen.received < len(LARGE)
 
 
-def test_an_order_that_the_vendor_has_is_finished(tmp_path: Path) -> None:
-    with leaving(tmp_path, "all", {}) as (gateway, seen):
+@pytest.mark.parametrize("model", ["banana", "job"])
+def test_an_order_that_the_vendor_has_is_finished(tmp_path: Path, model: str) -> None:
+    with leaving(tmp_path, "all", model, {}) as (gateway, seen):
         assert seen.received > len(LARGE)
         assert not seen.left.wait(0.5)
         assert "abandoned" not in outcomes(gateway)
+
+
+@pytest.mark.anyio
+async def test_an_order_that_is_answered_before_all_of_it_is_there_has_gone_out() -> None:
+    answered = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+        )
+        answered.wait(10)
+
+    told: list[str] = []
+    upstream = Upstream()
+    with vendor(serve) as address:
+        account = Account("vendor", address, private=True)
+        large = Call("/order", {"image": Slice(base64.b64encode(LARGE))}, large=True)
+        reply = await upstream.send(large, account, Deadlines(), lambda: told.append("sent"))
+        assert (reply.status, told) == (200, ["sent"])
+        reply.drop()
+        answered.set()
+        await upstream.close()

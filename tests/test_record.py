@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -54,6 +55,7 @@ class Shaky:
     async def run(self, work: Callable[[Any], Any]) -> Any:
         if self.away:
             self.away -= 1
+            await asyncio.sleep(0)
             raise AWAY
         return await self.database.run(work)
 
@@ -148,6 +150,45 @@ async def test_what_cannot_be_written_is_not_begun_and_its_money_is_booked_elsew
 
 
 @pytest.mark.anyio
+async def test_what_cannot_be_written_takes_nothing_of_another_call_back() -> None:
+    async with recorded() as scene:
+        scene.store.away = 1
+        refused, _ = await asyncio.gather(
+            scene.record.put(1, {"state": "intended"}, insist=False),
+            scene.record.put(0, ACCEPTED),
+            return_exceptions=True,
+        )
+        assert isinstance(refused, StoreAwayError)
+        assert scene.record.orders == await scene.orders() == {"0": ACCEPTED}
+
+
+@pytest.mark.anyio
+async def test_what_is_booked_with_a_write_that_is_broken_off_comes_with_the_next() -> None:
+    """A client leaves while the store is busy; the write has waited in its queue, and is done no more."""
+    async with recorded() as scene:
+        busy, goes_on = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def work(_: Any) -> None:
+            loop.call_soon_threadsafe(busy.set)
+            goes_on.wait(10)
+
+        before = asyncio.create_task(scene.keeper.do(work))
+        await busy.wait()
+        scene.record.book(BOOKED)
+        writing = asyncio.create_task(scene.record.put(0, ACCEPTED))
+        await asyncio.sleep(0)
+        writing.cancel()
+        goes_on.set()
+        await before
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        assert await scene.rows() == 0
+        await scene.record.end("cancelled")
+        assert (await scene.rows(), scene.booked) == (1, [])
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("step", ["put", "end"])
 async def test_what_has_happened_is_written_when_the_store_is_back(step: str) -> None:
     async with recorded() as scene:
@@ -235,7 +276,9 @@ def test_an_order_has_the_same_id_in_every_process() -> None:
     keeper: Any = None
     record = Record(keeper, ROW, is_kept=True)
     ids = [record.call(number, 2).vendor_order for number in (0, 1)]
-    assert ids == ["7d9cdab7-a830-49ff-a0a8-1dc4e1c6bef0", "63ef3386-16c7-4373-b7f9-4a1d58bcfe2a"]
+    assert ids == ["2bfe26f8-d214-4066-a121-4c0e96ac42c9", "05102957-aee4-4cc0-a8c8-bdec38f8da48"]
+    begun_anew = Record(keeper, {**ROW, "request_id": "req_2", "epoch": 2}, is_kept=True)
+    assert begun_anew.call(0, 2).vendor_order not in ids
 
 
 INTENDED = {**ACCEPTED, "state": "intended"}
@@ -327,9 +370,9 @@ async def test_an_order_is_written_before_it_is_sent(context: Any, more: Any) ->
         await call.intended(SimpleNamespace(call=SimpleNamespace(context=context), engine=engine))  # type: ignore[arg-type]
         tried = {"target": "a/b", "account": "k2", "attempt": 3, "dropped": ["seed"]}
         assert await scene.orders() == {"0": {"state": "intended", **tried, **more}}
-        assert scene.record.is_ordered
-        assert scene.record.is_uncertain
+        assert (scene.record.is_ordered, scene.record.is_uncertain) == (False, True)
         await call.accepted(None, {"id": "t1"})
+        assert scene.record.is_ordered
         assert await scene.orders() == {"0": {"state": "accepted", **tried, "task": {"id": "t1"}}}
         assert not scene.record.is_uncertain
 

@@ -57,7 +57,7 @@ class Vendor:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     calls: int = 0
 
-    async def send(self, call: Call, account: Account, deadlines: Deadlines) -> Any:
+    async def send(self, call: Call, account: Account, deadlines: Deadlines, sent: Any = None) -> Any:
         number, self.calls = self.calls, self.calls + 1
         self.told.append(f"{call.method} {call.path}")
         if number in self.held:
@@ -75,9 +75,14 @@ class Journal:
     def __init__(self, told: list[str]) -> None:
         self.told = told
         self.abandoned_one = asyncio.Event()
+        self.intending = asyncio.Event()
+        self.written = asyncio.Event()
+        self.written.set()
 
     async def intended(self, order: Order[Any]) -> None:
         self.told.append("intended")
+        self.intending.set()
+        await self.written.wait()
 
     async def accepted(self, order: Order[Any], task: Mapping[str, Any]) -> None:
         self.told.append(f"accepted {task['id']}")
@@ -226,6 +231,17 @@ async def test_a_job_whose_watcher_leaves_is_called_off_where_the_vendor_can(sta
     await own.leave(own.order())
     await own.until_abandoned()
     assert own.told == ["intended", SUBMIT, "accepted t1", POLL, POLL, *end]
+
+
+async def test_nothing_is_ordered_for_a_watcher_that_leaves_as_it_is_written_down() -> None:
+    own = scene(TAKEN)
+    own.journal.written.clear()
+    watcher = asyncio.create_task(own.runner.run(own.order()))
+    await own.journal.intending.wait()
+    watcher.cancel()
+    own.journal.written.set()
+    await own.until_abandoned()
+    assert own.told == ["intended", "abandoned None None left"]
 
 
 async def test_a_watcher_that_leaves_while_it_is_ordered_stops_the_order_and_is_told_of() -> None:

@@ -76,6 +76,7 @@ class Draw:
             give_up_s=self._give_up_s,
             on_progress=services.on_progress if kept is None else partial(kept.noted, wire),
             on_partials=coming.put if self._request.partial_images else None,
+            on_sent=one.went_out,
         )
         if taken is not None and kept is not None and kept.is_unheard:
             taken = await _heard(engine, taken, kept)
@@ -93,7 +94,7 @@ class Draw:
             return events
 
         slot = await services.runner.slot() if call is not None and wire.has_tasks(self._target) else None
-        one.sent = True
+        one.sent = call is None
         order = runner.Order(self._target.name, engine, call, one.deadline, delivered, slot=slot)
         if kept is not None:
             order = replace(order, taken=taken, journal=kept, may_call_off=kept.may_call_off)

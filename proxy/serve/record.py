@@ -130,16 +130,23 @@ class Record:
 
     async def put(self, number: int, order: Json | None, *, insist: bool = True) -> None:
         """Note how far a call has come. Raises `LostLeaseError`; without `insist` `StoreAwayError`."""
-        before = dict(self.orders)
-        if order is None:
-            self.orders.pop(str(number), None)
-        else:
-            self.orders[str(number)] = order
+        before = self._set(str(number), order)
         try:
             await self.write({}, insist=insist)
         except StoreAwayError:  # so it is not done
-            self.orders = before
+            self._set(str(number), before)
             raise
+
+    def _set(self, number: str, order: Json | None) -> Json | None:
+        """What it was before; of the other calls meanwhile more may be known."""
+        before = self.orders.get(number)
+        if order is None or order["state"] != "intended":
+            self.on_their_way.discard(number)
+        if order is None:
+            self.orders.pop(number, None)
+        else:
+            self.orders[number] = order
+        return before
 
     async def end(self, state: str, **values: Any) -> None:
         """Raises `LostLeaseError`."""
@@ -167,6 +174,9 @@ class Record:
                 self.is_behind = self.is_behind or was_behind
                 for entry in entries:
                     self.services.ledger.add(entry, at_once=True)
+                raise
+            except asyncio.CancelledError:  # perhaps they are written: rows that are there stay as they are
+                self._booked[:0] = entries
                 raise
         if not done:
             raise LostLeaseError
@@ -244,9 +254,10 @@ class Kept:
 
     @property
     def vendor_order(self) -> str:
-        """The id of the order at vendors that know one again by it: the same in every process. Some take a
-        random UUID only."""
-        digest = sha256(f"{self._record.identity}/{self._number}".encode()).digest()
+        """The id of the order at vendors that know one again by it: the same in every process, another for a
+        client that has come back for what it had called off. Some take a random UUID only."""
+        row = self._record.row
+        digest = sha256(f"{row['id']}/{row['request_id']}/{self._number}".encode()).digest()
         return str(UUID(bytes=digest[:16], version=4))
 
     def may_call_off(self) -> bool:
@@ -343,9 +354,8 @@ class Kept:
         if order is not None and order.call is not None and "task" in order.call.context:
             task = order.call.context["task"]
             intent |= {"task": task, "asks": order.engine.can_ask(task)}
+        self._record.on_their_way.add(str(self._number))
         await self._record.put(self._number, intent, insist=False)
-        if order is None:
-            self._record.on_their_way.add(str(self._number))
 
     def went_out(self) -> None:
         self._record.on_their_way.discard(str(self._number))

@@ -64,6 +64,7 @@ class Engine:
         clock: Callable[[], float] | None = None,
         on_progress: Callable[[Job], None] | None = None,
         on_partials: Callable[[Sequence[PartialImage]], Awaitable[None]] | None = None,
+        on_sent: Callable[[], None] | None = None,
     ) -> None:
         self._upstream = upstream
         self._wire = wire
@@ -75,6 +76,7 @@ class Engine:
         self._clock = clock or asyncio.get_running_loop().time
         self._on_progress = on_progress
         self._on_partials = on_partials
+        self._on_sent = on_sent
 
     async def uploaded(self, calls: Sequence[Call]) -> list[str]:
         """Send the pictures that the vendor wants to have before the order; what it calls them. Raises
@@ -88,8 +90,11 @@ class Engine:
             raise error.changed(bought=False) from error.__cause__
 
     async def submit(self, call: Call) -> Job | Done:
-        """Order the pictures, once. Raises `UpstreamError`; `bought` tells whether they may be coming."""
-        return self._accepted(await (self._streamed(call) if call.stream else self._asked(call)))
+        """Order the pictures, once; `on_sent` hears when the vendor may have the order. Raises
+        `UpstreamError`; `bought` tells whether they may be coming."""
+        if call.stream:
+            return self._accepted(await self._streamed(call))
+        return self._accepted(self._wire.judge(call, *await self._answer(call, self._on_sent)))
 
     async def wait(self, job: Job, deadline: float) -> Done:
         """Poll until the job ends. A poll that fails is repeated, a submit never. `deadline` is the clock's
@@ -216,12 +221,11 @@ class Engine:
         job.over = True
         raise accepted(fault)
 
-    async def _asked(self, call: Call) -> Outcome:
-        return self._wire.judge(call, *await self._answer(call))
-
-    async def _answer(self, call: Call) -> tuple[int, Mapping[str, str], Any]:
+    async def _answer(
+        self, call: Call, sent: Callable[[], None] | None = None
+    ) -> tuple[int, Mapping[str, str], Any]:
         """Status, headers, and the body: decoded JSON, or bytes of what is none."""
-        reply = await self._upstream.send(call, self._account, self._deadlines)
+        reply = await self._upstream.send(call, self._account, self._deadlines, sent)
         try:
             value = await reply.value(_ANSWER_BYTES)
         finally:
@@ -230,7 +234,7 @@ class Engine:
 
     async def _streamed(self, call: Call) -> Outcome:
         """A submit that is answered piece by piece; a whole JSON body is a stream of one piece."""
-        reply = await self._upstream.send(call, self._account, self._deadlines)
+        reply = await self._upstream.send(call, self._account, self._deadlines, self._on_sent)
         try:
             if reply.status >= 400:
                 return await self._refused(call, reply)

@@ -112,6 +112,7 @@ class Runner:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if not task.done():  # else `close` has ended it, and nobody has left
+                task.cancel()  # at once: what is not sent by now is not sent
                 self._started(self._left(job, task))
             raise
         finally:
@@ -140,7 +141,6 @@ class Runner:
             task.exception()  # seen: its watcher may be gone
 
     async def _left(self, job: _Running[Any], task: asyncio.Task[Any]) -> None:
-        task.cancel()
         await asyncio.wait([task])
         if job.may_call_off:
             await job.called_off()

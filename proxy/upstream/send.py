@@ -85,6 +85,8 @@ class Sender:
                 sent()
             while not answer.begun:
                 await answer.more()
+            if sent is not None and not progress.finished:
+                sent()
         except BaseException as fault:
             watch.stop()
             answer.drop()
