@@ -414,9 +414,81 @@ def test_replies_wait_for_a_store_that_is_away(tmp_path: Path, capfd: pytest.Cap
         assert texts(other)[0] == ("user", "Two")
 
 
+def test_what_is_too_much_and_cannot_be_swept_away_keeps_no_later_reply_out(tmp_path: Path) -> None:
+    with on_disk(tmp_path, ", replies: {max_bytes: 20KiB}") as own, on_disk(tmp_path) as other:
+        first = ask(own, "x" * 4096)
+        waited(lambda: _found(other, first.id))
+        _changed(tmp_path, _REFUSES.format("DELETE"))
+        replies = [ask(own, str(number) * 4096) for number in range(3)]
+        for reply in replies:
+            waited(lambda reply=reply: _found(other, reply.id))
+        _changed(tmp_path, "DROP TRIGGER refuses")
+        last = ask(own, "Last")
+        waited(lambda: not _found(other, first.id))
+        assert own.client().responses.retrieve(last.id).status == "completed"
+
+
+def test_what_was_written_without_a_word_is_written_once(tmp_path: Path) -> None:
+    """The line to the store broke before it said that it had; what comes later is written all the same."""
+    with on_disk(tmp_path) as own, on_disk(tmp_path) as other:
+        first = ask(own, "One")
+        waited(lambda: _found(other, first.id))
+        _renamed(tmp_path, "replies", "away")
+        second = ask(own, "Two")
+        assert refused(lambda: own.client().responses.delete(first.id))[0] == 503  # both have been tried
+        _changed(
+            tmp_path,
+            f"CREATE TABLE copy AS SELECT * FROM away; UPDATE copy SET id = '{second.id}'; "
+            "INSERT INTO away SELECT * FROM copy; DROP TABLE copy; ALTER TABLE away RENAME TO replies",
+        )
+        third = ask(own, "Three")
+        waited(lambda: _found(other, third.id))
+        assert other.client().responses.retrieve(second.id).output_text == "You said: Two"
+
+
+def test_what_waits_for_its_row_is_neither_forgotten_nor_changed_in_words_alone(tmp_path: Path) -> None:
+    """A store that reads and cannot write: what is told to be gone would come back when it can."""
+    with on_disk(tmp_path) as own, on_disk(tmp_path) as other:
+        first = ask(own, "One")
+        waited(lambda: _found(other, first.id))
+        _changed(tmp_path, _REFUSES.format("INSERT"))
+        reply = ask(own, "Two")
+        talk = own.client().conversations.create()
+        away = (503, None, "store_unavailable")
+        item: Any = {"type": "message", "role": "user", "content": "Hi"}
+        assert refused(lambda: own.client().responses.delete(reply.id)) == away
+        assert refused(lambda: own.client().conversations.update(talk.id, metadata={"a": "b"})) == away
+        assert refused(lambda: own.client().conversations.items.create(talk.id, items=[item])) == away
+        assert own.client().responses.retrieve(reply.id).output_text == "You said: Two"
+        _changed(tmp_path, "DROP TRIGGER refuses")
+        own.client().responses.delete(reply.id)
+        assert refused(lambda: own.client().responses.retrieve(reply.id))[0] == 404
+
+
+def test_a_reply_in_the_making_that_cannot_be_forgotten_keeps_no_later_one_out(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as own, on_disk(tmp_path) as other:
+        reply = ask(own, "Hello sim:slow:20", background=True)
+        _changed(tmp_path, _REFUSES.format("DELETE"))
+        assert refused(lambda: own.client().responses.delete(reply.id))[0] == 503
+        _changed(tmp_path, "DROP TRIGGER refuses")
+        later = ask(own, "Later")
+        waited(lambda: _found(other, later.id))
+        own.client().responses.delete(reply.id)
+        assert not _found(other, reply.id)
+
+
+_REFUSES = """
+CREATE TRIGGER refuses BEFORE {} ON replies BEGIN SELECT RAISE(ABORT, 'not now'); END
+"""
+
+
 def _renamed(folder: Path, table: str, name: str) -> None:
+    _changed(folder, f"ALTER TABLE {table} RENAME TO {name}")
+
+
+def _changed(folder: Path, change: str) -> None:
     with sqlite3.connect(folder / "state" / "dragoman.db", timeout=10) as store:
-        store.execute(f"ALTER TABLE {table} RENAME TO {name}")
+        store.executescript(change)
 
 
 def _found(gateway: Gateway, identity: str) -> bool:

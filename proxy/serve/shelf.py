@@ -7,7 +7,6 @@ have an age of their own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -71,7 +70,7 @@ class Shelf:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._waiting: dict[str, Row] = {}
-        self._being_made: set[str] = set()  # as the store knows it
+        self._in_store: set[str] = set()  # of those whose row comes again: perhaps an earlier one is there
         self._bytes = 0
         self._unswept = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -173,7 +172,7 @@ class Shelf:
         await self.flush()  # what has ended by now may be found no more
         found: Row | None = await self.changing(replies.open_or_join, row, within_s)
         if found is None:
-            self._being_made.add(row["id"])
+            self._in_store.add(row["id"])
         return found
 
     async def _put(self, row: Row) -> None:
@@ -224,7 +223,7 @@ class Shelf:
 
         row: Row | None = await self.changing(replies.claim, key, identity, until)
         if row is not None:
-            self._being_made.add(identity)
+            self._in_store.add(identity)
         return row
 
     async def end(self, row: Row, told: Json, *, is_lost: bool) -> None:
@@ -233,16 +232,16 @@ class Shelf:
 
         end = partial(replies.end, is_lost=is_lost)
         await self.changing(end, row["id"], row["tries"], *await self._packed(told))
-        self._being_made.discard(row["id"])
+        self._in_store.discard(row["id"])
 
     async def change(
         self, house: House, key: str, identity: str, change: Callable[[Json, Json], tuple[Json, Json]]
     ) -> tuple[Json, Json] | None:
         """What is told and its context from now on, made by `change` of what they were, in a thread of the
-        store's. None where there is none."""
+        store's. None where there is none. Raises a 503 while the store is away."""
         from proxy.store import replies
 
-        await self.flush()
+        await self._put_down(identity)
 
         def work(told: bytes, context: bytes) -> tuple[bytes, bytes]:
             new = change(orjson.loads(told), orjson.loads(context))
@@ -267,12 +266,19 @@ class Shelf:
             self._services.log.write("reply_not_added", id=identity, reason=str(error))
 
     async def forget(self, key: str, identity: str) -> bool:
-        """False where there is none."""
+        """False where there is none. Raises a 503 while the store is away."""
         from proxy.store import replies
 
+        await self._put_down(identity)
+        was_there: bool = await self.changing(replies.delete, key, identity)
+        self._in_store.discard(identity)
+        return was_there
+
+    async def _put_down(self, identity: str) -> None:
+        """Have its row written, if that waits: else it would come behind what is done to it now."""
         await self.flush()
-        self._being_made.discard(identity)
-        return bool(await self.changing(replies.delete, key, identity))
+        if identity in self._waiting:
+            raise _away()
 
     async def flush(self) -> None:
         """Write what waits. What cannot be written now waits on, as far as there is room."""
@@ -286,8 +292,7 @@ class Shelf:
     async def close(self) -> None:
         for making in list(self.making.values()):
             await making.stop()
-        with contextlib.suppress(ProxyError):
-            await self.flush()
+        await self.flush()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -305,12 +310,7 @@ class Shelf:
         try:
             return await way(lambda connection: work(connection, *arguments))
         except SQLAlchemyError as error:
-            raise ProxyError(
-                "The store of replies cannot be reached. Try again in a moment.",
-                status=503,
-                code="store_unavailable",
-                headers={"retry-after": "2"},
-            ) from error
+            raise _away() from error
 
     def _write_soon(self) -> None:
         """What waits, unless somebody has written it out of turn."""
@@ -324,28 +324,44 @@ class Shelf:
         from proxy.store import replies
 
         rows = list(self._waiting.values())
-        again = [row["id"] for row in rows if row["id"] in self._being_made]
+        again = [row["id"] for row in rows if row["id"] in self._in_store]
         try:
             await self.changing(replies.write, rows, again)
-            self._being_made.difference_update(again)
-            self._being_made.update(row["id"] for row in rows if row["running"])
-            self._unswept += sum(row["size"] for row in rows)
-            if self._rules is not None and self._unswept * _SWEEP_SHARE >= self._rules.max_bytes:
-                self._unswept = 0
-                await self.changing(replies.sweep, self._rules.max_bytes)
         except ProxyError as error:
             self._services.log.write("replies_not_written", waiting=len(rows), reason=error.code)
             self._timer = asyncio.get_running_loop().call_later(_AGAIN_S, self._write_soon)
+            self._in_store.update(row["id"] for row in rows)  # nobody said that it was not written
             while self._bytes > _WAITING_BYTES:
-                self._drop(next(iter(self._waiting.values())))
+                self._forgo(next(iter(self._waiting.values())))
         else:
+            self._in_store.difference_update(again)
+            self._in_store.update(row["id"] for row in rows if row["running"])
             for row in rows:
                 if self._waiting.get(row["id"]) is row:
                     self._drop(row)
+            await self._sweep(sum(row["size"] for row in rows))
         finally:
             self._writing = None
         if self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WRITE_S, self._write_soon)
+
+    async def _sweep(self, written: int) -> None:
+        """After so many bytes more. What cannot be swept now is at the next write."""
+        from proxy.store import replies
+
+        self._unswept += written
+        if self._rules is None or self._unswept * _SWEEP_SHARE < self._rules.max_bytes:
+            return
+        try:
+            await self.changing(replies.sweep, self._rules.max_bytes)
+            self._unswept = 0
+        except ProxyError as error:
+            self._services.log.write("replies_not_swept", error=error.code)
+
+    def _forgo(self, row: Row) -> None:
+        self._drop(row)
+        if not row["running"]:  # else its end comes
+            self._in_store.discard(row["id"])
 
     def _drop(self, row: Row) -> None:
         del self._waiting[row["id"]]
@@ -414,6 +430,15 @@ async def recalled(house: House, key: str, wanted: Mapping[str, bool]) -> dict[s
         identity: await shelf.read(row, "told", _OURS) | await shelf.read(row, "context", _OURS)
         for identity, row in rows.items()
     }
+
+
+def _away() -> ProxyError:
+    return ProxyError(
+        "The store of replies cannot be reached. Try again in a moment.",
+        status=503,
+        code="store_unavailable",
+        headers={"retry-after": "2"},
+    )
 
 
 def unknown(identity: str) -> RequestError:
