@@ -202,14 +202,14 @@ class Place:
         sums: Counter[str] = Counter()
         for order in self.orders():
             sums[order.unit] += order.amount("settle")  # type: ignore[assignment]
-        return dict(sums)  # type: ignore[arg-type]
+        return _more_than_none(sums)
 
     def booked(self) -> dict[str, Decimal]:
         """What our ledger has charged, by currency."""
         sums: Counter[str] = Counter()
         for row in self.rows(tables.ledger):
             sums[row["currency"]] += row["amount"] if row["kind"] == "settle" else 0
-        return {unit: sum_ for unit, sum_ in sums.items() if sum_}  # type: ignore[misc]
+        return _more_than_none(sums)
 
     def figures(self, **more: Any) -> dict[str, str]:
         """What a run came to."""
@@ -234,6 +234,10 @@ def place_at(tmp_path: Path, vendors: Running) -> Iterator[Callable[..., Place]]
             return place
 
         yield at
+
+
+def _more_than_none(sums: Counter[str]) -> dict[str, Any]:
+    return {unit: sum_ for unit, sum_ in sums.items() if sum_}
 
 
 def _vendor(row: dict[str, Any]) -> str:
