@@ -217,7 +217,8 @@ def test_what_a_reply_was_made_from_is_listed_page_by_page(kept: Gateway) -> Non
     assert [item.id for item in page.data] == [newest[2].id, newest[1].id]
     rest = items.list(second.id, order="asc", after=page.data[-1].id or "")
     assert [item.id for item in rest.data] == [newest[0].id]
-    assert refused(lambda: items.list(second.id, limit=0))[1] == "limit"
+    for size in ("0", f"000000001{'0' * 5000}"):
+        assert refused(lambda size=size: items.list(second.id, extra_query={"limit": size}))[1] == "limit"  # type: ignore[misc]
     assert refused(lambda: items.list(second.id, after="msg_1"))[1] == "after"
 
 
@@ -728,6 +729,17 @@ def test_deleting_calls_off_what_is_being_made(kept: Gateway) -> None:
     kept.client().responses.delete(reply.id)
     assert kept.application.house.services.shelf.making == {}
     assert refused(lambda: kept.client().responses.retrieve(reply.id))[0] == 404
+
+
+@pytest.mark.parametrize("after", ["--5", "-" * 12 + "5", "9" * 5000, "x"])
+def test_a_stream_is_not_taken_up_behind_what_is_no_number(kept: Gateway, after: str) -> None:
+    query = {"starting_after": after}
+    responses = kept.client().responses
+    assert refused(lambda: responses.retrieve("resp_" + "0" * 32, stream=True, extra_query=query)) == (
+        400,
+        "starting_after",
+        "invalid_value",
+    )
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 1.5], ids=["running", "done"])

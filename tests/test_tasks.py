@@ -365,6 +365,8 @@ def test_pages_come_newest_first_and_are_bounded(tmp_path: Path) -> None:
             ("limit=0", "limit"),
             ("limit=101", "limit"),
             ("limit=x", "limit"),
+            (f"limit=000000001{'0' * 30}", "limit"),
+            (f"limit=000000001{'0' * 5000}", "limit"),
             ("after=x", "after"),
             ("status=x", "status"),
         ):

@@ -14,6 +14,7 @@ Check = Callable[[Any, str], Any]
 # What every JSON library on the way can write; some end at 64 bits, some at a depth of 254.
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 DEPTH_MAX = 200
+_LONGEST_NUMBER = len(str(INTEGER_MIN))
 
 _KINDS: dict[type, str] = {
     bool: "a boolean",
@@ -164,6 +165,14 @@ def integer(low: int = INTEGER_MIN, high: int = INTEGER_MAX) -> Callable[[Any, s
         return value if low <= value <= high else int(_within(value, path, low, high, "integer"))
 
     return check
+
+
+def numbered(said: str, low: int = INTEGER_MIN, high: int = INTEGER_MAX) -> int | None:
+    """The whole number that a text says, None where it says none within these bounds. `int` reads more than
+    it should, and fails on what is too long."""
+    if not (said.isascii() and said.removeprefix("-").isdecimal() and len(said) <= _LONGEST_NUMBER):
+        return None
+    return value if low <= (value := int(said)) <= high else None
 
 
 def number(low: float, high: float) -> Callable[[Any, str], float]:

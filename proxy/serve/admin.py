@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxy.codec import jsonio
 from proxy.errors import ProxyError, RequestError
+from proxy.fronts import checks
 from proxy.serve.body import read_json
 from proxy.serve.exchange import Exchange
 from proxy.serve.house import House
@@ -113,6 +114,7 @@ def _named(exchange: Exchange) -> str:
 def _count(said: str | None) -> int:
     if said is None:
         return _PAGE
-    if not said.isdecimal() or not 1 <= int(said[:9]) <= _LONGEST_PAGE:
+    count = checks.numbered(said, 1, _LONGEST_PAGE)
+    if count is None:
         raise RequestError(f"limit must be a number from 1 to {_LONGEST_PAGE}.", attribute="limit")
-    return int(said)
+    return count

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from functools import partial
 
 from proxy.errors import RequestError
+from proxy.fronts import checks
 from proxy.fronts.base import KeepingFront
 from proxy.serve import shelf as shelves
 from proxy.serve.endpoint import Row
@@ -122,11 +123,11 @@ async def known(
 async def _resume(exchange: Exchange, house: House, front: KeepingFront, after: str | None) -> None:
     from proxy.serve import later
 
-    if after is not None and not (after.isascii() and after.lstrip("-").isdigit()):
+    start = -1 if after is None else checks.numbered(after)
+    if start is None:
         raise RequestError(
             "'starting_after' must be a number.", attribute="starting_after", code="invalid_value"
         )
-    start = -1 if after is None else int(after[:12])
     identity = _asked_for(exchange, front)
     told, events = await frames(exchange, house, front, identity)
     if events is None:

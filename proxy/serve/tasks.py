@@ -11,6 +11,7 @@ import orjson
 
 from proxy.codec import jsonio
 from proxy.errors import RequestError
+from proxy.fronts import checks
 from proxy.fronts.openai import task_reply
 from proxy.fronts.openai.task_reply import TaskView
 from proxy.serve import bill, lost
@@ -165,11 +166,12 @@ def _running(house: House) -> Mapping[str, Running]:
 def _limit(said: str | None) -> int:
     if said is None:
         return _PAGE
-    if not (said.isascii() and said.isdigit()) or not 1 <= int(said[:9]) <= _MOST_PER_PAGE:
+    limit = checks.numbered(said, 1, _MOST_PER_PAGE)
+    if limit is None:
         raise RequestError(
             f"'limit' must be a number from 1 to {_MOST_PER_PAGE}.", attribute="limit", code="invalid_value"
         )
-    return int(said)
+    return limit
 
 
 def seen(row: Mapping[str, Any], house: House, base: str | None, running: Running | None) -> TaskView:

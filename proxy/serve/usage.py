@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxy.codec import jsonio
 from proxy.errors import RequestError
+from proxy.fronts import checks
 from proxy.keys import Budget, ClientKey
 from proxy.ledger.balances import span
 from proxy.ledger.entries import DAY_S
@@ -241,8 +242,9 @@ def _number(query: dict[str, str], name: str, usual: int, least: int, most: int)
     said = query.get(name, "")
     if not said:
         return usual
-    if said.isascii() and said.isdecimal() and len(said) < 20 and least <= int(said) <= most:
-        return int(said)
+    number = checks.numbered(said, least, most)
+    if number is not None:
+        return number
     message = f"{name} must be a whole number from {least} to {most}."
     raise RequestError(message, attribute=name, code="invalid_value")
 

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import orjson
 
 from proxy.errors import RequestError
+from proxy.fronts import checks
 from proxy.types import Json
 
 _LIMIT = 20  # Anthropic's default
@@ -46,11 +47,12 @@ def page(things: Sequence[T], query: Mapping[str, str], kind: str, told: Callabl
 def _size(limit: str | None) -> int:
     if limit is None:
         return _LIMIT
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:5]) <= _MOST:
+    size = checks.numbered(limit, 1, _MOST)
+    if size is None:
         raise RequestError(
             f"limit: expected a number from 1 to {_MOST}, but got {limit[:40]!r}.", param="limit"
         )
-    return int(limit[:5])
+    return size
 
 
 def _place(things: Sequence[_Named], name: str, field: str, kind: str) -> int:

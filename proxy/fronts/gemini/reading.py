@@ -91,8 +91,8 @@ def number(value: Any, path: str) -> float:
 
 
 def integer(value: Any, path: str) -> int:
-    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) < 20:
-        value = int(value)
+    if isinstance(value, str) and (number := checks.numbered(value.strip())) is not None:
+        value = number
     return checks.integer()(value, path)
 
 

@@ -67,8 +67,8 @@ def _schema(schema: Json) -> Json:
             value = _inner(value)
         elif name in _SEVERAL and isinstance(value, list):
             value = [_inner(inner) for inner in value]
-        elif name in _COUNTS and isinstance(value, str) and value.isdecimal():
-            value = int(value)  # int64 is text in proto3's JSON
+        elif name in _COUNTS and isinstance(value, str):  # int64 is text in proto3's JSON
+            value = value if (count := checks.numbered(value)) is None else count
         elif name in _LIMITS:
             value = _number(value)
         found[name] = value

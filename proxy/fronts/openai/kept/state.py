@@ -161,10 +161,10 @@ def listing(items: Iterable[Json], query: Mapping[str, str]) -> list[Piece]:
         if not places:
             raise checks.invalid("after", "there is no such item.")
         items = items[places[0] + 1 :]
-    limit = query.get("limit", str(_PAGE))
-    if not (limit.isascii() and limit.isdigit()) or not 1 <= int(limit[:9]) <= _MOST_PER_PAGE:
+    limit = checks.numbered(query.get("limit", str(_PAGE)), 1, _MOST_PER_PAGE)
+    if limit is None:
         raise checks.invalid("limit", f"a number from 1 to {_MOST_PER_PAGE}.")
-    listed = items[: int(limit)]
+    listed = items[:limit]
     return jsonio.dumps(
         {
             "object": "list",
