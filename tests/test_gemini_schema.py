@@ -256,6 +256,29 @@ def test_the_light_form(schema: Json, expected: Json) -> None:
             id="a nullable choice",
         ),
         pytest.param(
+            {"type": "object", "oneOf": [OBJECT], "nullable": True},
+            {"type": ["object", "null"], "anyOf": [OBJECT, {"type": "null"}]},
+            id="a nullable choice of a type",
+        ),
+        pytest.param(
+            {"enum": ["a", 1], "nullable": True},
+            {"enum": ["a", 1], "type": ["integer", "string", "null"]},
+            id="a nullable enum without a type",
+        ),
+        pytest.param(
+            {"properties": {"a": A}, "nullable": True},
+            {"properties": {"a": A}, "type": ["object", "null"]},
+            id="a nullable object without a type",
+        ),
+        pytest.param(
+            {"items": A, "nullable": True}, {"items": A, "type": ["array", "null"]}, id="a nullable list"
+        ),
+        pytest.param(
+            {"enum": ["", None]},
+            {"type": ["string", "null"], "description": "May be empty."},
+            id="an enum of null and nothing",
+        ),
+        pytest.param(
             {
                 "description": ["d"],
                 "format": {},
@@ -437,6 +460,11 @@ def test_definitions_become_defs_with_their_references() -> None:
         ),
         pytest.param(
             {"enum": ["a", 1]}, {"type": "string", "description": "Allowed values: a, 1"}, id="G-059 mixed"
+        ),
+        pytest.param(
+            {"allOf": [{"enum": ["a"]}], "nullable": True},
+            {"type": "string", "nullable": True, "enum": ["a"]},
+            id="a nullable enum without a type",
         ),
         pytest.param(
             {"enum": ["a", None, ""]},

@@ -136,6 +136,9 @@ _TYPED: dict[str, Callable[[Any], bool]] = {
     "enum": _is_names,
 }
 
+# What a node describes that has one of these and no type.
+_IMPLIED_TYPES = {"properties": "object", "items": "array", "prefixItems": "array"}
+
 # What is done to a node when it is clean, knowing what it was.
 Law = Callable[[Json, Mapping[str, Any]], None]
 
@@ -345,12 +348,20 @@ def _carry_type(cleaned: Json, value: Any) -> None:
 
 
 def _allow_null(cleaned: Json) -> None:
-    """What OpenAPI says by `nullable`."""
-    kinds = types(cleaned)
+    """What OpenAPI says by `nullable`. A value holds to the type and to the choice: both take null then."""
+    choices = cleaned.get("anyOf")
+    kinds = types(cleaned) or ([] if choices else _kinds_of(cleaned))
     if kinds and "null" not in kinds:
         cleaned["type"] = [*kinds, "null"]
-    elif "anyOf" in cleaned and {"type": "null"} not in cleaned["anyOf"]:
-        cleaned["anyOf"] = [*cleaned["anyOf"], {"type": "null"}]
+    if choices and not any("null" in types(choice) for choice in choices):
+        cleaned["anyOf"] = [*choices, {"type": "null"}]
+
+
+def _kinds_of(cleaned: Json) -> list[str]:
+    """The types that a node means without saying them."""
+    if values := cleaned.get("enum"):
+        return sorted({_JSON_TYPES[type(value)] for value in values})
+    return next(([kind] for key, kind in _IMPLIED_TYPES.items() if key in cleaned), [])
 
 
 def _tidy_enum(cleaned: Json) -> None:
@@ -361,7 +372,8 @@ def _tidy_enum(cleaned: Json) -> None:
     if "" in values:
         describe(cleaned, "May be empty.")
     if None in values:
-        kinds = types(cleaned) or sorted({_JSON_TYPES.get(type(value), "string") for value in kept})
+        said = (value for value in values if value is not None)
+        kinds = types(cleaned) or sorted({_JSON_TYPES.get(type(value), "string") for value in said})
         cleaned["type"] = [*(kind for kind in kinds if kind != "null"), "null"]
     if any(isinstance(value, list | Mapping) for value in kept):
         describe(cleaned, f"Allowed values: {', '.join(map(json.dumps, kept))}")
