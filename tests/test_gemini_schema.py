@@ -137,6 +137,11 @@ def test_properties_named_like_keywords_survive() -> None:
             id="null in enum",
         ),
         pytest.param({"enum": [""]}, {"description": "May be empty."}, id="only the empty string"),
+        pytest.param(
+            {"enum": ["", 1]},
+            {"enum": [1], "type": ["integer", "string"], "description": "May be empty."},
+            id="the empty string or a number",
+        ),
         pytest.param({"enum": "a"}, {}, id="broken enum"),
         pytest.param(
             {"type": "string", "title": "T", "$comment": "c", "examples": [1], "deprecated": True},
@@ -240,6 +245,16 @@ def test_the_light_form(schema: Json, expected: Json) -> None:
         pytest.param({"type": {"a": 1}}, {}, id="no type word"),
         pytest.param({"$ref": "#/$defs/Nope", "description": "d"}, {"description": "d"}, id="to nowhere"),
         pytest.param({"$ref": "#/$defs/X/type"}, {}, id="to no schema"),
+        pytest.param(
+            {"$ref": "#/$defs/Nope", "type": "STRING", "minLength": 1},
+            {**A, "minLength": 1},
+            id="to nowhere, with a type",
+        ),
+        pytest.param(
+            {"type": "string", "maxLength": 2**70, "minLength": 2**63 - 1},
+            {**A, "minLength": 2**63 - 1},
+            id="beyond 64 bits",
+        ),
         pytest.param({"$ref": "#nope"}, {}, id="to an anchor that is none"),
         pytest.param({"$ref": 5, "type": "string"}, A, id="reference that is none"),
         pytest.param(
@@ -306,6 +321,106 @@ def test_the_light_form(schema: Json, expected: Json) -> None:
 )
 def test_what_google_refuses_is_put_right(schema: Json, expected: Json) -> None:
     assert light(schema) == expected
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        pytest.param(
+            {"$ref": "#/$defs/O", "properties": {"b": A}, "required": ["b"]},
+            {"type": "object", "properties": {"a": A, "b": A}, "required": ["b"]},
+            id="properties beside a reference",
+        ),
+        pytest.param(
+            {"allOf": [{"$ref": "#/$defs/O", "required": ["a"]}, {"properties": {"b": A}}]},
+            {"type": "object", "properties": {"a": A, "b": A}, "required": ["a"]},
+            id="demands beside a reference, in a branch",
+        ),
+        pytest.param(
+            {"$ref": "#/$defs/O", "allOf": [{"properties": {"b": A}}], "description": "d"},
+            {"type": "object", "properties": {"a": A, "b": A}, "description": "d"},
+            id="branches beside a reference",
+        ),
+        pytest.param(
+            {"allOf": [{"anyOf": [OBJECT, {"type": "integer"}]}, {"anyOf": [{"properties": {"b": A}}, A]}]},
+            {"anyOf": [OBJECT, {"type": "integer"}, {"properties": {"b": A}}, A]},
+            id="two choices",
+        ),
+        pytest.param(
+            {"type": "object", "patternProperties": {"^(.*)$": A}},
+            {"type": "object", "additionalProperties": A},
+            id="a map, as TypeBox writes it",
+        ),
+        pytest.param(
+            {
+                "type": "object",
+                "patternProperties": {"^x-": A, "^y-": {"type": "integer"}},
+                "additionalProperties": False,
+            },
+            {
+                "type": "object",
+                "additionalProperties": {"anyOf": [A, {"type": "integer"}]},
+                "description": "Other keys match ^x-, or ^y-.",
+            },
+            id="no other keys than those of patterns",
+        ),
+        pytest.param(
+            {"patternProperties": {"^x-": A}, "additionalProperties": {"type": "integer"}},
+            {
+                "additionalProperties": {"anyOf": [A, {"type": "integer"}]},
+                "description": "Other keys match ^x-.",
+            },
+            id="patterns and other keys",
+        ),
+        pytest.param(
+            {"patternProperties": {"^x-": A}, "additionalProperties": True},
+            {"additionalProperties": True},
+            id="patterns and any keys",
+        ),
+        pytest.param(
+            {"patternProperties": {"^x-": False}, "additionalProperties": False},
+            {"additionalProperties": False},
+            id="a pattern of no keys",
+        ),
+        pytest.param(
+            {
+                "type": "object",
+                "properties": {"kind": A, "c": A},
+                "if": {"properties": {"kind": {"const": "x"}}},
+                "then": {"properties": {"b": A, "c": {"const": 1}, "n": False}, "required": ["b"]},
+                "else": {"if": {}, "then": {"properties": {"b": {"type": "integer"}}}},
+            },
+            {
+                "type": "object",
+                "properties": {"kind": A, "c": A, "b": {"anyOf": [A, {"type": "integer"}]}},
+            },
+            id="properties on a condition",
+        ),
+        pytest.param(
+            {
+                "allOf": [
+                    {"if": {"required": ["a"]}, "then": {"properties": {"b": A}}},
+                    {"if": {"required": ["b"]}, "then": {"properties": {"a": {"const": 1}, "b": A}}},
+                    {"$ref": "#/$defs/O"},
+                ]
+            },
+            {"type": "object", "properties": {"b": A, "a": A}},
+            id="conditions in branches",
+        ),
+        pytest.param(
+            {
+                "properties": {"a": A},
+                "dependentSchemas": {"a": {"properties": {"b": A}}},
+                "dependencies": {"a": {"properties": {"c": A}}, "b": ["c"]},
+            },
+            {"properties": {"a": A, "b": A, "c": A}},
+            id="properties that depend on others",
+        ),
+    ],
+)
+def test_what_stands_in_unknown_keywords_is_said_in_known_ones(schema: Json, expected: Json) -> None:
+    root = {"type": "object", "properties": {"p": schema}, "$defs": {"O": OBJECT}}
+    assert json_schema(root)["properties"]["p"] == expected
 
 
 @pytest.mark.parametrize(
@@ -379,6 +494,7 @@ def test_definitions_become_defs_with_their_references() -> None:
     [
         pytest.param({"type": ["string", "null"]}, {"type": "string", "nullable": True}, id="G-055"),
         pytest.param({"type": ["null"]}, {"type": "string", "nullable": True}, id="G-055 only null"),
+        pytest.param({"const": None}, {"type": "string", "nullable": True}, id="G-055 null alone"),
         pytest.param(
             {"type": ["string", "integer", "null"], "description": "d", "maxLength": 3},
             {
@@ -858,6 +974,9 @@ def test_json_pointers_are_unescaped() -> None:
         ({"anyOf": [{"type": "object"}]}, False),
         ({"oneOf": [{"type": "object"}]}, False),
         ({"type": "string"}, False),
+        ({"type": "object", "patternProperties": {"^(.*)$": A}}, False),
+        ({"type": "object", "if": {}, "then": {"properties": {"a": A}}}, False),
+        ({"type": "object", "if": {}, "then": {"required": ["a"]}}, True),
     ],
 )
 def test_which_parameters_say_nothing(schema: Any, empty: bool) -> None:
@@ -922,6 +1041,8 @@ def _nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             "$defs": named,
             "definitions": named,
             "patternProperties": named,
+            "dependentSchemas": named,
+            "then": inner,
             "items": inner | several,
             "prefixItems": several,
             "additionalProperties": inner,
@@ -1054,6 +1175,9 @@ def test_the_light_form_of_any_schema_holds_nothing_that_was_to_go(schema: Json)
                 "oneOf",
                 "not",
                 "if",
+                "then",
+                "dependentSchemas",
+                "patternProperties",
                 "definitions",
                 "uniqueItems",
                 "exclusiveMinimum",

@@ -206,7 +206,7 @@ class OpenApi:
 
 def _with_one_type(node: Json) -> Json:
     """`["string", "null"]` is a nullable string, several types are a choice."""
-    types = node.get("type")
+    types = ["null"] if node.get("type") == "null" else node.get("type")
     if not isinstance(types, list):
         return node
     kinds = [kind for kind in types if isinstance(kind, str) and kind.lower() != "null"]

@@ -18,6 +18,7 @@ from proxy.wires.gemini import cycles, law
 from proxy.wires.gemini.budget import Budget, check_depth, levels
 from proxy.wires.gemini.definitions import Definitions
 from proxy.wires.gemini.law import describe, types
+from proxy.wires.gemini.rewording import reworded
 
 # Keys that describe no value, and constraints that Gemini refuses or misreads.
 _DROPPED = frozenset(
@@ -65,20 +66,7 @@ _DROPPED = frozenset(
         "nullable",
     ]
 )
-# Keywords as Google's own SDK for Python spells them.
-_SNAKES = {
-    "any_of": "anyOf",
-    "one_of": "oneOf",
-    "prefix_items": "prefixItems",
-    "additional_properties": "additionalProperties",
-    "property_ordering": "propertyOrdering",
-    "min_items": "minItems",
-    "max_items": "maxItems",
-    "min_length": "minLength",
-    "max_length": "maxLength",
-    "min_properties": "minProperties",
-    "max_properties": "maxProperties",
-}
+_CHOICES = ("anyOf", "oneOf")
 _BESIDE_REFERENCE = frozenset({"description", "title", "default", "$defs", "definitions"})
 _STRING_FORMATS = frozenset({"date-time", "date", "time", "enum"})
 
@@ -106,7 +94,7 @@ _JSON_TYPES: dict[type, str] = {
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
@@ -173,6 +161,7 @@ def is_empty(schema: Any) -> bool:
     """True for the parameters of a function that takes none, before or after cleaning."""
     if not isinstance(schema, Mapping):
         return True
+    schema = reworded(schema)
     if schema.get("properties") or schema.get("type", "object") != "object":
         return False
     meaningful = {key for key in schema if key not in _DROPPED and not key.startswith("$")}
@@ -210,12 +199,12 @@ class _Cleaner:
             self._budget.spend()
             return {}
         self._budget.pay_for(node)
-        if not _SNAKES.keys().isdisjoint(node):
-            node = {_SNAKES.get(key, key): value for key, value in node.items()}
+        node = reworded(node)
         while node.get("allOf"):
             node, merging = self._merged(node, merging)
-        if isinstance(node.get("$ref"), str):
-            return self._reference(node)
+            node = reworded(node)
+        if isinstance(node.get("$ref"), str) and (name := self._definitions.reference(node["$ref"])):
+            return _reference(node, name)
         cleaned: Json = {}
         for key, value in node.items():
             if key not in _DROPPED:
@@ -260,16 +249,6 @@ class _Cleaner:
     def _branches(self, schemas: list[Any], level: int, merging: frozenset[str]) -> list[Json]:
         return [self.clean(schema, level + 2, merging) for schema in schemas if schema is not False]
 
-    def _reference(self, node: Mapping[str, Any]) -> Json:
-        """A reference may stand beside `$` keys only; a description is tolerated (gcli2api #374)."""
-        reference = self._definitions.reference(node["$ref"])
-        kept: Json = {} if reference is None else {"$ref": reference}
-        if reference is not None and node.get("nullable") is True:
-            kept = {"anyOf": [kept, {"type": "null"}]}
-        if isinstance(node.get("description"), str):
-            kept["description"] = node["description"]
-        return kept
-
     def _merged(self, node: Mapping[str, Any], merging: frozenset[str]) -> tuple[Json, frozenset[str]]:
         """The node with its `allOf` branches laid under its own keys."""
         branches = node["allOf"] if isinstance(node["allOf"], list) else []
@@ -284,7 +263,8 @@ class _Cleaner:
         for branch in [*branches, own]:
             laid, merging = self._plain(branch, merging) if branch is not own else (own, merging)
             self._budget.pay_for(laid)
-            merged.update(laid)
+            choices = {key: [*merged[key], *laid[key]] for key in _CHOICES if _lists(merged, laid, key)}
+            merged.update({**laid, **choices})
             if isinstance(laid.get("properties"), Mapping):
                 self._budget.spend(len(laid["properties"]) // 10)
                 properties.update(laid["properties"])
@@ -297,6 +277,7 @@ class _Cleaner:
     def _plain(self, branch: Any, merging: frozenset[str]) -> tuple[Mapping[str, Any], frozenset[str]]:
         """A branch without references and `allOf` of its own; {} if it is being merged already."""
         while isinstance(branch, Mapping):
+            branch = reworded(branch)
             if isinstance(branch.get("$ref"), str):
                 reference = branch["$ref"]
                 branch = {} if reference in merging else self._definitions.target(reference)
@@ -307,6 +288,20 @@ class _Cleaner:
             else:
                 return branch, merging
         return {}, merging
+
+
+def _reference(node: Mapping[str, Any], name: str) -> Json:
+    """A reference may stand beside `$` keys only; a description is tolerated (gcli2api #374)."""
+    kept: Json = {"$ref": name}
+    if node.get("nullable") is True:
+        kept = {"anyOf": [kept, {"type": "null"}]}
+    if isinstance(node.get("description"), str):
+        kept["description"] = node["description"]
+    return kept
+
+
+def _lists(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+    return isinstance(one.get(key), list) and isinstance(other.get(key), list)
 
 
 def _apply_const(cleaned: Json, value: Any) -> None:
@@ -371,10 +366,12 @@ def _tidy_enum(cleaned: Json) -> None:
     kept = [value for value in values if value is not None and value != ""]
     if "" in values:
         describe(cleaned, "May be empty.")
+    said = types(cleaned)
+    kinds = said or sorted({_JSON_TYPES.get(type(value), "string") for value in values if value is not None})
     if None in values:
-        said = (value for value in values if value is not None)
-        kinds = types(cleaned) or sorted({_JSON_TYPES.get(type(value), "string") for value in said})
         cleaned["type"] = [*(kind for kind in kinds if kind != "null"), "null"]
+    elif "" in values and not said and len(kinds) > 1:
+        cleaned["type"] = kinds
     if any(isinstance(value, list | Mapping) for value in kept):
         describe(cleaned, f"Allowed values: {', '.join(map(json.dumps, kept))}")
         kept = []
