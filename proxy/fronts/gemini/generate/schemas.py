@@ -20,8 +20,12 @@ _REMEMBERED_BYTES = 16_384
 
 # Below these keys stand names of the client's, each with a schema; below those schemas; below the last lists.
 _NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
-_ONE = frozenset({"items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"})
-_SEVERAL = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_ONE = frozenset({"additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"})
+_SEVERAL = frozenset({"anyOf", "oneOf", "allOf", "prefixItems", "items"})  # of `items` there may be one
+
+# Vertex writes them so in its subset of OpenAPI.
+_VERTEX = {"ref": "$ref", "defs": "$defs"}
+_VERTEX_PLACE = "#/defs/"
 
 _COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
 _LIMITS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
@@ -52,7 +56,7 @@ def _remembered(dumped: bytes) -> Json:
 def _schema(schema: Json) -> Json:
     found: Json = {}
     for written, value in schema.items():
-        name = camel(written) if "_" in written else written
+        name = camel(written) if "_" in written else _VERTEX.get(written, written)
         if name == "type":
             value = _type(value)
             if value is None:
@@ -65,8 +69,10 @@ def _schema(schema: Json) -> Json:
             value = {key: _inner(inner) for key, inner in value.items()}
         elif name in _ONE:
             value = _inner(value)
-        elif name in _SEVERAL and isinstance(value, list):
-            value = [_inner(inner) for inner in value]
+        elif name in _SEVERAL:
+            value = [_inner(inner) for inner in value] if isinstance(value, list) else _inner(value)
+        elif written == "ref" and isinstance(value, str) and value.startswith(_VERTEX_PLACE):
+            value = f"#/$defs/{value.removeprefix(_VERTEX_PLACE)}"
         elif name in _COUNTS and isinstance(value, str):  # int64 is text in proto3's JSON
             value = value if (count := checks.numbered(value)) is None else count
         elif name in _LIMITS:
@@ -75,7 +81,7 @@ def _schema(schema: Json) -> Json:
     if found.get("type") in _NUMBERS and isinstance(found.get("enum"), list):
         found["enum"] = list(map(_number, found["enum"]))
     if schema.get("nullable") is True:
-        _allow_null(found)
+        found = _nullable(found)
     order = member(schema, "propertyOrdering")
     if isinstance(order, list) and isinstance(found.get("properties"), dict):
         found["properties"] = _ordered(found["properties"], order)
@@ -111,11 +117,16 @@ def _type(value: Any) -> Any:
     return None if value.lower() == _NO_TYPE else value.lower()
 
 
-def _allow_null(schema: Json) -> None:
-    kind = schema.get("type")
-    if isinstance(kind, str) and kind != "null":
-        schema["type"] = [kind, "null"]
+def _nullable(schema: Json) -> Json:
+    if isinstance(schema.get("$ref"), str):
+        definitions: Json = {key: schema.pop(key) for key in ("$defs", "definitions") if key in schema}
+        return {"anyOf": [schema, {"type": "null"}], **definitions}
+    kinds = schema.get("type")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and isinstance(kinds, list) and "null" not in kinds:
+        schema["type"] = [*kinds, "null"]
     if isinstance(schema.get("anyOf"), list):
         schema["anyOf"] = [*schema["anyOf"], {"type": "null"}]
     if isinstance(schema.get("enum"), list) and None not in schema["enum"]:
         schema["enum"] = [*schema["enum"], None]
+    return schema
