@@ -471,6 +471,38 @@ def test_members_of_tools_that_mean_nothing_here_are_named() -> None:
     assert found.dropped == ("tools[0].defer_loading", "tools[0].async", "tools[0].output_schema")
 
 
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"tool_choice": {"type": "function", "name": "get_weather", "x": 1}}, "tool_choice.x"),
+        ({"tool_choice": {"type": "none", "x": 1}}, "tool_choice.x"),
+        ({"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [], "x": 1}}, "tool_choice.x"),
+        (
+            {
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "mode": "auto",
+                    "tools": [{"type": "function", "name": "get_weather", "x": 1}],
+                }
+            },
+            "tool_choice.tools[0].x",
+        ),
+        (
+            {"tools": [{"type": "custom", "name": "c", "format": {"type": "text", "x": 1}}]},
+            "tools[0].format.x",
+        ),
+        ({"tools": [{"type": "function", "function": {"name": "f"}, "x": 1}]}, "tools[0].x"),
+    ],
+)
+def test_members_of_choices_and_formats_that_nobody_reads_are_named(fields: Any, named: str) -> None:
+    assert parsed(**{"tools": [WEATHER], **fields}).dropped == (named,)
+
+
+def test_members_of_thoughts_that_nobody_reads_are_named() -> None:
+    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "h", "x": 1}, "said"]}
+    assert parsed([{"role": "user", "content": "a"}, thought]).dropped == ("input[1].summary[0].x",)
+
+
 def test_empty_lists_ask_for_nothing() -> None:
     """R-020."""
     found = parsed(tools=[], include=[])

@@ -20,6 +20,9 @@ _FUNCTION = frozenset({"type", "name", "description", "parameters", "strict", "f
 _CUSTOM = frozenset({"type", "name", "description", "format"})
 _NAMESPACE = frozenset({"type", "name", "description", "tools"})
 _SEARCH = frozenset({"type", "execution", "description", "parameters"})
+_FORMAT = frozenset({"type", "syntax", "definition"})
+_CHOICE = frozenset({"type", "name", "namespace"})
+_ALLOWED = frozenset({"type", "mode", "tools"})
 _INPUT = {
     "type": "object",
     "properties": {"input": {"type": "string", "description": "the whole free-form input"}},
@@ -60,12 +63,13 @@ class Tools:
             return ToolChoice("required", (self._named(choice, path),))
         if not isinstance(sort, str):
             raise checks.missing(f"{path}.type")
+        if sort not in _MODES and (sort != DRAWS or self.picture is None):
+            self._notes.add(path)
+            return None
+        self._notes.unread(choice, _CHOICE, path)
         if sort in _MODES:
             return ToolChoice(checks.one_of(*_MODES)(sort, path))
-        if sort == DRAWS and self.picture is not None:
-            self.must_draw = True
-        else:
-            self._notes.add(path)
+        self.must_draw = True
         return None
 
     # --- one tool each -------------------------------------------------------------------------------
@@ -88,6 +92,7 @@ class Tools:
         holder, where = item, path
         if isinstance(item.get("function"), dict):  # as a chat has it
             holder, where = item["function"], f"{path}.function"
+            self._notes.unread(item, _FUNCTION, path)
         self._notes.unread(holder, _FUNCTION, where)
         parameters, strict = holder.get("parameters"), holder.get("strict")
         if parameters is not None:
@@ -102,8 +107,9 @@ class Tools:
         """A function of one string; its grammar can only be asked for in words."""
         self._notes.unread(item, _CUSTOM, path)
         said = _about(item, path, about)
-        form = item.get("format")
-        if form is not None and checks.mapping(form, f"{path}.format").get("type") == "grammar":
+        form = checks.mapping(item.get("format") or {}, f"{path}.format")
+        self._notes.unread(form, _FORMAT, f"{path}.format")
+        if form.get("type") == "grammar":
             rule = checks.required_string(form.get("definition"), f"{path}.format.definition")
             syntax = form.get("syntax") or "given"
             law = f"The argument `input` is free text that must follow this {syntax} grammar:\n{rule}"
@@ -150,6 +156,7 @@ class Tools:
 
     def _allowed(self, choice: Json) -> ToolChoice | None:
         """Where no function is among them none may be called; the others are allowed as they are declared."""
+        self._notes.unread(choice, _ALLOWED, "tool_choice")
         mode = checks.one_of("auto", "required")(choice.get("mode"), "tool_choice.mode")
         allowed = checks.objects(choice.get("tools"), "tool_choice.tools")
         names = tuple(
@@ -167,6 +174,7 @@ class Tools:
         return ToolChoice("none")
 
     def _named(self, item: Json, path: str) -> str:
+        self._notes.unread(item, _CHOICE, path)
         name = item.get("name")
         return self._functions.named(name, f"{path}.name", name and joined(item.get("namespace"), name))
 

@@ -44,6 +44,7 @@ _MESSAGE = _REPLYS_OWN | {"role", "content"}
 _CALL = _REPLYS_OWN | {"call_id", "name", "arguments", "namespace"}
 _CUSTOM_CALL = _REPLYS_OWN | {"call_id", "name", "input", "namespace"}
 _OUTPUT = _REPLYS_OWN | {"call_id", "output", "name", "namespace"}
+_THOUGHT = frozenset({"type", "text"})
 _REASONING = _REPLYS_OWN | {"summary", "content", "encrypted_content"}
 # Where an item that we do not know may have words that a model can read.
 _READABLE = ("content", "text", "output", "summary", "arguments")
@@ -185,6 +186,11 @@ class _Reading:
     def _reasoning(self, item: Json, path: str, index: int) -> None:
         self._notes.unread(item, _REASONING, path)
         self._seals |= sealed.opened(item.get("encrypted_content"))
+        for name in ("summary", "content"):
+            value = item.get(name)
+            for number, piece in enumerate(value if isinstance(value, list) else ()):
+                if isinstance(piece, dict):
+                    self._notes.unread(piece, _THOUGHT, f"{path}.{name}[{number}]")
         texts = [_text_of(item.get(name)) for name in ("summary", "content")]
         if said := "\n\n".join(text for text in texts if text):
             self._add(ThoughtPart(said, where=f"{path}.summary", spare=True), index)
