@@ -59,11 +59,13 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gateway.Gateway
         yield one
 
 
-def count(opened: gateway.Gateway, model: str, key: str = gateway.KEY, **fields: Any) -> httpx.Response:
+def count(
+    opened: gateway.Gateway, model: str, key: str = gateway.KEY, *, strict: str = "no", **fields: Any
+) -> httpx.Response:
     return opened.http.post(
         f"{opened.base_url}/v1/chat/count",
         json={"model": model, **PROMPT, **fields},
-        headers={"authorization": f"Bearer {key}"},
+        headers={"authorization": f"Bearer {key}", "x-proxy-strict": strict},
     )
 
 
@@ -92,6 +94,22 @@ def test_a_server_that_cannot_count_is_not_asked_and_the_reply_says_so(opened: g
     assert reply.json() == {"tokens": 5}  # 17 bytes
     assert reply.headers["x-proxy-estimated"] == "input_tokens"
     assert len(opened.sent()) == before
+
+
+def test_what_is_not_counted_is_named_or_refused_before_anything_is_sent(opened: gateway.Gateway) -> None:
+    """What nobody reads, and what the model that counts cannot take."""
+    odd = {"messages": [{"role": "user", "content": "How long is this?", "x": 1}]}
+    for model, fields, named in (
+        ("lan-chat", odd, "messages[0].x"),
+        ("flash", {**odd, "logit_bias": {"1": 2}}, "messages[0].x, logit_bias"),
+        ("flash", {"no_such_field": 1}, "no_such_field"),
+    ):
+        assert count(opened, model, **fields).headers["x-proxy-dropped"] == named
+        before = len(opened.sent())
+        refused = count(opened, model, strict="true", **fields)
+        assert (refused.status_code, len(opened.sent())) == (400, before)
+        assert refused.json()["error"]["param"] == named.partition(",")[0]
+    assert count(opened, "flash", strict="true").status_code == 200
 
 
 def test_the_next_target_counts_when_one_cannot_be_reached(opened: gateway.Gateway) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
-from proxy.errors import RequestError, StoppingError
+from proxy.errors import StoppingError
 from proxy.fronts.base import (
     Asked,
     Facts,
@@ -29,7 +29,7 @@ from proxy.fronts.base import (
 )
 from proxy.routing.attempts import Candidate
 from proxy.routing.routes import Route
-from proxy.serve import admission, bill, fan_out, intake, output, tries
+from proxy.serve import admission, bill, fan_out, intake, lost, output, tries
 from proxy.serve.body import LARGE, read
 from proxy.serve.chores import Handed
 from proxy.serve.endpoint import Row
@@ -52,7 +52,6 @@ _PIECES_AT_ONCE = 4
 _CHATS_AT_ONCE = 16
 _MANY_EVENTS = 64  # thousands of vectors take more than a second, and all others wait
 _TIMING = b"upstream;dur=%.1f, total;dur=%.1f"  # milliseconds
-_YES = frozenset((b"true", b"True", b"TRUE", b"1"))  # as programs write it
 
 
 def answered(path: str, front: Front, *, verbatim: bool = False, **row: Any) -> Row:
@@ -85,8 +84,8 @@ async def answer(
         exchange.query() if exchange.scope.get("query_string") else {},
         exchange.scope.get("path_params") or {},
         written if verbatim else b"",
-        strict=headers.get(b"x-proxy-strict") in _YES,
-        fallback=headers.get(b"x-proxy-no-fallback") not in _YES,
+        strict=lost.refuses(headers),
+        fallback=headers.get(b"x-proxy-no-fallback") not in lost.YES,
         image_outputs=(route.image_output, plan.config.defaults.image_output),
         has_address=plan.config.server.public_url is not None,
         is_stored=house.services.files.is_stored,
@@ -103,7 +102,7 @@ async def answer(
         exchange.facts.update(model=handed.route.name, chore=handed.name)
         exchange.answered_by = handed.route.name
     if parsed.dropped and asked.strict:
-        raise _not_carried(parsed.dropped)
+        raise lost.refusal(parsed.dropped)
     route = taken.route
     requests = (parsed.request, *parsed.beside)
     budget, joins = caller.budget, None
@@ -406,14 +405,6 @@ class _Answering:
             facts.update(prompt_tokens=told.usage.prompt, completion_tokens=told.usage.completion)
         if told.images:
             facts["images"] = told.images
-
-
-def _not_carried(dropped: tuple[str, ...]) -> RequestError:
-    return RequestError(
-        f"This cannot be carried: {', '.join(dropped)}. Leave it out, or x-proxy-strict.",
-        param=dropped[0],
-        code="unsupported_parameter",
-    )
 
 
 def cost_of(tolds: list[Told]) -> Charge | None:

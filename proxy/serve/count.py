@@ -11,15 +11,16 @@ from functools import partial
 from typing import Any
 
 from proxy.codec import jsonio
-from proxy.errors import ErrorClass, RequestError, UpstreamError
+from proxy.errors import ErrorClass, NotCarriedError, RequestError, UpstreamError
 from proxy.fronts.base import Asked, Counting, Recall
 from proxy.routing.attempts import Attempt, Attempts
 from proxy.routing.routes import Route
-from proxy.serve import allowed, intake, media
+from proxy.serve import allowed, intake, lost, media
 from proxy.serve.body import LARGE, read
 from proxy.serve.endpoint import Row
 from proxy.serve.exchange import Exchange, Header
 from proxy.serve.house import House
+from proxy.serve.speakers import speaker_of
 from proxy.types import CallPart, ChatRequest, FunctionTool, Json, Part, ResultPart, TextPart, ThoughtPart
 
 _BYTES_PER_TOKEN = 4
@@ -46,6 +47,7 @@ async def count(exchange: Exchange, house: House, front: Counting, recall: Recal
         exchange.fields,
         exchange.query() if exchange.scope.get("query_string") else {},
         exchange.scope.get("path_params") or {},
+        strict=lost.refuses(exchange.fields),
         is_stored=house.services.files.is_stored,
         earlier=await intake.recalled(house, caller, recall, body),
         large=len(written) > LARGE,
@@ -54,21 +56,27 @@ async def count(exchange: Exchange, house: House, front: Counting, recall: Recal
     read_by = partial(front.parse, body, asked)
     parsed = route.defaults.under(await asyncio.to_thread(read_by) if asked.large else read_by())
     exchange.parsed = parsed
+    if parsed.dropped and asked.strict:
+        raise lost.refusal(parsed.dropped)
     if caller.limits is not None:
         exchange.allowed = await allowed.admit_free(house, caller, caller.limits)
-    tokens = await _told(house, route, parsed.request, asked)
-    headers = [_JSON] if tokens is not None else [_JSON, _ESTIMATED]
+    tokens, dropped = await _told(house, route, parsed.request, asked)
+    headers = [_JSON, *lost.headers(lost.named(front, parsed, dropped))]
     if tokens is None:
+        headers.append(_ESTIMATED)
         tokens = await asyncio.to_thread(estimated, parsed.request)
     await exchange.respond(200, [front.counted(tokens, parsed)], headers)
 
 
-async def _told(house: House, route: Route, request: ChatRequest, asked: Asked) -> int | None:
+_Count = tuple[int | None, Sequence[str]]  # and the attributes of the request that are not in it
+
+
+async def _told(house: House, route: Route, request: ChatRequest, asked: Asked) -> _Count:
     """By the target that would answer, or the next one when it fails; None where it does not count, or none
     of them says anything. Raises what is wrong with the request."""
     candidates = tuple(one for one in route.order() if one.chat is not None)
     if not candidates:
-        return None
+        return None, ()
     # No breaker is asked: it would wait to hear how the chat went that it let through.
     attempts = Attempts(candidates, route.attempts if asked.fallback else 1)
     attempt: Attempt | None = attempts.first()
@@ -82,22 +90,25 @@ async def _told(house: House, route: Route, request: ChatRequest, asked: Asked) 
             attempt = attempts.failed(attempt, error, wire.repair(error, request))
             if attempt is None and error.error_class is ErrorClass.BAD_REQUEST:
                 raise error from None
-    return None
+    return None, ()
 
 
-async def _ask(house: House, attempt: Attempt, request: ChatRequest, asked: Asked) -> int | None:
+async def _ask(house: House, attempt: Attempt, request: ChatRequest, asked: Asked) -> _Count:
     wire, target = attempt.candidate.chat, attempt.target
     assert wire is not None
     request = await media.inline(house, request, asked, wire, target)
     build = partial(wire.count, request, target, attempt.repairs)
     call = await asyncio.to_thread(build) if asked.large else build()
     if call is None:
-        return None
+        return None, ()
+    dropped = (*call.dropped, *speaker_of(attempt.candidate, request).unread())
+    if dropped and asked.strict:
+        raise NotCarriedError(dropped)
     reply = await house.services.upstream.send(call, attempt.account, attempt.candidate.deadlines)
     try:
         if reply.status >= 400:
             raise wire.error(reply.status, reply.headers, await reply.read(_REPLY_BYTES), target)
-        return wire.counted(await reply.value(_REPLY_BYTES))
+        return wire.counted(await reply.value(_REPLY_BYTES)), dropped
     finally:
         reply.drop()
 

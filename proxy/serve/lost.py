@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,23 @@ from proxy.types import ImageRequest, Request
 
 if TYPE_CHECKING:
     from proxy.serve.answer import Work
+
+
+YES = frozenset((b"true", b"True", b"TRUE", b"1"))  # as programs write it
+
+
+def refuses(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether the client wants to be refused rather than to lose anything."""
+    return fields.get(b"x-proxy-strict") in YES
+
+
+def refusal(dropped: tuple[str, ...]) -> RequestError:
+    """What no wire carries, in the client's words."""
+    return RequestError(
+        f"This cannot be carried: {', '.join(dropped)}. Leave it out, or x-proxy-strict.",
+        param=dropped[0],
+        code="unsupported_parameter",
+    )
 
 
 def named(front: Front, parsed: Parsed[Any, Any], attributes: Iterable[str]) -> tuple[str, ...]:

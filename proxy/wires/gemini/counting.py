@@ -22,7 +22,7 @@ def call(request: ChatRequest, target: Target, repairs: frozenset[str] = frozens
         body = {name: asked.body[name] for name in _ON_VERTEX if name in asked.body}
     else:
         body = {"generateContentRequest": {"model": place, **asked.body}}
-    return Call(path=f"/{place}:countTokens", body=body)
+    return Call(path=f"/{place}:countTokens", body=body, dropped=asked.dropped)
 
 
 def tokens(payload: Any) -> int | None:
