@@ -113,11 +113,12 @@ def test_a_server_that_speaks_openai(opened: Gateway, verb: str) -> None:
     """3.1"""
     wishes = {"taskType": "CLUSTERING", "outputDimensionality": 4, "autoTruncate": True}
     one = {"content": content("a"), **wishes}
-    reply = ask(opened, "lan-e", verb, one if verb == "embedContent" else batch("a", "b", **wishes))
+    body = one if verb == "embedContent" else {**batch("a", "b", **wishes), "new_word": 1}
+    reply = ask(opened, "lan-e", verb, body)
     assert reply.status_code == 200, reply.text
     assert set(reply.headers["x-proxy-dropped"].split(", ")) == {
         "taskType", *(["autoTruncate"] if verb == "embedContent" else
-                      ["requests[0].autoTruncate", "requests[1].autoTruncate"])
+                      ["new_word", "requests[0].autoTruncate", "requests[1].autoTruncate"])
     }  # fmt: skip
     told = reply.json()
     vectors = [told["embedding"]] if verb == "embedContent" else told["embeddings"]

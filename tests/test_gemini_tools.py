@@ -330,6 +330,12 @@ def test_picture_models_take_no_functions() -> None:
             id="G-104",
         ),
         pytest.param(
+            BuiltinTool("code_execution", {"container": {"type": "auto", "memory_limit": "4g"}}),
+            {"codeExecution": {}},
+            ("tools.code_execution.container",),
+            id="a container of a size",
+        ),
+        pytest.param(
             BuiltinTool("file_search", {"vector_store_ids": ["fileSearchStores/a"], "max_num_results": 3}),
             {"fileSearch": {"fileSearchStoreNames": ["fileSearchStores/a"], "topK": 3}},
             (),

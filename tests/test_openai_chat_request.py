@@ -407,6 +407,23 @@ SCHEMA = {"type": "object", "required": ["a"]}
             ("tool_choice.x",),
             id="tool choice",
         ),
+        pytest.param(
+            {
+                "tools": [WEATHER],
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "allowed_tools": {
+                        "mode": "auto",
+                        "tools": [{"type": "function", "function": {"name": "weather", "x": 1}, "y": 1}],
+                    },
+                },
+            },
+            (
+                "tool_choice.allowed_tools.tools[0].y",
+                "tool_choice.allowed_tools.tools[0].function.x",
+            ),
+            id="an allowed tool",
+        ),
         pytest.param({"reasoning": {"effort": "low", "x": 1}}, ("reasoning.x",), id="reasoning"),
         pytest.param({"thinking": {"type": "enabled", "x": 1}}, ("thinking.x",), id="thinking"),
         pytest.param({"audio": {"voice": "a", "x": 1}}, ("audio.x",), id="audio"),

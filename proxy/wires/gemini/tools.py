@@ -271,7 +271,8 @@ def _search(options: Json) -> Json:
 
 
 def _code(options: Json) -> Json:
-    if isinstance(options.get("container"), Mapping):
+    container = options.get("container")
+    if isinstance(container, Mapping) and not any(container[name] for name in container if name != "type"):
         del options["container"]  # which OpenAI demands, as {"type": "auto"}
     return {}
 

@@ -9,6 +9,7 @@ from proxy.fronts.gemini import contents
 from proxy.fronts.gemini.reading import DIALECT, Reading, integer, listed, member, members, word
 from proxy.types import EmbedRequest, Foreign, Json, TextPart, Whole
 
+_OF_BATCH = frozenset({"requests", "model"})
 _NO_TASK = "TASK_TYPE_UNSPECIFIED"
 
 
@@ -17,6 +18,9 @@ def parse(body: Any, model: str, *, several: bool, written: bytes) -> EmbedReque
     reading = Reading()
     entries = [checks.mapping(body, "body")]
     if several:
+        for name, spelt, value in members(entries[0]):
+            if name not in _OF_BATCH:
+                reading.strange(spelt, value)
         entries = listed(member(body, "requests") or [], "requests")
         if not entries:
             raise checks.missing("requests")

@@ -240,6 +240,7 @@ def _allowed(choice: Json, tools: Iterable[Tool], notes: Notes) -> ToolChoice:
         if item.get("type", "function") != "function":
             continue  # a built-in tool cannot be named in any wire we know; it is allowed as it is declared
         inner, where = _inner(item, "function", f"{path}.tools[{index}]")
+        _note_unread(item, inner, where, f"{path}.tools[{index}]", notes, known=_NAME)
         names.append(_declared(inner.get("name"), f"{where}.name", declared))
     if names:
         return ToolChoice(_MODES[mode], tuple(names))
