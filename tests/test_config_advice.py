@@ -45,7 +45,9 @@ KEYS = "providers:\n  a: {wire: openai, base_url: 'https://x.example/v1', keys: 
         'os.environ["MY_KEY"]', 'os.environ.get("MY_KEY")', 'os.getenv("MY_KEY")', "getenv(MY_KEY)",
         "process.env.MY_KEY", "{{ MY_KEY }}", "{{ .Values.MY_KEY }}", "{{env.MY_KEY}}", '{{ env "MY_KEY" }}',
         "%MY_KEY%", "env.MY_KEY", "env/MY_KEY", "env(MY_KEY)", "env://MY_KEY", "env: MY_KEY", "ENV:MY_KEY",
-        "env:$MY_KEY", "env:${MY_KEY}", "MY_KEY",
+        "env:$MY_KEY", "env:${MY_KEY}", "MY_KEY", "${env:MY_KEY}", "$env:MY_KEY", "{env:MY_KEY}",
+        "@env:MY_KEY", '{{ env["MY_KEY"] }}', "${{ secrets.MY_KEY }}", "#{MY_KEY}", "{MY_KEY}",
+        "environ:MY_KEY", "secret:MY_KEY", "!ENV ${MY_KEY}", "!ENV MY_KEY",
     ],
 )  # fmt: skip
 def test_a_variable_in_another_spelling_is_told_ours(tmp_path: Path, spelled: str) -> None:
@@ -73,6 +75,95 @@ def test_a_variable_in_another_spelling_is_told_ours(tmp_path: Path, spelled: st
 )
 def test_wherever_it_stands(tmp_path: Path, text: str) -> None:
     assert [found.code for found in problems(tmp_path, text)] == ["E109"]
+
+
+ADDRESS = "providers: {a: {wire: openai, base_url: '%s'}}\n"
+AUTHORIZATION = ADDRESS.replace("%s'", "https://x.example/v1', headers: {authorization: '%s'}")
+TWO = "providers: {a: {profile: kling, keys: ['env:ID:env:SECRET']}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        pytest.param(AUTHORIZATION % text, "providers.a.headers.authorization", id=text)
+        for text in ("Bearer env:MY_KEY", "Bearer ${MY_KEY}", "Bearer $MY_KEY", "Bearer {{ MY_KEY }}")
+    ]
+    + [
+        pytest.param(ADDRESS % url, "providers.a.base_url", id=url)
+        for url in (
+            "https://${HOST}/v1", "https://$HOST:8443/v1", "https://env:HOST/v1", "https://{{HOST}}/v1",
+            "https://x.example/${PROJECT:-p}/v1", "https://x.example/$(PROJECT)/v1",
+        )
+    ]
+    + [
+        pytest.param(f"server: {{state: '{state}'}}\n", "server.state", id=state)
+        for state in ("postgresql://u:${PW}@h/db", "postgresql://u:$PGPASSWORD@h/db", "postgresql://u:env:PGPW@h/d")
+    ]
+    + [
+        pytest.param("server: {shared: 'redis://:${REDIS_PW}@h/0'}\n", "server.shared", id="of Redis"),
+        pytest.param("models: {m: {targets: ['a/${MODEL}']}}\n", "models.m.targets[0]", id="a target"),
+        pytest.param(TWO, "providers.a.keys[0]", id="two"),
+    ],
+)  # fmt: skip
+def test_a_reference_is_the_whole_text_or_none(tmp_path: Path, text: str, place: str) -> None:
+    (found,) = [
+        found for found in problems(tmp_path, text) if found.code[0] == "E" and "110" not in found.code
+    ]
+    assert (found.code, found.message) == ("E109", f"{place} names a variable in the middle of a text")
+    assert (
+        found.hint == "nothing is put in there: keep the whole text in one variable, and write env:NAME alone"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "odd", "cure"),
+    [
+        ('"sk-canary"', "has quotes around it, which are sent too", "take them away; env files keep them"),
+        ("'sk-canary'", "has quotes around it, which are sent too", "env files"),
+        ("Bearer sk-canary", "begins with Bearer, which is put before it anyway", "leave that word out"),
+        ("sk-canary # of Anna", "has a comment behind it, which is sent too", "env files keep it"),
+        ("sk-canary\u200b1", "holds a character outside of ASCII, which no key does", "copy it anew"),
+    ],
+)
+def test_a_key_that_will_be_refused_is_told_before(tmp_path: Path, value: str, odd: str, cure: str) -> None:
+    file = tmp_path / "providers.yaml"
+    file.write_text(KEYS % "env:A" + "keys: [{name: app, key: env:B}]\n")
+    for names in ({"A": value, "B": "b"}, {"A": "a", "B": value}):
+        loaded = load(file, names)
+        assert loaded.config is not None
+        (found,) = loaded.problems
+        place = "providers.a.keys[0]" if names["B"] == "b" else "keys[0].key"
+        assert (found.code, found.message) == ("W145", f"{place} {odd}")
+        assert cure in found.hint
+        assert "canary" not in str(found)
+
+
+def test_a_key_whose_header_is_set_by_hand_may_hold_its_scheme(tmp_path: Path) -> None:
+    file = tmp_path / "providers.yaml"
+    file.write_text((KEYS % "env:A").replace("keys:", "auth: {header: authorization}, keys:"))
+    assert load(file, {"A": "Bearer sk-1"}).problems == []
+
+
+def test_a_variable_that_is_set_to_nothing_is_not_called_unset(tmp_path: Path) -> None:
+    file = tmp_path / "providers.yaml"
+    file.write_text(KEYS % "env:A" + "keys: [{name: app, key: env:B}]\n")
+    said = [found.message for found in load(file, {"A": "", "B": "  "}).problems]
+    assert said == [
+        'provider "a" is off: environment variable A is set and empty',
+        'client key "app" is off: environment variable B is set and empty',
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(AUTHORIZATION % "Basic YTpi$HOST", id="a sign inside a word"),
+        pytest.param("server: {state: 'postgresql://u:pa$word@h/db'}\n", id="a password"),
+        pytest.param("models: {m: {description: '${PRICE} of env:KEY', targets: [a/b]}}\n", id="free text"),
+    ],
+)
+def test_what_only_looks_like_a_reference_is_left(tmp_path: Path, text: str) -> None:
+    assert "E109" not in [found.code for found in problems(tmp_path, text)]
 
 
 @pytest.mark.parametrize("secret", ["sk-$tring-with-dollars", "100%", "letmein", "A_B_C", "$"])

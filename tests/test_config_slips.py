@@ -53,6 +53,9 @@ UNREADABLE = [
     ("---\na: 1\n", 2, 1, "a second document begins here", "delete this line"),
     ("...\na: 1\n", 3, 1, "something follows what was the whole file", "delete what closed the file"),
     ("a: !important\n", 2, 4, "the tag !important is not used here", "begins with !, put it in quotes"),
+    ("a: !ENV MY_KEY\n", 2, 4, "the tag !ENV is not used here", "write env:MY_KEY"),
+    ("a:\n  - !env_var ${MY_KEY}\n", 3, 5, "the tag !env_var is not used here", "write env:MY_KEY"),
+    ("a: {b: c d: e}\n", 2, 11, "a second colon with a space after it", "write a comma before d:"),
     ("a: {{ NAME }}\n", 2, 5, "a key must be text", "a template is filled in before the file is read"),
     ("<<<<<<< ours\na: 1\n=======\na: 2\n", 2, 1, "a merge conflict was left in the file", "keep one side"),
     ("a: é\x01\n", 2, 5, "a control character (U+0001) stands here", "delete it"),
@@ -93,6 +96,20 @@ def test_a_section_of_toml_is_written_as_a_key() -> None:
     (found,) = report.problems
     assert (found.line, found.message) == (2, "not YAML: a name in brackets heads no section here")
     assert found.hint == "write server: and its keys on the lines below, two spaces deeper"
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message", "hint"),
+    [
+        ("a: {b: env:}\n", 11, "env: names no variable", "write env:NAME, without a space"),
+        ("a: [file:]\n", 9, "file: names no file", "write file:PATH, without a space"),
+    ],
+)
+def test_a_reference_to_nothing_says_what_follows(text: str, column: int, message: str, hint: str) -> None:
+    report = Report("f.yaml", text)
+    document.read(text, report, document.LOADERS[0])
+    (found,) = report.problems
+    assert (found.column, found.message, found.hint) == (column, f"not YAML: {message}", hint)
 
 
 def test_a_backslash_in_double_quotes_says_what_to_write() -> None:

@@ -25,6 +25,8 @@ def cure_of(address: str) -> str:
     """What to change in what nobody could call; "" for an address. Nothing of it is repeated."""
     if any(map(str.isspace, address)):  # looked for first: `urlsplit` takes some of them away
         return "leave out the white space; in a path it is written %20"
+    if set(address) & set("<>{}"):
+        return "fill in what stands in brackets: it holds the place of something of yours"
     try:
         parts = urlsplit(address)
     except ValueError:

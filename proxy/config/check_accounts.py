@@ -14,7 +14,7 @@ from proxy.checking.mistakes import Path, did_you_mean, shown
 from proxy.checking.names import is_header_name
 from proxy.config import addresses, check_prices, hints, options
 from proxy.config.models import Config, ProviderEntry
-from proxy.config.secrets import PLACEHOLDER, Fault, literals, unsendable
+from proxy.config.secrets import PLACEHOLDER, Fault, literals, oddities, unsendable
 from proxy.config.tree import Checked, at, items
 
 _REDIS = ("redis", "rediss", "unix")
@@ -104,6 +104,10 @@ def _sendable(file: Checked) -> None:
             hint += "; the JSON file of a service account wants auth: {grant: service_account}"
         message = f"{shown(path)} holds a line break or another control character, which no header carries"
         file.report.add("E103", path, message, hint)
+    for path, odd, cure in oddities(file.tree):
+        provider = file.config.providers.get(str(path[1])) if path[0] == "providers" else None
+        if provider is None or provider.auth is None or not (provider.auth.grant or provider.auth.header):
+            file.report.add("W145", path, f"{shown(path)} {odd}", cure)
 
 
 def _server(file: Checked) -> None:

@@ -16,6 +16,8 @@ from proxy.checking.mistakes import Path
 from proxy.config import slips
 from proxy.config.problems import Mark, Place, Report
 
+_OF_THE_ENVIRONMENT = re.compile(r"!(?:env|getenv|secret)", re.I)
+_A_NAME = re.compile(r"\$?\{?([A-Z_][A-Z0-9_]*)\}?")
 _TAG = "tag:yaml.org,2002:"
 _MOST_NODES = 100_000  # after anchors are followed; a file of ours has a few thousand
 
@@ -196,4 +198,7 @@ def _text(node: yaml.ScalarNode) -> str:
 def _unknown_tag(node: yaml.Node) -> _Unreadable:
     tag = node.tag.replace(_TAG, "!!")
     note = "if it is text that begins with !, put it in quotes"
+    if _OF_THE_ENVIRONMENT.match(tag):
+        named = _A_NAME.fullmatch(node.value) if isinstance(node, yaml.ScalarNode) else None
+        note = f"write env:{named[1] if named else 'NAME'}"
     return _Unreadable(problem=f"the tag {tag} is not used here", problem_mark=node.start_mark, note=note)

@@ -97,7 +97,8 @@ def _blanks(file: Checked) -> None:
     """Whoever wrote `requests:` and nothing behind it meant a limit, and there is none."""
     for path in blanks(file.written):
         if not file.report.tells_of(path):
-            message, hint = f"{shown(path)} has no value", "write one, or delete the key"
+            what = "key" if isinstance(path[-1], str) else "item"
+            message, hint = f"{shown(path)} has no value", f"write one, or delete the {what}"
             file.report.add("W155", path, message, hint, at_key=True)
 
 

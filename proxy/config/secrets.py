@@ -20,17 +20,28 @@ _ENVIRONMENT = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(\??)\Z")
 
 # How other products write what is env:NAME here; the group is the name.
 _NAME = r"([A-Za-z_][A-Za-z0-9_]*)"
+_CAPITALS = r"([A-Z][A-Z0-9_]*)"
 _FOREIGN = re.compile(
-    rf"""(?: \$\{{? {_NAME} (?: :?[-?][^}}]* )? \}}?                             # shells, compose files
+    rf"""(?: \$\{{? (?: env: )? {_NAME} (?: :?[-?][^}}]* )? \}}?              # shells, compose files, editors
+        | \#?\{{ (?: env: )? {_CAPITALS} \}} | @env:{_NAME}
         | \$\( {_NAME} \)                                                   # Kubernetes, make
-        | os\.environ (?: / | \.get\( | \[ ) ["']? {_NAME} ["']? [)\]]?          # LiteLLM, Python
+        | (?: os\. )? environ (?: [/:] | \.get\( | \[ ) ["']? {_NAME} ["']? [)\]]?     # LiteLLM, Python
         | (?: os\. )? getenv \( ["']? {_NAME} ["']? \)
         | process\.env\.{_NAME}
-        | \{{\{{ \s* (?: \$?[A-Za-z.]+\. | env \s )? ["']? {_NAME} ["']? \s* \}}\}}    # templates
+        # templates, and settings of CI
+        | \$?\{{\{{ \s* (?: \$?[A-Za-z.]+\. | env \s | env\[ )? ["']? {_NAME} ["']? \]? \s* \}}\}}
+        | (?i:!env)\w* \s+ \$?\{{? {_NAME} \}}? | secrets?: {_CAPITALS}
         | % {_NAME} %
         | (?i:env) (?: [./(\[ ] | : \s | :// | :\$\{{? ) ["']? {_NAME} ["']? [)\]}}]?
         | (?: ENV | Env ) : {_NAME} \??
     )\Z""",
+    re.X,
+)
+# The same inside of a longer text, as in `Bearer env:NAME` or `https://${NAME}/v1`: nothing is put in there.
+# A password may hold a dollar sign, so without braces only a whole word counts.
+_WITHIN = re.compile(
+    rf"""\$\{{ (?: env: )? {_NAME} [^}}]* \}} | \$\( {_NAME} \) | \{{\{{ \s* [\w.$]+ \s* \}}\}}
+        | (?: (?<=[\s/:@]) \$ | (?<![^\s/:@]) env: ) {_CAPITALS} \?? (?=[\s/:@]|\Z)""",
     re.X,
 )
 _LOOKS_LIKE_A_NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEYS?|TOKEN|SECRET)\Z")
@@ -38,7 +49,7 @@ _LOOKS_LIKE_A_NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_(?:KEYS?|TOKEN|S
 PLACEHOLDER = re.compile(
     r"<.*>|\.{3,}|(?:sk-)?(?:x{3,}|\*{3,})|(?:your|enter|insert|put)[ _-].*|change[ _-]?me|todo", re.I
 )
-_FREE_TEXT = "description"
+_FREE_TEXT: set[Path] = {("description",), ("prefill_text",)}
 _NOT_IN_A_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 # Words that say nothing of whose key it is, where two names are compared.
@@ -114,10 +125,13 @@ class Fault:
 
     path: Path
     variable: str
+    empty: bool = False  # it is set, to nothing
     near: str | None = None  # a variable that is set and called nearly so
 
     @property
     def reason(self) -> str:
+        if self.empty:
+            return f"environment variable {self.variable} is set and empty"
         hint = f"; {self.near} is" if self.near else ""
         return f"environment variable {self.variable} is not set{hint}"
 
@@ -144,7 +158,8 @@ def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Rep
     optional: set[Path] = set()
 
     def value_of(text: str, path: Path) -> str | None:
-        foreign = None if path[-1:] == (_FREE_TEXT,) else foreign_name(text, path)
+        free = path[-1:] in _FREE_TEXT
+        foreign = None if free else foreign_name(text, path)
         if foreign is not None:
             message = f"{shown(path)} names a variable as another product does"
             report.add("E109", path, message, f"write env:{foreign}")
@@ -155,12 +170,17 @@ def resolve(tree: Any, environ: Mapping[str, str], folder: FilePath, report: Rep
             if not value and found[2]:
                 optional.add(path)
             elif not value:
-                faults.append(Fault(path, found[1]))
+                faults.append(Fault(path, found[1], empty=found[1] in environ))
             return value or None
         if text.startswith("file:"):
             return _from_file(text, path, folder, report)
+        if not free and _names_within(text):
+            message = f"{shown(path)} names a variable in the middle of a text"
+            hint = "nothing is put in there: keep the whole text in one variable, and write env:NAME alone"
+            report.add("E109", path, message, hint)
+            return None
         if text.startswith("env:"):
-            several = [part.strip() for part in text.split(",")]
+            several = _parts(text)
             listed = len(several) > 1 and all(map(_ENVIRONMENT.match, several))
             hint = f"write [{', '.join(several)}]" if listed else "write env:NAME or env:NAME?"
             report.add("E104", path, f"{shown(path)} does not name a variable", hint)
@@ -202,6 +222,15 @@ def foreign_name(text: str, path: Path) -> str | None:
     ):
         return text
     return None
+
+
+def _names_within(text: str) -> bool:
+    """Several names with commas between them are a list, and have a cure of their own."""
+    return _WITHIN.search(text) is not None and not all(map(_ENVIRONMENT.match, _parts(text)))
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
 
 
 def _fits(path: Path, pattern: Path) -> bool:
@@ -271,7 +300,7 @@ def literals(tree: Any) -> list[tuple[Path, str, bool]]:
             if isinstance(value, (dict, list)) or value is None:
                 continue
             text = str(value)
-            if foreign_name(text, path) is not None:
+            if foreign_name(text, path) is not None or _names_within(text) or not text:
                 continue
             if not text.startswith(("env:", "file:")):
                 found.append((path, text, sure or has_password(text) or _names_a_secret(path)))
@@ -287,6 +316,28 @@ def unsendable(tree: Any) -> list[Path]:
         for path, value in _matches(tree, pattern, ())
         if isinstance(value, str) and _NOT_IN_A_HEADER.search(value)
     ]
+
+
+def oddities(tree: Any) -> list[tuple[Path, str, str]]:
+    """Resolved keys that go out as they are and will be refused: place, what is odd, and the cure."""
+    found = []
+    for pattern in (("keys", "*", "key"), ("providers", "*", "keys", "*"), ("auth", "admin")):
+        for path, value in _matches(tree, pattern, ()):
+            if isinstance(value, str) and (odd := _oddity(value)) is not None:
+                found.append((path, *odd))
+    return found
+
+
+def _oddity(text: str) -> tuple[str, str] | None:
+    if text[:1] in ("'", '"') and text[:1] == text[-1:]:
+        return "has quotes around it, which are sent too", "take them away; env files keep them"
+    if re.match(r"bearer\s", text, re.I):
+        return "begins with Bearer, which is put before it anyway", "leave that word out"
+    if " #" in text:
+        return "has a comment behind it, which is sent too", "take it away; env files keep it"
+    if not text.isascii():
+        return "holds a character outside of ASCII, which no key does", "copy it anew"
+    return None
 
 
 def _matches(value: Any, pattern: Path, path: Path) -> list[tuple[Path, Any]]:

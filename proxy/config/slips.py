@@ -250,12 +250,18 @@ def _bracket(fault: _Fault) -> Slip:
         if (slip := _spaced_reference(fault)) is not None:
             return slip
         said = "a second colon with a space after it stands in this value"
-        return Slip(fault.at, f"not YAML: {said}", "put what holds it in quotes")
+        key = re.search(r"\S\s+([A-Za-z_]\w*)$", fault.before)
+        hint = f"write a comma before {key[1]}:, or " if key is not None else ""
+        return Slip(fault.at, f"not YAML: {said}", f"{hint}put what holds it in quotes")
     hint = f"{opened} has no {closing} at its end; or a comma is missing between two items"
     return Slip(fault.at, f"not YAML: {opened} is not closed here", hint)
 
 
 def _unexpected_colon(fault: _Fault) -> Slip:
+    if (word := re.search(r"(?<!\w)(env|file)$", fault.before)) is not None:
+        what, wanted = {"env": ("variable", "NAME"), "file": ("file", "PATH")}[word[1]]
+        said = f"{word[1]}: names no {what}"
+        return Slip(fault.at, f"not YAML: {said}", f"write {word[1]}:{wanted}, without a space")
     hint = "write a space after the colon, or put the value in quotes"
     return Slip(fault.at, "not YAML: after the colon of a key there is no space", hint)
 

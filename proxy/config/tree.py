@@ -54,14 +54,17 @@ def items(value: Any) -> list[Any]:
 
 
 def blanks(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Keys with nothing behind them. In profiles and in options that means something."""
+    """Keys and items with nothing behind them. In profiles and in options that means something."""
     for name, inner in mapping(value).items():
         if inner is None:
             yield (*path, name)
         elif name not in ("profiles", "options"):
             yield from blanks(inner, (*path, name))
     for index, inner in enumerate(items(value)):
-        yield from blanks(inner, (*path, index))
+        if inner is None:
+            yield (*path, index)
+        else:
+            yield from blanks(inner, (*path, index))
 
 
 def at(value: Any, path: Path) -> Any:
