@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from proxy.config.profiles import Profiles
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.serve.draw import _with_partials
 from proxy.simulators import pictures
 from proxy.types import Event, Foreign, PartialImage, Slice, Started, Usage
+from proxy.wires import openai_wire
 from proxy.wires.declared import DeclaredWire, Done, Pending, check_profile, load_profile
 from proxy.wires.openai.models import place_of_drawing
 from tests.declared import JPEG, PNG, asked, by_data, submit, target, wire
@@ -395,6 +397,82 @@ def test_an_address_is_asked_for_by_the_client_and_made_by_us(gateway: Gateway) 
     assert sent.body["response_format"] == "b64_json"
     picture = gateway.http.get(reply.json()["data"][0]["url"])
     assert pictures.look(picture.content).mime == "image/png"
+
+
+def answered(reply: Any, model: str = "flux-dev") -> Done:
+    """What the Images API of a server at http://10.0.0.7/v1 is understood to have said."""
+    api = openai_wire("image", Profiles({}).data, "http://10.0.0.7/v1").jobs
+    assert api is not None
+    done = api.judge(api.submit(asked(), target("lan", model)), 200, {}, reply)
+    assert isinstance(done, Done)
+    return done
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("/files/1.png", "http://10.0.0.7/files/1.png"),
+        ("./1.png", "http://10.0.0.7/v1/1.png"),
+        ("static/1.png", "http://10.0.0.7/v1/static/1.png"),
+        ("//cdn.example/1.png", "http://cdn.example/1.png"),
+        (["https://cdn.example/1.png"], "https://cdn.example/1.png"),
+    ],
+)
+def test_an_address_that_is_not_whole_starts_at_the_server_s(given: Any, address: str) -> None:
+    assert [image.url for image in answered({"created": 1, "data": [{"url": given}]}).images] == [address]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param({"data": {"b64_json": PNG}}, id="one object"),
+        pytest.param({"code": 0, "data": {"data": [{"b64_json": PNG}]}}, id="wrapped by a relay"),
+        pytest.param({"data": {"images": [PNG]}}, id="named below data"),
+        pytest.param({"result": {"images": [{"base64": PNG}]}}, id="a result"),
+        pytest.param({"results": [{"image_base64": PNG}]}, id="results"),
+        pytest.param({"output": [f"data:image/png;base64,{PNG}"]}, id="an output"),
+        pytest.param({"output": {"results": [{"b64_image": PNG}]}}, id="an output's results"),
+        pytest.param({"image": PNG}, id="one text"),
+        pytest.param({"artifacts": [{"base64": PNG, "finishReason": "SUCCESS"}]}, id="Stability's"),
+        pytest.param({"predictions": [{"bytesBase64Encoded": PNG, "mimeType": "image/png"}]}, id="Imagen's"),
+        pytest.param(
+            {"choices": [{"message": {"content": "", "images": [{"image_url": {"url": DATA_URI}}]}}]},
+            id="a chat's",
+        ),
+        pytest.param(
+            {
+                "candidates": [
+                    {"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": PNG}}]}}
+                ]
+            },
+            id="Gemini's",
+        ),
+    ],
+)
+def test_a_picture_that_was_bought_is_found_in_the_forms_of_relays(reply: Any) -> None:
+    (image,) = answered({"created": 1, **reply}).images
+    assert (image.mime, image.url) == ("image/png", None)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 50, "completion_tokens": 4160, "input_tokens": 0, "output_tokens": 0},
+        {"prompt_tokens": 50, "completion_tokens": 4160, "input_tokens": "n/a", "output_tokens": None},
+        {"input_tokens": 50, "output_tokens": 4160, "prompt_tokens": 0, "completion_tokens": 0},
+    ],
+)
+def test_a_relay_that_fills_both_names_with_zeros_is_counted(usage: Any) -> None:
+    found = answered({"data": [{"b64_json": PNG}], "usage": usage}).usage
+    assert found is not None
+    assert (found.prompt, found.completion) == (50, 4160)
+
+
+def test_zero_tokens_are_an_answer() -> None:
+    usage = {"input_tokens": 0, "output_tokens": 0}
+    found = answered({"data": [{"b64_json": PNG}], "usage": usage}).usage
+    assert found is not None
+    assert (found.prompt, found.completion) == (0, 0)
 
 
 @pytest.mark.parametrize("edit", [False, True], ids=["generation", "edit"])

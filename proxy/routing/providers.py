@@ -54,10 +54,11 @@ class Provider:
         return self._spoken[surface]
 
     def _made(self, surface: str | None) -> Spoken:
+        base_url = self.keys.accounts[0].base_url
         if self.profile is not None:
-            return wires.surface_wire(self.profile, surface, self.keys.accounts[0].base_url)
+            return wires.surface_wire(self.profile, surface, base_url)
         if self.wire == "openai":
-            return wires.openai_wire(surface, self.lookup)
+            return wires.openai_wire(surface, self.lookup, base_url)
         if surface is not None:
             raise KeyError(surface)
         return Spoken(wires.chat_wire(self.wire))

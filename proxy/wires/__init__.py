@@ -50,13 +50,13 @@ def chat_wire(name: str) -> Wire:
     raise KeyError(name)
 
 
-def openai_wire(surface: str | None, lookup: Lookup) -> Spoken:
+def openai_wire(surface: str | None, lookup: Lookup, base_url: str) -> Spoken:
     """What a server that speaks OpenAI is asked in: `image` is its Images API; without a surface it is the
     chat, and for pictures the Images API. Raises `KeyError` for another surface."""
 
     @cache
     def pictures() -> DeclaredWire:
-        jobs = surface_wire(profile(_IMAGES, lookup), surface, "").jobs
+        jobs = surface_wire(profile(_IMAGES, lookup), surface, base_url).jobs
         assert jobs is not None
         return jobs
 

@@ -12,7 +12,10 @@ from proxy.pictures import media_types
 from proxy.types import Image, PartialImage, Slice
 
 # Where an object holds its picture, in the order of trust; Gemini's inlineData and OpenAI's image_url nest.
-_KEYS = ("url", "b64_json", "image_url", "image", "inlineData", "inline_data", "data", "base64", "b64")
+_KEYS = (
+    "url", "b64_json", "image_url", "image", "inlineData", "inline_data", "data", "base64", "b64",
+    "image_base64", "b64_image", "bytesBase64Encoded",
+)  # fmt: skip
 # What the vendor made of the prompt: OpenAI's word, Alibaba's.
 _REVISED_KEYS = ("revised_prompt", "actual_prompt")
 _MIME_KEYS = ("mimeType", "mime_type", "content_type")
@@ -43,6 +46,9 @@ def _flat(value: Any, depth: int) -> Iterator[Image]:
             yield from _flat(item, depth - 1)
     elif (image := coerce(value)) is not None:
         yield image
+    elif isinstance(value, Mapping):  # a list of addresses where others have one
+        lists = (inner for key in _KEYS if isinstance(inner := value.get(key), list))
+        yield from next((found for inner in lists if (found := list(_flat(inner, depth)))), [])
 
 
 def coerce(value: Any, declared: str | None = None, depth: int = _DEEPEST) -> Image | None:

@@ -397,7 +397,7 @@ class VendorReply:
 
     def usage(self) -> Usage | None:
         """None when the vendor says nothing. `vendor` keeps its own words for the charge."""
-        counts = {name: _number(first(places, self.seen)) for name, places in self.variant.usage.items()}
+        counts = {name: _count(name, places, self.seen) for name, places in self.variant.usage.items()}
         known: dict[str, Any] = {
             name: value if name == "seconds" else int(value)
             for name, value in counts.items()
@@ -456,6 +456,13 @@ def _items(places: Paths, payload: Any) -> Iterator[Any]:
 def money(places: Paths, payload: Any) -> Decimal | None:
     found = (paths.amount(found) for found in every(places, payload))
     return next((amount for amount in found if amount is not None), None)
+
+
+def _count(name: str, places: Paths, seen: Any) -> float | None:
+    """The first number; relays fill all names of a count and leave those they do not use at 0 (C)."""
+    numbers = [number for found in every(places, seen) if (number := _number(found)) is not None]
+    used = next((number for number in numbers if number), None) if name in ("prompt", "completion") else None
+    return used if used is not None else numbers[0] if numbers else None
 
 
 def _number(value: Any) -> float | None:
