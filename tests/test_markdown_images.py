@@ -51,6 +51,12 @@ CASES = {
     "title": (f'![a]({PNG_URL} "a title") b', [IMAGE, " b"]),
     "angle brackets": (f"![a](<{PNG_URL}>)", [IMAGE]),
     "prompt as text": (f"![a cat, sitting (1) on 'x'!]({PNG_URL})", [IMAGE]),
+    "brackets in the prompt": (f"![a [red] cat, [x]]({PNG_URL})", [IMAGE]),
+    "a long prompt": (f"![{'a cat, ' * 500}\nby night]({PNG_URL})", [IMAGE]),
+    "no type": (f"![a](data:application/octet-stream;base64,{PNG})", [IMAGE]),
+    "bare without type": (f"data:application/octet-stream;base64,{PNG}", [IMAGE]),
+    "no picture": ("![a](data:text/plain;base64,QUJD)", ["![a](data:text/plain;base64,QUJD)"]),
+    "an address is text": ("https://files.example/a.png", ["https://files.example/a.png"]),
     "wrong type": (f"![a](data:image/jpeg;base64,{PNG})", [IMAGE]),
     "upper case": (f"![a](DATA:image/png;BASE64,{PNG})", [IMAGE]),
     "no padding": (f"![a](data:image/jpeg;base64,{JPEG.rstrip('=')})", [("image/jpeg", JPEG)]),
@@ -96,6 +102,26 @@ def test_an_address_is_a_picture_only_where_pictures_are_expected(size: int) -> 
     text = f"See\n![image]({LINK})\n"
     pieces: list[str | Slice] = [text[at : at + size] for at in range(0, len(text), size)]
     assert cut(pieces, links=True) == ["See\n", ("", LINK)]
+    assert cut(pieces) == [text]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("text", "picture"),
+    [
+        ("https://files.example/a_1.PNG?sig=x(1)", True),
+        ("\nhttp://files.example/1.webp\n", True),
+        ("https://files.example/page", False),
+        ("https://files.example/1.png and more", False),
+        (f"https://files.example/{'a' * 5000}.png", False),
+        ("https", False),
+        ("hello", False),
+    ],
+)
+def test_an_address_alone_is_a_picture_where_it_is_one_of_a_file(size: int, text: str, picture: bool) -> None:
+    """V-017, shape b without markdown: some relays answer so."""
+    pieces: list[str | Slice] = [text[at : at + size] for at in range(0, len(text), size)]
+    assert cut(pieces, links=True) == [("", text.strip()) if picture else text]
     assert cut(pieces) == [text]
 
 
@@ -145,6 +171,9 @@ FLOODS = {
     "openings of links": ("![](http://a ", 100_000),
     "marks": ("![", 200_000),
     "alternative texts": ("![aaaa", 100_000),
+    "brackets in them": ("![a[b]", 100_000),
+    "marks in brackets": ("![a", 100_000),
+    "addresses alone": ("https://a", 100_000),
     "addresses that are none": ("![](data:image/a)", 100_000),
 }
 

@@ -40,6 +40,14 @@ SHAPES: dict[str, Json] = {
     "d parts, responses": {
         "content": [{"type": "output_text", "text": "Here:\n"}, {"type": "image", "data": PNG}]
     },
+    "d parts, Gemini's": {"content": ["Here:\n", {"inlineData": {"mimeType": "image/png", "data": PNG}}]},
+    "d parts, Anthropic's": {
+        "content": [
+            "Here:\n",
+            {"type": "image", "source": {"type": "base64", "data": PNG, "media_type": "x"}},
+        ]
+    },
+    "d parts without a type": {"content": ["Here:\n", part("data:application/octet-stream;base64," + PNG)]},
     "d parts with markdown": {"content": [{"type": "text", "text": f"Here:\n![image]({URL})"}]},
 }
 

@@ -1,7 +1,7 @@
 """Pictures that a vendor wrote into its text, taken out again. Pure, and fed in pieces of any size.
 
 Relays return pictures as `![image](data:image/png;base64,...)`, before, between and after words, or as a text
-that is nothing but a data URL or base64 (vendors.md 3, shapes a, b, e and f).
+that is nothing but a data URL, base64 or the address of a file (vendors.md 3, shapes a, b, e and f).
 """
 
 from __future__ import annotations
@@ -17,20 +17,26 @@ from proxy.types import Slice
 Found = tuple[str, Slice | str]
 """A picture: its media type ("" if nobody knows) and its base64, or its address."""
 
-_DATA = "data:image/"
+_DATA = "data:"
 _HTTP = ("https://", "http://")
 _ADDRESS_MAX = 4096  # characters of a signed address; longer ones are no pictures
 _TITLE_MAX = 512
 _HEADER_MAX = 128  # characters of a data URL before its comma
 
-# The alternative text may be the prompt, but holds no brackets.
-_OPENING = re.compile(r"!\[[^\[\]]{0,512}\]\(\s{0,3}<?")
-_BEGINS_OPENING = re.compile(r"!(?:\[[^\[\]]{0,512}(?:\](?:\(\s{0,3}<?)?)?)?")
+# The alternative text may be the prompt, which is long and may hold brackets that close.
+_ALTERNATIVE = r"(?:[^\[\]]|\[[^\[\]]{0,512}\]){0,4096}"
+_OPENING = re.compile(rf"!\[{_ALTERNATIVE}\]\(\s{{0,3}}<?")
+_BEGINS_OPENING = re.compile(rf"!(?:\[{_ALTERNATIVE}(?:\[[^\[\]]{{0,512}}|\](?:\(\s{{0,3}}<?)?)?)?")
 
-# A text that is one picture begins so: a data URL, or the base64 of PNG, JPEG, WebP (RIFF), GIF.
-_SIGNS = (_DATA.encode(), b"iVBORw0KGgo", b"/9j/", b"UklGR", b"R0lGOD")
-_SIGN_MAX = max(map(len, _SIGNS))
-_BARE_FIRST = frozenset("di/UR \t\r\n")
+# A text that is one picture begins so: a data URL, or the base64 of PNG, JPEG, WebP (RIFF), GIF; or an
+# address.
+_SIGNS = (b"data:image/", b"data:application/octet-stream", b"iVBORw0KGgo", b"/9j/", b"UklGR", b"R0lGOD")
+_SIGNS_OF_ADDRESSES = tuple(scheme.encode() for scheme in _HTTP)
+# Alone it is a picture only where it says so: a model may answer with the address of a page.
+_ADDRESS_OF_A_FILE = re.compile(
+    rb"https?://[!-~]+\.(?:png|jpe?g|webp|gif|avif|heic|bmp|tiff?)(?:[?#][!-~]*)?", re.I
+)
+_BARE_FIRST = frozenset("di/URh \t\r\n")
 _BARE_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_:;, \r\n"
 
 
@@ -46,8 +52,9 @@ def picture(address: str | bytes | memoryview | Slice) -> Found | None:
         mime = media_types.sniff(data.head()) if data is not None else None
         return (mime, data) if data is not None and mime is not None and mime.startswith("image/") else None
     declared, comma = data_url_header(head)
-    data = base64_text.standard(raw[comma:]) if declared.startswith("image/") else None
-    return None if data is None else (media_types.sniff(data.head()) or declared, data)
+    data = base64_text.standard(raw[comma:]) if comma else None
+    mime = (media_types.sniff(data.head()) or declared) if data is not None else ""
+    return (mime, data) if data is not None and mime.startswith("image/") else None
 
 
 def data_url_header(head: bytes) -> tuple[str, int]:
@@ -70,7 +77,7 @@ class MarkdownImages:
     def __init__(self, is_picture: Callable[[str], bool] | None = None) -> None:
         self._is_picture = is_picture
         self._busy = True  # False: nothing is held or remembered, and text without "!" is just text
-        self._bare: _Bare | None = _Bare()
+        self._bare: _Bare | None = _Bare((*_SIGNS, *_SIGNS_OF_ADDRESSES) if is_picture else _SIGNS)
         self._held = ""  # may be the beginning of a picture
         self._encoded: memoryview | None = None  # the text that is looked through
         self._pieces: list[bytes | memoryview] | None = None  # of a data URL whose end has not come,
@@ -106,7 +113,7 @@ class MarkdownImages:
         if self._bare is not None:
             whole = self._bare.taken()
             self._bare = None
-            found = picture(whole.strip())
+            found = self._address_alone(whole.strip()) or picture(whole.strip())
             if found is not None:
                 self._show(found, out)
             else:
@@ -120,6 +127,13 @@ class MarkdownImages:
         self._blank = []
         self._busy = self._silent or self._after_picture
         return _joined(out)
+
+    def _address_alone(self, whole: bytes) -> Found | None:
+        """Text that is nothing but an address, where pictures are expected."""
+        if self._is_picture is None or not _ADDRESS_OF_A_FILE.fullmatch(whole):
+            return None
+        address = whole.decode("ascii")
+        return ("", address) if self._is_picture(address) else None
 
     # --- looking for the beginning -------------------------------------------------------------------
 
@@ -141,10 +155,11 @@ class MarkdownImages:
 
     def _address(self, text: str, start: int, begin: int, out: list[str | Found]) -> tuple[int, int]:
         """Read from where the address begins; return from where on nothing was said, and to search on."""
-        head = text[begin : begin + len(_DATA)].lower()
+        head = text[begin : begin + len(_HTTP[0])].lower()
+        is_data = head.startswith(_DATA)
         # A link ends soon or is none: a flood of openings is not searched to its end for each of them.
-        end = text.find(")", begin, len(text) if head == _DATA else begin + _ADDRESS_MAX + _TITLE_MAX)
-        if head == _DATA:
+        end = text.find(")", begin, len(text) if is_data else begin + _ADDRESS_MAX + _TITLE_MAX)
+        if is_data:
             if end < 0:
                 self._opening, self._pieces = text[start:begin], [_bytes(text[begin:])]
                 return len(text), len(text)
@@ -225,7 +240,8 @@ class MarkdownImages:
 class _Bare:
     """Holds the text while all of it may be one picture without markdown."""
 
-    def __init__(self) -> None:
+    def __init__(self, signs: tuple[bytes, ...]) -> None:
+        self._signs, self._sign_max = signs, max(map(len, signs))
         self._pieces: list[bytes | memoryview] = []
         self._start = b""  # the first characters that are no white space; a model may stream thousands of it
         self._likely = False
@@ -237,13 +253,17 @@ class _Bare:
         piece = base64_text.raw(text)
         self._pieces.append(piece)
         if not self._likely:
-            piece_start = bytes(piece).lstrip() if not self._start else bytes(piece[:_SIGN_MAX])
-            self._start = start = (self._start + piece_start)[:_SIGN_MAX]
-            if any(len(start) < len(sign) and sign.startswith(start) for sign in _SIGNS):
+            piece_start = bytes(piece).lstrip() if not self._start else bytes(piece[: self._sign_max])
+            self._start = start = (self._start + piece_start)[: self._sign_max]
+            if any(len(start) < len(sign) and sign.startswith(start) for sign in self._signs):
                 return None
-            if not start.startswith(_SIGNS):
+            if not start.startswith(self._signs):
                 return _text(self.taken())
             self._likely = True
+        if self._start.startswith(_SIGNS_OF_ADDRESSES):
+            whole = self.taken()
+            self._pieces = [whole]
+            return None if len(whole) <= _ADDRESS_MAX and len(whole.split()) == 1 else _text(whole)
         if bytes(piece).translate(None, _BARE_LETTERS):
             return _text(self.taken())
         return None

@@ -152,7 +152,7 @@ class Choice:
         elif isinstance(part.get("text"), str | Slice):
             self._text(part["text"], out)
             self._signed(signature, out)
-        elif "image" in kind or not part.keys().isdisjoint(("image_url", "image", "b64_json")):
+        elif "image" in kind or not part.keys().isdisjoint(_PICTURE_KEYS):
             self._give(self._markdown.close(), "content", out)
             self._image(part, "parts", out)
 
@@ -285,8 +285,11 @@ class Choice:
                 out.append(Extra(vendor, rest, self.index))
 
 
+_PICTURE_KEYS = ("image_url", "image", "b64_json", "inlineData", "inline_data")
+_FOREIGN_PARTS = ("inlineData", "inline_data", "source")
 _NO_FACTS = ("thought", "thought_signature")
-_ADDRESS_KEYS = ("image_url", "url", "b64_json", "image", "data", "base64")
+# Of OpenAI's dialect and its kin; the last are Gemini's and Anthropic's parts, which relays hand on.
+_ADDRESS_KEYS = ("image_url", "url", "b64_json", "image", "data", "base64", *_FOREIGN_PARTS)
 
 
 def _address(value: str | Slice) -> Found | None:
