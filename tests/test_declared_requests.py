@@ -511,6 +511,13 @@ def test_what_was_there_is_told_within_bounds() -> None:
             "v: the balance or quota of the account is used up.",
         ),
         ({"code": 0, "msg": "success"}, ErrorClass.EMPTY, "v answered without a picture."),
+        ({"fail_reason": "too rude"}, ErrorClass.EMPTY, "v answered without a picture: too rude"),
+        ({"job": {"error": {"message": "no"}}}, ErrorClass.EMPTY, "v answered without a picture: no"),
+        (
+            {"output": {"message": "out of paint"}},
+            ErrorClass.EMPTY,
+            "v answered without a picture: out of paint",
+        ),
         ({"prompt": "a sign: rate limit exceeded"}, ErrorClass.EMPTY, "v answered without a picture."),
         ({"code": 200, "message": "OK", "data": {}}, ErrorClass.EMPTY, "v answered without a picture."),
     ],

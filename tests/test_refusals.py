@@ -189,9 +189,19 @@ def test_a_message_beside_no_choices_is_a_refusal(choices: Any, usage: Any) -> N
         {"err": REASON},
         {"RequestId": "r", "Code": "InvalidParameter", "Message": REASON},
         {"Response": {"Error": {"Code": "InvalidParameter", "Message": REASON}, "RequestId": "r"}},
+        {"ResponseMetadata": {"RequestId": "r", "Error": {"Code": "InvalidParameter", "Message": REASON}}},
+        {"status": "FAILURE", "fail_reason": REASON},
+        {"failMsg": REASON},
+        {"result": {"error": {"message": REASON}}},
+        {"output": {"code": "InvalidParameter", "message": REASON}},
+        {"task": {"status": "failed", "error": REASON}},
+        {"fault": {"faultstring": REASON}},
     ],
-    ids=["detail", "details", "messages", "errmsg", "err", "Aliyun", "Tencent"],
-)
+    ids=[
+        "detail", "details", "messages", "errmsg", "err", "Aliyun", "Tencent", "Volcengine", "fail_reason",
+        "failMsg", "a result's error", "an output's message", "a task's error", "Apigee",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("content", ["choices", "candidates", "data"])
 def test_a_reason_in_any_shape_is_a_refusal_where_nothing_else_is(body: Any, content: str) -> None:
     """With HTTP 200: else the client is told that there was nothing, and the vendor is asked once more."""
@@ -209,6 +219,8 @@ def test_a_reason_in_any_shape_is_a_refusal_where_nothing_else_is(body: Any, con
         {"choices": [], "usage": {"prompt_tokens": 5}, "message": "ok"},
         {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
         {"id": "x"},
+        {"id": "x", "response": {"id": "r", "status": "in_progress", "error": None}},
+        {"choices": [], "data": {"message": "success"}, "result": {"reason": ""}},
     ],
 )
 def test_a_chunk_is_no_refusal(payload: Any) -> None:

@@ -30,7 +30,7 @@ _RAW = ("metadata", "raw")  # OpenRouter: the message is "Provider returned erro
 _SAYS = (
     "message", "msg", "error_msg", "error_message", "errorMessage", "error_description", "detail", "error",
     "errors", "title", "reason", "description", "status_msg", "err_msg", "errmsg", "failMsg", "failReason",
-    "fail_reason", "failure_reason", "task_status_msg",
+    "fail_reason", "failure_reason", "task_status_msg", "Error", "Message", "faultstring",
 )  # fmt: skip
 _INSIDE = ("innererror", "error", "errors", "detail", "message")
 _ENVELOPES = (
@@ -40,6 +40,10 @@ _ENVELOPES = (
     "result",
     "task",
     "job",
+    "response",
+    "Response",
+    "ResponseMetadata",
+    "fault",
 )  # in which vendors of jobs put the above
 _CODES = ("code", "error_code", "errorCode", "err_code", "errcode", "status_code", "statusCode")
 _GOOD_CODES = frozenset(
@@ -47,7 +51,10 @@ _GOOD_CODES = frozenset(
 )
 _NAMES = ("code", "error_code", "errorCode", "status", "type", "error_type")
 _SAYS_IN_A_200 = ("message", "msg", "error_msg", "error_message", "errorMessage", "detail")
-_SAYS_INSTEAD = (*_SAYS_IN_A_200, "errmsg", "err_msg", "err", "Message")  # of a reply
+_SAYS_INSTEAD = (  # of a reply
+    *_SAYS_IN_A_200, "errmsg", "err_msg", "err", "Message", "error_description", "status_msg", "reason",
+    "fail_reason", "failReason", "failMsg", "failure_reason", "faultstring", "exception",
+)  # fmt: skip
 
 # Google's words for a status. They say no more than it does, and `status` holds other things elsewhere.
 STATUS_OF_WORD = {
@@ -184,7 +191,12 @@ def is_refusal(payload: Json, content: str) -> bool:
 
 def said_instead(payload: Json) -> str:
     """What a reply says in place of what was asked for; empty where that is `success` or the like."""
-    found = (_text(payload[name], 0) for name in _SAYS_INSTEAD if payload.get(name))
+    inside = (inner for name in _ENVELOPES if isinstance(inner := payload.get(name), dict))
+    places = (
+        *(payload.get(name) for name in _SAYS_INSTEAD),
+        *(inner.get(name) for inner in inside for name in ("error", "Error", *_SAYS_INSTEAD)),
+    )
+    found = (_text(place, 0) for place in places if place)
     return next((said for said in found if said.strip().lower() not in _GOOD_CODES), "")
 
 
