@@ -68,12 +68,14 @@ class Desk(BaseHTTPRequestHandler):
     told: ClassVar[list[Any]] = []
     orders: ClassVar[list[Any]] = []
     refused: ClassVar[dict[str, Any]] = {}  # what an order of an engine is answered with instead
+    heard: ClassVar[list[tuple[str, str, Any]]] = []  # by which key it was asked, where, and what
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.heard.append((self.headers["authorization"], self.path, body))
         if self.path == "/orders":
             self.orders.append(body)
             if self.refused.get(body["engine"]) == "silence":
@@ -99,7 +101,7 @@ class Desk(BaseHTTPRequestHandler):
 
 @contextmanager
 def desk(*told: Any) -> Iterator[str]:
-    Desk.told[:], Desk.orders[:] = told, []
+    Desk.told[:], Desk.orders[:], Desk.heard[:] = told, [], []
     Desk.refused.clear()
     with listening(Desk) as base:
         yield base

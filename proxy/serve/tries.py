@@ -95,18 +95,21 @@ class Tries:
         self._kept = kept
         self._patient_until = self._began + _PATIENCE_S
         self._before = 0 if kept is None else kept.tried_before
-        first = None
         if kept is not None and (resumed := kept.resumed(candidates)) is not None:
             first, number = resumed
             self._before = number - 1
-        if not self._opened(first or self._attempts.first()):
+            opened = self._opened(first, is_ordered=True)
+        else:
+            opened = self._opened(self._attempts.first())
+        if not opened:
             raise self.verdict()
 
-    def _opened(self, attempt: Attempt | None) -> bool:
-        """Make this attempt the one that is on, or the next one whose target can serve the request at all."""
+    def _opened(self, attempt: Attempt | None, *, is_ordered: bool = False) -> bool:
+        """Make this attempt the one that is on, or the next one whose target can serve the request at all.
+        What `is_ordered` there already is asked for there, whatever its profile says today."""
         while attempt is not None:
             self.speaker: Speaker = speaker_of(attempt.candidate, self._request)
-            refusal = self.speaker.unable()
+            refusal = None if is_ordered else self.speaker.unable()
             if refusal is None:
                 return self._begun(attempt, self._sells and self.speaker.by_piece())
             self._failed = self._failed or refusal
