@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -649,6 +650,24 @@ def test_who_leaves_a_stream_of_unfinished_pictures_ends_the_watch() -> None:
     asyncio.run(leave())
 
 
+def test_how_it_ends_for_who_has_left_is_no_fault_of_the_loop() -> None:
+    async def job(coming: asyncio.Queue[Sequence[Event]]) -> list[Event]:
+        await coming.put([PartialImage("image/png", PICTURE)])
+        raise UpstreamError(ErrorClass.TIMEOUT, "late")
+
+    async def leave() -> list[Any]:
+        faults: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault["message"]))
+        coming: asyncio.Queue[Sequence[Event]] = asyncio.Queue(maxsize=1)
+        batches = _with_partials(coming, job(coming))
+        await anext(batches)
+        await batches.aclose()
+        gc.collect()
+        return faults
+
+    assert asyncio.run(leave()) == []
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_was_on_its_way_comes_before_the_end(fails: bool) -> None:
     async def job(coming: asyncio.Queue[Sequence[Event]]) -> list[Event]:
@@ -668,6 +687,12 @@ def test_what_was_on_its_way_comes_before_the_end(fails: bool) -> None:
             seen.append(error.message)
         return seen
 
-    seen = asyncio.run(watched())
+    async def alone() -> list[Any]:
+        seen = await watched()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return seen
+
+    seen = asyncio.run(alone())
     assert [event.index for event in seen[:3]] == [0, 1, 2]
     assert seen[3:] == (["late"] if fails else [Started()])

@@ -63,7 +63,6 @@ class Draw:
     async def events(self, one: Try, house: House) -> AsyncGenerator[list[Event], None]:
         """Yield one batch when the pictures are here, and before it what shows them on their way."""
         wire, account, kept = self._wire, one.attempt.account, one.kept
-        taken = None if kept is None else kept.taken()
         services = house.services
         coming: asyncio.Queue[Sequence[Event]] = asyncio.Queue(maxsize=1)  # pictures are big
         deadlines = one.deadlines()
@@ -78,10 +77,8 @@ class Draw:
             on_partials=coming.put if self._request.partial_images else None,
             on_sent=one.went_out,
         )
-        if taken is not None and kept is not None and kept.is_unheard:
-            taken = await _heard(engine, taken, kept)
+        taken = None if kept is None else await _taken(engine, kept)
         call = await self._prepared(one, house, engine) if taken is None else None
-        with_partials = call is not None and bool(call.stream and self._request.partial_images)
 
         async def delivered(done: Done) -> list[Event]:
             arriving = media.Arriving(house, account, one.told, done.keyed, deadlines)
@@ -99,7 +96,7 @@ class Draw:
         if kept is not None:
             order = replace(order, taken=taken, journal=kept, may_call_off=kept.may_call_off)
         running = services.runner.run(order)
-        if not with_partials:
+        if not self._request.partial_images:
             yield await running
             return
         async with aclosing(_with_partials(coming, running)) as batches:
@@ -125,11 +122,15 @@ class Draw:
         return self._wire.submit(request, target, one.attempt.repairs, uploaded=uploaded, order=told.order)
 
 
-async def _heard(engine: Engine, job: Job, kept: Kept) -> Job | None:
-    """The job of an order that an earlier process sent and heard nothing of, None where the vendor did not
-    get it: then it may be sent, and the vendor knows it again if both arrive. Raises `UncertainError`."""
+async def _taken(engine: Engine, kept: Kept) -> Job | None:
+    """What the vendor has of the order already. Of one that an earlier process sent and heard nothing of it
+    is asked; where it did not get that it may be sent, and is known again if both arrive. Raises
+    `UncertainError`."""
     from proxy.serve.record import UncertainError
 
+    job = kept.taken()
+    if job is None or not kept.is_unheard:
+        return job
     try:
         is_taken = await engine.is_taken(job)
     except UpstreamError:
@@ -152,8 +153,7 @@ async def _with_partials(
             try:
                 await asyncio.wait((job, taken), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                if not taken.done():
-                    taken.cancel()  # what it was about to take stays in the queue
+                taken.cancel()  # what it was about to take stays in the queue
             if taken.done():
                 yield [*taken.result()]
         yield await job
