@@ -9,8 +9,9 @@ import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import openai
@@ -22,6 +23,7 @@ from proxy.serve import body as bodies
 from proxy.simulators.server import start
 from proxy.types import FormFile, Slice
 from tests.between import standing
+from tests.desks import listening
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import DATA_URI, GOOD, HEAD, post, providers, watching
 from tests.served import run, waited
@@ -298,6 +300,47 @@ def test_a_task_that_waits_for_a_vendor_that_is_busy_can_be_called_off(gateway: 
     waited(lambda: any("429:minute" in str(exchange.body) for exchange in gateway.sent()))
     cancelled = post(gateway, f"tasks/{task}/cancel")
     assert (cancelled.status_code, ended(gateway, task)["status"]) == (200, "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"prompt": "a fox sim:error:429 sim:retry-after:3600"}, "rate_limit_exceeded"),
+        ({"prompt": "a fox sim:error:404"}, "model_not_found"),
+        ({"prompt": "a fox", "image": "http://127.0.0.1:9/gone.png"}, "invalid_image_url"),
+    ],
+    ids=["busy for an hour", "never", "the request's own fault"],
+)
+def test_a_task_does_not_wait_for_what_does_not_pass(
+    gateway: Gateway, fields: dict[str, Any], code: str
+) -> None:
+    task = started(gateway, "by-talk", **fields)["id"]
+    assert ended(gateway, task)["error"]["code"] == code
+
+
+class Forbids(BaseHTTPRequestHandler):
+    """Busy, and asks for no second request."""
+
+    asked: ClassVar[list[str]] = []
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.asked.append(self.path)
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(503)
+        for name, value in (("x-should-retry", "false"), ("content-length", "0")):
+            self.send_header(name, value)
+        self.end_headers()
+
+
+def test_a_task_does_not_ask_again_whom_it_shall_not(tmp_path: Path) -> None:
+    with listening(Forbids) as base:
+        file = FILE.replace("http://SIMULATORS/gemini", base)
+        with open_gateway(tmp_path, file) as own:
+            task = ended(own, started(own, "by-talk", "a fox")["id"])
+    assert (task["error"]["code"], len(Forbids.asked)) == ("overloaded", 1)
 
 
 @pytest.mark.parametrize("path", ["images/edits", "images/variations"])
