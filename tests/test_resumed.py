@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
 from hashlib import blake2b
@@ -19,7 +20,7 @@ from proxy.store import tables, tasks
 from tests.gateway import Gateway, open_gateway
 from tests.served import waited
 from tests.test_late import HELD
-from tests.test_refused_polls import BY_OUR_ID, DRAWN, RUNNING, Desk, desk
+from tests.test_refused_polls import BY_OUR_ID, DRAWN, RUNNING, Desk, desk, posted
 from tests.test_store import TASK
 from tests.test_tasks_crash import HEADERS, asked
 
@@ -175,6 +176,18 @@ def test_what_was_held_and_not_ordered_is_given_back_and_it_is_ordered_under_ano
             (200_001, "ob/obol-1", "settle", "ok", "7", 1),
         ]
     assert len(Desk.orders) == 1
+
+
+@pytest.mark.parametrize("fields", [{"background": True}, {}], ids=["a task", "who waits in vain"])
+def test_a_process_that_is_told_to_end_leaves_the_books_open(tmp_path: Path, fields: dict[str, Any]) -> None:
+    """Its vendor goes on, and whoever hears of the end closes them."""
+    store = f"sqlite:{tmp_path}/state/dragoman.db"
+    with desk(*[RUNNING] * 5000) as base, ThreadPoolExecutor(1) as aside:
+        file = FILE.replace("BASE", base).replace("FOLDER", str(tmp_path))
+        with open_gateway(tmp_path, file, KEYS) as own:
+            aside.submit(posted, own.base_url, "images/generations", {"prompt": "a door", **fields})
+            waited(lambda: len(Desk.heard) >= 3)
+        assert books(store) == [(1, "ob/obol-1", "hold", "ordered", None, 0)]
 
 
 def test_an_order_of_which_the_vendor_says_nothing_stays_held_and_is_not_given_again(tmp_path: Path) -> None:

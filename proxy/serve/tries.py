@@ -152,10 +152,7 @@ class Tries:
 
     async def hold(self) -> None:
         """Write down that a piece will be ordered, and its money held, before it is. What an earlier process
-        ordered stands there already."""
-        if self._kept is not None and self._kept.order is not None:
-            bill.hold(self.on, self._request)
-            return
+        ordered stands there already, and stays as it is."""
         await self._house.services.ordered(self.on, self._request)
 
     def close(self, error: UpstreamError | RequestError | None = None, *, left: bool = False) -> None:
