@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +17,12 @@ from typing import Any
 import openai
 import pytest
 
+from tests.desks import listening
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import BEATING, HEAD, Seen, decoded, post, providers, watching
 from tests.served import waited
+from tests.test_refused_polls import FILE as OBOLUS
+from tests.test_refused_polls import Desk, posted
 
 
 @pytest.fixture
@@ -62,6 +67,33 @@ def test_an_sdk_that_may_retry_does_not_order_twice(gateway: Gateway) -> None:
     with watching(gateway) as seen, pytest.raises(openai.InternalServerError):
         gateway.client(max_retries=3).images.generate(model="wan", prompt="Once sim:fail:some_fault")
     assert len(seen.submits()) == 1
+
+
+class Holding(Desk):
+    """Takes no order before it may `go` on."""
+
+    go = threading.Event()
+
+    def _answer(self, data: bytes, kind: str = "application/json", status: int = 200) -> None:
+        assert self.path != "/orders" or self.go.wait(10)
+        super()._answer(data, kind, status)
+
+
+def test_orders_to_a_vendor_that_takes_jobs_are_sent_eight_at_a_time(tmp_path: Path) -> None:
+    """With their pictures in memory; those that it has taken make place."""
+    Desk.told[:], Desk.orders[:] = [], []
+    with (
+        listening(Holding) as base,
+        ThreadPoolExecutor(10) as pool,
+        open_gateway(tmp_path, OBOLUS.replace("BASE", base).replace("FOLDER", str(tmp_path))) as own,
+    ):
+        ask = partial(posted, own.base_url, "images/generations")
+        replies = pool.map(ask, ({"prompt": f"door {number}"} for number in range(10)))
+        waited(lambda: len(Desk.orders) == 8)
+        assert own.http.get(f"{own.base_url}/readyz").status_code == 200
+        assert len(Desk.orders) == 8
+        Holding.go.set()
+        assert [reply.status_code for reply in replies] == [200] * 10
 
 
 def hang_up(gateway: Gateway, body: dict[str, Any], when: Callable[[], Any]) -> None:

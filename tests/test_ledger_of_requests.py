@@ -25,6 +25,7 @@ models:
   flash: {targets: [google/gemini-3-flash-preview], price: {input: 0.5, output: 3}}
   lan-chat: {targets: [lan/llama], price: {input: 1, output: 2, currency: EUR}}
   free: {targets: [google/gemini-2.5-flash]}
+  lan-free: {targets: [lan/llama]}
   two: {targets: [lan/llama, google/gemini-3-flash-preview], price: {input: 1, output: 1}}
   mixed: {targets: [{use: dead/llama, price: {output: 1}}, {use: lan/llama, price: unpriced}]}
   banana: {targets: [jlike.image/nano-banana-2], price: {image: 0.2}}
@@ -246,27 +247,34 @@ def test_calls_side_by_side_are_told_apart(house: Gateway) -> None:
     assert reply.json()["usage"]["cost"] == float(total)
 
 
-def test_a_stream_that_the_client_left_is_metered_by_what_was_seen(house: Gateway) -> None:
-    for model in ("lan-chat", "flash"):
-        body = {
-            "model": model,
-            "stream": True,
-            "messages": [{"role": "user", "content": "sim:chunks:200 sim:gap:20 Tell"}],
-        }
-        with house.http.stream(
-            "POST",
-            f"{house.base_url}/v1/chat/completions",
-            json=body,
-            headers={"authorization": f"Bearer {KEY}"},
-        ) as reply:
-            lines = reply.iter_lines()
-            while "content" not in next(lines):
-                pass
-        (row,) = rows_of(house, reply.headers["x-request-id"], 1)
-        assert (row["outcome"], row["estimated"]) == ("abandoned", True), model
-        assert row["prompt_tokens"] > 0, model
-        assert row["completion_tokens"] > 0, model
-        assert row["amount"] > 0, model
+@pytest.mark.parametrize("ending", ["abandoned", "internal"])
+@pytest.mark.parametrize(("model", "priced"), [("lan-chat", True), ("flash", True), ("lan-free", False)])
+def test_a_stream_that_breaks_off_is_metered_by_what_was_seen(
+    house: Gateway, model: str, priced: bool, ending: str
+) -> None:
+    """Its client left, or its upstream."""
+    pace = "sim:gap:20" if ending == "abandoned" else "sim:cut:5"
+    body = {
+        "model": model,
+        "stream": True,
+        "messages": [{"role": "user", "content": f"sim:chunks:200 {pace} Tell"}],
+    }
+    with house.http.stream(
+        "POST",
+        f"{house.base_url}/v1/chat/completions",
+        json=body,
+        headers={"authorization": f"Bearer {KEY}"},
+    ) as reply:
+        lines = reply.iter_lines()
+        while "content" not in next(lines):
+            pass
+        if ending != "abandoned":
+            assert any("error" in line for line in lines)
+    (row,) = rows_of(house, reply.headers["x-request-id"], 1)
+    assert (row["outcome"], row["estimated"]) == (ending, True)
+    assert row["prompt_tokens"] > 0
+    assert row["completion_tokens"] > 0
+    assert (row["amount"] or 0) > 0 if priced else row["amount"] is None
 
 
 def test_the_last_chunk_of_a_stream_tells_the_cost(house: Gateway) -> None:

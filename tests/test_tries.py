@@ -45,6 +45,7 @@ models:
   hasty-last: {targets: [gone/llama], fallback: [hasty/llama]}
   late-job: {targets: [google/gemini-that-is-gone], fallback: [slow/nano-banana-pro], poll: {every: 50ms}}
   picky: {targets: [jlike.image/nano-banana-2], fallback: [google/gemini-3-pro-image]}
+  sown: {targets: [slow/nano-banana-pro], fallback: [google/gemini-3-pro-image]}
 """
 
 
@@ -92,9 +93,18 @@ def test_a_target_that_cannot_carry_the_request_never_hides_why_the_first_one_fa
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "overloaded")
 
 
-def test_a_target_that_takes_no_pictures_is_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [{"model": "picky", "image": PNG}, {"model": "sown", "seed": 7}],
+    ids=["takes no pictures", "cannot carry it"],
+)
+def test_a_target_that_cannot_be_asked_for_it_is_passed_over(tmp_path: Path, asked: dict[str, Any]) -> None:
+    """Unless the client wants no other; what would be lost is refused, for it is strict."""
+    body = {"prompt": "Redder", **asked}
     with opened(tmp_path) as own:
-        reply = post(own, {"model": "picky", "prompt": "Redder", "image": PNG}, "images/generations")
+        alone = post(own, body, "images/generations", x_proxy_strict="true", x_proxy_no_fallback="true")
+        assert (alone.status_code, own.sent()) == (400, [])
+        reply = post(own, body, "images/generations", x_proxy_strict="true")
         assert reply.status_code == 200
         assert [exchange.vendor for exchange in own.sent()] == ["google"]
     assert "x-proxy-dropped" not in reply.headers

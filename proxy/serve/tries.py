@@ -217,8 +217,7 @@ class Tries:
     def _judged(self, error: UpstreamError) -> UpstreamError:
         one = self.on
         return error.without(one.attempt.account.secrets).changed(
-            provider=error.provider or one.attempt.target.provider,
-            by_piece=error.by_piece or one.by_piece,
+            provider=one.attempt.target.provider, by_piece=error.by_piece or one.by_piece
         )
 
     def _following(self, error: UpstreamError | RequestError) -> Attempt | None:
