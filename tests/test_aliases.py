@@ -184,8 +184,16 @@ def test_who_answers_is_told_of_any_other_name(catching: Gateway) -> None:
         ("google.text/gemini-2.5-flash", 404),
         ("gone", 503),
         ("a" * 257, 404),
+        ("google/".ljust(257, "a"), 404),
     ],
-    ids=["a target", "its provider is off", "no such surface", "a model that is off", "too long"],
+    ids=[
+        "a target",
+        "its provider is off",
+        "no such surface",
+        "a model that is off",
+        "too long",
+        "a target that is too long",
+    ],
 )
 def test_what_is_named_in_the_file_is_not_caught(catching: Gateway, name: str, status: int) -> None:
     reply = chat(catching, name)

@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -586,6 +587,16 @@ def test_a_mistake_is_named_where_it_is(body: Any, param: str) -> None:
     with pytest.raises(RequestError) as caught:
         front.parse(body, "m", stream=False)
     assert (caught.value.status, caught.value.param) == (400, param)
+
+
+def test_a_long_name_of_a_field_is_not_remembered() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(30):
+            parsed(**{f"a_{number}".ljust(100_000, "x"): 1})
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_schema_nested_beyond_measure_is_refused() -> None:

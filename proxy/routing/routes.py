@@ -270,8 +270,9 @@ class Routes:
         return next((one.prices for one in candidates if one.target.name == entry.use and one.prices), None)
 
     def _made_for(self, name: str) -> Route | None:
-        """The route of a `provider/model` without an entry. Kept under a name that a pattern has not."""
-        candidate = self._candidate(name, TargetEntry(use=name)) if name else None
+        """The route of a `provider/model` without an entry, None for a longer name than any model's: much is
+        remembered by the name. Kept under a name that a pattern has not."""
+        candidate = self._candidate(name, TargetEntry(use=name)) if 0 < len(name) <= LONGEST_NAME else None
         if candidate is None:
             return None
         candidate = replace(candidate, forgets=_forgets((candidate,)))
@@ -285,8 +286,7 @@ class Routes:
             priced=candidate.prices is not None,
             currency=_currency((candidate,)),
         )
-        is_short = len(name) <= LONGEST_NAME
-        if is_short and len(self._direct) < _DIRECT_KEPT and self.patterns.find(name) is None:
+        if len(self._direct) < _DIRECT_KEPT and self.patterns.find(name) is None:
             self._direct[name] = route
         return route
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -33,7 +32,6 @@ class Way(NamedTuple):
     target: bytes
 
 
-@functools.lru_cache(4096)
 def way(url: URL) -> Way:
     """Raises `ValueError` for an address without a host, or that is not of HTTP."""
     host, port = url.raw_host, url.port

@@ -43,8 +43,12 @@ class Reading:
                 self.strange(f"{path}.{written}", value)
 
 
-@lru_cache(maxsize=4096)
 def camel(name: str) -> str:
+    return _camel(name) if len(name) <= _NAME_CHARS_MAX else _camel.__wrapped__(name)
+
+
+@lru_cache(maxsize=4096)
+def _camel(name: str) -> str:
     first, *rest = name.split("_") if "_" in name.strip("_") else (name,)
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
