@@ -934,9 +934,12 @@ def test_a_refused_poll_that_names_what_became_of_the_job_ends_it(status):
     assert error.error_class is ErrorClass.BLOCKED
 
 
-def test_a_job_without_a_number_is_lost():
-    error = refused("evolink", "m", {"status": "pending"})
+@pytest.mark.parametrize("named", [{}, {"id": ".."}, {"id": "a/../b"}, {"id": "./a"}, {"id": "9" * 5000}])
+def test_a_job_without_a_number_is_lost(named):
+    """What would climb in the path of a question, or fill memory, is none."""
+    error = refused("evolink", "m", {"status": "pending", **named})
     assert (error.error_class, error.status) == (ErrorClass.LOST, 502)
+    assert error.message == "evolink took the job but gave no number to ask for it."
 
 
 def test_text_instead_of_a_picture_is_an_error_that_quotes_it():

@@ -22,6 +22,8 @@ from proxy.wires.declared.variants import Variant
 Phase = Literal["upload", "submit", "poll", "result", "stream"]
 IDENTIFYING = frozenset({"id", "poll_url", "uuid"})  # with one of these a job can be asked for
 
+_LONGEST_FIELD = 4096  # of a job; it goes into an address, and whatever is longer is no number
+
 _CHARGED = "charged"  # of a job: what was told of money so far; some vendors tell it when they take the order
 
 _ASKING: frozenset[Phase] = frozenset({"poll", "result"})
@@ -308,7 +310,7 @@ class VendorReply:
         return {
             name: absolute(value, self.base_url) if name.endswith("_url") else value
             for name, value in found
-            if value
+            if value and len(value) <= _LONGEST_FIELD and (name.endswith("_url") or _fits_a_path(value))
         }
 
     # --- a picture that goes ahead of an order -----------------------------------------------------
@@ -428,6 +430,11 @@ class VendorReply:
         """The same of the vendor's own fields."""
         earlier = self.task.get(_CHARGED, {}).get("kept", {})
         return {**earlier, **kept_charge(self.variant.billing.keep, self.seen)}
+
+
+def _fits_a_path(value: str) -> bool:
+    """Whether it stays in its place there, also where its slashes are read as such."""
+    return {".", ".."}.isdisjoint(value.split("/"))
 
 
 def _as(error_class: ErrorClass, error: UpstreamError) -> UpstreamError:
