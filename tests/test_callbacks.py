@@ -237,6 +237,15 @@ async def test_a_redirect_is_an_answer_and_no_way() -> None:
         assert len(receiver.came) == 1
 
 
+@pytest.mark.anyio
+async def test_what_is_no_address_was_not_called() -> None:
+    """It may stand in the store since an earlier version took it."""
+    poster = Poster()
+    with pytest.raises(NotDeliveredError):
+        await poster.post("https://app.example\\x", b"{}", {}, private=False)
+    await poster.close()
+
+
 def test_the_signature_is_that_of_standard_webhooks() -> None:
     """Their example: github.com/standard-webhooks/standard-webhooks, libraries' tests"""
     key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -413,8 +413,10 @@ def test_a_picture_reaches_the_upstream_as_it_was_sent(gateway: Gateway) -> None
     assert "640x480" in reply.choices[0].message.content
 
 
-def test_a_private_address_is_not_fetched(gateway: Gateway) -> None:
-    content: Any = [{"type": "image_url", "image_url": {"url": f"{gateway.vendors.base_url}/x.png"}}]
+@pytest.mark.parametrize("url", ["{base_url}/x.png", "http://xn--/x.png"], ids=["private", "no name"])
+def test_what_is_no_public_address_is_not_fetched(gateway: Gateway, url: str) -> None:
+    url = url.format(base_url=gateway.vendors.base_url)
+    content: Any = [{"type": "image_url", "image_url": {"url": url}}]
     with pytest.raises(openai.BadRequestError) as caught:
         ask(gateway, content)
     assert caught.value.param == "messages[0].content[0].image_url.url"

@@ -221,6 +221,14 @@ async def test_what_is_no_web_address_is_refused_before_its_name_is_resolved(url
     await fetcher.close()
 
 
+@pytest.mark.parametrize("host", ["xn--", "xn--a.example", "xn--80ak6aa92e.com"])
+async def test_a_name_is_told_as_it_is_written(host: str) -> None:
+    """Not all that looks like an international one has a form to be shown in."""
+    fetcher = Fetcher(RULES, resolve=lambda host, port: [])
+    assert await refusal(fetcher, f"http://{host}/x.png") == unreachable(host)
+    await fetcher.close()
+
+
 @pytest.mark.parametrize(
     "url", ["http://pictures.example:22/", "http://pictures.example:6379/", "http://pictures.example:0/"]
 )

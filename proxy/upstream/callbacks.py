@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from proxy.errors import RequestError
 from proxy.upstream.fetch_rules import FetchRules
@@ -25,16 +24,18 @@ def check(url: str, *, private: bool) -> None:
 
     Raises a 400 that names the field.
     """
+    from yarl import URL  # as `post` reads it
+
     if len(url) > MOST_CHARACTERS:
         raise _refused(f"must be at most {MOST_CHARACTERS} characters long")
     try:
-        parts = urlsplit(url)
-        host, _ = (parts.hostname or "").rstrip("."), parts.port
+        place = URL(url)
     except ValueError:
         raise _refused("must be a valid https address") from None
-    if parts.scheme not in (("http", "https") if private else ("https",)) or not host or not url.isascii():
+    host = (place.raw_host or "").rstrip(".")
+    if place.scheme not in (("http", "https") if private else ("https",)) or not host or not url.isascii():
         raise _refused("must be a valid https address")
-    if parts.username is not None or parts.password is not None:
+    if place.raw_user is not None or place.raw_password is not None:
         raise _refused("must not hold a user name or password")
     if private:
         return
@@ -76,7 +77,7 @@ class Poster:
                     return answer.status
             except PrivateAddressError:
                 raise NotDeliveredError("the address is not public") from None
-            except OSError as fault:
+            except (OSError, ValueError) as fault:  # an address of another version's may be none
                 drop_frames(fault)
                 raise NotDeliveredError(type(fault).__name__) from None
 

@@ -58,19 +58,19 @@ class Downloader:
             async with asyncio.timeout(self._rules.total_s):
                 answer = await self._follow(place, private, credentials)
                 try:
-                    data = await _body(answer, str(place.host), limit, left, self._rules.silence_s)
+                    data = await _body(answer, str(place.raw_host), limit, left, self._rules.silence_s)
                 finally:
                     answer.drop()
         except _RefusedError as fault:
             drop_frames(fault)
-            raise _unreachable(str(place.host)) from fault
+            raise _unreachable(str(place.raw_host)) from fault
         except OSError as fault:
             drop_frames(fault)
             kind = RequestError if isinstance(fault, PrivateAddressError) else UnreachableError
-            raise _unreachable(str(place.host), kind) from fault
+            raise _unreachable(str(place.raw_host), kind) from fault
         mime = sniff(data.head(HEAD_BYTES))
         if mime is None:
-            raise _not_media(str(place.host))
+            raise _not_media(str(place.raw_host))
         return Fetched(mime, data)
 
     async def _follow(self, place: URL, private: bool, credentials: Credentials | None) -> Answer:
@@ -87,7 +87,7 @@ class Downloader:
             answer.drop()
             if answer.status not in _REDIRECTS or location is None:
                 raise _kind(answer.status)(
-                    f"The file at {first.host!r} could not be downloaded: status {answer.status}.",
+                    f"The file at {first.raw_host!r} could not be downloaded: status {answer.status}.",
                     code="invalid_image_url",
                 )
             place = self._next(place, location, private)
@@ -118,7 +118,7 @@ class Downloader:
             host == name or host.endswith(f".{name}") for name in rules.hosts
         )
         if not allowed or f".{host}".endswith(LOCAL_NAMES) or not _is_host_name(host):
-            raise _unreachable(str(place.host))
+            raise _unreachable(str(place.raw_host))
         return place
 
 
