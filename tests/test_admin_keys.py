@@ -315,6 +315,22 @@ def test_a_wrong_command_is_said(
     assert "Traceback" not in talk
 
 
+def test_what_no_text_of_the_store_can_hold_names_nothing(tmp_path: Path, store_address: str) -> None:
+    """PostgreSQL refuses texts with a NUL, as a driver does that has lost its server."""
+    file = f'{WITH_ADMIN}server: {{state: "{store_address}"}}\n'
+    with open_gateway(tmp_path, file, {"TEST_ADMIN_KEY": ADMIN}) as own:
+        make(own, "plain")
+        for method, path in (
+            ("GET", "/admin/keys/%00"),
+            ("GET", "/admin/keys?after=%00"),
+            ("POST", "/admin/keys/%00/revoke"),
+            ("POST", "/admin/keys/%00/rotate"),
+        ):
+            reply = ask(own, method, path)
+            assert (reply.status_code, reply.json()["error"]["code"]) == (404, "key_not_found")
+        assert ask(own, "GET", "/admin/usage?key=%00").json()["data"] == []
+
+
 @pytest.mark.parametrize("state", ["sqlite::memory:", "postgresql://nobody:hush-hush@127.0.0.1:1/none"])
 def test_a_store_out_of_reach_is_said_without_its_password(
     tmp_path: Path, vendors: Running, state: str

@@ -548,6 +548,7 @@ def test_a_callback_that_leads_nowhere_is_refused_by_its_field(gateway: Gateway)
         "https://0x7f.1/", "https://2130706433/", "https://127.1/", "https:///x", "x",
         "https://app.example/" + "x" * 2030,
         "https://app.example:99999/", "https://app.example\\x", "https://app.example\\@10.0.0.1/",
+        "https://app.example/\0", "https://app.example/\n",
     ):  # fmt: skip
         body = {"model": "wan", "prompt": "x", "callback_url": address}
         reply = post(gateway, "images/generations", body)

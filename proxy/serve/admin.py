@@ -108,7 +108,7 @@ async def _body(exchange: Exchange) -> dict[str, Any]:
 
 
 def _named(exchange: Exchange) -> str:
-    return str(exchange.scope["path_params"]["id"])
+    return str(exchange.scope["path_params"]["id"]).replace("\0", "\ufffd")  # see `Exchange.query`
 
 
 def _count(said: str | None) -> int:

@@ -107,11 +107,13 @@ class Exchange:
         return None if value is None else value.decode("latin-1")
 
     def query(self) -> dict[str, str]:
-        """What the address says behind its question mark; of a name that stands twice, the first."""
+        """What the address says behind its question mark; of a name that stands twice, the first. What no
+        text of PostgreSQL can hold, and so nothing is called, becomes U+FFFD."""
         from urllib.parse import parse_qs
 
         raw: bytes = self.scope.get("query_string", b"")
-        return {name: values[0] for name, values in parse_qs(raw.decode("latin-1")).items()}
+        found = parse_qs(raw.decode("latin-1"))
+        return {name: values[0].replace("\0", "\ufffd") for name, values in found.items()}
 
     @property
     def started(self) -> bool:

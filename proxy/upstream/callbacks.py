@@ -33,7 +33,7 @@ def check(url: str, *, private: bool) -> None:
     except ValueError:
         raise _refused("must be a valid https address") from None
     host = (place.raw_host or "").rstrip(".")
-    if place.scheme not in (("http", "https") if private else ("https",)) or not host or not url.isascii():
+    if place.scheme not in (("http", "https") if private else ("https",)) or not host or not _is_plain(url):
         raise _refused("must be a valid https address")
     if place.raw_user is not None or place.raw_password is not None:
         raise _refused("must not hold a user name or password")
@@ -41,6 +41,10 @@ def check(url: str, *, private: bool) -> None:
         return
     if is_inside(host):
         raise _refused("must not point into a private network")
+
+
+def _is_plain(url: str) -> bool:
+    return url.isascii() and url.isprintable()
 
 
 def _refused(why: str) -> RequestError:
