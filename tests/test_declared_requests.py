@@ -72,6 +72,15 @@ def test_multipart_is_a_form_with_parts_also_without_files() -> None:
     assert body.count(b'content-disposition: form-data; name="prompt"\r\n\r\na cat\r\n') == 1
 
 
+@pytest.mark.parametrize("encoding", ["multipart", "raw", "json"])
+def test_a_type_of_a_file_stands_in_one_line(encoding: Any) -> None:
+    """As the data URL of a mask may have it, which nobody has looked into."""
+    file = FormFile("mask", "m.png", "image/png\r\nx-a: b\0", Slice(PNG.encode()))
+    body, kind = body_of(Call("/x", {}, encoding=encoding, files=(file,)))
+    assert b"image/png x-a: b " in (kind.encode() if encoding == "raw" else body)
+    assert b"\nx-a" not in body + kind.encode()
+
+
 def test_a_body_may_be_a_list() -> None:
     call = submit(made(("body: {prompt: $prompt}", "body: [{task: draw, prompt: $prompt}]")))
     assert call.body == [{"task": "draw", "prompt": "a cat"}]

@@ -293,6 +293,19 @@ def test_the_form_goes_on_with_the_file_as_it_came(gateway: Gateway, place: str)
     ]
 
 
+def test_a_type_of_a_file_ends_no_header(gateway: Gateway) -> None:
+    """Or it would name another model to a server that takes a line feed for a line's end."""
+    file = ("a.ogg", b"OggS", 'audio/ogg\ncontent-disposition: form-data; name="model"')
+    assert listen(gateway, file=file, model="whisper").status_code == 200
+    sent = gateway.sent()[-1]
+    assert sent.body.split("\r\n")[-6:-2] == [
+        'content-disposition: form-data; name="file"; filename="a.ogg"',
+        'content-type: audio/ogg content-disposition: form-data; name="model"',
+        "",
+        "OggS",
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [

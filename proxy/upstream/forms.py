@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from urllib.parse import urlencode
 
 from proxy.codec import jsonio
 from proxy.types import Call, Slice
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 Piece = bytes | Slice  # the last: the bytes that its base64 stands for
 
@@ -27,7 +30,7 @@ def encode(call: Call) -> EncodedForm:
     Raises `JSONEncodeError`."""
     if call.encoding == "raw":
         (file,) = call.files
-        return EncodedForm([file.data], file.mime)
+        return EncodedForm([file.data], _in_one_line(file.mime))
     if call.encoding == "form":
         pairs = [(name, text) for name, value in call.body.items() for text in _texts(value)]
         return EncodedForm([urlencode(pairs).encode()], "application/x-www-form-urlencoded")
@@ -45,8 +48,13 @@ def encode(call: Call) -> EncodedForm:
 
 
 def _head(named: str, mime: str = "") -> bytes:
-    kind = f"content-type: {mime}\r\n" if mime else ""
+    kind = f"content-type: {_in_one_line(mime)}\r\n" if mime else ""
     return jsonio.whole_characters(f"content-disposition: form-data; {named}\r\n{kind}\r\n").encode()
+
+
+def _in_one_line(mime: str) -> str:
+    """A client says what its file is, and some readers take a lone line feed for the end of a header."""
+    return _CONTROL.sub(" ", mime)
 
 
 def _quoted(name: str) -> str:
