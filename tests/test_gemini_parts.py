@@ -239,6 +239,12 @@ def test_what_is_no_base64_is_no_picture_and_no_sound(mime: str, data: str) -> N
     assert caught.value.code == "upstream_malformed_response"
 
 
+@pytest.mark.parametrize("data", ["-_8", "+/8=", Slice(b"-_8"), "+/\n8"])
+def test_sound_is_standard_base64_for_it_is_decoded_here(data: str | Slice) -> None:
+    events = read(reply({"inlineData": {"mimeType": "audio/L16", "data": data}}))
+    assert only(events, Audio) == [Audio("audio/L16", Slice(b"+/8="))]
+
+
 def test_base64_with_line_ends_is_mended() -> None:
     [found] = only(read(reply({"inlineData": {"mimeType": "image/png", "data": "iVBO\r\nRw0K\nGgo"}})), Image)
     assert isinstance(found, Image)

@@ -134,6 +134,15 @@ def test_the_default_is_mp3_where_there_is_an_encoder(gateway: Gateway) -> None:
     assert b"".join(pieces) == reply.content
 
 
+@pytest.mark.skipif("mp3" not in encoding.makeable(), reason="the extra audio is not installed")
+def test_samples_that_come_in_halves_are_encoded_all_the_same() -> None:
+    def encoded(*pieces: bytes) -> bytes:
+        encoder = encoding.Mp3("audio/L16;rate=24000")
+        return b"".join([*map(encoder.feed, pieces), encoder.close()])
+
+    assert encoded(SAMPLES[:3], SAMPLES[3:4], b"", SAMPLES[4:], b"\x01") == encoded(SAMPLES)
+
+
 def test_without_an_encoder_the_formats_that_work_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """E-011: never samples under the name of another format."""
     encoding.makeable.cache_clear()

@@ -20,7 +20,10 @@ def makeable() -> tuple[str, ...]:
 
 
 class Mp3:
-    """Samples in, pieces of one file out; `close` gives the last. Takes time: not for the loop."""
+    """Samples in, pieces of one file out; `close` gives the last. Takes time: not for the loop.
+
+    The samples may be cut anywhere: the encoder takes whole ones, of two bytes, only.
+    """
 
     def __init__(self, mime: str) -> None:
         encoder: Any = import_module("lameenc").Encoder()
@@ -30,9 +33,13 @@ class Mp3:
         encoder.set_quality(_QUALITY)
         encoder.silence()
         self._encoder = encoder
+        self._half = b""
 
     def feed(self, samples: bytes) -> bytes:
-        return bytes(self._encoder.encode(samples))
+        samples = self._half + samples
+        whole = len(samples) & ~1
+        self._half = samples[whole:]
+        return bytes(self._encoder.encode(samples[:whole]))
 
     def close(self) -> bytes:
         return bytes(self._encoder.flush())

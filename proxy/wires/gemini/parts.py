@@ -171,7 +171,7 @@ class CandidateReader:
             events.append(Image(mime, data, choice=self.index, signature=_signature(part)))
         elif mime.startswith("audio/"):
             self._heard = True
-            events.append(Audio(mime, data, choice=self.index))
+            events.append(Audio(mime, _checked(base64_text.standard(data.raw)), choice=self.index))
         else:
             self._extra.setdefault("files", []).append({"mime_type": mime, "data": data})
             if len(data) <= _MAX_TEXT_DATA:
@@ -282,7 +282,10 @@ def _slice(data: Any) -> Slice | None:
     begin = head.find(",") + 1 if head.startswith("data:") else 0
     if len(data) <= begin:
         return None
-    found = base64_text.letters(data, begin)
+    return _checked(base64_text.letters(data, begin))
+
+
+def _checked(found: Slice | None) -> Slice:
     if found is None:
         raise UpstreamError(
             ErrorClass.INTERNAL,
