@@ -296,6 +296,18 @@ def test_the_oldest_wan_has_a_body_of_its_own():
     }
 
 
+@pytest.mark.parametrize("size", ["1:8", "8:1", "1:4", "4:1", "1:3", "9:21", "21:9", "512", "4K", "300x9000"])
+@pytest.mark.parametrize(
+    ("model", "longest"),
+    [("wan2.2-t2i-plus", 1440), ("wanx2.1-t2i-turbo", 1440), ("stable-diffusion-xl", 1024)],
+)
+def test_no_side_of_an_older_model_is_out_of_its_bounds(model, longest, size):
+    """V-035: they refuse a side below 512, however long the other is."""
+    sides = submit("dashscope", model, asked(size=size)).body["parameters"]["size"].split("*")
+    assert all(512 <= int(side) <= longest for side in sides)
+    assert (int(sides[0]) < int(sides[1])) == (size in ("1:8", "1:4", "1:3", "9:21", "300x9000"))
+
+
 def test_an_older_edit_of_one_picture_says_what_it_is():
     call = submit("dashscope", "wanx2.1-imageedit", asked("red", references=(by_url(),)))
     assert call.path == "/api/v1/services/aigc/image2image/image-synthesis"
