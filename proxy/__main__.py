@@ -7,7 +7,9 @@ import argparse
 import gc
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 # What may also come after the options; argparse looks for it only before them.
 _DIALECTS = (
@@ -22,9 +24,25 @@ _DIALECTS = (
     "moderations",
 )  # of `proxy.command.dialects`, which takes long to load
 _LATE = {"explain": "prompt", "check": "file", "simulate": "vendor"}
+# What other programs call these commands.
+_CALLED = {
+    "start": "serve", "run": "serve", "up": "serve", "server": "serve", "validate": "check", "lint": "check",
+    "test": "check", "list": "models", "ls": "models", "ask": "try", "chat": "try", "send": "try",
+}  # fmt: skip
+_MOST_SAID = 1 << 16
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what may have been meant. `given` are the words of the command line."""
+
+    given: Sequence[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        super().error(message + _meant(message, self.given, self._option_string_actions))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    _Parser.given = sys.argv[1:] if arguments is None else arguments
     parser, commands = _parser()
     options, rest = parser.parse_known_args(arguments)
     late = _LATE.get(options.command)
@@ -34,6 +52,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands[options.command].error(f"unrecognized arguments: {' '.join(rest)}")
     if options.command == "help":
         return _help(parser, commands, options.topics)
+    if options.json and options.command not in ("serve", "simulate"):
+        return _as_json(options)
+    return _run(options)
+
+
+def _as_json(options: argparse.Namespace) -> int:
+    """What fails without a result says why as JSON too: whoever reads stdout reads JSON in any case."""
+    told, said = _Copied(sys.stdout), _Copied(sys.stderr)
+    with redirect_stdout(told), redirect_stderr(said):
+        code = _run(options)
+    if code and not told.text.strip():
+        import json
+
+        print(
+            json.dumps({"ok": False, "exit": code, "said": said.text.strip()}, indent=2, ensure_ascii=False)
+        )
+    return code
+
+
+class _Copied:
+    """A stream that remembers the beginning of what is written to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.text = stream, ""
+
+    def write(self, text: str) -> int:
+        self.text += text[: _MOST_SAID - len(self.text)]
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         return _COMMANDS[options.command](options)
     except KeyboardInterrupt:
@@ -48,13 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """The whole command line, and the part of each command."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="dragoman",
         description="An OpenAI-compatible gateway to Gemini and the image vendors.",
         epilog="dragoman help COMMAND tells the options of a command.",
         parents=[_common()],
     )
-    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="print the version and exit")
+    parser.add_argument("-V", "--version", action=_ShowVersion, nargs=0, help="print the version and exit")
     parser.set_defaults(config=None, json=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -152,6 +204,25 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     return parser, commands.choices
 
 
+def _meant(message: str, given: Sequence[str], known: Mapping[str, object]) -> str:
+    """The end of a sentence about an option or a word that nobody knows."""
+    import difflib
+    import re
+
+    choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+    if choice is not None:
+        offered = re.findall(r"'([^']+)'", choice[2])
+        near = difflib.get_close_matches(choice[1], offered, 1) or [_CALLED.get(choice[1], "")]
+        if near[0] in offered:
+            return f"; did you mean {near[0]}?"
+    for word in given:
+        name = word.partition("=")[0]
+        if name.startswith("--") and len(name) > 2 and not any(one.startswith(name) for one in known):
+            close = difflib.get_close_matches(name[2:], [one.lstrip("-") for one in known], 1)
+            return f"; there is no {name} here" + (f": did you mean --{close[0]}?" if close else "")
+    return ""
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
@@ -219,9 +290,9 @@ def _tasks_parser(tasks: argparse.ArgumentParser) -> None:
     fate.add_argument("--number", metavar="N", help="the vendor took it, under this number: ask for that job")
 
 
-def _common() -> argparse.ArgumentParser:
+def _common() -> _Parser:
     """What every command takes, before its name or after: so one says nothing where the other was given."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument(
         "--config", type=Path, metavar="FILE", help="providers.yaml (default: ./providers.yaml)"
     )
@@ -364,7 +435,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _version(options: argparse.Namespace) -> int:
-    print(_installed())
+    print(f'{{"version": "{_installed()}"}}' if options.json else _installed())
     return 0
 
 

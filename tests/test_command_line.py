@@ -71,7 +71,7 @@ def test_every_option_of_every_command_has_words() -> None:
     assert silent == []
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("version",)])
+@pytest.mark.parametrize("arguments", [("--version",), ("version",), ("-V",)])
 def test_the_version(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     code, out, _ = out_of(capsys, *arguments)
     assert code == 0
@@ -426,6 +426,74 @@ def test_probes_are_in_no_log(tmp_path: Path) -> None:
         served.until_logged('"/v1/models"')
         logged = [json.loads(line) for line in served.err.read_text().splitlines() if line[:1] == "{"]
     assert [line["path"] for line in logged if line["event"] == "request"] == ["/v1/models"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("chek",), "; did you mean check?"),
+        (("start",), "; did you mean serve?"),
+        (("keys", "revok", "x"), "; did you mean revoke?"),
+        (("--verison",), "; there is no --verison here: did you mean --version?"),
+        (("models", "--jsn"), "; there is no --jsn here: did you mean --json?"),
+        (("try", "--simlate", "on"), "; there is no --simlate here: did you mean --simulate?"),
+        (("tasks", "--cofnig", "x"), "; there is no --cofnig here: did you mean --config?"),
+        (("check", "--frobnicate=1"), "; there is no --frobnicate here"),
+        (("dance",), "'help')"),
+        (("serve", "--port"), "expected one argument"),
+    ],
+    ids=str,
+)
+def test_a_slip_of_the_command_line_is_told_what_was_meant(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], meant: str
+) -> None:
+    code, out, err = out_of(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.endswith(f"{meant}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("models",),
+        ("usage",),
+        ("tasks",),
+        ("keys", "list"),
+        ("migrate",),
+        ("explain", "on"),
+        ("try", "on", "Hi"),
+        ("usage", "--config", "none.yaml"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_is_asked_for_json_fails_in_json(
+    file: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    file.write_text("vershun: 1\n")
+    code, out, err = out_of(capsys, *arguments, "--json")
+    told = json.loads(out)
+    assert (code, told["ok"], told["exit"]) == (1, False, 1)
+    reason = "cannot be read" if "none.yaml" in arguments else 'unknown key "vershun"'
+    assert reason in told["said"]
+    assert reason in err
+
+
+def test_a_name_that_nobody_has_is_told_in_json_too(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = out_of(capsys, "explain", "slwo", "--json")
+    assert (code, json.loads(out)["said"].partition(" does not")[0]) == (1, "model: The model 'slwo'")
+
+
+@pytest.mark.parametrize(
+    "action", [("show", "t-1"), ("resolve", "t-1", "--failed")], ids=lambda words: words[0]
+)
+def test_a_task_of_a_store_that_is_not_there_is_none(
+    file: Path, capsys: pytest.CaptureFixture[str], action: tuple[str, ...]
+) -> None:
+    """As in another folder than the server's: nothing was resolved."""
+    file.write_text(f"{file.read_text()}server: {{state: sqlite:./nowhere/x.db}}\n")
+    code, out, err = out_of(capsys, "tasks", *action)
+    assert (code, out) == (1, "")
+    assert err == "there is no task t-1: the store that server.state names is not made yet\n"
 
 
 def test_an_unknown_command_is_usage(tmp_path: Path) -> None:

@@ -43,7 +43,10 @@ def run(file: Path | None, options: Namespace) -> int:
 
     def work(database: Database) -> int:
         if not database.may_exist():
-            return _listed([], as_json=options.json)
+            if options.action is None:
+                return _listed([], as_json=options.json)
+            say(f"there is no task {options.id}: the store that server.state names is not made yet")
+            return 1
         return _ACTIONS[options.action](database, options)
 
     return opening.in_store(opened[0], "GET /v1/tasks", work)
