@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import gc
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -30,6 +32,18 @@ _CALLED = {
     "test": "check", "list": "models", "ls": "models", "ask": "try", "chat": "try", "send": "try",
 }  # fmt: skip
 _MOST_SAID = 1 << 16
+_ESCAPED = "escaped as in JSON"
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """What a terminal has no letter for, as JSON writes it: so JSON stays JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(*[iter(units)] * 2, strict=True)), error.end
+
+
+codecs.register_error(_ESCAPED, _escaped)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,6 +56,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors=_ESCAPED)
     _Parser.given = sys.argv[1:] if arguments is None else arguments
     parser, commands = _parser()
     options, rest = parser.parse_known_args(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -481,6 +482,24 @@ def test_a_command_that_is_asked_for_json_fails_in_json(
 def test_a_name_that_nobody_has_is_told_in_json_too(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = out_of(capsys, "explain", "slwo", "--json")
     assert (code, json.loads(out)["said"].partition(" does not")[0]) == (1, "model: The model 'slwo'")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_without_the_letters_is_told_their_numbers(
+    file: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    models = 'models:\n  on: {targets: [lan/x], description: "\u00fcber 测 😀"}\n'
+    lan = "version: 1\nproviders: {lan: {wire: openai, base_url: 'http://127.0.0.1:9/v1'}}\n"
+    file.write_text(f"{lan}{models}größe: 测\n", "utf-8")
+    out = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["check"]) == 1
+    file.write_text(lan + models, "utf-8")
+    out.seek(0)
+    out.truncate()
+    assert main(["models", "--json"]) == 0
+    out.seek(0)
+    assert json.loads(out.read())[0]["description"] == "über 测 😀"
 
 
 @pytest.mark.parametrize(

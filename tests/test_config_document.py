@@ -149,7 +149,18 @@ def test_anchors_that_multiply_are_stopped() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     (found,) = problems("\n".join(lines))
-    assert found[3] == "not YAML: too many repeated anchors"
+    assert found[3] == (
+        "not YAML: there are more than 100000 values here, those of repeated anchors among them"
+    )
+
+
+def test_a_merge_of_what_is_no_mapping_says_what_is_one() -> None:
+    report = Report("f.yaml", "a: {<<: 3, b: 1}\n")
+    document.read(report.text, report)
+    (found,) = report.problems
+    assert (found.line, found.column, found.hint) == (
+        1, 5, "write <<: *NAME, where &NAME stands before a mapping above",
+    )  # fmt: skip
 
 
 def test_two_documents_in_one_file_are_refused() -> None:

@@ -413,6 +413,29 @@ def test_the_file_is_the_one_named_then_the_variable_then_here_then_the_shipped(
     assert find(None, {}) == Path("providers.yaml")
 
 
+def test_a_link_that_leads_nowhere_is_not_the_shipped_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "providers.yaml").symlink_to("gone.yaml")
+    (found,) = load(find(None, {}), {}).problems
+    assert (found.file, found.message) == ("providers.yaml", "cannot be read: no such file or directory")
+
+
+def test_a_file_that_is_far_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
+    with (tmp_path / "providers.yaml").open("wb") as file:
+        file.truncate(1 << 40)
+    (found,) = load(tmp_path / "providers.yaml", {}).problems
+    assert (found.code, found.message) == ("E100", "cannot be read: it is larger than 4 MiB")
+    assert found.hint == "a configuration has some KiB: is it another file?"
+
+
+def test_a_file_of_wide_characters_without_a_mark_is_told_its_encoding(tmp_path: Path) -> None:
+    (tmp_path / "providers.yaml").write_bytes("version: 1\n".encode("utf-16-le"))
+    (found,) = load(tmp_path / "providers.yaml", {}).problems
+    assert (found.code, found.hint) == ("E100", "it looks like UTF-16; save the file as UTF-8")
+
+
 @pytest.mark.parametrize(
     ("host", "loopback"),
     [

@@ -106,11 +106,14 @@ class _Builder:
 
     def build(self, node: yaml.Node, path: Path, key: Mark | None = None) -> Any:
         self._count += 1
-        if id(node) in self._open or self._count > _MOST_NODES:
-            problem = (
-                "an anchor that contains itself" if id(node) in self._open else "too many repeated anchors"
-            )
-            raise _Unreadable(problem=problem, problem_mark=node.start_mark)
+        if id(node) in self._open:
+            note = "write out what it shall hold here"
+            problem = "an anchor that contains itself"
+            raise _Unreadable(problem=problem, problem_mark=node.start_mark, note=note)
+        if self._count > _MOST_NODES:
+            problem = f"there are more than {_MOST_NODES} values here, those of repeated anchors among them"
+            note = "a file of ours has a few thousand"
+            raise _Unreadable(problem=problem, problem_mark=node.start_mark, note=note)
         here = _mark(node.start_mark)
         self.places[path] = Place(key or here, here)
         if isinstance(node, yaml.ScalarNode):
@@ -166,7 +169,8 @@ class _Builder:
         for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
             if not isinstance(source, yaml.MappingNode) or id(source) in self._merging:
                 problem = "only another mapping can be merged by <<"
-                raise _Unreadable(problem=problem, problem_mark=key.start_mark)
+                note = "write <<: *NAME, where &NAME stands before a mapping above"
+                raise _Unreadable(problem=problem, problem_mark=key.start_mark, note=note)
             merged = {**self._members(source), **merged}
         return merged
 

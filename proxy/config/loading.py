@@ -37,13 +37,16 @@ class Loaded:
     callers: dict[str, str] = field(default_factory=dict)
 
 
+_MOST_BYTES = 4 << 20  # a file of ours has some KiB
+
+
 def find(path: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """The file to use: the one named, `DRAGOMAN_CONFIG`, ./providers.yaml, or the one shipped."""
     named = path or environ.get("DRAGOMAN_CONFIG")
     if named:
         return Path(named)
     here = Path("providers.yaml")
-    return here if here.is_file() else _shipped()
+    return here if os.path.lexists(here) else _shipped()  # a link that leads nowhere is a mistake to be told
 
 
 def _shipped() -> Path:
@@ -57,10 +60,15 @@ def load(path: Path | str, environ: Mapping[str, str] = os.environ, *, instead: 
     path = Path(path)
     report = Report(str(path))
     try:
-        raw = (instead or path).read_bytes()
+        with (instead or path).open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
     except OSError as exc:
         hint = f"a copy of {_shipped()} is one to begin with" if isinstance(exc, FileNotFoundError) else ""
         report.add("E100", Mark(1, 1), f"cannot be read: {(exc.strerror or str(exc)).lower()}", hint)
+        return Loaded(None, report.problems)
+    if len(raw) > _MOST_BYTES:
+        message = f"cannot be read: it is larger than {_MOST_BYTES >> 20} MiB"
+        report.add("E100", Mark(1, 1), message, "a configuration has some KiB: is it another file?")
         return Loaded(None, report.problems)
     digest = hashlib.sha256(raw).hexdigest()[:12]
     config, off, callers = _check(raw, environ, path.parent, report)

@@ -135,7 +135,9 @@ def of_character(text: str, reason: str) -> Slip:
     before = lines_of(text[: found.start()])
     mark = Mark(len(before), len(before[-1]) + 1)
     said = f"{_named(found[0])} stands here, which no YAML file holds"
-    return Slip(mark, f"not YAML: {said}", "delete it; it comes from another program or another encoding")
+    hint = "delete it; it comes from another program or another encoding"
+    hint = "it looks like UTF-16; save the file as UTF-8" if text[:4].count("\0") > 1 else hint
+    return Slip(mark, f"not YAML: {said}", hint)
 
 
 def _by_character(lines: list[str], mark: Mark) -> Slip | None:
