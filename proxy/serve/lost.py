@@ -41,11 +41,11 @@ def named(front: Front, parsed: Parsed[Any, Any], attributes: Iterable[str]) -> 
 
 
 def foretold(work: Work, front: Front) -> tuple[str, ...]:
-    """In the client's words: what none of the targets will be told."""
+    """In the client's words: what none of the targets will be told that can be asked; one of them can."""
     request = work.calls()[0]
     speakers = [speaker_of(one, request) for one in work.candidates]
     left = [by(one, request) for one in speakers if one.unable() is None]
-    shared = set[str].intersection(*map(set, left)) if left else set()
+    shared = set[str].intersection(*map(set, left))
     return named(front, work.parsed, (name for name in chain(*left) if name in shared))
 
 
