@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -431,6 +432,35 @@ def test_what_is_called_off_twice_at_a_slow_store_is_called_off_once(tmp_path: P
                     shown()
         assert {reply.result().json().get("status") for reply in called} == {"cancelled"}
         assert shown()["status"] == "cancelled"
+
+
+def test_what_is_made_is_kept_by_a_slow_store_while_the_process_ends(tmp_path: Path) -> None:
+    """A row that stays as it is would have it made, and paid, again."""
+    own = {"authorization": f"Bearer {KEY}"}
+    with ExitStack() as served, ThreadPoolExecutor(1) as pool:
+        gateway = served.enter_context(on_disk(tmp_path))
+        address = f"{gateway.base_url}/v1"
+        conversation = httpx.post(f"{address}/conversations", headers=own, json={}).json()["id"]
+        body = {"model": "flash", "background": True, "stream": True, "input": "Made sim:slow:0.5"}
+        body["conversation"] = conversation
+        with gateway.http.stream("POST", f"{address}/responses", headers=own, json=body) as reply:
+            lines = reply.iter_lines()
+            made = next(json.loads(line[6:]) for line in lines if line.startswith("data: "))["response"]["id"]
+            with _writing(tmp_path):
+                assert any("response.completed" in line for line in lines)
+                reply.close()
+                ending = pool.submit(served.close)
+                waited(lambda: not _listens(gateway))
+                assert not ending.done()
+        ending.result()
+        assert _is_written(tmp_path, made)
+
+
+def _listens(gateway: Gateway) -> bool:
+    try:
+        return httpx.get(f"{gateway.base_url}/livez").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_a_task_whose_client_leaves_a_slow_store_keeps_its_money(tmp_path: Path) -> None:
