@@ -22,7 +22,7 @@ from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import BEATING, HEAD, Seen, decoded, post, providers, watching
 from tests.served import waited
 from tests.test_refused_polls import FILE as OBOLUS
-from tests.test_refused_polls import Desk, posted
+from tests.test_refused_polls import RUNNING, Desk, desk, posted
 
 
 @pytest.fixture
@@ -67,6 +67,44 @@ def test_an_sdk_that_may_retry_does_not_order_twice(gateway: Gateway) -> None:
     with watching(gateway) as seen, pytest.raises(openai.InternalServerError):
         gateway.client(max_retries=3).images.generate(model="wan", prompt="Once sim:fail:some_fault")
     assert len(seen.submits()) == 1
+
+
+PAINTER = OBOLUS.replace(
+    "providers:\n",
+    "defaults: {image_model: obol}\nproviders:\n  google: {wire: gemini, keys: [env:VENDOR_KEY], "
+    'base_url: "http://SIMULATORS/gemini/v1beta", private: true}\n',
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "drawn"),
+    [({"stream": True}, True), ({"background": True}, True), ({}, False)],
+    ids=["streamed", "in the background", "waited for"],
+)
+def test_a_picture_that_a_reply_of_words_waits_for_has_the_time_of_its_client(
+    tmp_path: Path, fields: dict[str, Any], drawn: bool
+) -> None:
+    """A stream is kept alive meanwhile; of a reply that comes whole an SDK would buy it again."""
+    body = {
+        "model": "google/gemini-3-flash-preview",
+        "input": "A door, please sim:call:image_generation",
+        "tools": [{"type": "image_generation"}],
+        **fields,
+    }
+    with desk(*[RUNNING] * 75) as base:
+        file = PAINTER.replace("BASE", base).replace("FOLDER", str(tmp_path))
+        with open_gateway(tmp_path, file) as own:
+            told = post(own, "responses", body, headers={"x-stainless-read-timeout": "1"}).text
+            if "background" in fields:
+                address = f"{own.base_url}/v1/responses/{json.loads(told)['id']}"
+                told = waited(lambda: _ended(own, address))
+    assert len(Desk.orders) == 1
+    assert ("image_generation_call" in told, "upstream_timeout" in told) == (drawn, not drawn)
+
+
+def _ended(gateway: Gateway, address: str) -> str | None:
+    told = gateway.http.get(address, headers={"authorization": f"Bearer {KEY}"}).text
+    return None if json.loads(told)["status"] in ("queued", "in_progress") else told
 
 
 class Holding(Desk):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from decimal import Decimal
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -89,6 +89,11 @@ class Asked:
             return max(1.0, float(said) - _PATIENCE_MARGIN_S)
         except ValueError:
             return math.inf
+
+    def patient(self) -> Asked:
+        """The same of what its client does not wait for, or is kept waiting for by signs of life."""
+        unsaid = {name: value for name, value in self.headers.items() if not name.startswith(b"x-stainless")}
+        return replace(self, headers=unsaid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,9 @@ async def _pictures(
 
 async def _draw(work: Work, painter: Route, aside: Aside, arguments: str) -> list[Event]:
     """One picture, bought as any other: with the key's limits and budget, and refused as any other."""
-    house, caller = work.house, work.asked.caller
+    house, asked, caller = work.house, work.asked, work.asked.caller
+    if work.parsed.request.stream or asked.unhurried is not None:
+        asked = asked.patient()
     request = ImageRequest(painter.name, _prompt(arguments), image=aside.image or ImageOptions())
     counted = None
     if caller.limits is not None:
@@ -130,7 +132,7 @@ async def _draw(work: Work, painter: Route, aside: Aside, arguments: str) -> lis
             painter = await budgets.admit(
                 house, caller, caller.budget, painter, (request,), work.asked.request_id
             )
-        on = tries.Tries(house, request, work.asked, painter, painter.order(), told)
+        on = tries.Tries(house, request, asked, painter, painter.order(), told)
         seen = await tries.whole(on, house)
     except Exception as error:
         if counted is not None:

@@ -239,13 +239,8 @@ class Keeper:
         """Start the work."""
         self._rules = house.plan.config.tasks
         record = Record(self, row, is_kept=is_kept, tried_before=tried_before)
-        patient = {
-            name: value
-            for name, value in work.asked.headers.items()
-            if not name.startswith(b"x-stainless")  # the client's patience is the watcher's
-        }
         unhurried = None if row["waits"] else Unhurried()
-        asked = replace(work.asked, headers=patient, unhurried=unhurried)
+        asked = replace(work.asked.patient(), unhurried=unhurried)  # its client's patience is the watcher's
         work = Work(house, asked, work.route, work.parsed, work.candidates, record)
         running = Running(record, work, front, self._ended)
         self.running[record.identity] = running

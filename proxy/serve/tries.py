@@ -119,7 +119,7 @@ class Tries:
     def _begun(self, attempt: Attempt, by_piece: bool) -> bool:
         """False when there is no time left in which the client would still take an answer."""
         allowed_s = attempt.candidate.deadlines.total_s
-        if by_piece and not self._request.stream:
+        if by_piece:
             # A chat that is late is asked again by the client's SDK; a picture would be bought again.
             allowed_s = min(allowed_s, self._asked.patience_s)
         deadline = self._began + allowed_s
