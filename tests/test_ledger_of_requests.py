@@ -26,6 +26,7 @@ models:
   lan-chat: {targets: [lan/llama], price: {input: 1, output: 2, currency: EUR}}
   free: {targets: [google/gemini-2.5-flash]}
   lan-free: {targets: [lan/llama]}
+  not-yet: {targets: [google/gemini-2.5-flash], price: {input: 0.5, output: 3, from: 2999-01-01}}
   two: {targets: [lan/llama, google/gemini-3-flash-preview], price: {input: 1, output: 1}}
   mixed: {targets: [{use: dead/llama, price: {output: 1}}, {use: lan/llama, price: unpriced}]}
   banana: {targets: [jlike.image/nano-banana-2], price: {image: 0.2}}
@@ -124,8 +125,9 @@ def test_a_chat_is_settled_by_its_tokens(house: Gateway) -> None:
     assert reply.headers["x-proxy-cost"] == f"{cost.normalize():f} USD"
 
 
-def test_what_has_no_price_is_a_row_without_an_amount(house: Gateway) -> None:
-    reply = chat(house, "free")
+@pytest.mark.parametrize("model", ["free", "not-yet"])
+def test_what_has_no_price_is_a_row_without_an_amount(house: Gateway, model: str) -> None:
+    reply = chat(house, model)
     (row,) = rows_of(house, reply.headers["x-request-id"], 1)
     assert shown([row], *MONEY) == [("settle", "ok", None, None, "USD")]
     assert row["prompt_tokens"] > 0

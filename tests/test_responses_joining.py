@@ -357,6 +357,7 @@ def test_who_comes_again_while_a_slow_store_keeps_the_first_needs_nothing_more(
         assert [first.result().status_code, again.result().status_code] == [200, 200], again.result().text
         assert "x-proxy-joined" in again.result().headers
         waited(lambda: orders(gateway, "Slowly") == 1)
+        assert len(opening) == 0
 
 
 @pytest.mark.parametrize("prefers", [{}, {"prefer": "respond-async"}], ids=["waited", "task"])
