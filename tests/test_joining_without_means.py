@@ -13,6 +13,7 @@ import pytest
 from tests.gateway import Gateway, open_gateway
 from tests.picture_vendors import HEAD, providers
 from tests.served import waited
+from tests.test_joining import VERCEL
 
 MEANS = {
     "requests": "limits: {requests: 1/hour}",
@@ -30,6 +31,7 @@ HOW: dict[str, tuple[str, dict[str, Any]]] = {
     "words": ("responses", {"model": "flash", "background": True}),
     "drawn": ("responses", {"model": "drawing", "background": True}),
 }
+NATIVE = {f"native {model}": (f"models/{model}:generateContent", {}) for model in ("drawing", "banana")}
 UNSPENT = {"tokens-waited", "tokens-streamed", "images-words"}  # at the end: the vendor counts no such thing
 KEYS = {f"{means}-{how}": rule for means, rule in MEANS.items() for how in HOW}
 KEYS |= {f"sdk-{how}": MEANS["requests"] for how in HOW}
@@ -38,6 +40,8 @@ KEYS |= {
     "two": "limits: {images: 2/day, concurrent: 2, requests: 2/hour}",
     "money": 'budget: {amount: "0.4", currency: CNY, period: total}',
     "busy": "limits: {requests: 1/hour}",
+    "unsaid": "limits: {requests: 1/hour}",
+    "native": "limits: {requests: 1/hour}",
 }
 
 
@@ -69,16 +73,19 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def send(gateway: Gateway, caller: str, how: str, words: str, **headers: str) -> httpx.Response:
-    path, body = HOW[how]
+    path, body = (HOW | NATIVE)[how]
     prompt = f"{words} for {caller}, " + "and a fox " * 10
     said = {
         "responses": {"input": prompt},
         "images/generations": {"prompt": prompt},
         "chat/completions": {"messages": [{"role": "user", "content": prompt}]},
     }
+    of_google = {"contents": [{"parts": [{"text": prompt}]}]}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     own = {"authorization": f"Bearer sk-{caller}", **named}
-    return gateway.http.post(f"{gateway.base_url}/v1/{path}", json={**body, **said[path]}, headers=own)
+    return gateway.http.post(
+        f"{gateway.base_url}/v1/{path}", json={**body, **said.get(path, of_google)}, headers=own
+    )
 
 
 def orders(gateway: Gateway, words: str, caller: str) -> int:
@@ -129,12 +136,30 @@ def test_an_sdks_retry_is_answered_too(gateway: Gateway, how: str) -> None:
     waited(lambda: orders(gateway, "Retried", caller) == 1)
 
 
+def test_a_client_that_asks_again_without_a_word_is_told_again_what_failed(gateway: Gateway) -> None:
+    """What was bought; and only for the same body."""
+    replies = [send(gateway, "unsaid", "waited", "Lost sim:badjson", user_agent=VERCEL) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [502, 502], replies[1].text
+    assert [reply.headers.get("x-proxy-joined") for reply in replies] == [None, "done"]
+    assert orders(gateway, "Lost sim:badjson", "unsaid") == 1
+    assert send(gateway, "unsaid", "waited", "Another", user_agent=VERCEL).status_code == 429
+
+
 @pytest.mark.parametrize("how", HOW)
 def test_another_body_under_the_same_key_is_refused_as_such(gateway: Gateway, how: str) -> None:
     caller = f"reused-{how}"
     assert send(gateway, caller, how, "First", idempotency_key="one").status_code in (200, 202)
     refused = send(gateway, caller, how, "Other", idempotency_key="one")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_key_reused")
+
+
+def test_the_same_body_at_another_models_address_is_another(gateway: Gateway) -> None:
+    first, again, other = (
+        send(gateway, "native", f"native {model}", "Native", idempotency_key="one")
+        for model in ("drawing", "drawing", "banana")
+    )
+    assert [first.status_code, again.status_code, other.status_code] == [200, 200, 409], again.text
+    assert again.headers["x-proxy-joined"] == "done"
 
 
 def test_what_joins_takes_no_place_from_others(gateway: Gateway) -> None:
