@@ -30,9 +30,9 @@ DRAW = "images/generations"
 
 
 @contextmanager
-def on_disk(folder: Path, settings: str = "lease: 60s") -> Iterator[Gateway]:
+def on_disk(folder: Path, settings: str = "lease: 60s", file: str = FILE) -> Iterator[Gateway]:
     state = f'server: {{state: "sqlite:{folder}/state/dragoman.db", files: {{folder: "{folder}/files"}}}}\n'
-    with open_gateway(folder, FILE + state + f"tasks: {{{settings}}}\n") as opened:
+    with open_gateway(folder, file + state + f"tasks: {{{settings}}}\n") as opened:
         yield opened
 
 
@@ -87,6 +87,26 @@ def test_what_was_promised_to_be_found_is_not_begun_where_no_row_can_be_written(
     if status == 503:
         assert reply.json()["error"]["code"] == "store_unavailable"
         assert reply.headers["retry-after"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"idempotency-key": "promised"}, 503), ({"x-stainless-retry-count": "1"}, 429)],
+    ids=["key", "sdk"],
+)
+def test_what_nobody_can_look_for_is_counted_unless_it_was_promised_to_be_found(
+    tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    """Whoever asked with a key may have bought it already."""
+    limited = FILE.replace("key: env:TEST_KEY}", "key: env:TEST_KEY, limits: {requests: 1/hour}}")
+    with on_disk(tmp_path, file=limited) as own:
+        assert post(
+            own, DRAW, {"model": "wan", "prompt": "Once"}, headers={"idempotency-key": "a"}
+        ).is_success
+        with sqlite3.connect(tmp_path / "state" / "dragoman.db", timeout=10) as store:
+            store.execute("ALTER TABLE tasks RENAME TO away")
+        reply = post(own, DRAW, {"model": "wan", "prompt": "Again"}, headers=headers)
+        assert reply.status_code == status, reply.text
 
 
 @pytest.mark.parametrize(

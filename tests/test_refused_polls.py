@@ -264,3 +264,31 @@ def test_an_order_that_the_vendor_does_not_know_keeps_its_own_error(tmp_path: Pa
             assert ends(store, reply.headers["x-request-id"], 2)[1][0] == "uncertain"
     assert (reply.status_code, len(Desk.orders)) == (502, 1)
     assert reply.json()["error"]["code"] == "upstream_unreachable"
+
+
+RESULT_WITH_WORDS = 'result: {images: "orders[0].files[]", text: "orders[0].note"}'
+
+
+@pytest.mark.parametrize(
+    ("note", "content"), [("Here it is.", "Here it is."), ("", "")], ids=["words", "none"]
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_what_the_vendor_says_beside_the_picture_is_told_in_a_chat(
+    tmp_path: Path, stream: bool, note: str, content: str
+) -> None:
+    with desk() as base:
+        made = {"state": "SUCCEEDED", "files": [f"{base}/door.png"], "note": note}
+        Desk.told[:] = [{"ok": True, "orders": [made]}]
+        file = FILE.replace('result: {images: "orders[0].files[]"}', RESULT_WITH_WORDS)
+        with open_gateway(tmp_path, file.replace("BASE", base).replace("FOLDER", str(tmp_path))) as own:
+            body = {**PATHS["chat/completions"], "image_output": "images", "stream": stream}
+            reply = posted(own.base_url, "chat/completions", body)
+    payloads = [reply.text]
+    if stream:
+        lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
+        payloads = [line for line in lines if json.loads(line)["choices"]]
+    choices = [json.loads(payload)["choices"][0] for payload in payloads]
+    said = [choice.get("message") or choice["delta"] for choice in choices]
+    assert [one["content"] for one in said if one.get("content")] == ([content] if content else [])
+    assert len([image for one in said for image in one.get("images") or ()]) == 1
+    assert choices[-1]["finish_reason"] == "stop"
