@@ -478,7 +478,7 @@ def test_what_ends_while_its_row_is_read_for_who_comes_again_starts_anew(
         with look_held("meanwhile") as (there, go):
             again = pool.submit(send, own, PATHS[0], asked, idempotency_key="meanwhile")
             assert there.wait(10)
-            asyncio.run_coroutine_threadsafe(keeper.called_off(running, repeatable=True), loop)
+            loop.call_soon_threadsafe(partial(running.call_off, repeatable=True))
             waited(lambda: running.record._turn.locked())  # its end is the next that is written
             asyncio.run_coroutine_threadsafe(both_come_at_once(), loop).result(10)
         assert again.result(20).status_code == status
@@ -507,6 +507,42 @@ def test_nobody_joins_what_the_last_has_just_left(tmp_path: Path) -> None:
             assert asyncio.run_coroutine_threadsafe(leave(), running._task.get_loop()).result(10)
         assert picture_of(send(own, PATHS[0], asked, idempotency_key="just"))
         assert order.cancelled
+
+
+@pytest.mark.parametrize("model", ["wan", "plain", "by-talk"])
+def test_in_whichever_turn_the_last_leaves_an_order_is_finished_or_never_goes_out(
+    gateway: Gateway, model: str
+) -> None:
+    keeper = gateway.application.house.services.keeper  # type: ignore[union-attr]
+
+    async def leave(turns: int) -> None:
+        while not keeper.running:  # noqa: ASYNC110 - the turns of the loop are counted
+            await asyncio.sleep(0)
+        (running,) = keeper.running.values()
+        record = running.record
+        while not record.on_their_way:  # noqa: ASYNC110 - it is being written down
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        keeper.left(running)
+
+    def asked(key: str) -> httpx.Response:
+        return send(
+            gateway, PATHS[0], asks(PATHS[0], model, f"{model} {key}"), idempotency_key=f"{model} {key}"
+        )
+
+    found = set()
+    with watching(gateway) as seen, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(asked, "sim:slow:0.3")
+        loop = waited(lambda: [one._task.get_loop() for one in keeper.running.values()])[0]
+        first.result(30)
+        for turns in (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1 << 15):
+            ordered = len(seen.submits())
+            leaving = asyncio.run_coroutine_threadsafe(leave(turns), loop)
+            reply = asked(f"left after {turns}")
+            leaving.result(10)
+            found.add((reply.status_code, len(seen.submits()) - ordered))
+    assert found == {(200, 1), (409, 0)}
 
 
 def test_one_of_two_who_leaves_calls_nothing_off(tmp_path: Path) -> None:

@@ -363,7 +363,7 @@ async def test_what_is_called_off_says_so_and_forgets_what_was_on_its_way(
     async with stored() as (keeper, _):
         running = await at_work(keeper, Work(None), orders)
         running.record.on_their_way.add("0")
-        await keeper.called_off(running, repeatable=repeatable)
+        running.call_off(repeatable=repeatable)
         error = await failure(running)
         row = await keeper.row("task_1")
     assert (type(error), error.status, error.code) == (UpstreamError, 409, "task_cancelled")
@@ -747,7 +747,7 @@ def test_what_is_being_ordered_may_hear_the_vendors_number_before_it_is_called_o
             answered = {"state": "accepted"}
             asyncio.get_running_loop().call_later(ends_at, running.record.orders.update, {"0": answered})
         began = now()
-        await keeper.called_off(running, repeatable=False)
+        await keeper.called_off(running)
         return now() - began
 
     assert jumping(work) == pytest.approx(waited_s, abs=0.06)
@@ -794,6 +794,7 @@ async def test_the_rule_of_the_provider_says_what_becomes_of_what_was_left(
         work.house = SimpleNamespace(plan=SimpleNamespace(config=config))
         work.candidates = (first,)
         keeper.left(running)
+        assert bool(running._task.cancelling()) is (becomes == "called off")  # at once: nothing goes out now
         await beside(keeper)
         assert (running.over, running.record.is_kept) == (becomes == "called off", becomes == "kept")
         if running.over:

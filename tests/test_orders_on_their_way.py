@@ -3,6 +3,7 @@ is bought, and the order is broken off. Once the vendor has it all, what is paid
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import socket
 import threading
@@ -136,3 +137,32 @@ async def test_an_order_that_is_answered_before_all_of_it_is_there_has_gone_out(
         reply.drop()
         answered.set()
         await upstream.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "body", [{"prompt": "A cat"}, {"image": Slice(base64.b64encode(LARGE))}], ids=["small", "large"]
+)
+async def test_an_order_that_is_called_off_before_its_last_byte_never_goes_out_whole(body: Any) -> None:
+    received = bytearray()
+    closed = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        try:
+            while piece := connection.recv(1 << 20):
+                received.extend(piece)
+        finally:
+            closed.set()
+
+    def leave() -> None:
+        raise asyncio.CancelledError
+
+    upstream = Upstream()
+    with vendor(serve) as address:
+        account = Account("vendor", address, private=True)
+        with pytest.raises(asyncio.CancelledError):
+            await upstream.send(Call("/order", body, large="image" in body), account, Deadlines(), leave)
+        assert await asyncio.to_thread(closed.wait, 10)
+        await upstream.close()
+    assert bool(received) is ("image" in body)
+    assert not received.endswith(b"}")

@@ -386,6 +386,8 @@ async def test_what_is_still_being_sent_is_not_ordered_until_it_went_out() -> No
         assert (scene.record.is_ordered, scene.record.on_their_way) == (False, {"0"})
         scene.record.cancelling = True
         assert call.may_call_off()
+        with pytest.raises(asyncio.CancelledError):
+            call.goes_out()
         call.over()
         assert not scene.record.is_ordered  # it was broken off
         scene.record.withdraw()

@@ -463,9 +463,7 @@ def test_what_is_being_ordered_is_called_off_when_its_vendor_has_answered(tmp_pa
         keeper = own.application.house.services.keeper  # type: ignore[union-attr]
         running = waited(lambda: keeper.running.get(task))
         waited(lambda: running.record.is_uncertain)
-        calling = asyncio.run_coroutine_threadsafe(
-            keeper.called_off(running, repeatable=False), running._task.get_loop()
-        )
+        calling = asyncio.run_coroutine_threadsafe(keeper.called_off(running), running._task.get_loop())
         with pytest.raises(TimeoutError):
             calling.result(0.3)
         answered.set()

@@ -75,7 +75,7 @@ class Draw:
             give_up_s=self._give_up_s,
             on_progress=services.on_progress if kept is None else partial(kept.noted, wire),
             on_partials=coming.put if self._request.partial_images else None,
-            on_sent=one.went_out,
+            on_sent=one.goes_out,
         )
         taken = None if kept is None else await _taken(engine, kept)
         call = await self._prepared(one, house, engine) if taken is None else None

@@ -287,19 +287,16 @@ class Keeper:
             return
         policy = _on_disconnect(running.work)
         if policy == "cancel" or (policy == "finish_if_paid" and not record.is_ordered):
-            record.cancelling = True  # from now on nobody joins it
-            self._spawn(self.called_off(running, repeatable=True))
+            running.call_off(repeatable=True)
+            self._spawn(running.ended())  # a process that ends waits for it
         elif not record.is_kept:
             self._spawn(self._kept_from_now(running))
 
-    async def called_off(self, running: Running, *, repeatable: bool) -> None:
-        """Stop it, and call it off where the vendor can do that. Whoever does not come again waits for the
-        answer to what is just being ordered."""
-        if not repeatable:
-            await self._answered([running])
-        running.record.cancelling = True
-        running.record.repeatable = repeatable
-        await running.call_off()
+    async def called_off(self, running: Running) -> None:
+        """For good, and at the vendor where it can do that; what is just being ordered is waited for."""
+        await self._answered([running])
+        running.call_off(repeatable=False)
+        await running.ended()
 
     async def _answered(self, those: Iterable[Running]) -> None:
         """Wait a little for the vendors' numbers of what is being ordered: without them nobody can ask for
@@ -410,7 +407,7 @@ class Keeper:
             if epoch != running.record.row["epoch"]:
                 self._spawn(running.stop())
             elif cancel_asked and not running.record.cancelling and running.record.can_cancel:
-                self._spawn(self.called_off(running, repeatable=False))
+                self._spawn(self.called_off(running))
             elif running.record.is_behind:
                 self._spawn(self._caught_up(running.record))
 

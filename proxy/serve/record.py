@@ -357,6 +357,12 @@ class Kept:
         self._record.on_their_way.add(str(self._number))
         await self._record.put(self._number, intent, insist=False)
 
+    def goes_out(self) -> None:
+        """Raises `CancelledError` where it was called off: that is just on its way to who sends it."""
+        if self._record.cancelling and str(self._number) in self._record.on_their_way:
+            raise asyncio.CancelledError
+        self.went_out()
+
     def went_out(self) -> None:
         self._record.on_their_way.discard(str(self._number))
 

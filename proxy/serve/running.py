@@ -44,13 +44,15 @@ class Running:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    async def call_off(self) -> None:
-        """The same once: who interrupts it again interrupts the writing down of its end."""
-        if self._called_off:
-            await self.ended()
-            return
-        self._called_off = True
-        await self.stop()
+    def call_off(self, *, repeatable: bool) -> None:
+        """Begin to end it for good, at once: what has not gone out by now does not. Once: who interrupts it
+        again interrupts the writing down of its end. Nobody joins it any more."""
+        assert self._task is not None
+        self.record.cancelling = True
+        self.record.repeatable = repeatable
+        if not self._called_off:
+            self._called_off = True
+            self._task.cancel()
 
     async def ended(self) -> None:
         while not self.over:

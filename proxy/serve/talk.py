@@ -65,7 +65,7 @@ class Talk:
         if one.kept is not None:
             await one.kept.intended()
         one.sent = not one.by_piece
-        sent = one.went_out if one.by_piece else None
+        sent = one.goes_out if one.by_piece else None
         reply = await house.services.upstream.send(call, account, one.deadlines(), sent)
         try:
             if reply.status >= 400:

@@ -100,7 +100,7 @@ async def cancel(exchange: Exchange, house: House) -> None:
                 code="task_not_cancellable",
             )
         if running is not None:
-            await keeper.called_off(running, repeatable=False)
+            await keeper.called_off(running)
         else:
             await keeper.changing(tasks.ask_cancel, view.id, _caller(exchange))
         view = await _view(exchange, house)

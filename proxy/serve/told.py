@@ -141,11 +141,12 @@ class Try:
             return allowed
         return Deadlines(allowed.connect_s, allowed.first_byte_s, allowed.idle_s, left_s)
 
-    def went_out(self) -> None:
-        """The vendor may have the whole order."""
-        self.sent = True
+    def goes_out(self) -> None:
+        """The vendor may have the whole order from now on. Raises `CancelledError` where nobody wants it any
+        more."""
         if self.kept is not None:
-            self.kept.went_out()
+            self.kept.goes_out()
+        self.sent = True
 
     def note(self, batch: list[Event]) -> None:
         if self.first_event_s is None:

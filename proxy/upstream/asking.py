@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -87,8 +87,11 @@ def begin(line: Line, request: Request, progress: Progress) -> Answer:
     return line.ask(request.start, whole=whole)
 
 
-async def pour(line: Line, pieces: Sequence[Piece], progress: Progress) -> None:
-    """Send the body of a large request, until the vendor refuses without waiting for all of it."""
+async def pour(
+    line: Line, pieces: Sequence[Piece], progress: Progress, sent: Callable[[], None] | None = None
+) -> None:
+    """Send the body of a large request, until the vendor refuses without waiting for all of it. `sent` is
+    called before the last of it."""
     waiting: bytes | memoryview = b""
     for part in _gathered(chain.from_iterable(map(_parts, pieces))):
         if waiting:
@@ -96,6 +99,8 @@ async def pour(line: Line, pieces: Sequence[Piece], progress: Progress) -> None:
                 return
             await asyncio.sleep(0)  # others shall not wait until all of it is written
         waiting = part
+    if sent is not None:
+        sent()
     progress.finished = True
     await line.pour(waiting, last=True)
 

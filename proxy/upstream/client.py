@@ -45,7 +45,8 @@ class Upstream:
         Follows no redirect, sends nothing again (but after a 401 to a token that may have ended), and sends
         nothing of the client's but the call. Raises `UpstreamError`: class connect when it is certain that
         nothing was sent, else with `bought` set when the vendor may have got the whole call; `RequestError`
-        when the call cannot be written. `sent` is called once the vendor may have all of it.
+        when the call cannot be written. `sent` is called before the last of it goes out: from then on the
+        vendor may have all of it. What it raises keeps that back.
         """
         sender = self._sender or self.open()
         if account.auth.renewal is None:

@@ -76,13 +76,13 @@ class Sender:
         if line is None:
             patience_s = min(deadlines.connect_s, deadlines.first_byte_s, deadlines.total_s)
             line = await _opened(pool, request.place, patience_s, progress)
+        if sent is not None and not request.rest:
+            _announced(line, sent)
         answer = asking.begin(line, request, progress)
         watch = Watch(deadlines, loop, started, functools.partial(_expire, progress, answer))
         try:
             if not progress.finished:
-                await asking.pour(line, request.rest, progress)
-            if sent is not None and progress.finished:
-                sent()
+                await asking.pour(line, request.rest, progress, sent)
             while not answer.begun:
                 await answer.more()
             if sent is not None and not progress.finished:
@@ -121,6 +121,14 @@ class Sender:
             fail(fault, progress)
         finally:
             answer.drop()
+
+
+def _announced(line: Line, sent: Callable[[], None]) -> None:
+    try:
+        sent()
+    except BaseException:
+        line.abort()
+        raise
 
 
 async def _opened(pool: Pool, place: Place, patience_s: float, progress: Progress) -> Line:
