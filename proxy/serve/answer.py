@@ -84,7 +84,7 @@ async def answer(
         exchange.query() if exchange.scope.get("query_string") else {},
         exchange.scope.get("path_params") or {},
         written if verbatim else b"",
-        strict=lost.refuses(headers),
+        strict=headers.get(b"x-proxy-strict") in lost.YES,
         fallback=headers.get(b"x-proxy-no-fallback") not in lost.YES,
         image_outputs=(route.image_output, plan.config.defaults.image_output),
         has_address=plan.config.server.public_url is not None,

@@ -47,7 +47,7 @@ async def count(exchange: Exchange, house: House, front: Counting, recall: Recal
         exchange.fields,
         exchange.query() if exchange.scope.get("query_string") else {},
         exchange.scope.get("path_params") or {},
-        strict=lost.refuses(exchange.fields),
+        strict=exchange.fields.get(b"x-proxy-strict") in lost.YES,
         is_stored=house.services.files.is_stored,
         earlier=await intake.recalled(house, caller, recall, body),
         large=len(written) > LARGE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 
 YES = frozenset((b"true", b"True", b"TRUE", b"1"))  # as programs write it
-
-
-def refuses(fields: Mapping[bytes, bytes]) -> bool:
-    """Whether the client wants to be refused rather than to lose anything."""
-    return fields.get(b"x-proxy-strict") in YES
 
 
 def refusal(dropped: tuple[str, ...]) -> RequestError:

@@ -339,21 +339,20 @@ class Shelf:
             for row in rows:
                 if self._waiting.get(row["id"]) is row:
                     self._drop(row)
-            await self._sweep(sum(row["size"] for row in rows))
+            self._unswept += sum(row["size"] for row in rows)
+            if self._rules is not None and self._unswept * _SWEEP_SHARE >= self._rules.max_bytes:
+                await self._sweep(self._rules.max_bytes)
         finally:
             self._writing = None
         if self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WRITE_S, self._write_soon)
 
-    async def _sweep(self, written: int) -> None:
-        """After so many bytes more. What cannot be swept now is at the next write."""
+    async def _sweep(self, max_bytes: int) -> None:
+        """What cannot be swept now is at the next write."""
         from proxy.store import replies
 
-        self._unswept += written
-        if self._rules is None or self._unswept * _SWEEP_SHARE < self._rules.max_bytes:
-            return
         try:
-            await self.changing(replies.sweep, self._rules.max_bytes)
+            await self.changing(replies.sweep, max_bytes)
             self._unswept = 0
         except ProxyError as error:
             self._services.log.write("replies_not_swept", error=error.code)

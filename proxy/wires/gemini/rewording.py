@@ -28,7 +28,7 @@ _SNAKES = {
     "max_properties": "maxProperties",
 }
 _CONDITIONS = frozenset({"then", "else", "dependentSchemas", "dependencies"})
-_REWORDED = frozenset({*_SNAKES, *_CONDITIONS, "$ref", "allOf", "patternProperties"})
+REWORDED = frozenset({*_SNAKES, *_CONDITIONS, "$ref", "allOf", "patternProperties"})
 _EXTENSIONS = ("properties", "required", "anyOf", "oneOf", "allOf")  # of a reference that they stand beside
 _ALL_KEYS = frozenset({"", ".*", ".+", "^.*$", "^.+$", "^(.*)$", "^(.+)$"})
 _LONGEST_REMARK = 500
@@ -36,7 +36,7 @@ _LONGEST_REMARK = 500
 
 def reworded(node: Mapping[str, Any]) -> Mapping[str, Any]:
     """The node itself where it has no such keyword, else a copy."""
-    if _REWORDED.isdisjoint(node):
+    if REWORDED.isdisjoint(node):
         return node
     found = {_SNAKES.get(key, key): value for key, value in node.items()}
     branches = found["allOf"] if isinstance(found.get("allOf"), list) else []

@@ -18,7 +18,7 @@ from proxy.wires.gemini import cycles, law
 from proxy.wires.gemini.budget import Budget, check_depth, levels
 from proxy.wires.gemini.definitions import Definitions
 from proxy.wires.gemini.law import describe, types
-from proxy.wires.gemini.rewording import reworded
+from proxy.wires.gemini.rewording import REWORDED, reworded
 
 # Keys that describe no value, and constraints that Gemini refuses or misreads.
 _DROPPED = frozenset(
@@ -161,8 +161,10 @@ def is_empty(schema: Any) -> bool:
     """True for the parameters of a function that takes none, before or after cleaning."""
     if not isinstance(schema, Mapping):
         return True
-    schema = reworded(schema)
     if schema.get("properties") or schema.get("type", "object") != "object":
+        return False
+    schema = reworded(schema)
+    if schema.get("properties"):
         return False
     meaningful = {key for key in schema if key not in _DROPPED and not key.startswith("$")}
     meaningful -= {"type", "properties", "required", "description"}
@@ -199,7 +201,8 @@ class _Cleaner:
             self._budget.spend()
             return {}
         self._budget.pay_for(node)
-        node = reworded(node)
+        if not REWORDED.isdisjoint(node):  # in few of the thousands that an agent sends
+            node = reworded(node)
         while node.get("allOf"):
             node, merging = self._merged(node, merging)
             node = reworded(node)
