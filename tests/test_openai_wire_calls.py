@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -277,3 +278,15 @@ def test_any_calls_in_any_cuts_in_any_habit_come_out_whole(data: st.DataObject) 
     ]
     if has_ids:
         assert [identity for identity, _, _ in found] == [f"id{number}" for number in range(len(wanted))]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_many_calls_take_as_long_as_they_are_many(streamed: bool) -> None:
+    many = [piece(number, f"c{number}", "f", "{}") for number in range(10_000)]
+    began = time.process_time()
+    if streamed:
+        found = found_in(*([one] for one in many))
+    else:
+        found = calls(events(whole(tool_calls=many), stream=False))
+    assert time.process_time() - began < 5  # about 0.3; looked through one by one, 8 and more
+    assert (len(found), found[-1]) == (10_000, ("c9999", "f", "{}"))

@@ -28,10 +28,9 @@ class _Open:
     `empty` is True when the server gave `{}`: some begin so and send the real arguments afterwards.
     """
 
-    def __init__(self, index: int, key: int | None, spoken_id: str) -> None:
+    def __init__(self, index: int) -> None:
         self.index = index
-        self.key = key
-        self.spoken_id = spoken_id
+        self.spoken_id = ""
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
@@ -83,7 +82,10 @@ class Calls:
         self._choice = choice
         self._names = names
         self._new_id = new_id
-        self._calls: list[_Open] = []
+        self._calls: list[_Open] = []  # a reply may hold some ten thousand: nothing looks through them all
+        self._by_key: dict[int, _Open] = {}  # the newest
+        self._by_spoken_id: dict[str, _Open] = {}  # the newest
+        self._ids: set[str] = set()  # of those that are started
         self._signatures: dict[str, str] = {}  # by the server's id, told before or after the call
         self._turn = 0  # the index of the call that is being told
         self._held: list[ToolCall] = []  # of those that began before it was over
@@ -109,11 +111,11 @@ class Calls:
     def sign(self, spoken_id: str, signature: str) -> list[ToolCall]:
         """A signature that stands apart from its call (OpenRouter's `reasoning_details`)."""
         self._signatures[spoken_id] = signature
-        for call in self._calls:
-            if call.spoken_id == spoken_id and call.started and call.signature is None:
-                call.signature = signature
-                return self._in_turn([ToolCall(call.index, call.id, call.name, "", self._choice, signature)])
-        return []
+        call = self._by_spoken_id.get(spoken_id)
+        if call is None or not call.started or call.signature is not None:
+            return []
+        call.signature = signature
+        return self._in_turn([ToolCall(call.index, call.id, call.name, "", self._choice, signature)])
 
     def close(self) -> list[ToolCall]:
         """What is still to be said: calls that began too early, arguments that never came, and calls whose
@@ -153,10 +155,14 @@ class Calls:
         key = key if isinstance(key, int) else None
         call = None if whole else self._find(key, spoken_id, name, arguments)
         if call is None:
-            call = _Open(len(self._calls), key, spoken_id)
+            call = _Open(len(self._calls))
             self._calls.append(call)
+            if key is not None:
+                self._by_key[key] = call
         call.name = call.name or name
-        call.spoken_id = call.spoken_id or spoken_id
+        if spoken_id and not call.spoken_id:
+            call.spoken_id = spoken_id
+            self._by_spoken_id[spoken_id] = call
         arguments = call.add(arguments)
         signature = _signature(fragment, function) or self._signatures.get(call.spoken_id)
         signature = signature if call.signature is None else None
@@ -168,18 +174,18 @@ class Calls:
         return [ToolCall(call.index, call.id, call.name, arguments, self._choice, signature)]
 
     def _start(self, call: _Open) -> ToolCall:
-        taken = {other.id for other in self._calls if other.started}
-        call.id = call.spoken_id if call.spoken_id and call.spoken_id not in taken else self._new_id()
+        is_free = call.spoken_id and call.spoken_id not in self._ids
+        call.id = call.spoken_id if is_free else self._new_id()
+        self._ids.add(call.id)
         call.started = True
         arguments = "".join(call.arguments)
         return ToolCall(call.index, call.id, call.name, arguments, self._choice, call.signature)
 
     def _find(self, key: int | None, spoken_id: str, name: str, arguments: str) -> _Open | None:
         """The call that a fragment goes on with, None if it begins one."""
-        if spoken_id:
-            for call in reversed(self._calls):
-                if call.spoken_id == spoken_id:
-                    return None if call.is_followed_by(name, arguments) else call
+        call = self._by_spoken_id.get(spoken_id)
+        if call is not None:
+            return None if call.is_followed_by(name, arguments) else call
         last = self._newest(key)
         if last is None:
             return None
@@ -194,7 +200,9 @@ class Calls:
 
     def _newest(self, key: int | None) -> _Open | None:
         """The newest call under this index, or of all where there are no indexes."""
-        return next((call for call in reversed(self._calls) if key is None or call.key == key), None)
+        if key is not None:
+            return self._by_key.get(key)
+        return self._calls[-1] if self._calls else None
 
 
 def _text(value: Any) -> str:
