@@ -61,6 +61,13 @@ def test_what_a_vendor_made_of_the_prompt_stands_beside_its_picture():
     assert [image.revised_prompt for image in outcome.images] == ["a big cat", None]
 
 
+@pytest.mark.parametrize("word", [None, "", 5, ["low"], "x" * 65])
+def test_what_is_no_word_for_a_quality_is_not_told(word):
+    reply = {"data": [{"b64_json": PNG}], "quality": word, "background": "opaque"}
+    [image] = judge("openai-images", "gpt-image-1", reply, surface="image").images
+    assert (image.quality, image.background) == (None, "opaque")
+
+
 def test_drafts_of_a_gemini_body_are_no_pictures():
     """V-038"""
     parts = [

@@ -393,6 +393,13 @@ def test_a_refusal_of_something_else_is_the_client_s(gateway: Gateway) -> None:
 # --- what comes back
 
 
+def test_what_the_vendor_says_of_its_pictures_is_told(gateway: Gateway) -> None:
+    told, _ = drawn(gateway, "official/gpt-image-2", quality="high", background="auto")
+    assert (told.json()["quality"], told.json()["background"]) == ("low", "opaque")
+    silent, _ = drawn(gateway, "lan/flux-dev", quality="high")
+    assert silent.json().keys().isdisjoint(("quality", "background"))
+
+
 def test_an_address_is_asked_for_by_the_client_and_made_by_us(gateway: Gateway) -> None:
     reply, (sent,) = drawn(gateway, "lan/flux-dev", response_format="url")
     assert sent.body["response_format"] == "b64_json"
@@ -493,8 +500,8 @@ def test_unfinished_pictures_are_streamed_to_who_asked_for_them(gateway: Gateway
         f"{prefix}.completed",
     ]
     assert [event.partial_image_index for event in events[:2]] == [0, 1]
-    assert {(event.size, event.output_format, event.background) for event in events} == {
-        ("1024x1024", "png", "auto")
+    assert {(event.size, event.output_format, event.background, event.quality) for event in events} == {
+        ("1024x1024", "png", "opaque", "low")
     }
     assert size_of(decoded(events[0].b64_json)) == (1024, 1024)
     assert events[2].usage.output_tokens == 196

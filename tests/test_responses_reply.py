@@ -608,6 +608,9 @@ def test_a_picture_is_an_item() -> None:
         "background": "auto",
         "revised_prompt": "a pink sky",
     }
+    told = Image("image/png", PNG, quality="low", background="opaque")
+    said = output(told, tools=[{**tool, "quality": "high"}])
+    assert (said[0]["quality"], said[0]["background"]) == ("low", "opaque")
     assert kinds(PartialImage("image/png", PNG, 0), picture)[2:-1] == [
         "output_item.added",
         "image_generation_call.in_progress",

@@ -47,7 +47,7 @@ class Reasoning:
 @dataclass(frozen=True, slots=True)
 class Image:
     """A finished picture: base64 in `data`, or an address the vendor gave in `url`. `revised_prompt` is what
-    the vendor made of the client's prompt."""
+    the vendor made of the client's prompt; `quality` and `background` are what it says they became."""
 
     mime: str
     data: Slice | None = None
@@ -55,6 +55,8 @@ class Image:
     choice: int = 0
     signature: str | None = None
     revised_prompt: str | None = None
+    quality: str | None = None
+    background: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class PartialImage:
     data: Slice
     index: int = 0
     choice: int = 0
+    quality: str | None = None
+    background: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

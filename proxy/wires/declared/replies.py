@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Image, PartialImage, Slice, Usage
@@ -60,6 +60,9 @@ _DEFAULT_SENTENCES = {
     "canceled": "{} canceled the job.",
     "lost": "{} does not know this job any more.",
 }
+_LONGEST_WORD = 64
+
+_Shown = TypeVar("_Shown", Image, PartialImage)
 
 
 @dataclass(slots=True)
@@ -353,11 +356,20 @@ class VendorReply:
                 for _ in range(len(images) - len(kept))
             ]
             images = kept
-        return images, item_errors
+        return (self._told(images) if images else images), item_errors
 
     def partials(self, begin: int) -> tuple[PartialImage, ...]:
         """What shows a picture on its way; the first is number `begin`."""
-        return partials(every(self.variant.result.partial, self.seen), begin)
+        found = partials(every(self.variant.result.partial, self.seen), begin)
+        return tuple(self._told(found)) if found else found
+
+    def _told(self, images: Iterable[_Shown]) -> list[_Shown]:
+        """With what the vendor says of all of them."""
+        result = self.variant.result
+        quality, background = (_word(first(one, self.seen)) for one in (result.quality, result.background))
+        if quality is None and background is None:
+            return list(images)
+        return [replace(image, quality=quality, background=background) for image in images]
 
     def _findings(self) -> Iterator[Any]:
         """What may be a picture: the body where it is one, else what the paths find."""
@@ -470,6 +482,10 @@ def _count(name: str, places: Paths, seen: Any) -> float | None:
     numbers = [number for found in every(places, seen) if (number := _number(found)) is not None]
     used = next((number for number in numbers if number), None) if name in ("prompt", "completion") else None
     return used if used is not None else numbers[0] if numbers else None
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_WORD else None
 
 
 def _number(value: Any) -> float | None:

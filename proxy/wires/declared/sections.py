@@ -53,7 +53,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "fail": ("when",),
     "result": (
         *REQUEST_KEYS[:-1], "images", "picture", "keyed", "partial", "text", "item_errors", "moderated",
-        "url_ttl",
+        "url_ttl", "quality", "background",
     ),
     "errors": ("message", "code", "rules", "retryable"),
     "rule": ("class", "http", "code", "code_has", "message_has", "state", "when"),
@@ -154,6 +154,8 @@ class Result:
     item_errors: Paths = ()
     moderated: Paths = ()
     url_ttl_s: float | None = None
+    quality: Paths = ()
+    background: Paths = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +323,8 @@ def read_result(data: Any, where: Where, problems: Problems) -> Result:
         item_errors=section.take("item_errors", read_paths, ()),
         moderated=section.take("moderated", read_paths, ()),
         url_ttl_s=section.take("url_ttl", read.seconds, None),
+        quality=section.take("quality", read_paths, ()),
+        background=section.take("background", read_paths, ()),
     )
 
 

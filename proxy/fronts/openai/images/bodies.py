@@ -17,6 +17,8 @@ class Item(TypedDict, total=False):
 class Facts(TypedDict, total=False):
     size: str
     output_format: str
+    quality: str
+    background: str
 
 
 class InputDetails(TypedDict):

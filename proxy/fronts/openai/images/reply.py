@@ -88,7 +88,12 @@ def whole(events: Iterable[Event], reply: ImageReplyOptions) -> Rendered:
             item["revised_prompt"] = revised
         data.append(item)
     body: bodies.Images = {"created": reply.created, "data": data}
-    facts = _facts(reading.images[0].mime, reading.images[0].data)
+    first = reading.images[0]
+    facts = _facts(first.mime, first.data)
+    if first.quality is not None:
+        body["quality"] = first.quality
+    if first.background is not None:
+        body["background"] = first.background
     if "size" in facts:
         body["size"] = facts["size"]
     if "output_format" in facts:
@@ -138,7 +143,7 @@ class ImageStreamRenderer:
 
     def _completed(self, image: Image, counted: bodies.Usage) -> list[Piece]:
         self._sent += 1
-        body = self._shown("completed", image.mime, image.data)
+        body = self._shown("completed", image)
         body["usage"] = counted
         if image.revised_prompt is not None:
             body["revised_prompt"] = image.revised_prompt
@@ -151,19 +156,20 @@ class ImageStreamRenderer:
         return _frame(body)
 
     def _partial(self, image: PartialImage) -> list[Piece]:
-        body = self._shown("partial_image", image.mime, image.data)
+        body = self._shown("partial_image", image)
         body["partial_image_index"] = image.index
         return _frame(body)
 
-    def _shown(self, kind: str, mime: str, data: Slice | None) -> bodies.Shown:
-        facts = _facts(mime, data)
+    def _shown(self, kind: str, image: Image | PartialImage) -> bodies.Shown:
+        data = image.data
+        facts = _facts(image.mime, data)
         return {
             "type": f"{self._prefix}.{kind}",
             "b64_json": data if data is not None else "",
-            "background": "auto",
+            "background": image.background or "auto",
             "created_at": self._reply.created,
             "output_format": facts.get("output_format", "png"),
-            "quality": "auto",
+            "quality": image.quality or "auto",
             "size": facts.get("size", "auto"),
         }
 

@@ -41,8 +41,8 @@ class Picture(Item):
             "result": image.data,
             "output_format": image.mime.partition("/")[2] or "png",
             "size": f"{size[0]}x{size[1]}" if size is not None else tool.get("size") or "auto",
-            "quality": tool.get("quality") or "auto",
-            "background": tool.get("background") or "auto",
+            "quality": image.quality or tool.get("quality") or "auto",
+            "background": image.background or tool.get("background") or "auto",
             "revised_prompt": image.revised_prompt,
         }
         if image.data is None:
