@@ -130,6 +130,17 @@ def test_a_server_without_a_list_answers_and_tells_nothing(tmp_path: Path) -> No
     assert code == 0
     assert found["lan"]["keys_accepted"] is None
     assert found["lan"]["models_missing"] is None
+    assert found["lan"]["note"] == "no list at /models: is the path of base_url right?"
+
+
+def test_a_web_page_in_place_of_a_list_is_named(tmp_path: Path) -> None:
+    page = b"<!doctype html><html><head><title>Open WebUI</title></head></html>"
+    with vendor(answers("200 OK", page)) as address:
+        code, found = asked(tmp_path, lan(address))
+        text = shown(tmp_path, lan(address))
+    said = "a web page at /models (Open WebUI): is the path of base_url right?"
+    assert (code, found["lan"]["note"]) == (0, said)
+    assert said in text
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from proxy.__main__ import _parser, main
 from proxy.command.dialects import DIALECTS
 from proxy.command.serve import Pasted, snippets
 from tests.served import run, serving
+from tests.test_check_online import answers
+from tests.vendor_socket import vendor
 
 FILE = """
 version: 1
@@ -482,6 +484,27 @@ def test_a_command_that_is_asked_for_json_fails_in_json(
 def test_a_name_that_nobody_has_is_told_in_json_too(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = out_of(capsys, "explain", "slwo", "--json")
     assert (code, json.loads(out)["said"].partition(" does not")[0]) == (1, "model: The model 'slwo'")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        ("404 Not Found", b'{"detail": "Not Found"}', "upstream: Not Found"),
+        ("405 Method Not Allowed", b"", "upstream: The upstream answered HTTP 405"),
+        ("200 OK", b"<!doctype html><title>Open WebUI</title>", "upstream: 'lan': the reply is not the JSON"),
+    ],
+    ids=["404", "405", "a page"],
+)
+def test_try_names_the_address_for_what_a_wrong_path_is_answered_with(
+    file: Path, capsys: pytest.CaptureFixture[str], status: str, body: bytes, said: str
+) -> None:
+    with vendor(answers(status, body)) as address:
+        lan = f"version: 1\nproviders: {{lan: {{wire: openai, base_url: '{address}/api'}}}}\n"
+        file.write_text(f"{lan}models: {{m: {{targets: [lan/x]}}}}\n")
+        code, _, err = out_of(capsys, "try", "m", "Hi")
+    assert code == 3
+    assert said in err
+    assert f"where: base_url of 'lan' is {address}/api; is its path right?\n" in err
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])

@@ -177,6 +177,24 @@ async def test_a_fault_has_its_class_and_frees_the_connection_and_nothing_is_sen
         assert await server.until_gone(1)
 
 
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("https://api.example/v1/x?key=canary", "https://api.example"),
+        ("/login?next=canary", "the same host"),
+        ("http://[::1/canary", "no address"),
+    ],
+)
+async def test_of_a_redirect_the_log_tells_the_host_alone(
+    upstream: Upstream, location: str, host: str
+) -> None:
+    head = f"HTTP/1.1 301 Go\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"
+    async with serving(answering(head.encode(), then="close")) as server:
+        with pytest.raises(UpstreamError) as caught:
+            await payloads(upstream, server)
+    assert caught.value.why == f"answered with a redirect (301) to {host}, which is not followed"
+
+
 async def test_a_refused_connection_is_certain_to_have_bought_nothing(upstream: Upstream) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens

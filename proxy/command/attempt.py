@@ -17,7 +17,7 @@ import orjson
 from proxy import app
 from proxy.command import dialects, opening
 from proxy.command.saving import Destination, Saved
-from proxy.errors import ProxyError, RequestError
+from proxy.errors import ProxyError, RequestError, UpstreamError
 from proxy.fronts.base import Asked, Facts, Front, Kind, Parsed
 from proxy.fronts.openai.spelling import place_of
 from proxy.keys import ClientKey
@@ -46,6 +46,7 @@ from proxy.types import (
 from proxy.upstream import Upstream
 
 _CALLER = ClientKey("try")
+_OF_A_WRONG_PATH = ("upstream_invalid_response", "upstream_redirect")
 
 Wish = Callable[[], tuple[Front, Parsed[Any, Any]]]  # reads the request; raises `RequestError`
 
@@ -146,9 +147,18 @@ async def _run(
         print(f"upstream: {error.message}", file=sys.stderr)
         if why := getattr(error, "why", None):
             print(f"why: {why}", file=sys.stderr)
+        if isinstance(error, UpstreamError) and (address := _address(house, error)):
+            print(f"where: base_url of {error.provider!r} is {address}; is its path right?", file=sys.stderr)
         return 3
     finally:
         await application.close()
+
+
+def _address(house: House, error: UpstreamError) -> str | None:
+    """Where it was asked, for what a wrong path is answered with."""
+    entry = house.plan.config.providers.get(error.provider)
+    is_of_the_path = error.native_status in (404, 405) or error.code in _OF_A_WRONG_PATH
+    return entry.base_url if entry is not None and is_of_the_path else None
 
 
 def _route(house: House, model: str, kind: Kind, off: Mapping[str, str]) -> Route:

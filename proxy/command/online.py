@@ -18,7 +18,7 @@ from proxy.errors import ErrorClass, UpstreamError
 from proxy.routing.providers import Provider, opened
 from proxy.types import Call, Target
 from proxy.upstream import Account, Deadlines, Static, Upstream
-from proxy.wires import chat_wire
+from proxy.wires import chat_wire, refusals
 from proxy.wires.gemini import models as gemini_models
 
 _PATIENCE = Deadlines(connect_s=5, first_byte_s=10, idle_s=10, total_s=20)
@@ -42,6 +42,7 @@ class Found:
     accepted: int = 0
     missing: tuple[str, ...] | None = None
     models: int = 0
+    note: str | None = None  # why there is no list of models
 
     @property
     def is_well(self) -> bool:
@@ -58,6 +59,7 @@ class Found:
             "keys_refused": None if self.keys is None else list(self.keys),
             "models_asked_for": None if self.missing is None else self.models,
             "models_missing": None if self.missing is None else list(self.missing),
+            "note": self.note,
         }
 
     def cells(self) -> list[str]:
@@ -66,7 +68,7 @@ class Found:
         keys = "not asked" if self.keys is None else f"{self.accepted} accepted"
         if self.keys:
             keys = "; ".join(self.keys)
-        models = "not asked"
+        models = self.note or "not asked"
         if self.missing is not None:
             there = self.models - len(self.missing)
             models = f"{there} of {self.models}"
@@ -118,12 +120,12 @@ async def _one(upstream: Upstream, provider: Provider, targets: Iterable[Target]
     refused: list[str] = []
     listed: set[str] | None = None
     for number, one in enumerate(provider.keys.accounts, 1):
-        names, problem = await _listed(upstream, speaks, path, one)
+        names, problem, note = await _listed(upstream, speaks, path, one)
         listed = names if names is not None else listed
         if problem is not None:
             refused.append(f"key {number}: {problem}")
-        elif names is None:
-            return found  # it has no list, so nothing is known
+        elif names is None:  # it has no list, so nothing is known
+            return replace(found, note=note)
     found = replace(found, keys=tuple(refused), accepted=len(provider.keys.accounts) - len(refused))
     if listed is None:
         return found
@@ -150,28 +152,32 @@ def _sent(speaks: str, target: Target, provider: Provider) -> str:
 
 async def _listed(
     upstream: Upstream, speaks: str, path: str, account: Account
-) -> tuple[set[str] | None, str | None]:
-    """The names of the models, None without a list; and why the key was refused."""
+) -> tuple[set[str] | None, str | None, str]:
+    """The names of the models, None without a list; why the key was refused; what stands there instead."""
+    note = f"no list at {path}: is the path of base_url right?"
     names: set[str] = set()
     page: dict[str, str] = dict(_PAGE) if speaks == "gemini" else {}
     for _ in range(_PAGES):
         try:
             status, headers, body = await _get(upstream, path, account, page)
         except UpstreamError as fault:
-            return None, _why(fault)
+            return None, _why(fault), note
         if status in _NO_LIST:
-            return None, None
+            return None, None, note
         if status >= 400:
             error = chat_wire(speaks).error(status, headers, body, Target(account.provider, ""))
             what = "refused" if error.error_class is ErrorClass.AUTH else f"HTTP {status}"
-            return None, f"{what}: {error.without(account.secrets).message}"
+            return None, f"{what}: {error.without(account.secrets).message}", note
+        if (title := refusals.page_in(body)) is not None:
+            note = f"a web page at {path} ({title}): is the path of base_url right?"
+            return None, None, note
         told = _decoded(body)
         names |= _names(told)
         token = told.get("nextPageToken")
         if not isinstance(token, str) or not token:
             break
         page["pageToken"] = token
-    return names or None, None
+    return names or None, None, note
 
 
 def _why(error: UpstreamError) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from yarl import URL
 
@@ -99,7 +99,7 @@ class Sender:
         reply = self.reply_type(answer, progress, watch, self._max_reply_bytes)
         if 300 <= reply.status < 400:
             reply.drop()
-            raise _redirect(progress, reply.status)
+            raise _redirect(progress, reply.status, answer.headers.get("location", ""))
         return reply
 
     async def post(
@@ -208,13 +208,19 @@ def _note_keep_alive(line: Line, told: str) -> None:
         line.kept_until = monotonic() + float(found[1]) - 1
 
 
-def _redirect(progress: Progress, status: int) -> UpstreamError:
-    """What was ordered may be waiting behind it."""
+def _redirect(progress: Progress, status: int, location: str) -> UpstreamError:
+    """What was ordered may be waiting behind it. Of its address the host is told: the rest may be signed."""
+    try:
+        parts = urlsplit(location)
+        host = f"{parts.scheme}://{parts.hostname}" if parts.scheme and parts.hostname else "the same host"
+    except ValueError:
+        host = "no address"
     return UpstreamError(
         ErrorClass.INTERNAL,
         f"{progress.provider!r} answered with a redirect ({status}), which is not followed",
         provider=progress.provider,
         code="upstream_redirect",
         native_status=status,
+        why=f"answered with a redirect ({status}) to {host}, which is not followed",
         bought=progress.sells,
     )

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.wires.refusals.money import may_be_bought
-from proxy.wires.refusals.report import ToldRefusal, is_refusal, is_told, payload_of, read, said, said_instead
+from proxy.wires.refusals.report import (
+    ToldRefusal,
+    is_refusal,
+    is_told,
+    page_in,
+    payload_of,
+    read,
+    said,
+    said_instead,
+)
 from proxy.wires.refusals.text import scrubbed, shown
 from proxy.wires.refusals.waits import retry_after_s
 
@@ -19,6 +28,7 @@ __all__ = [
     "is_refusal",
     "is_told",
     "may_be_bought",
+    "page_in",
     "payload_of",
     "read",
     "retry_after_s",

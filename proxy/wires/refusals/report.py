@@ -149,6 +149,12 @@ def read(status: int | None, headers: Mapping[str, str], body: Any) -> ToldRefus
     )
 
 
+def page_in(body: bytes) -> str | None:
+    """The title of a web page, None for what is none."""
+    head = text.cut(body[:_MOST_BYTES].decode("utf-8-sig", "replace"))
+    return text.title(head)[: text.MOST_FOREIGN] if text.is_page(head) else None
+
+
 def said(value: Any) -> str:
     """The message in a part of a body: a text, an object with one, or a list of such."""
     return text.cut(_text(value, 0))
