@@ -20,6 +20,7 @@ import openai
 import pytest
 import sqlalchemy as sa
 
+from proxy.serve import joining
 from proxy.store import tasks
 from proxy.store.database import Database
 from tests.gateway import KEY, Gateway, open_gateway
@@ -117,9 +118,25 @@ def test_the_same_key_with_another_body_is_refused(gateway: Gateway) -> None:
         send(gateway, PATHS[0], asks(PATHS[0], "wan", "One"), idempotency_key="reused")
         for asked in (asks(PATHS[0], "wan", "Two"), asks(PATHS[0], "wan", "One", n=2)):
             refused = send(gateway, PATHS[0], asked, idempotency_key="reused")
-            assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_key_reused")
+            error = refused.json()["error"]
+            assert (refused.status_code, error["code"]) == (409, "idempotency_key_reused")
+            assert error["message"].startswith("This Idempotency-Key came with another request before;")
             assert refused.headers["x-should-retry"] == "false"
         assert len(seen.submits()) == 1
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path", "known_by"),
+    [
+        ("/images/generations", {}, "26584935433c81b8a8c5e7da5f12f7e7e48c010887f94527a7d547ec3fb189ee"),
+        ("/models", {"model": "by-talk"}, "a09f7b323b9dec51eca5c8d3306d1302860bdae61d116d3b66c00aa234efbe0a"),
+    ],
+)
+def test_a_request_is_known_by_the_same_in_every_version(
+    endpoint: str, path: dict[str, str], known_by: str
+) -> None:
+    """What an older server kept is found by a newer one."""
+    assert joining.digest(endpoint, path, b'j{"n":1}').hex() == known_by
 
 
 def test_a_key_is_a_callers_own(gateway: Gateway) -> None:
