@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from proxy.store import tables, tasks
 from tests import responses_law
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import HEAD, providers, watching
@@ -88,6 +92,60 @@ def test_what_its_first_client_left_is_begun_for_who_has_joined_elsewhere(
     else:
         assert another.status_code == 200
         assert another.headers.get("x-ratelimit-remaining-requests") == ("0" if caller == "sk-two" else None)
+
+
+@pytest.mark.parametrize("order", ["", "sim:fail:boom"], ids=["made", "failed"])
+def test_who_joins_elsewhere_is_told_its_end_as_the_first_is(
+    both: tuple[Gateway, Gateway], order: str
+) -> None:
+    """Its picture, by address too, what it cost, and what it lost; or why there is none."""
+    first, second = both
+    body = {
+        "model": "wan",
+        "prompt": f"Shared sim:polls:8 {order}",
+        "style": "vivid",
+        "response_format": "url",
+    }
+    headers = {"authorization": f"Bearer {KEY}", "idempotency-key": "shared"}
+
+    def ask(gateway: Gateway) -> httpx.Response:
+        return httpx.post(gateway.base_url + PATH, json=body, headers=headers, timeout=20)
+
+    with watching(first) as seen, watching(second) as seen_too, ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(ask, first)
+        waited(lambda: seen.tasks(body["prompt"]))
+        joined, done = ask(second), ask(second)
+        assert (len(seen.submits()), len(seen_too.submits())) == (1, 0)
+        replies = [begun.result(), joined, done]
+        assert [reply.headers.get("x-proxy-joined") for reply in replies] == [None, "running", "done"]
+        assert len({reply.headers["x-proxy-task"] for reply in replies}) == 1
+        assert {reply.status_code for reply in replies} == {502 if order else 200}
+        if order:
+            assert {reply.json()["error"]["code"] for reply in replies} == {"upstream_error"}
+            return
+        assert {reply.headers["x-proxy-cost"] for reply in replies} == {"0.2 CNY"}
+        assert {reply.headers["x-proxy-dropped"] for reply in replies} == {"style"}
+        assert len({httpx.get(reply.json()["data"][0]["url"]).content for reply in replies}) == 1
+
+
+def test_what_is_given_up_elsewhere_for_want_of_news_is_told_as_uncertain(
+    both: tuple[Gateway, Gateway],
+) -> None:
+    first, second = both
+    headers = {"authorization": f"Bearer {KEY}", "x-stainless-retry-count": "1"}
+    with watching(first) as seen, RawRequest(first, SLOW, path=PATH, headers=headers) as waiting:
+        waiting.send()
+        waited(lambda: seen.tasks(SLOW["prompt"]))
+        with joined(second, headers) as reply:
+            store = first.application.house.services.database  # type: ignore[union-attr]
+            assert asyncio.run(store.run(_given_up))
+            told = reply.read().decode()
+    assert "uncertain_outcome" in told
+
+
+def _given_up(connection: sa.Connection) -> bool:
+    row = connection.execute(sa.select(tables.tasks)).mappings().one()
+    return tasks.write(connection, row["id"], row["owner"], row["epoch"], 60.0, {"state": "uncertain"})
 
 
 # --- responses in the background
