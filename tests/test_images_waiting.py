@@ -21,6 +21,7 @@ from tests.desks import listening
 from tests.gateway import KEY, Gateway, open_gateway
 from tests.picture_vendors import BEATING, HEAD, Seen, decoded, post, providers, watching
 from tests.served import waited
+from tests.test_metrics import scraped
 from tests.test_refused_polls import FILE as OBOLUS
 from tests.test_refused_polls import RUNNING, Desk, desk, posted
 
@@ -127,8 +128,10 @@ def test_orders_to_a_vendor_that_takes_jobs_are_sent_eight_at_a_time(tmp_path: P
     ):
         ask = partial(posted, own.base_url, "images/generations")
         replies = pool.map(ask, ({"prompt": f"door {number}"} for number in range(10)))
-        waited(lambda: len(Desk.orders) == 8)
-        assert own.http.get(f"{own.base_url}/readyz").status_code == 200
+        waited(lambda: scraped(own.base_url)["dragoman_requests_in_flight"] == 10)
+        waited(lambda: len(Desk.orders) >= 8)
+        for _ in range(10):
+            assert own.http.get(f"{own.base_url}/readyz").status_code == 200
         assert len(Desk.orders) == 8
         Holding.go.set()
         assert [reply.status_code for reply in replies] == [200] * 10
