@@ -16,8 +16,10 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.ledger.entries import insert
+from proxy.serve import joining
 from proxy.store import tables, tasks
 from tests.gateway import Gateway, open_gateway
+from tests.raw_http import RawRequest
 from tests.served import waited
 from tests.test_late import HELD
 from tests.test_refused_polls import BY_OUR_ID, DRAWN, RUNNING, Desk, desk, posted
@@ -50,7 +52,14 @@ BODY = b'j{"model":"two","prompt":"a door","background":true}'
 
 @contextmanager
 def taken_over(
-    folder: Path, base: str, orders: dict[str, Any], attempt: int, *, file: str = FILE, body: bytes = BODY
+    folder: Path,
+    base: str,
+    orders: dict[str, Any],
+    attempt: int,
+    *,
+    file: str = FILE,
+    body: bytes = BODY,
+    **more: Any,
 ) -> Iterator[tuple[Gateway, str]]:
     """A gateway that finds the row, and what is held for this attempt; and its store."""
     store = f"sqlite:{folder}/state/dragoman.db"
@@ -65,6 +74,7 @@ def taken_over(
         "asked": '{"strict":false,"fallback":true}',
         "orders": json.dumps(orders),
         "repeatable": False,
+        **more,
     }
     held = HELD._replace(attempt=attempt, model="two", target="ob/obol-2", amount=Decimal(7))
 
@@ -176,6 +186,33 @@ def test_what_was_held_and_not_ordered_is_given_back_and_it_is_ordered_under_ano
             (200_001, "ob/obol-1", "settle", "ok", "7", 1),
         ]
     assert len(Desk.orders) == 1
+
+
+@pytest.mark.parametrize("state", ["intended", "accepted"])
+def test_what_is_left_while_its_vendor_is_asked_is_not_given_back(tmp_path: Path, state: str) -> None:
+    """It may be made: the vendor's last word decides."""
+    asked, written = {"model": "two", "prompt": "a door"}, b'j{"model":"two","prompt":"a door"}'
+    by = {"idempotency": "k", "digest": joining.digest("/images/generations", {}, written), "waits": True}
+    cancels = FILE.replace("private: true}", "private: true, on_disconnect: cancel}")
+    cancels += "tasks: {lease: 1s}\n"
+    path, headers = "/v1/images/generations", {"idempotency-key": "k"}
+    with desk(*[500 if state == "intended" else RUNNING] * 5000) as base:
+        orders = {"0": order(base, state, asks=True)}
+        with taken_over(tmp_path, base, orders, 3, file=cancels, body=written, **by) as (own, store):
+            waited(lambda: Desk.heard)
+            with RawRequest(own, asked, path=path, headers=headers) as leaving:
+                leaving.send()
+                running = own.application.house.services.keeper.running  # type: ignore[union-attr]
+                waited(lambda: [one for one in running.values() if one.watchers])
+            assert over(store)["state"] == "cancelled"
+            Desk.told.clear()
+            waited(lambda: len(books(store)) == 3)
+    assert [row[2:] for row in books(store)] == [
+        ("hold", "ordered", None, 0),
+        ("uncertain", "abandoned", None, 0),
+        ("settle", "late", "7", 1),
+    ]
+    assert Desk.orders == []
 
 
 @pytest.mark.parametrize("fields", [{"background": True}, {}], ids=["a task", "who waits in vain"])

@@ -98,10 +98,9 @@ class Tries:
         if kept is not None and (resumed := kept.resumed(candidates)) is not None:
             first, number = resumed
             self._before = number - 1
-            opened = self._opened(first, is_ordered=True)
-        else:
-            opened = self._opened(self._attempts.first())
-        if not opened:
+            self._opened(first, is_ordered=True)
+            self.on.sent = True
+        elif not self._opened(self._attempts.first()):
             raise self.verdict()
 
     def _opened(self, attempt: Attempt | None, *, is_ordered: bool = False) -> bool:
