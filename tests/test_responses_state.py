@@ -508,6 +508,7 @@ def test_a_background_reply_is_fetched_when_it_is_done(kept: Gateway) -> None:
     done = finished(kept, reply.id)
     assert (done.id, done.status, done.output_text) == (reply.id, "completed", "You said: Hello")
     assert done.usage.total_tokens > 0
+    assert waited(lambda: not kept.application.house.services.shelf._in_store)  # type: ignore[union-attr]
     assert refused(lambda: ask(kept, "x", background=True, store=False))[:2] == (400, "background")
 
 
