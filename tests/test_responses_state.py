@@ -466,6 +466,24 @@ def test_what_waits_for_its_row_is_neither_forgotten_nor_changed_in_words_alone(
         assert refused(lambda: own.client().responses.retrieve(reply.id))[0] == 404
 
 
+def test_a_reply_that_ends_while_its_begin_is_written_is_kept_with_its_end(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as own, on_disk(tmp_path) as other, ThreadPoolExecutor(1) as pool:
+        written = ask(own, "One")
+        waited(lambda: _found(other, written.id))
+        _renamed(tmp_path, "replies", "away")
+        first = ask(own, "Hello sim:slow:0.8", background=True)
+        with sqlite3.connect(tmp_path / "state" / "dragoman.db", timeout=10, isolation_level=None) as store:
+            store.execute("BEGIN IMMEDIATE")
+            store.execute("ALTER TABLE away RENAME TO replies")
+            second = pool.submit(ask, own, "Me too", background=True)  # both are written, as soon as they can
+            making = own.application.house.services.shelf.making  # type: ignore[union-attr]
+            waited(lambda: first.id not in making)
+            store.execute("COMMIT")
+        store.close()
+        second.result(10)
+        assert finished(other, first.id).output_text == "You said: Hello"
+
+
 def test_a_reply_in_the_making_that_cannot_be_forgotten_keeps_no_later_one_out(tmp_path: Path) -> None:
     with on_disk(tmp_path) as own, on_disk(tmp_path) as other:
         reply = ask(own, "Hello sim:slow:20", background=True)
