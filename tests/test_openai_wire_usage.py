@@ -136,6 +136,17 @@ CASES: dict[str, tuple[Json, Usage]] = {
         },
         Usage(50, 1, cached=25, prompt_audio=30, cached_audio=20, cached_image=0),
     ),
+    "a transcription": (
+        {
+            "type": "tokens",
+            "input_tokens": 14,
+            "input_token_details": {"text_tokens": 5, "audio_tokens": 9},
+            "output_tokens": 45,
+            "output_token_details": {"text_tokens": 45, "audio_tokens": 0},
+            "total_tokens": 59,
+        },
+        Usage(14, 45, prompt_text=5, prompt_audio=9, completion_text=45, completion_audio=0),
+    ),
     "details too large": (
         {
             "prompt_tokens": 5,

@@ -24,6 +24,9 @@ _CHARGES = (
 # Names of the Responses API, which some relays use here too.
 _PROMPT = ("prompt_tokens", "input_tokens")
 _COMPLETION = ("completion_tokens", "output_tokens")
+# The last are those of transcriptions.
+_OF_PROMPT = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_OF_COMPLETION = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 # OpenAI's name, LiteLLM's and that of Anthropic's relays.
 _CACHE_WRITES = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
 # DeepSeek and Moonshot count cached tokens beside the details.
@@ -33,8 +36,8 @@ _CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"
 def read(counts: Json, *, images: int = 0, tier: str | None = None, billing: Any = None) -> Usage:
     """`counts` is the vendor's object, {} if it gave none; `images` how many pictures came."""
     prompt, completion = _count(counts, *_PROMPT), _count(counts, *_COMPLETION)
-    before = _details(counts, "prompt_tokens_details", "input_tokens_details")
-    after = _details(counts, "completion_tokens_details", "output_tokens_details")
+    before = _details(counts, *_OF_PROMPT)
+    after = _details(counts, *_OF_COMPLETION)
     reasoning = _count(after, "reasoning_tokens") or _count(counts, "reasoning_tokens")
     # xAI and Google's compatible endpoint leave thoughts out of completion_tokens, but not of the total.
     untold = _count(counts, "total_tokens") - prompt - completion
