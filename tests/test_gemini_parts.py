@@ -183,6 +183,13 @@ def test_the_vendors_own_tool_calls_are_kept_for_replay() -> None:
     ]
 
 
+def test_logprobs_stand_before_the_calls_behind_the_text() -> None:
+    result = {"chosenCandidates": [{"token": "!"}]}
+    call = {"functionCall": {"name": "f", "args": {}}}
+    found = only(read(reply({"text": "!"}, call, logprobsResult=result)), Text, Logprobs, ToolCall)
+    assert list(map(type, found)) == [Text, Logprobs, ToolCall]
+
+
 def test_logprobs_carry_bytes_and_the_top_candidates() -> None:
     """G-162."""
     result = {

@@ -319,6 +319,16 @@ def test_logprobs_that_no_json_has_a_form_for_are_told_as_far_as_they_have(odd: 
     assert found.content == [{**told, "bytes": None, "top_logprobs": []}]
 
 
+def test_logprobs_of_a_whole_answer_stand_before_the_calls_behind_its_text() -> None:
+    entries = [{"token": "x", "logprob": -0.1, "bytes": [120], "top_logprobs": []}]
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    reply = whole("tool_calls", content="x", tool_calls=[call])
+    reply["choices"][0]["logprobs"] = {"content": entries}
+    found = [event for event in events(reply, stream=False) if isinstance(event, Text | Logprobs | ToolCall)]
+    assert found[:2] == [Text("x"), Logprobs(entries)]
+    assert set(map(type, found[2:])) == {ToolCall}
+
+
 def test_refusals_audio_and_logprobs() -> None:
     entries = [{"token": "x", "logprob": -0.1, "bytes": [120], "top_logprobs": []}]
     reply = whole(

@@ -26,6 +26,7 @@ from proxy.types import (
 from proxy.wires.gemini import finish, grounding
 from proxy.wires.gemini.calls import FunctionNames, OpenCall, call_id
 from proxy.wires.gemini.lenient import dict_of, dicts_of, list_of, string_of
+from proxy.wires.order import before_calls
 
 _MAX_TEXT_DATA = 16_384  # characters of base64 that may stand in the text as a data URL
 _FACTS = {"avgLogprobs": "avg_logprobs", "urlContextMetadata": "url_context_metadata"}
@@ -237,7 +238,7 @@ class CandidateReader:
             others = [_token(other) for other in dicts_of(step.get("candidates"))]
             content.append({**_token(dict_of(entry)), "top_logprobs": others})
         if content:
-            events.append(Logprobs(content, self.index))
+            before_calls(events, [Logprobs(content, self.index)])
 
     def _note(self, candidate: Json, events: list[Event]) -> None:
         if "logprobsResult" in candidate:

@@ -10,6 +10,7 @@ from proxy.types import Call, ChatRequest, Event, Finish, Json, Started, Target
 from proxy.wires.openai import error, finish, usage
 from proxy.wires.openai.choice import Choice
 from proxy.wires.openai.models import makes_pictures
+from proxy.wires.order import before_calls
 
 # 24 kHz is what OpenAI documents for pcm16.
 _AUDIO_MIMES = {
@@ -155,12 +156,13 @@ class ChatReader:
                     choice.stopped_by = item[name]
             choice.native = _word(item.get("native_finish_reason")) or choice.native
             choice.broken = choice.broken or finish.breaks_calls(choice.finish_word, choice.native)
+        begin = len(events)
         for name, whole in (("delta", False), ("message", True)):
             said = item.get(name)
             if isinstance(said, dict):
                 events += choice.read(_without_calls(said) if choice.broken else said, whole=whole)
         if item.get("logprobs"):
-            events += choice.logprobs(item["logprobs"])
+            before_calls(events, choice.logprobs(item["logprobs"]), begin)
 
     def _choice(self, index: Any) -> Choice:
         index = index if type(index) is int else 0
