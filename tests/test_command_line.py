@@ -507,6 +507,16 @@ def test_try_names_the_address_for_what_a_wrong_path_is_answered_with(
     assert f"where: base_url of 'lan' is {address}/api; is its path right?\n" in err
 
 
+def test_try_does_not_doubt_the_address_of_a_vendor_that_knows_no_such_model(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = b'{"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}'
+    with vendor(answers("404 Not Found", body)) as address:
+        file.write_text(f"version: 1\nproviders: {{lan: {{wire: openai, base_url: '{address}/v1'}}}}\n")
+        code, _, err = out_of(capsys, "try", "lan/x", "Hi")
+    assert (code, "upstream: The model `x` does not exist\n" in err, "where:" in err) == (3, True, False)
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_a_terminal_without_the_letters_is_told_their_numbers(
     file: Path, monkeypatch: pytest.MonkeyPatch, encoding: str

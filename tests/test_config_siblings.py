@@ -47,6 +47,11 @@ ROWS = [
     ('base_url: "http://10', '^api_base: "http://10', "E101", "api_base", "it is called base_url here"),
     ('"http://10.0.0.7:8000/v1"', '^"10.0.0.7:8000/v1"', "E103", "an address like", "or with http:// in a"),
     ("[env:A]", '^"env:A,env:B"', "E104", "does not name a variable", "write [env:A, env:B]"),
+    ("[env:A]", "^env:A", "E103", "must be a list, not text", "write [env:NAME], or each item"),
+    (MODEL, "targets: ^google/x", "E103", "must be a list", "write [provider/upstream-model], or each item"),
+    (MODEL, MODEL + ", fallback: ^lan/x", "E103", "must be a list", "write [provider/upstream-model]"),
+    ("[{name: app, key: env:KEY}]", "^{app: env:KEY}", "E103", "a list, not a", "- {name: app, key: env:"),
+    (LAN, "^private true", "E101", 'unknown key "private true"', 'write a colon after "private"'),
     (MODEL, "^model: x", "E101", 'unknown key "model"', "it is called targets here"),
     (MODEL, MODEL + ", price: {^prompt: 1, output: 2}", "E101", "prompt", "it is called input here"),
     (

@@ -157,6 +157,8 @@ async def _run(
 def _address(house: House, error: UpstreamError) -> str | None:
     """Where it was asked, for what a wrong path is answered with."""
     entry = house.plan.config.providers.get(error.provider)
+    if "model" in error.message.lower():
+        return None  # it was the right place, and knows no such model
     is_of_the_path = error.native_status in (404, 405) or error.code in _OF_A_WRONG_PATH
     return entry.base_url if entry is not None and is_of_the_path else None
 

@@ -82,6 +82,14 @@ _EXAMPLES = {
     "auth": "{mode: keys}",
     "server": "{port: 8080}",
 }
+_LISTS = {
+    "keys": "[env:NAME]",
+    "targets": "[provider/upstream-model]",
+    "fallback": "[provider/upstream-model]",
+    "aliases": "[gpt-4o-mini]",
+    "models": '["gemini-*"]',
+    "origins": "[https://app.example]",
+}
 
 
 def of_synonym(name: str, known: Collection[str]) -> str:
@@ -103,6 +111,8 @@ def of_stranger(name: str, known: Collection[str], neighbours: Any) -> str:
             return f"a number has a point, no comma: write {whole}.{name}"
     if list(known) == ["everyone"]:
         return f"write everyone: {{{name}: ...}}: these limits hold for each key"
+    if (word := name.split(" ", 1)[0]) != name and word in known:
+        return f'write a colon after "{word}"'
     head, colon, _ = name.partition(":")
     return f'write a space after "{head}:"' if colon and head in known else ""
 
@@ -123,7 +133,10 @@ def of_whole(path: Path, value: Any, inside: Collection[str], *, is_list: bool) 
     if isinstance(value, str) and (close := _CLOSE_KEY.match(value)) is not None:
         return f'write a space after "{close[0]}"'
     if is_list:
-        return "write [a, b], or each item on its own line after a hyphen"
+        if path == ("keys",):
+            return f"write each as an item, after a hyphen: - {_EXAMPLES['keys']}"
+        shape = _LISTS.get(str(path[-1]), "[a, b]")
+        return f"write {shape}, or each item on its own line after a hyphen"
     if len(path) == 1 and path[0] in ("models", "providers"):
         return f"write each below its own name, without a hyphen: name: {_EXAMPLES[path[0]]}"
     if len(path) == 2 and path[0] in ("keys", "models", "providers"):
