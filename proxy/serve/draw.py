@@ -146,7 +146,6 @@ async def _with_partials(
 ) -> AsyncGenerator[list[Event], None]:
     """What comes through the queue while the job runs, then its result. Whoever leaves ends the watch."""
     job = asyncio.create_task(running)
-    job.add_done_callback(_seen)
     try:
         while not job.done() or not coming.empty():
             taken = asyncio.create_task(coming.get())
@@ -158,14 +157,8 @@ async def _with_partials(
                 yield [*taken.result()]
         yield await job
     finally:
-        job.cancel()
+        job.cancel()  # also of one that has failed: nobody asks why, and the loop shall not complain
         del job  # it knows its error, whose traceback knows this frame
-
-
-def _seen(job: asyncio.Task[Any]) -> None:
-    """Whoever left does not ask how it ended."""
-    if not job.cancelled():
-        job.exception()
 
 
 def _events(done: Done, counted: Usage) -> list[Event]:
