@@ -42,6 +42,7 @@ models:
   plain: {targets: [grsai/nano-banana], poll: {every: 60ms}}
   evolink: {targets: [evolink/gemini-3-pro-image-preview], poll: {every: 60ms}}
   by-talk: {targets: [google/gemini-3-pro-image]}
+  busy: {targets: [google/gemini-2.5-flash-image]}
   either: {targets: [google/gemini-3-pro-image], fallback: [grsai/nano-banana], poll: {every: 60ms}}
 tasks: {lease: 1s}
 """
@@ -297,9 +298,12 @@ def test_a_task_waits_for_a_vendor_that_is_busy(gateway: Gateway) -> None:
     assert (task["status"], len(task["data"])) == ("completed", 1)
 
 
-def test_a_task_that_waits_for_a_vendor_that_is_busy_can_be_called_off(gateway: Gateway) -> None:
-    task = started(gateway, "by-talk", "a fox sim:error:429:minute")["id"]
-    waited(lambda: any("429:minute" in str(exchange.body) for exchange in gateway.sent()))
+@pytest.mark.parametrize("busy", ["sim:error:429:minute", "sim:error:503"], ids=["says how long", "does not"])
+def test_a_task_that_waits_for_a_vendor_that_is_busy_can_be_called_off(gateway: Gateway, busy: str) -> None:
+    task = started(gateway, "busy", f"a fox {busy} waits")["id"]
+    waited(lambda: any(f"{busy} waits" in str(exchange.body) for exchange in gateway.sent()))
+    keeper = gateway.application.house.services.keeper  # type: ignore[union-attr]
+    waited(lambda: keeper.running[task].work.asked.unhurried.waiting)  # type: ignore[union-attr]
     cancelled = post(gateway, f"tasks/{task}/cancel")
     assert (cancelled.status_code, ended(gateway, task)["status"]) == (200, "cancelled")
 
