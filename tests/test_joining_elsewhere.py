@@ -128,6 +128,25 @@ def test_who_joins_elsewhere_is_told_its_end_as_the_first_is(
         assert len({httpx.get(reply.json()["data"][0]["url"]).content for reply in replies}) == 1
 
 
+def test_what_is_called_off_is_not_begun_for_who_has_joined_elsewhere(
+    both: tuple[Gateway, Gateway],
+) -> None:
+    """By who asked for it, not for want of somebody who waits."""
+    first, second = both
+    headers = {"authorization": f"Bearer {KEY}", "x-stainless-retry-count": "1"}
+    with watching(first) as seen, watching(second) as seen_too:
+        with RawRequest(first, SLOW, path=PATH, headers=headers) as waiting:
+            waiting.send()
+            waited(lambda: [one for one in seen.tasks(SLOW["prompt"]) if one.polls_ms])
+            with joined(second, headers) as reply:
+                task = f"{first.base_url}/v1/tasks/{reply.headers['x-proxy-task']}"
+                waited(lambda: httpx.get(task, headers=headers).json()["task_info"]["can_cancel"])
+                assert httpx.post(f"{task}/cancel", headers=headers).json()["status"] == "cancelled"
+                told = reply.read().decode()
+        assert "task_cancelled" in told
+        assert seen_too.submits() == []
+
+
 def test_what_is_given_up_elsewhere_for_want_of_news_is_told_as_uncertain(
     both: tuple[Gateway, Gateway],
 ) -> None:
