@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.types import Json, Slice, ToolCall
@@ -290,3 +290,23 @@ def test_many_calls_take_as_long_as_they_are_many(streamed: bool) -> None:
         found = calls(events(whole(tool_calls=many), stream=False))
     assert time.process_time() - began < 5  # about 0.3; looked through one by one, 8 and more
     assert (len(found), found[-1]) == (10_000, ("c9999", "f", "{}"))
+
+
+def test_arguments_whose_name_is_repeated_take_as_long_as_they_are() -> None:
+    """With many brackets in a text, which might each be the end."""
+    pieces = ['{"a":"', *["}" * 400] * 2_000, '\\"}', '"}']
+    began = time.process_time()
+    found = found_in(*([piece(0, "c", "f", arguments)] for arguments in pieces))
+    assert time.process_time() - began < 3  # about 0.2; parsed from the start at each piece, 5 and more
+    assert found == [("c", "f", "".join(pieces))]
+
+
+@settings(max_examples=30)
+@given(st.dictionaries(st.text('[]{}"\\\\ab', max_size=6), st.text('[]{}"\\\\ab', max_size=6)), st.data())
+def test_arguments_end_where_their_json_ends(values: dict[str, str], data: st.DataObject) -> None:
+    """However they are cut, a call that begins under the same index is another one."""
+    text = json.dumps({"a": values})
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(text) - 1), max_size=8)))
+    parts = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    found = found_in(*([piece(0, None, "f", part)] for part in parts), [piece(0, None, "f", '{"b":1}')])
+    assert found == [("new", "f", text), ("new", "f", '{"b":1}')]

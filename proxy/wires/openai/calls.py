@@ -8,6 +8,7 @@ send arguments as an object, or a call a second time.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from secrets import token_hex
 from typing import Any
@@ -17,9 +18,37 @@ import orjson
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.types import Json, Slice, ToolCall
 
+_OF_TEXTS = re.compile(r'["\\]')
+_OF_VALUES = re.compile(r'["{}\[\]]')
+
 
 def random_id() -> str:
     return f"call_{token_hex(12)}"
+
+
+class Nesting:
+    """The brackets of a JSON text that comes in pieces: to parse all of it at each piece takes the square of
+    its length."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_text = self._escapes = False
+
+    def add(self, piece: str) -> None:
+        at = 1 if self._escapes and piece else 0
+        self._escapes = self._escapes and not piece
+        while found := (_OF_TEXTS if self._in_text else _OF_VALUES).search(piece, at):
+            at = found.end()
+            if found[0] == '"':
+                self._in_text = not self._in_text
+            elif found[0] == "\\":
+                self._escapes = at == len(piece)
+                at += 1
+            else:
+                self._depth += 1 if found[0] in "[{" else -1
+
+    def is_open(self) -> bool:
+        return self._in_text or self._depth != 0
 
 
 class _Open:
@@ -35,6 +64,9 @@ class _Open:
         self.name = ""
         self.arguments: list[str] = []
         self.size = 0
+        self._read = 0  # pieces whose brackets are counted
+        self._nesting = Nesting()
+        self._broken = False
         self.empty = False
         self.signature: str | None = None
         self.started = False
@@ -58,11 +90,17 @@ class _Open:
         """True when the arguments so far are an object; looked at only where they may be."""
         if not self.size:
             return self.empty
-        if not self.arguments[-1].endswith("}"):
+        if self._broken or not self.arguments[-1].endswith("}"):
+            return False
+        for piece in self.arguments[self._read :]:
+            self._nesting.add(piece)
+        self._read = len(self.arguments)
+        if self._nesting.is_open():
             return False
         try:
             orjson.loads("".join(self.arguments))
         except orjson.JSONDecodeError:
+            self._broken = True  # all is closed, so that nothing which follows can mend it
             return False
         return True
 

@@ -52,6 +52,7 @@ class _Choice(Ending):
     reasoning: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     calls: dict[int, _Call] = field(default_factory=dict)
+    call_ids: set[str] = field(default_factory=set)
     logprobs: list[Json] = field(default_factory=list)
     refusal_logprobs: list[Json] = field(default_factory=list)
 
@@ -139,7 +140,7 @@ def _collect_call(choice: _Choice, event: ToolCall, legacy: bool) -> None:
     choice.called = True
     call = choice.calls.get(event.index)
     if call is None:
-        identity = reply_parts.call_id(event, (known.id for known in choice.calls.values()))
+        identity = reply_parts.call_id(event, choice.call_ids)
         call = choice.calls[event.index] = _Call(identity, event.name)
     call.arguments.append(event.arguments)
     if call.signature is None:

@@ -54,6 +54,7 @@ class _Choice(Ending):
     images: list[Image] = field(default_factory=list)
     sent_images: int = 0
     calls: dict[int, _Call] = field(default_factory=dict)
+    call_ids: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -254,7 +255,7 @@ class StreamRenderer:
         call = choice.calls.get(event.index)
         first = call is None
         if call is None:
-            identity = reply_parts.call_id(event, (known.id for known in choice.calls.values()))
+            identity = reply_parts.call_id(event, choice.call_ids)
             call = choice.calls[event.index] = _Call(len(choice.calls), identity, False, False)
         call.has_arguments = call.has_arguments or bool(event.arguments)
         signature = None if call.signed else event.signature

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -102,9 +102,11 @@ def filtered(finish: Finish) -> str:
     return finish.message or f"The reply was blocked by the upstream content filter{native}."
 
 
-def call_id(event: ToolCall, taken: Iterable[str]) -> str:
-    """The upstream's id; a random one if it gave none, or gave it twice."""
-    return event.id if event.id and event.id not in taken else f"call_{token_hex(12)}"
+def call_id(event: ToolCall, taken: set[str]) -> str:
+    """The upstream's id; a random one if it gave none, or gave it twice. It is taken from now on."""
+    found = event.id if event.id and event.id not in taken else f"call_{token_hex(12)}"
+    taken.add(found)
+    return found
 
 
 def sign(holder: bodies.Part | bodies.ToolCall, vendor: str, signature: str | None) -> None:

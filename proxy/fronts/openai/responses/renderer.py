@@ -66,7 +66,7 @@ class ResponsesRenderer:
         self._open: Message | Thought | Code | None = None
         self._messages: list[Message] = []
         self._calls: dict[int, Call] = {}  # by the index of their events
-        self._open_calls: dict[int, Call] = {}  # by their place, those that more may come of
+        self._grown: dict[int, Call] = {}  # those that more came of since they were looked at
         self._call_ids: set[str] = set()
         self._drawing: Picture | None = None
         self._search: Search | None = None  # the last one
@@ -175,14 +175,14 @@ class ResponsesRenderer:
     def _settle(self, status: str = "completed") -> None:
         """Nothing that is open goes on."""
         self._close(status)
-        if self._open_calls:
+        if self._grown:
             self._end_whole_calls()
 
     def _end_whole_calls(self) -> None:
         """A call is over when something else begins, unless its arguments are not: some upstreams mix."""
-        for call in list(self._open_calls.values()):
+        grown, self._grown = self._grown, {}
+        for call in grown.values():
             if call.is_whole:
-                del self._open_calls[call.place]
                 call.end()
 
     # --- signatures ------------------------------------------------------------------------------------
@@ -249,10 +249,10 @@ class ResponsesRenderer:
             self._seal(call.body["call_id"], event.signature)
         if event.arguments and not call.done:
             call.add(event.arguments)
+            self._grown[event.index] = call
 
     def _begin_call(self, event: ToolCall) -> Call:
         call_id = reply_parts.call_id(event, self._call_ids)
-        self._call_ids.add(call_id)
         if event.signature is not None:
             self._seal(call_id, event.signature)
         self._end_whole_calls()
@@ -260,7 +260,6 @@ class ResponsesRenderer:
         self._close()
         known = self._shape.known.get(event.name) or Known("function", event.name)
         call = self._calls[event.index] = Call(self._out, call_id, known)
-        self._open_calls[call.place] = call
         return call
 
     def _partial_image(self, event: PartialImage) -> None:
@@ -349,8 +348,9 @@ class ResponsesRenderer:
         elif self._shape.needs_message and not self._messages and not self._calls:
             self._message().say("")
         self._settle(status)
-        for call in self._open_calls.values():
-            call.end("incomplete")
+        for call in self._calls.values():
+            if not call.done:
+                call.end("incomplete")
         if self._drawing is not None:
             self._drawing.end()
         self._end_search()
