@@ -984,6 +984,17 @@ def test_which_parameters_say_nothing(schema: Any, empty: bool) -> None:
     assert is_empty(schema) is empty
 
 
+def test_conditions_in_conditions_and_very_many_of_them_end() -> None:
+    deep: Json = {"properties": {"a": A}}
+    for _ in range(3000):
+        deep = {"if": {}, "then": {}, "else": deep}
+    assert not is_empty(deep)
+    with pytest.raises(RequestError, match="nested too deeply"):
+        parameters_schema(deep)
+    many = {"allOf": [{"if": {}, "then": {"properties": {"a": {"const": n}}}} for n in range(3000)]}
+    assert parameters_schema(many) == {"type": "object", "properties": {"a": {}}}
+
+
 # --- any schema ----------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(["a", "b", "format", "title", "$ref", "properties", "const"])

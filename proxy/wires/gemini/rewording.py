@@ -32,6 +32,7 @@ REWORDED = frozenset({*_SNAKES, *_CONDITIONS, "$ref", "allOf", "patternPropertie
 _EXTENSIONS = ("properties", "required", "anyOf", "oneOf", "allOf")  # of a reference that they stand beside
 _ALL_KEYS = frozenset({"", ".*", ".+", "^.*$", "^.+$", "^(.*)$", "^(.+)$"})
 _LONGEST_REMARK = 500
+_WIDEST_CHOICE = 100
 
 
 def reworded(node: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -71,14 +72,21 @@ def _open(found: Json, patterns: Mapping[str, Any]) -> None:
 
 
 def _conditional(nodes: Iterable[Mapping[str, Any]]) -> Json:
-    """The properties that an object has on conditions; where they differ, a choice."""
+    """The properties that an object has on conditions; where they differ, a choice, if it is not too wide to
+    be one."""
     choices: dict[str, list[Any]] = {}
     for condition in chain.from_iterable(map(_conditions, nodes)):
         for name, schema in _schemas(reworded(condition).get("properties")).items():
             known = choices.setdefault(name, [])
-            if schema is not False and schema not in known:
+            if schema is not False and len(known) <= _WIDEST_CHOICE and schema not in known:
                 known.append(schema)
-    return {name: one[0] if len(one) == 1 else {"anyOf": one} for name, one in choices.items() if one}
+    return {name: _chosen(known) for name, known in choices.items() if known}
+
+
+def _chosen(schemas: list[Any]) -> Any:
+    if len(schemas) > _WIDEST_CHOICE:
+        return {}
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def _is_conditional(branch: Any) -> bool:

@@ -163,7 +163,10 @@ def is_empty(schema: Any) -> bool:
         return True
     if schema.get("properties") or schema.get("type", "object") != "object":
         return False
-    schema = reworded(schema)
+    try:
+        schema = reworded(schema)
+    except RecursionError:  # which is told when it is cleaned
+        return False
     if schema.get("properties"):
         return False
     meaningful = {key for key in schema if key not in _DROPPED and not key.startswith("$")}
