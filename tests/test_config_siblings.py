@@ -48,6 +48,7 @@ ROWS = [
     ('"http://10.0.0.7:8000/v1"', '^"10.0.0.7:8000/v1"', "E103", "an address like", "or with http:// in a"),
     ("[env:A]", '^"env:A,env:B"', "E104", "does not name a variable", "write [env:A, env:B]"),
     ("[env:A]", "^env:A", "E103", "must be a list, not text", "write [env:NAME], or each item"),
+    (MODEL, "targets: [^env:NONE]", "E104", "an item is empty: environment variable NONE", "set it"),
     (MODEL, "targets: ^google/x", "E103", "must be a list", "write [provider/upstream-model], or each item"),
     (MODEL, MODEL + ", fallback: ^lan/x", "E103", "must be a list", "write [provider/upstream-model]"),
     ("[{name: app, key: env:KEY}]", "^{app: env:KEY}", "E103", "a list, not a", "- {name: app, key: env:"),

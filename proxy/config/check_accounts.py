@@ -86,7 +86,7 @@ def _missing(fault: Fault, file: Checked) -> None:
         hint += f", or write env:{fault.near}" if fault.near else ""
         file.report.add("W108", place, message, hint)
         return
-    what = place[-1] if isinstance(place[-1], str) else "key"
+    what = place[-1] if isinstance(place[-1], str) else "key" if place[-2] == "keys" else "an item"
     message = f"{what} is empty: {fault.reason} (used by {shown(place)})"
     hint = f"set it, or write env:{fault.variable}? if it may be missing"
     hint += f"; did you mean {fault.near}?" if fault.near else ""
