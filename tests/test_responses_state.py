@@ -746,7 +746,8 @@ def test_deleting_calls_off_what_is_being_made(kept: Gateway) -> None:
     reply = ask(kept, "Hello sim:slow:20", background=True)
     assert kept.application.house is not None
     kept.client().responses.delete(reply.id)
-    assert kept.application.house.services.shelf.making == {}
+    shelf = kept.application.house.services.shelf
+    assert (shelf.making, shelf._in_store) == ({}, set())
     assert refused(lambda: kept.client().responses.retrieve(reply.id))[0] == 404
 
 
