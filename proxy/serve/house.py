@@ -245,7 +245,7 @@ class _Journal:
         return None
 
     async def accepted(self, order: Any, task: Mapping[str, Any]) -> None:
-        self._log.write("job_accepted", target=order.target, task=dict(task))
+        self._log.write("job_accepted", target=order.target, task=_without_queries(task))
 
     async def done(self, order: Any, result: Any) -> None:
         return None
@@ -255,8 +255,20 @@ class _Journal:
 
     async def abandoned(self, order: Any, task: Mapping[str, Any], state: str | None, *, asked: bool) -> None:
         self._log.write(
-            "job_abandoned", target=order.target, task=dict(task), cancel_asked=asked, state=state
+            "job_abandoned",
+            target=order.target,
+            task=_without_queries(task),
+            cancel_asked=asked,
+            state=state,
         )
 
     def unknown_state(self, order: Any, word: str) -> None:
         self._log.write("unknown_state", target=order.target, state=word)
+
+
+def _without_queries(task: Mapping[str, Any]) -> dict[str, Any]:
+    """An address that a vendor gives may be signed: who has it has the pictures."""
+    return {
+        name: value.partition("?")[0] if isinstance(value, str) and "://" in value else value
+        for name, value in task.items()
+    }
