@@ -392,6 +392,8 @@ async def test_what_is_still_being_sent_is_not_ordered_until_it_went_out() -> No
         assert not scene.record.is_ordered  # it was broken off
         scene.record.withdraw()
         assert (scene.record.orders, scene.record.on_their_way) == ({}, set())
+        with pytest.raises(asyncio.CancelledError):
+            call.goes_out()
         scene.record.cancelling = False
         await call.intended()
         call.over()

@@ -144,7 +144,8 @@ async def _taken(engine: Engine, kept: Kept) -> Job | None:
 async def _with_partials(
     coming: asyncio.Queue[Sequence[Event]], running: Coroutine[Any, Any, list[Event]]
 ) -> AsyncGenerator[list[Event], None]:
-    """What comes through the queue while the job runs, then its result. Whoever leaves ends the watch."""
+    """What comes through the queue while the job runs, then its result. Whoever leaves ends the watch, and
+    learns then whether the order went out."""
     job = asyncio.create_task(running)
     try:
         while not job.done() or not coming.empty():
@@ -158,6 +159,7 @@ async def _with_partials(
         yield await job
     finally:
         job.cancel()  # also of one that has failed: nobody asks why, and the loop shall not complain
+        await asyncio.wait([job])
         del job  # it knows its error, whose traceback knows this frame
 
 

@@ -358,8 +358,10 @@ class Kept:
         await self._record.put(self._number, intent, insist=False)
 
     def goes_out(self) -> None:
-        """Raises `CancelledError` where it was called off: that is just on its way to who sends it."""
-        if self._record.cancelling and str(self._number) in self._record.on_their_way:
+        """Raises `CancelledError` where it was called off: that is just on its way to who sends it, and what
+        was withdrawn has been refunded."""
+        is_withdrawn = self.order is None
+        if self._record.cancelling and (is_withdrawn or str(self._number) in self._record.on_their_way):
             raise asyncio.CancelledError
         self.went_out()
 
