@@ -252,13 +252,16 @@ class Work:
             self.is_closed = True
 
 
-async def at_work(keeper: Keeper, work: Work, orders: str = "{}", *, is_kept: bool = True) -> Running:
+async def at_work(
+    keeper: Keeper, work: Work, orders: str = "{}", *, is_kept: bool = True, has_begun: bool = True
+) -> Running:
     row = {**ROW, "owner": keeper.owner, "orders": orders, "asked": '{"dropped":["style"]}'}
     if is_kept:
         await keeper.do(tasks.open_or_join, row, 60.0, None)
     running = Running(Record(keeper, row, is_kept=is_kept), work, None, lambda _: None)  # type: ignore[arg-type]
     running.start()
-    await asyncio.sleep(0)
+    if has_begun:
+        await asyncio.sleep(0)
     return running
 
 
@@ -371,6 +374,24 @@ async def test_what_is_called_off_says_so_and_forgets_what_was_on_its_way(
     assert not error.bought
     assert (row["state"], row["repeatable"]) == ("cancelled", repeatable)
     assert row["orders"] == '{"1":{"state":"accepted"}}'
+
+
+@pytest.mark.anyio
+async def test_what_is_called_off_before_it_has_begun_is_over_and_cancelled() -> None:
+    async with stored() as (keeper, _):
+        running = await at_work(keeper, Work(None), has_begun=False)
+        async with asyncio.timeout(10):
+            await keeper.called_off(running)
+        row = await keeper.row("task_1")
+    assert (row["state"], row["orders"]) == ("cancelled", "{}")
+
+
+@pytest.mark.anyio
+async def test_who_watches_what_is_stopped_before_it_has_begun_hears_of_it() -> None:
+    async with stored() as (keeper, _):
+        running = await at_work(keeper, Work(None), has_begun=False)
+        await running.stop()
+        assert type(await failure(running)) is StoppingError
 
 
 @pytest.mark.anyio

@@ -33,6 +33,7 @@ class Running:
         self._more = asyncio.Event()
         self._ended = keep
         self._task: asyncio.Task[None] | None = None
+        self._has_begun = False
         self._called_off = False
 
     def start(self) -> None:
@@ -41,18 +42,25 @@ class Running:
     async def stop(self) -> None:
         """End it here, and wait until it has ended."""
         assert self._task is not None
-        self._task.cancel()
+        self._interrupt()
         await asyncio.wait([self._task])
+
+    def _interrupt(self) -> None:
+        """A task that is cancelled before its first step never takes it, and nobody would hear of its end."""
+        assert self._task is not None
+        if self._has_begun:
+            self._task.cancel()
+        else:
+            asyncio.get_running_loop().call_soon(self._task.cancel)
 
     def call_off(self, *, repeatable: bool) -> None:
         """Begin to end it for good, at once: what has not gone out by now does not. Once: who interrupts it
         again interrupts the writing down of its end. Nobody joins it any more."""
-        assert self._task is not None
         self.record.cancelling = True
         self.record.repeatable = repeatable
         if not self._called_off:
             self._called_off = True
-            self._task.cancel()
+            self._interrupt()
 
     async def ended(self) -> None:
         while not self.over:
@@ -97,6 +105,7 @@ class Running:
         more.set()
 
     async def _run(self) -> None:
+        self._has_begun = True
         try:
             state, values = await self._outcome()
             asked = orjson.loads(self.record.row["asked"]) | {"dropped": self.lost()}
