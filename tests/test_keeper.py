@@ -395,6 +395,21 @@ async def test_who_watches_what_is_stopped_before_it_has_begun_hears_of_it() -> 
 
 
 @pytest.mark.anyio
+async def test_who_leaves_when_all_is_made_does_not_keep_its_end_from_being_written(tmp_path: Path) -> None:
+    picture = Image("image/png", Slice(base64.b64encode(GOOD)))
+    async with stored() as (keeper, _):
+        keeper.services.files = FileStore(tmp_path)
+        running = await at_work(keeper, Work([picture]))
+        async with running.record._turn:  # another write is under way
+            while not running.record._turn._waiters:  # noqa: ASYNC110 - its end is the next that is written
+                await asyncio.sleep(0)
+            running.call_off(repeatable=True)
+        assert [batch async for batch in running.follow(10)] == [[picture]]
+        row = await keeper.row("task_1")
+    assert (row["state"], running.record.cancelling) == ("completed", False)
+
+
+@pytest.mark.anyio
 async def test_a_picture_is_stored_before_those_who_watch_have_it(tmp_path: Path) -> None:
     picture = Image("image/png", Slice(base64.b64encode(GOOD)))
     async with stored() as (keeper, _):

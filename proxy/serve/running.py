@@ -34,6 +34,7 @@ class Running:
         self._ended = keep
         self._task: asyncio.Task[None] | None = None
         self._has_begun = False
+        self._is_ending = False  # how it ended is known, and being written down
         self._called_off = False
 
     def start(self) -> None:
@@ -54,8 +55,10 @@ class Running:
             asyncio.get_running_loop().call_soon(self._task.cancel)
 
     def call_off(self, *, repeatable: bool) -> None:
-        """Begin to end it for good, at once: what has not gone out by now does not. Once: who interrupts it
-        again interrupts the writing down of its end. Nobody joins it any more."""
+        """Begin to end it for good, at once: what has not gone out by now does not. Once, and not when it has
+        come to an end: who interrupts it then interrupts the writing down. Nobody joins it any more."""
+        if self._is_ending:
+            return
         self.record.cancelling = True
         self.record.repeatable = repeatable
         if not self._called_off:
@@ -108,6 +111,7 @@ class Running:
         self._has_begun = True
         try:
             state, values = await self._outcome()
+            self._is_ending = True
             asked = orjson.loads(self.record.row["asked"]) | {"dropped": self.lost()}
             await self.record.end(state, asked=text_of(asked), **values)
         except asyncio.CancelledError:  # what is kept goes on elsewhere, and who asks again finds it
