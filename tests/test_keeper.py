@@ -410,6 +410,23 @@ async def test_who_leaves_when_all_is_made_does_not_keep_its_end_from_being_writ
 
 
 @pytest.mark.anyio
+async def test_a_process_that_ends_writes_down_first_what_has_come_to_its_end(tmp_path: Path) -> None:
+    async with stored() as (keeper, _):
+        keeper.services.files = FileStore(tmp_path)
+        work = Work([Image("image/png", Slice(base64.b64encode(GOOD)))])
+        running = keeper.running["task_1"] = await at_work(keeper, work)
+        async with running.record._turn:  # another write is under way
+            while not running.record._turn._waiters:  # noqa: ASYNC110 - its end is the next that is written
+                await asyncio.sleep(0)
+            closing = asyncio.create_task(keeper.close())
+            for _ in range(9):
+                await asyncio.sleep(0)
+        await closing
+        row = await keeper.row("task_1")
+    assert row["state"] == "completed"
+
+
+@pytest.mark.anyio
 async def test_a_picture_is_stored_before_those_who_watch_have_it(tmp_path: Path) -> None:
     picture = Image("image/png", Slice(base64.b64encode(GOOD)))
     async with stored() as (keeper, _):

@@ -300,11 +300,11 @@ class Keeper:
 
     async def _answered(self, those: Iterable[Running]) -> None:
         """Wait a little for the vendors' numbers of what is being ordered: without them nobody can ask for
-        it, or call it off."""
+        it, or call it off. And for what has come to its end: only here is it known how."""
         now = asyncio.get_running_loop().time
         until = now() + _UNDER_WAY_S
         while now() < until and any(  # noqa: ASYNC110 - a vendor's answer tells nobody here
-            one.record.is_uncertain and not one.over for one in those
+            (one.record.is_uncertain or one.is_ending) and not one.over for one in those
         ):
             await asyncio.sleep(0.05)
 

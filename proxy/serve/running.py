@@ -27,6 +27,7 @@ class Running:
         self.work = work
         self._front = front
         self.watchers = 0
+        self.is_ending = False  # all of it came, or it failed, and that is being written down
         self.over = False
         self._error: ProxyError | None = None
         self._batches: list[list[Event]] = []
@@ -34,7 +35,6 @@ class Running:
         self._ended = keep
         self._task: asyncio.Task[None] | None = None
         self._has_begun = False
-        self._is_ending = False  # how it ended is known, and being written down
         self._called_off = False
 
     def start(self) -> None:
@@ -57,7 +57,7 @@ class Running:
     def call_off(self, *, repeatable: bool) -> None:
         """Begin to end it for good, at once: what has not gone out by now does not. Once, and not when it has
         come to an end: who interrupts it then interrupts the writing down. Nobody joins it any more."""
-        if self._is_ending:
+        if self.is_ending:
             return
         self.record.cancelling = True
         self.record.repeatable = repeatable
@@ -111,7 +111,7 @@ class Running:
         self._has_begun = True
         try:
             state, values = await self._outcome()
-            self._is_ending = True
+            self.is_ending = True
             asked = orjson.loads(self.record.row["asked"]) | {"dropped": self.lost()}
             await self.record.end(state, asked=text_of(asked), **values)
         except asyncio.CancelledError:  # what is kept goes on elsewhere, and who asks again finds it
@@ -162,6 +162,7 @@ class Running:
                     await self.record.save(batch)  # a client may want them by address
                 self._batches.append(batch)
                 self._tell()
+        self.is_ending = True
         if self.record.is_uncertain:
             raise UncertainError
         if not self.record.is_kept:
