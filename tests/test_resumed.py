@@ -30,7 +30,7 @@ from tests.test_tasks_crash import HEADERS, asked
 FILE = BY_OUR_ID.replace("keys: [env:VENDOR_KEY]", "keys: [env:FIRST_KEY, env:SECOND_KEY]")
 KEYS = {"FIRST_KEY": "first-key", "SECOND_KEY": "second-key"}
 ID = "task_" + "0" * 32
-OUR_ID = "23639e99-73b3-4462-a846-9942c47d505b"  # of its first order, in every process
+OUR_ID = "2863661e-37a8-4ccf-995a-589e0234c85e"  # of its first order, in every process
 UNKNOWN = {"ok": True, "orders": [{"state": "UNKNOWN"}]}
 IS_ASKED = ("Bearer second-key", "/status", {"orders": [OUR_ID]})
 IS_ORDERED = ("Bearer second-key", "/orders", {"engine": "obol-2", "prompt": "a door", "order": OUR_ID})
