@@ -68,7 +68,7 @@ async def book(database: Database, *entries: Entry) -> None:
 async def until(balances: Balances, clock: Clock, budget: Budget, amount: str) -> None:
     """A sum that is old is read again beside the requests; PostgreSQL may not be all up to there at once."""
     async with asyncio.timeout(20):
-        while await balances.spent(APP, budget) != Decimal(amount):  # noqa: ASYNC110 - it tells nobody
+        while await balances.spent(APP, budget) != Decimal(amount):
             clock.now += 0.02
             await asyncio.sleep(0.005)
 
