@@ -120,19 +120,6 @@ def test_a_job_without_what_its_poll_names_is_lost() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../b", ".."])
-def test_a_job_whose_name_climbs_out_of_its_path_is_lost_and_no_unknown_model(name: str) -> None:
-    wire = made()
-    with pytest.raises(UpstreamError) as caught:
-        wire.poll({"provider": "v", "model": "m", "references": False, "id": name})
-    assert (caught.value.error_class, caught.value.message) == (
-        ErrorClass.LOST,
-        "v named a job that cannot be asked for.",
-    )
-    task = {"provider": "v", "model": "m", "references": False, "id": "a/b?c"}
-    assert wire.poll(task).path == "/jobs/a%2Fb%3Fc"
-
-
 def test_a_job_is_not_called_off_by_a_name_that_the_vendor_has_not_told_yet() -> None:
     """It is known by our own id alone, and its order's reply never came."""
     wire = made(

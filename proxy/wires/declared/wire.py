@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
 
 from proxy.errors import ErrorClass, RequestError, UpstreamError
 from proxy.pictures.sizes import offered
@@ -243,10 +242,7 @@ class DeclaredWire:
         filled = sending.filled({**values, "task": task})
         more = {"context": {"phase": phase, "task": task}, **_asking_for_a_picture(filled, variant)}
         if request.url_field is None:
-            path = request.path(values)
-            if not {".", ".."}.isdisjoint(unquote(path.partition("?")[0]).split("/")):
-                raise self._lost(task, f"{task['provider']} named a job that cannot be asked for.")
-            return Call(path, **more)
+            return Call(request.path(values), **more)
         url = values[request.url_field]
         if not is_allowed(url, variant.task.hosts, self._base_url):
             raise self._lost(task, f"{task['provider']} named an address for the job that is not its own.")
