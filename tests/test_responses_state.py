@@ -484,6 +484,16 @@ def test_a_reply_that_ends_while_its_begin_is_written_is_kept_with_its_end(tmp_p
         assert finished(other, first.id).output_text == "You said: Hello"
 
 
+def test_what_another_process_has_taken_over_is_remembered_no_more(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as own:
+        reply = ask(own, "Hello sim:slow:20", background=True)
+        shelf = own.application.house.services.shelf  # type: ignore[union-attr]
+        assert shelf._in_store == {reply.id}
+        _changed(tmp_path, "UPDATE replies SET tries = tries + 1")
+        waited(lambda: reply.id not in shelf.making)
+        assert shelf._in_store == set()
+
+
 def test_a_reply_in_the_making_that_cannot_be_forgotten_keeps_no_later_one_out(tmp_path: Path) -> None:
     with on_disk(tmp_path) as own, on_disk(tmp_path) as other:
         reply = ask(own, "Hello sim:slow:20", background=True)

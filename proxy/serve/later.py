@@ -206,6 +206,8 @@ class Making:
                 looking.cancel()
             if self._is_ours:
                 await self._keep_end(last)
+            else:
+                self._shelf.left(self.identity)
         finally:
             self._shelf.making.pop(self.identity, None)
             if self._release is not None:

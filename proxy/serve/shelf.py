@@ -230,9 +230,9 @@ class Shelf:
         """Of what was taken over and will not be made."""
         from proxy.store import replies
 
+        self._in_store.discard(row["id"])  # it is written here, or by whoever takes it over after us
         end = partial(replies.end, is_lost=is_lost)
         await self.changing(end, row["id"], row["tries"], *await self._packed(told))
-        self._in_store.discard(row["id"])
 
     async def change(
         self, house: House, key: str, identity: str, change: Callable[[Json, Json], tuple[Json, Json]]
@@ -264,6 +264,10 @@ class Shelf:
             await self.change(house, key, identity, partial(with_more, more))
         except (ProxyError, TypeError) as error:
             self._services.log.write("reply_not_added", id=identity, reason=str(error))
+
+    def left(self, identity: str) -> None:
+        """To another process, which will write what comes of it."""
+        self._in_store.discard(identity)
 
     async def forget(self, key: str, identity: str) -> bool:
         """False where there is none. Raises a 503 while the store is away."""
