@@ -21,7 +21,7 @@ from tests.raw_http import RawRequest
 from tests.served import waited
 from tests.test_joining import FILE, send
 from tests.test_metrics import scraped
-from tests.test_responses_state import _renamed
+from tests.test_replies_waiting import renamed
 
 OTHER = "sk-test-narrow"
 
@@ -297,11 +297,11 @@ def test_what_could_not_be_found_again_is_not_begun(tmp_path: Path) -> None:
     """A key is a promise; an SDK that may ask again is answered all the same."""
     with on_disk(tmp_path) as gateway:
         over(gateway, ask(gateway, "The table is there").json()["id"])
-        _renamed(tmp_path, "replies", "away")
+        renamed(tmp_path, "replies", "away")
         refused = ask(gateway, "Promised", idempotency_key="promised")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
         assert ask(gateway, "Not promised", x_stainless_retry_count="0").status_code == 200
-        _renamed(tmp_path, "away", "replies")
+        renamed(tmp_path, "away", "replies")
         waited(lambda: orders(gateway, "Not promised") == 1)
         assert orders(gateway, "Promised") == 0
 
